@@ -1,0 +1,36 @@
+"""Lung fields on frontal chest radiographs: DICOM in, masks, measurements and metrics out.
+
+    import lungfield
+
+    lungs = lungfield.Segmenter("unet")("chest.dcm")
+    print(lungs.measurements.total.area_mm2)
+    lungs.save_mask("chest.png")
+
+Research software: not a medical device, and not for diagnosis or treatment.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import version
+from typing import Any
+
+__version__ = version("lungfield")
+
+# Where each public name lives; imported on first use, so that `import lungfield` does not wait for torch.
+_PUBLIC = {
+    "Segmentation": "lungfield.pipeline",
+    "Segmenter": "lungfield.pipeline",
+    "segment_files": "lungfield.pipeline",
+    "read_radiograph": "lungfield.radiograph",
+    "Radiograph": "lungfield.records",
+    "LungfieldError": "lungfield.errors",
+}
+
+__all__ = [*_PUBLIC, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'lungfield' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)

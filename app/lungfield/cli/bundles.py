@@ -1,0 +1,54 @@
+"""`lungfield bundles`: what there is to choose from."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from lungfield.inference import DEFAULT_BUNDLE, Bundle, all_bundles
+
+
+def bundles(
+    as_json: bool = typer.Option(False, "--json", help="Print a JSON list instead of a table."),
+) -> None:
+    """List the bundles with the figures measured on their test sets."""
+    entries = [_describe(bundle) for bundle in all_bundles()]
+    if as_json:
+        print(json.dumps(entries))
+        return
+    sets = list(dict.fromkeys(name for entry in entries for name in entry["dice"]))
+    table = Table(title="Bundles (mean test Dice by data set)")
+    for heading in ("bundle", "version", "input", "parameters", "weights", *sets):
+        table.add_column(heading)
+    for entry in entries:
+        table.add_row(
+            entry["name"] + (" (default)" if entry["default"] else ""),
+            entry["version"],
+            "x".join(map(str, entry["input_size"])),
+            f"{entry['parameters'] / 1e6:.1f} M" if entry["parameters"] else "",
+            f"{entry['weights_mb']:.1f} MB" if entry["weights_mb"] else "to be trained",
+            *(f"{entry['dice'][name]:.3f}" if name in entry["dice"] else "" for name in sets),
+        )
+    Console().print(table)
+
+
+def _describe(bundle: Bundle) -> dict[str, Any]:
+    """One bundle, from its metadata alone."""
+    metrics = bundle.metadata.get("eval_metrics", {})
+    image = bundle.metadata.get("network_data_format", {}).get("inputs", {}).get("image", {})
+    return {
+        "name": bundle.name,
+        "default": bundle.name == DEFAULT_BUNDLE,
+        "version": bundle.version,
+        "description": bundle.metadata.get("description", ""),
+        "input_size": image.get("spatial_shape", []),
+        "parameters": bundle.metadata.get("parameters"),
+        "weights_mb": round(bundle.weights.stat().st_size / 1e6, 1) if bundle.weights.is_file() else None,
+        "dice": {name: figures["dice"] for name, figures in metrics.items() if "dice" in figures},
+        "metrics": metrics,
+        "path": str(bundle.root),
+    }

@@ -1,0 +1,53 @@
+"""The `lungfield` command: joins the commands, one file each, and turns errors into messages."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from lungfield.cli import bundles, prepare, segment
+from lungfield.errors import LungfieldError
+
+app = typer.Typer(
+    name="lungfield",
+    help="Lung fields on frontal chest radiographs. Research software: not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(name="segment")(segment.segment)
+app.command(name="bundles")(bundles.bundles)
+app.add_typer(prepare.app, name="prepare")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"lungfield {version('lungfield')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Show the version."
+    ),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; exit 2 with one message where the call was wrong."""
+    try:
+        app()
+    except LungfieldError as error:
+        # Text, not markup: a path may hold brackets.
+        Console(stderr=True).print(Text.assemble(("lungfield: ", "bold red"), str(error)), soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

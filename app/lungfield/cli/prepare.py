@@ -1,0 +1,209 @@
+"""`lungfield prepare`: public data sets, own folders and phantoms, all in one layout."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from lungfield.datasets import PreparedSet
+
+app = typer.Typer(
+    name="prepare",
+    no_args_is_help=True,
+    help="Prepare data for training and evaluation: public sets, your own folders, or phantoms.",
+)
+
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the prepared set.")]
+Ratio = Annotated[str, typer.Option(help="Training, validation and test, in relation or as exact counts.")]
+Seed = Annotated[int, typer.Option(help="Seed of the shuffle.")]
+SplitFile = Annotated[
+    Path | None, typer.Option(help="List that decides the split instead: JSON, or CSV of name and section.")
+]
+MaxSide = Annotated[int, typer.Option(min=0, help="Longer side of the images in pixels; 0 keeps every size.")]
+AsJson = Annotated[bool, typer.Option("--json", help="End with one line of JSON instead of a summary.")]
+
+SOURCE_HELP = "Folder that the original files were unpacked to."
+
+
+@app.command()
+def shenzhen(
+    source: Annotated[Path, typer.Argument(help=SOURCE_HELP)],
+    output: Output,
+    masks: Annotated[
+        Path | None, typer.Option(help="Folder of CHNCXR_0001_0_mask.png and so on; else found in SOURCE.")
+    ] = None,
+    split: Ratio = "7:1:2",
+    seed: Seed = 0,
+    split_file: SplitFile = None,
+    max_side: MaxSide = 1024,
+    as_json: AsJson = False,
+) -> None:
+    """Prepare the Shenzhen set: the radiographs that have a mask of both lungs."""
+    from lungfield.datasets import Split, prepare_shenzhen
+
+    _report(
+        prepare_shenzhen(
+            source,
+            output,
+            masks=masks,
+            split=Split(split, seed, split_file),
+            max_side=max_side or None,
+            track=_track("Shenzhen"),
+        ),
+        as_json=as_json,
+    )
+
+
+@app.command()
+def montgomery(
+    source: Annotated[Path, typer.Argument(help=SOURCE_HELP)],
+    output: Output,
+    split: Ratio = "7:1:2",
+    seed: Seed = 0,
+    split_file: SplitFile = None,
+    max_side: MaxSide = 1024,
+    as_json: AsJson = False,
+) -> None:
+    """Prepare the Montgomery County set, with a mask of each lung."""
+    from lungfield.datasets import Split, prepare_montgomery
+
+    _report(
+        prepare_montgomery(
+            source,
+            output,
+            split=Split(split, seed, split_file),
+            max_side=max_side or None,
+            track=_track("Montgomery"),
+        ),
+        as_json=as_json,
+    )
+
+
+@app.command()
+def jsrt(
+    source: Annotated[Path, typer.Argument(help=SOURCE_HELP)],
+    output: Output,
+    masks: Annotated[
+        Path | None, typer.Option(help="Folder that the SCR masks were unpacked to; else found in SOURCE.")
+    ] = None,
+    split: Ratio = "7:1:2",
+    seed: Seed = 0,
+    split_file: SplitFile = None,
+    max_side: MaxSide = 1024,
+    as_json: AsJson = False,
+) -> None:
+    """Prepare the JSRT set (.IMG) with the lung masks of SCR (.gif)."""
+    from lungfield.datasets import Split, prepare_jsrt
+
+    _report(
+        prepare_jsrt(
+            source,
+            output,
+            masks=masks,
+            split=Split(split, seed, split_file),
+            max_side=max_side or None,
+            track=_track("JSRT"),
+        ),
+        as_json=as_json,
+    )
+
+
+@app.command()
+def folders(
+    images: Annotated[Path, typer.Option(help="Folder of radiographs.")],
+    output: Output,
+    masks: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of masks of both lungs or of label maps; may be given again."),
+    ] = None,
+    right_masks: Annotated[Path | None, typer.Option(help="Folder of masks of the right lung.")] = None,
+    left_masks: Annotated[Path | None, typer.Option(help="Folder of masks of the left lung.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the set; else that of the output folder.")] = None,
+    spacing_mm: Annotated[
+        float | None, typer.Option(help="Pixel spacing in mm, for images that do not say it.")
+    ] = None,
+    invert: Annotated[bool, typer.Option("--invert", help="The images show lungs bright.")] = False,
+    split: Ratio = "7:1:2",
+    seed: Seed = 0,
+    split_file: SplitFile = None,
+    max_side: MaxSide = 1024,
+    as_json: AsJson = False,
+) -> None:
+    """Prepare a folder of images and folders of masks of the same names."""
+    from lungfield.datasets import SetDescription, Split, prepare_folders
+
+    _report(
+        prepare_folders(
+            images,
+            output,
+            masks=masks or (),
+            right_masks=right_masks,
+            left_masks=left_masks,
+            description=SetDescription(name) if name else None,
+            spacing_mm=(spacing_mm, spacing_mm) if spacing_mm else None,
+            invert=invert,
+            split=Split(split, seed, split_file),
+            max_side=max_side or None,
+            track=_track("Images"),
+        ),
+        as_json=as_json,
+    )
+
+
+@app.command()
+def phantoms(
+    output: Output,
+    count: Annotated[int, typer.Option(min=1, help="How many.")] = 200,
+    size: Annotated[int, typer.Option(min=64, help="Rows and columns.")] = 512,
+    split: Ratio = "7:1:2",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the phantoms and of the shuffle.")] = 0,
+    split_file: SplitFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make synthetic radiographs (DICOM) whose lung fields are known exactly."""
+    from lungfield.datasets import Split, prepare_phantoms
+
+    _report(
+        prepare_phantoms(
+            output,
+            count=count,
+            size=size,
+            seed=seed,
+            split=Split(split, seed, split_file),
+            track=_track("Phantoms"),
+        ),
+        as_json=as_json,
+    )
+
+
+def _track(title: str) -> Callable[[Any], Any]:
+    """A progress bar on standard error if that is a terminal; otherwise nothing is shown."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return lambda items: track(items, title, console=console, disable=not console.is_terminal)
+
+
+def _report(result: PreparedSet, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({**asdict(result), "folder": str(result.folder)}))
+        return
+    remarks = {
+        "images have no mask": result.images_without_mask,
+        "masks have no image": result.masks_without_image,
+        "images are in no section of the list": result.in_no_section,
+        "images had masks named for the wrong side: their position decided": result.sides_by_position,
+    }
+    for remark, names in remarks.items():
+        if names:
+            print(f"{len(names)} {remark}, the first: {names[0]}", file=sys.stderr)
+    counts = ", ".join(f"{count} {section}" for section, count in result.counts.items())
+    print(f"{result.folder}: {counts}")

@@ -1,0 +1,91 @@
+"""`lungfield segment`: radiographs in, masks, pictures and tables out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from lungfield.inference import DEFAULT_BUNDLE
+
+if TYPE_CHECKING:
+    from lungfield.pipeline import BatchResult
+    from lungfield.radiograph import InputFile
+
+
+def segment(
+    inputs: list[Path] = typer.Argument(
+        ..., help="Radiographs, or folders of them (DICOM, PNG, JPEG, TIFF, NIfTI)."
+    ),
+    output: Path = typer.Option(..., "-o", "--output", help="Folder for the results."),
+    bundle: str = typer.Option(
+        DEFAULT_BUNDLE, help="A shipped bundle's name, or the folder of another that you trust."
+    ),
+    reference: Path | None = typer.Option(
+        None, help="Folder of reference masks of the same names, to compare with."
+    ),
+    device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1, ..."),
+    as_json: bool = typer.Option(False, "--json", help="Print the summary as JSON, as the last line."),
+) -> None:
+    """Segment the lung fields on radiographs.
+
+    Writes masks/*.png (0 background, 1 right lung, 2 left lung), overlays/*.jpg, seg/*.dcm for DICOM inputs,
+    results.csv and results.json. Exit status: 0 when every file is done or was turned down for a stated
+    reason, 1 when some failed, 2 for a wrong call.
+    """
+    from lungfield.pipeline import FAILED, Segmenter, segment_files
+
+    console = Console(stderr=True)
+    with console.status("Loading the bundle"):
+        segmenter = Segmenter(bundle, device=device)
+
+    def progress(files: Iterable[InputFile]) -> Iterable[InputFile]:
+        return track(files, "Segmenting", console=console, disable=not console.is_terminal)
+
+    batch = segment_files(inputs, output, segmenter, references=reference, progress=progress)
+    _report(batch, console)
+    if as_json:
+        print(json.dumps(_finite(batch.to_json())))
+    sys.exit(1 if batch.count(FAILED) else 0)
+
+
+def _report(batch: BatchResult, console: Console) -> None:
+    """What came out, for a person."""
+    from lungfield.pipeline import DONE, FAILED, SKIPPED
+
+    for file in batch.files:
+        if file.status != DONE:
+            console.print(
+                f"{file.status}: {file.file}: {file.reason}", markup=False, highlight=False, soft_wrap=True
+            )
+    counts = ", ".join(f"{batch.count(status)} {status}" for status in (DONE, SKIPPED, FAILED))
+    console.print(
+        f"{counts} of {len(batch.files)} files in {batch.seconds:.1f} s. Results: {batch.output}",
+        soft_wrap=True,
+    )
+    summary = batch.to_json()
+    for unit in ("mm", "px"):
+        agreement = summary.get(f"agreement_{unit}")
+        if not agreement:
+            continue
+        table = Table(title=f"Agreement with the reference ({agreement['dice']['count']} radiographs)")
+        for heading in ("metric", "mean", "sd", "min", "max"):
+            table.add_column(heading)
+        for name, values in agreement.items():
+            shown = f"{name} ({unit})" if name in ("hd95", "assd") else name
+            table.add_row(shown, *(f"{values[key]:.4f}" for key in ("mean", "sd", "minimum", "maximum")))
+        console.print(table)
+
+
+def _finite(value: object) -> object:
+    """JSON has no NaN: null takes its place."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and value != value else value

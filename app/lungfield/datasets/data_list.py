@@ -1,0 +1,101 @@
+"""Reading the list of a prepared data set: what the bundles' configs call."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lungfield.datasets.layout import LIST_NAME
+from lungfield.errors import DataError
+
+
+def load_data_list(
+    dataset_dir: str | Path, section: str, *, base: str | Path | None = None
+) -> list[dict[str, Any]]:
+    """Load one section of a prepared set, or of all the sets in a folder.
+
+    Args:
+        dataset_dir: a folder with a `dataset.json`, or one whose sub-folders each have one: then their
+            sections are joined, in the order of the sub-folders' names.
+        section: 'training', 'validation', 'test' or another one that the list holds.
+        base: folder that the paths in the list start from; by default the folder of the list.
+
+    Returns:
+        One dictionary an image, with the same keys for all, so that a data loader can make batches of them:
+        `id`, `dataset`, `image` and (where there is a reference) `label` as absolute paths, and `spacing_mm`,
+        (row, column), not-a-number where it is not known.
+
+    Raises:
+        DataError: no such folder, no list, no such section, an empty one, or files that are missing.
+    """
+    folder = Path(dataset_dir)
+    lists = {path.parent: _read_list(path) for path in _find_lists(folder)}
+    if not any(section in content for content in lists.values()):
+        known = sorted({name for content in lists.values() for name in _sections_of(content)})
+        raise DataError(f"{folder} has no section '{section}'. There are: {', '.join(known) or 'none'}.")
+    items = [
+        _absolute(entry, Path(base) if base else parent, parent / LIST_NAME)
+        for parent, content in lists.items()
+        for entry in content.get(section, [])
+    ]
+    if not items:
+        raise DataError(
+            f"Section '{section}' of {folder} is empty. Prepare the set again with images in that section."
+        )
+    _require_files(items, section)
+    return items
+
+
+def _find_lists(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise DataError(f"No folder {folder}. Name one that `lungfield prepare` made.")
+    if (folder / LIST_NAME).is_file():
+        return [folder / LIST_NAME]
+    lists = sorted(folder.glob(f"*/{LIST_NAME}"))
+    if not lists:
+        raise DataError(
+            f"Neither {folder} nor a folder in it has a {LIST_NAME}. Make one with `lungfield prepare`."
+        )
+    return lists
+
+
+def _read_list(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} cannot be read as JSON: {error}. Prepare the set again.") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} is not the list of a data set: an object with sections is expected.")
+    return content
+
+
+def _sections_of(content: dict[str, Any]) -> Iterable[str]:
+    return (name for name, value in content.items() if isinstance(value, list))
+
+
+def _absolute(entry: Any, base: Path, path: Path) -> dict[str, Any]:
+    if not (isinstance(entry, dict) and isinstance(entry.get("image"), str)):
+        raise DataError(f"{path} has an entry without 'image': {entry!r:.80}.")
+    item = {
+        "id": str(entry.get("id") or Path(entry["image"]).stem),
+        "dataset": str(entry.get("dataset") or path.parent.name),
+        "image": str((base / entry["image"]).absolute()),
+        # None would stop a data loader from making a batch.
+        "spacing_mm": [float(value) for value in entry.get("spacing_mm") or (math.nan, math.nan)],
+    }
+    if entry.get("label"):
+        item["label"] = str((base / entry["label"]).absolute())
+    return item
+
+
+def _require_files(items: list[dict[str, Any]], section: str) -> None:
+    files = [item[key] for item in items for key in ("image", "label") if key in item]
+    missing = [path for path in files if not Path(path).is_file()]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(files)} files of section '{section}' are missing, "
+            f"the first: {missing[0]}."
+        )

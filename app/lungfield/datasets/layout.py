@@ -1,0 +1,154 @@
+"""What a prepared data set looks like on disk, and writing it so that nothing half-written is left.
+
+OUT/images/<id>.png|.dcm    the radiographs, lungs dark
+OUT/labels/<id>.png         the reference label maps, 8-bit (values: `lungfield.labels`)
+OUT/dataset.json            what the set is, and the sections training, validation and test
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lungfield.errors import OutputError
+from lungfield.labels import BACKGROUND, LUNG_SIDE_UNKNOWN, LUNGS
+
+LIST_NAME = "dataset.json"
+IMAGES = "images"
+LABELS = "labels"
+SECTIONS = ("training", "validation", "test")
+
+
+@dataclass(frozen=True)
+class SetDescription:
+    """What a data set is and where it comes from, as written at the top of its `dataset.json`.
+
+    Attributes:
+        name: a short name, such as 'jsrt'; also each item's `dataset`.
+        description: one sentence.
+        source: where to get the originals.
+        citation: what to cite.
+        licence: the terms that images and masks come under.
+    """
+
+    name: str
+    description: str = ""
+    source: str = ""
+    citation: str = ""
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image of a prepared set.
+
+    Attributes:
+        id: its name, the same for image and label.
+        image: path of the radiograph, relative to the set's folder.
+        label: path of the label map, relative to the set's folder.
+        dataset: name of the set.
+        spacing_mm: (row, column) in mm, of the image as prepared, or None where it is not known.
+        group: what the split is stratified by, such as 'normal' or 'abnormal'; None where not known.
+    """
+
+    id: str
+    image: str
+    label: str
+    dataset: str
+    spacing_mm: tuple[float, float] | None = None
+    group: str | None = None
+
+
+def start_set(folder: Path) -> None:
+    """Make the folders of a set; an old list is removed first, so that a broken run never looks complete.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+    """
+    try:
+        (folder / IMAGES).mkdir(parents=True, exist_ok=True)
+        (folder / LABELS).mkdir(exist_ok=True)
+        (folder / LIST_NAME).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"Cannot write to {folder}: {error.strerror or error}.") from error
+
+
+def finish_set(
+    folder: Path,
+    description: SetDescription,
+    sections: Mapping[str, Sequence[Item]],
+    *,
+    label_values: Mapping[int, str],
+    split: Mapping[str, Any],
+    **more: Any,
+) -> None:
+    """Write the list of a set, its last file.
+
+    Args:
+        folder: folder of the set.
+        description: what the set is.
+        sections: items by section.
+        label_values: name of every value that the set's label maps may hold.
+        split: how the set was divided.
+        **more: further entries of the list that can be written as JSON.
+
+    Raises:
+        OutputError: the list cannot be written.
+    """
+    content = {
+        **asdict(description),
+        "label_values": {str(value): name for value, name in label_values.items()},
+        "split": dict(split),
+        **{section: [asdict(item) for item in items] for section, items in sections.items()},
+        **more,
+    }
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    write_file(folder / LIST_NAME, lambda file: file.write(text.encode()))
+
+
+def label_values(values: Iterable[int]) -> dict[int, str]:
+    """What the values that occur in a set's label maps mean."""
+    names = {lung.value: lung.name for lung in LUNGS} | {LUNG_SIDE_UNKNOWN: "lung, side not told"}
+    return {BACKGROUND: "background"} | {value: names[value] for value in sorted(values)}
+
+
+def write_png(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
+    """Write an (H, W) array of 8 or 16 bits as a grey PNG.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    image = Image.fromarray(pixels)
+    write_file(path, lambda file: image.save(file, format="PNG"))
+
+
+def write_file(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Write a file under a temporary name beside `path` and rename it when it is whole.
+
+    Raises:
+        OutputError: the file cannot be written; nothing is left of it.
+    """
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    except OSError as error:
+        raise OutputError(f"Cannot write {path}: {error.strerror or error}.") from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+        Path(name).chmod(0o644)  # mkstemp's own 0600 would shut out everybody else
+        Path(name).replace(path)
+    except OSError as error:
+        raise OutputError(f"Cannot write {path}: {error.strerror or error}.") from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            Path(name).unlink()

@@ -1,0 +1,148 @@
+"""Finding images and masks in folders and telling which belong together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from lungfield.datasets.preparation import Case, Cases, MaskFile
+from lungfield.errors import DataError
+
+_SUFFIXES = (
+    ".nii.gz",
+    ".nii",
+    ".dcm",
+    ".dicom",
+    ".png",
+    ".gif",
+    ".tif",
+    ".tiff",
+    ".jpg",
+    ".jpeg",
+    ".bmp",
+    ".img",
+)
+# What the name of a mask may add to that of its image.
+_MASK_ENDING = re.compile(
+    r"(?:[ _.-]*(?:masks?|labels?|seg(?:mentation)?|lungs?|left|right))+$", re.IGNORECASE
+)
+# NLM's sets end a name in 0 (normal) or 1 (abnormal); JSRT's begin with JPCLN (nodule) or JPCNN (none).
+_NLM_NAME = re.compile(r"(?:CHNCXR|MCUCXR)_\d+_([01])", re.IGNORECASE)
+_JSRT_NAME = re.compile(r"JPC([LN])N\d+", re.IGNORECASE)
+
+
+def stem_of(path: Path) -> str:
+    """The name of a file without its suffix; a dot inside a name, as in a UID, stays."""
+    name = path.name
+    suffix = next((suffix for suffix in _SUFFIXES if name.lower().endswith(suffix)), "")
+    return name[: len(name) - len(suffix)]
+
+
+def group_of(name: str) -> str | None:
+    """'normal' or 'abnormal' where the name of a public set's image tells, else None."""
+    if match := _NLM_NAME.fullmatch(name):
+        return "normal" if match[1] == "0" else "abnormal"
+    if match := _JSRT_NAME.fullmatch(name):
+        return "normal" if match[1].upper() == "N" else "abnormal"
+    return None
+
+
+def find_folder(source: Path, *names: str) -> Path:
+    """The folder of one of these names that lies least deep in `source`, or is it; case does not matter.
+
+    Raises:
+        DataError: there is none.
+    """
+    wanted = {name.lower() for name in names}
+    found = [path for path in (source, *_below(source)) if path.name.lower() in wanted and path.is_dir()]
+    if not found:
+        raise DataError(
+            f"No folder '{names[0]}' in {source}. Name the folder that the original files were unpacked to."
+        )
+    return min(found, key=lambda path: (len(path.parts), path))
+
+
+def files_below(source: Path, suffix: str) -> list[Path]:
+    """The files with this suffix in a folder at any depth, sorted; case does not matter.
+
+    Raises:
+        DataError: there is none.
+    """
+    files = sorted(path for path in _below(source) if path.suffix.lower() == suffix and path.is_file())
+    if not files:
+        raise DataError(
+            f"No {suffix} files in {source}. Name the folder that the original files were unpacked to."
+        )
+    return files
+
+
+def _below(source: Path) -> list[Path]:
+    """All that is in a folder, at any depth, but what is hidden (as the ghost files of macOS are)."""
+    if not source.is_dir():
+        raise DataError(f"No folder {source}.")
+    return [
+        path for path in source.rglob("*") if not path.name.startswith(".") and "__MACOSX" not in path.parts
+    ]
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The picture files of a folder, sorted; hidden ones and those of other kinds are left out.
+
+    Raises:
+        DataError: there is no such folder, or no such file in it.
+    """
+    if not folder.is_dir():
+        raise DataError(f"No folder {folder}.")
+    files = sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_file() and not path.name.startswith(".") and path.name.lower().endswith(_SUFFIXES)
+    )
+    if not files:
+        raise DataError(f"{folder} has no picture files ({', '.join(_SUFFIXES)}).")
+    return files
+
+
+def match_masks(images: Iterable[Path], masks: Sequence[tuple[Iterable[Path], int]]) -> Cases:
+    """Join images and masks by their names.
+
+    A mask has the name of its image, or that name with an ending such as `_mask` or `_label`.
+
+    Args:
+        images: the image files.
+        masks: groups of mask files, each with the label that its masks hold; an image needs a mask of every
+            group.
+
+    Raises:
+        DataError: two images, or two masks of a group, have the same name.
+    """
+    by_name: dict[str, Path] = {}
+    for path in images:
+        _insert(by_name, stem_of(path), path)
+    groups = []
+    without_image = []
+    for paths, label in masks:
+        group: dict[str, Path] = {}
+        for path in paths:
+            name = stem_of(path)
+            if name not in by_name:
+                name = _MASK_ENDING.sub("", name)
+            if name in by_name:
+                _insert(group, name, path)
+            else:
+                without_image.append(path.name)
+        groups.append((group, label))
+    complete = tuple(
+        Case(name, path, tuple(MaskFile(group[name], label) for group, label in groups), group_of(name))
+        for name, path in sorted(by_name.items())
+        if all(name in group for group, _ in groups)
+    )
+    without_mask = sorted(set(by_name) - {case.id for case in complete})
+    return Cases(complete, tuple(without_mask), tuple(sorted(without_image)))
+
+
+def _insert(files: dict[str, Path], name: str, path: Path) -> None:
+    if name in files:
+        raise DataError(f"{files[name]} and {path} have the same name '{name}': keep one of them.")
+    files[name] = path

@@ -1,0 +1,90 @@
+"""A prepared set of phantoms, as many as one likes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lungfield.datasets.layout import (
+    IMAGES,
+    LABELS,
+    Item,
+    SetDescription,
+    finish_set,
+    label_values,
+    start_set,
+    write_png,
+)
+from lungfield.datasets.phantoms.dicom import phantom_dataset, write_dicom
+from lungfield.datasets.phantoms.phantom import make_phantom
+from lungfield.datasets.preparation import PreparedSet, Track
+from lungfield.datasets.splits import Split
+from lungfield.errors import DataError
+from lungfield.labels import LUNGS
+
+DESCRIPTION = SetDescription(
+    name="phantoms",
+    description="Synthetic chest radiographs whose lung fields are known exactly.",
+    source="Made by `lungfield prepare phantoms`",
+    licence="Apache-2.0",
+)
+_MIN_SIZE = 64
+
+
+def prepare_phantoms(
+    output: Path,
+    *,
+    count: int = 200,
+    size: int = 512,
+    seed: int = 0,
+    split: Split = Split(),  # noqa: B008 - frozen
+    track: Track = iter,
+) -> PreparedSet:
+    """Make a set of phantoms: DICOM files (DX, 12 bits), label maps and a list.
+
+    Args:
+        output: folder of the prepared set.
+        count: how many.
+        size: rows and columns.
+        seed: the same seed gives the same phantoms, whatever their number.
+        split: how to divide the set.
+        track: shows progress.
+
+    Raises:
+        DataError: a count or size that makes no sense, or a split that does not fit.
+        OutputError: the set cannot be written.
+    """
+    if count < 1 or size < _MIN_SIZE:
+        raise DataError(f"Make at least one phantom of at least {_MIN_SIZE} pixels, not {count} of {size}.")
+    if seed < 0:
+        raise DataError(f"The seed must be 0 or more, not {seed}.")
+    numbers = {f"phantom_{number:04d}": number for number in range(1, count + 1)}
+    names = split.apply(dict.fromkeys(numbers), set_name=DESCRIPTION.name)
+    section_of = {name: section for section, members in names.items() for name in members}
+    sections: dict[str, list[Item]] = {section: [] for section in names}
+    start_set(output)
+    for name in track(sorted(section_of)):
+        item = _write_phantom(output, name, numbers[name], size=size, seed=seed)
+        sections[section_of[name]].append(item)
+    values = label_values(lung.value for lung in LUNGS)
+    finish_set(output, DESCRIPTION, sections, label_values=values, split=split.describe())
+    return PreparedSet(
+        folder=output,
+        counts={section: len(items) for section, items in sections.items()},
+        in_no_section=tuple(sorted(set(numbers) - set(section_of))),
+    )
+
+
+def _write_phantom(output: Path, name: str, number: int, *, size: int, seed: int) -> Item:
+    phantom = make_phantom([seed, number], shape=(size, size))
+    spacing_mm = (phantom.spacing_mm, phantom.spacing_mm)
+    dataset = phantom_dataset(
+        phantom.pixels,
+        name=f"Phantom^{number:04d}",
+        number=number,
+        entropy=["phantoms", str(seed), str(number), str(size)],
+        ImagerPixelSpacing=list(spacing_mm),
+    )
+    item = Item(name, f"{IMAGES}/{name}.dcm", f"{LABELS}/{name}.png", DESCRIPTION.name, spacing_mm)
+    write_dicom(output / item.image, dataset)
+    write_png(output / item.label, phantom.label_map)
+    return item

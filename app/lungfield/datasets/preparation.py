@@ -1,0 +1,263 @@
+"""From originals to a prepared set: what all sets have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lungfield.datasets.layout import (
+    IMAGES,
+    LABELS,
+    Item,
+    SetDescription,
+    finish_set,
+    label_values,
+    start_set,
+    write_png,
+)
+from lungfield.datasets.resizing import Shape, fit_shape, resize_mask, resize_pixels, same_aspect
+from lungfield.datasets.splits import Split
+from lungfield.errors import DataError
+from lungfield.labels import BACKGROUND, LEFT_LUNG, LUNG_SIDE_UNKNOWN, RIGHT_LUNG
+from lungfield.mask import read_mask
+
+Track = Callable[[Sequence[Any]], Iterable[Any]]
+"""Passes through what it is given and shows how far it got, as `rich.progress.track` does."""
+
+# Masks of the two lungs that share more of the smaller one than this contradict each other.
+_MAX_OVERLAP = 0.01
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """A mask file and what it holds: the value of a lung, or `LUNG_SIDE_UNKNOWN` for both lungs."""
+
+    path: Path
+    label: int = LUNG_SIDE_UNKNOWN
+
+
+@dataclass(frozen=True)
+class Case:
+    """An original radiograph with its masks; `group` is what the split is stratified by."""
+
+    id: str
+    image: Path
+    masks: tuple[MaskFile, ...]
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Cases:
+    """The cases of a set, and the names of what found no partner."""
+
+    complete: tuple[Case, ...]
+    images_without_mask: tuple[str, ...] = ()
+    masks_without_image: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """An original radiograph, decoded.
+
+    Attributes:
+        pixels: (H, W) float32 in [0, 1], lungs dark.
+        spacing_mm: (row, column) in mm, or None where it is not known.
+        mirrored: True where the patient's right is on the right side of the image.
+    """
+
+    pixels: NDArray[np.float32]
+    spacing_mm: tuple[float, float] | None = None
+    mirrored: bool = False
+
+
+@dataclass(frozen=True)
+class PreparedSet:
+    """What became of a set.
+
+    Attributes:
+        folder: where it was written.
+        counts: number of images in each section.
+        images_without_mask: names of the images that were left out for want of a mask.
+        masks_without_image: names of the masks that belong to no image.
+        in_no_section: names of the images that the split leaves out.
+        sides_by_position: names of the images whose masks named right and left lay the other way round, so
+            that their sides were told by position instead.
+    """
+
+    folder: Path
+    counts: dict[str, int]
+    images_without_mask: tuple[str, ...] = ()
+    masks_without_image: tuple[str, ...] = ()
+    in_no_section: tuple[str, ...] = ()
+    sides_by_position: tuple[str, ...] = ()
+
+
+def read_source(path: Path) -> SourceImage:
+    """Decode a radiograph of any format that `lungfield.radiograph` reads; its view is not checked."""
+    # Imported on use: reading a prepared list should not load decoders.
+    from lungfield.radiograph import read_radiograph
+
+    radiograph = read_radiograph(path, require_frontal=False)
+    spacing = radiograph.spacing
+    spacing_mm = (spacing.row_mm, spacing.column_mm) if spacing else None
+    return SourceImage(radiograph.pixels, spacing_mm, radiograph.mirrored)
+
+
+def prepare(
+    cases: Cases,
+    description: SetDescription,
+    output: Path,
+    *,
+    split: Split,
+    max_side: int | None,
+    read: Callable[[Path], SourceImage] = read_source,
+    track: Track = iter,
+) -> PreparedSet:
+    """Write a prepared set of the cases that the split wants.
+
+    Args:
+        cases: what there is.
+        description: what the set is.
+        output: folder of the prepared set; an older list in it is replaced.
+        split: how to divide the set.
+        max_side: longer side that no image exceeds, in pixels; None keeps every size.
+        read: decodes an original image.
+        track: shows progress.
+
+    Raises:
+        DataError: no case, a split that does not fit, masks that do not fit their image or each other.
+        UnreadableError: an image cannot be decoded.
+        OutputError: the set cannot be written.
+    """
+    if not cases.complete:
+        raise DataError(
+            f"Set '{description.name}' has no image with mask: {len(cases.images_without_mask)} images have "
+            f"no mask, {len(cases.masks_without_image)} masks no image. Check the folders and the file names."
+        )
+    _require_other_folder(output, cases.complete)
+    by_id = {case.id: case for case in cases.complete}
+    names = split.apply({case.id: case.group for case in cases.complete}, set_name=description.name)
+    section_of = {name: section for section, members in names.items() for name in members}
+    sections: dict[str, list[Item]] = {section: [] for section in names}
+    swapped: list[str] = []
+    values: set[int] = set()
+    start_set(output)
+    for name in track(sorted(section_of)):
+        case = by_id[name]
+        image = read(case.image)
+        shape = fit_shape(_shape(image.pixels), max_side)
+        label_map, moved = _label_map(case, image, shape)
+        values |= set(np.unique(label_map).tolist()) - {BACKGROUND}
+        if moved:
+            swapped.append(name)
+        item = _item(case, image, shape, description.name)
+        write_png(output / item.image, _grey_levels(image.pixels, shape))
+        write_png(output / item.label, label_map)
+        sections[section_of[name]].append(item)
+    finish_set(output, description, sections, label_values=label_values(values), split=split.describe())
+    return PreparedSet(
+        folder=output,
+        counts={section: len(items) for section, items in sections.items()},
+        images_without_mask=cases.images_without_mask,
+        masks_without_image=cases.masks_without_image,
+        in_no_section=tuple(sorted(set(by_id) - set(section_of))),
+        sides_by_position=tuple(swapped),
+    )
+
+
+def _require_other_folder(output: Path, cases: Iterable[Case]) -> None:
+    """Refuse an output whose files could replace originals."""
+    written = {(output / IMAGES).resolve(), (output / LABELS).resolve()}
+    for case in cases:
+        for path in (case.image, *(mask.path for mask in case.masks)):
+            if path.parent.resolve() in written:
+                raise DataError(f"Output {output} holds the originals ({path.parent}): name another folder.")
+
+
+def _shape(pixels: NDArray[Any]) -> Shape:
+    rows, columns = pixels.shape
+    return rows, columns
+
+
+def _size(pixels: NDArray[Any]) -> str:
+    return f"{pixels.shape[0]} x {pixels.shape[1]}"
+
+
+def _item(case: Case, image: SourceImage, shape: Shape, dataset: str) -> Item:
+    spacing_mm = image.spacing_mm
+    if spacing_mm is not None:
+        rows, columns = image.pixels.shape
+        spacing_mm = (
+            round(spacing_mm[0] * rows / shape[0], 6),
+            round(spacing_mm[1] * columns / shape[1], 6),
+        )
+    return Item(
+        id=case.id,
+        image=f"{IMAGES}/{case.id}.png",
+        label=f"{LABELS}/{case.id}.png",
+        dataset=dataset,
+        spacing_mm=spacing_mm,
+        group=case.group,
+    )
+
+
+def _grey_levels(pixels: NDArray[np.float32], shape: Shape) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """The (h, w) picture to write: 8 bits where the original has no more levels than that, else 16."""
+    levels = pixels * 255
+    few = bool(np.abs(levels - np.rint(levels)).max() < 1e-3)
+    resized = resize_pixels(pixels, shape)
+    if few:
+        return np.rint(resized * 255).astype(np.uint8)
+    return np.rint(resized * 65535).astype(np.uint16)
+
+
+def _label_map(case: Case, image: SourceImage, shape: Shape) -> tuple[NDArray[np.uint8], bool]:
+    """The (h, w) label map of a case, and whether right and left had to change places."""
+    label_map = np.full(shape, BACKGROUND, dtype=np.uint8)
+    for mask in case.masks:
+        stored = read_mask(mask.path)
+        if not same_aspect(_shape(stored), _shape(image.pixels)):
+            raise DataError(
+                f"Mask {mask.path} has {_size(stored)} pixels and does not fit {case.image} with "
+                f"{_size(image.pixels)}: rows and columns must be in the same ratio."
+            )
+        if mask.label != LUNG_SIDE_UNKNOWN:
+            stored = np.where(stored != BACKGROUND, mask.label, BACKGROUND).astype(np.uint8)
+        for value in set(np.unique(stored).tolist()) - {BACKGROUND}:
+            _add_lung(label_map, resize_mask(stored == value, shape), value, mask.path)
+    if not label_map.any():
+        raise DataError(f"The mask of {case.image} is empty: {', '.join(str(m.path) for m in case.masks)}.")
+    return _sides_by_position(label_map, mirrored=image.mirrored)
+
+
+def _add_lung(label_map: NDArray[np.uint8], lung: NDArray[np.bool_], value: int, path: Path) -> None:
+    """Draw a lung into a label map where no other one is."""
+    other = (label_map != BACKGROUND) & (label_map != value)
+    smaller = min(np.count_nonzero(lung), np.count_nonzero(other))
+    if np.count_nonzero(lung & other) > _MAX_OVERLAP * smaller:
+        raise DataError(
+            f"Mask {path} overlaps that of the other lung; if each holds both lungs, "
+            "give them as masks of both."
+        )
+    label_map[lung & ~other] = value
+
+
+def _sides_by_position(label_map: NDArray[np.uint8], *, mirrored: bool) -> tuple[NDArray[np.uint8], bool]:
+    """Make the right lung the one that lies where the patient's right does.
+
+    Names of masks cannot be relied on: some sets say 'left' for the left side of the image.
+    """
+    right, left = label_map == RIGHT_LUNG.value, label_map == LEFT_LUNG.value
+    if not (right.any() and left.any()):
+        return label_map, False
+    right_comes_first = np.nonzero(right)[1].mean() < np.nonzero(left)[1].mean()
+    if right_comes_first != mirrored:
+        return label_map, False
+    swapped = label_map.copy()
+    swapped[right], swapped[left] = LEFT_LUNG.value, RIGHT_LUNG.value
+    return swapped, True

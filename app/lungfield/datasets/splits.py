@@ -1,0 +1,205 @@
+"""Dividing a set into training, validation and test: by a ratio, or as a list file says."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lungfield.datasets.layout import SECTIONS
+from lungfield.errors import DataError
+
+
+@dataclass(frozen=True)
+class Split:
+    """How a set is to be divided.
+
+    Attributes:
+        ratio: training, validation and test in relation to each other, such as '7:1:2'; counts such as
+            '172:25:50' are met exactly where they sum up to the number of images.
+        seed: of the shuffle.
+        file: a list file that decides instead of the ratio (see `split_by_list`).
+    """
+
+    ratio: str = "7:1:2"
+    seed: int = 0
+    file: Path | None = None
+
+    def apply(self, groups: Mapping[str, str | None], *, set_name: str) -> dict[str, list[str]]:
+        """Divide the names that `groups` holds, each with its group.
+
+        Returns:
+            Names by section, sorted. Names that a list file leaves out are in none.
+
+        Raises:
+            DataError: the ratio or the list file makes no sense for these names.
+        """
+        if self.file is not None:
+            return split_by_list(groups, self.file, set_name=set_name)
+        return split_by_ratio(groups, self.ratio, seed=self.seed)
+
+    def describe(self) -> dict[str, Any]:
+        """How the set was divided, for its `dataset.json`."""
+        if self.file is not None:
+            return {"method": f"list {self.file.name}", "seed": None}
+        return {"method": f"ratio {self.ratio}", "seed": self.seed}
+
+
+def split_by_ratio(groups: Mapping[str, str | None], ratio: str, *, seed: int = 0) -> dict[str, list[str]]:
+    """Divide names at random, each group (such as normal and abnormal) in about the same proportions.
+
+    The sizes of the sections are exact, by the method of largest remainders; a group's share of a section
+    may be off by one image. The same names, groups, ratio and seed give the same sections.
+
+    Args:
+        groups: the group of each name.
+        ratio: three numbers, such as '4:4:3'; one may be 0.
+        seed: of the shuffle.
+
+    Raises:
+        DataError: the ratio is none.
+    """
+    sizes = _sizes(len(groups), parse_ratio(ratio))
+    members: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(groups):
+        members[groups[name] or ""].append(name)
+    shuffled = random.Random(seed)  # noqa: S311 - a shuffle, not a secret
+    ranked = []
+    for group in sorted(members):
+        names = members[group]
+        shuffled.shuffle(names)
+        # Spread each group evenly from 0 to 1: any stretch of the joint order then holds its fair share.
+        ranked += [((rank + 0.5) / len(names), group, name) for rank, name in enumerate(names)]
+    order = [name for _, _, name in sorted(ranked)]
+    sections, start = {}, 0
+    for section, size in zip(SECTIONS, sizes, strict=True):
+        sections[section] = sorted(order[start : start + size])
+        start += size
+    return sections
+
+
+def parse_ratio(ratio: str) -> tuple[float, float, float]:
+    """Read a ratio such as '4:4:3'.
+
+    Raises:
+        DataError: not three numbers of zero or more with a positive sum.
+    """
+    try:
+        training, validation, test = (float(part) for part in ratio.split(":"))
+    except ValueError as error:
+        raise DataError(f"Split ratio '{ratio}' is not three numbers such as 7:1:2.") from error
+    parts = (training, validation, test)
+    if not (all(0 <= part < float("inf") for part in parts) and sum(parts) > 0):
+        raise DataError(f"Split ratio '{ratio}' must have numbers of zero or more, not all zero.")
+    return parts
+
+
+def _sizes(total: int, parts: Sequence[float]) -> list[int]:
+    """Whole numbers in the ratio of `parts` whose sum is `total`: the largest remainders are rounded up."""
+    shares = [total * part / sum(parts) for part in parts]
+    sizes = [int(share) for share in shares]
+    by_remainder = sorted(range(len(parts)), key=lambda index: sizes[index] - shares[index])
+    for index in by_remainder[: total - sum(sizes)]:
+        sizes[index] += 1
+    return sizes
+
+
+def split_by_list(names: Iterable[str], path: Path, *, set_name: str) -> dict[str, list[str]]:
+    """Divide names as a list file says.
+
+    Three forms are read: JSON `{"training": [names], "validation": [...], "test": [...]}`; the same one level
+    down under the name of the set, `{"jsrt": {"training": ...}}`; and text or CSV with a name and a section
+    on each line. Names may carry a file suffix.
+
+    Args:
+        names: the names that are there.
+        path: the list file.
+        set_name: which set of a nested list is meant.
+
+    Returns:
+        Names by section, sorted; names that the list leaves out are in none.
+
+    Raises:
+        DataError: the file cannot be read, or lists names that are not there, or one name in two sections.
+    """
+    listed = _read_sections(path, set_name)
+    known = set(names)
+    section_of: dict[str, str] = {}
+    sections: dict[str, list[str]] = {section: [] for section in SECTIONS}
+    unknown = []
+    for section, entries in listed.items():
+        for entry in entries:
+            name = _known_name(entry, known)
+            if name is None:
+                unknown.append(entry)
+            elif section_of.setdefault(name, section) != section:
+                raise DataError(f"{path} lists '{name}' in both {section_of[name]} and {section}.")
+            elif name not in sections[section]:
+                sections[section].append(name)
+    if unknown:
+        raise DataError(
+            f"{path} lists {len(unknown)} names that set '{set_name}' has no image and mask for, "
+            f"the first: '{unknown[0]}'."
+        )
+    return {section: sorted(members) for section, members in sections.items()}
+
+
+def _known_name(entry: str, known: set[str]) -> str | None:
+    """The name itself, or without its file suffix, if there is such an image."""
+    return next((name for name in (entry, entry.rpartition(".")[0]) if name in known), None)
+
+
+def _read_sections(path: Path, set_name: str) -> dict[str, list[str]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"Split list {path} cannot be read: {error}.") from error
+    if text.lstrip().startswith("{"):
+        return _sections_from_json(text, path, set_name)
+    return _sections_from_lines(text, path)
+
+
+def _sections_from_json(text: str, path: Path, set_name: str) -> dict[str, list[str]]:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"Split list {path} is not valid JSON: {error}.") from error
+    if not any(section in content for section in SECTIONS):
+        if not isinstance(content.get(set_name), dict):
+            raise DataError(
+                f"Split list {path} has neither sections ({', '.join(SECTIONS)}) nor a set '{set_name}'. "
+                f"There are: {', '.join(content) or 'none'}."
+            )
+        content = content[set_name]
+    unknown = sorted(set(content) - set(SECTIONS))
+    if unknown:
+        raise DataError(
+            f"Split list {path} has an unknown section '{unknown[0]}': use {', '.join(SECTIONS)}."
+        )
+    for section, entries in content.items():
+        if not (isinstance(entries, list) and all(isinstance(entry, str) for entry in entries)):
+            raise DataError(f"Section '{section}' of split list {path} must be a list of names.")
+    return content
+
+
+def _sections_from_lines(text: str, path: Path) -> dict[str, list[str]]:
+    lines = text.splitlines()
+    delimiter = next((mark for mark in (",", ";", "\t") if mark in text), " ")
+    sections: dict[str, list[str]] = defaultdict(list)
+    for number, row in enumerate(csv.reader(lines, delimiter=delimiter, skipinitialspace=True), start=1):
+        cells = [cell.strip() for cell in row if cell.strip()]
+        if not cells or cells[0].startswith("#"):
+            continue
+        if len(cells) != 2 or cells[1] not in SECTIONS:
+            if number == 1:  # the head of a table
+                continue
+            raise DataError(
+                f"Line {number} of split list {path} must be a name and one of {', '.join(SECTIONS)}."
+            )
+        sections[cells[1]].append(cells[0])
+    return dict(sections)

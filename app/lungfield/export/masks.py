@@ -1,0 +1,61 @@
+"""Label maps as pictures and volumes: PNG and NIfTI."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lungfield.export.atomic import write_whole
+from lungfield.records import Spacing
+
+
+def save_label_map_png(label_map: NDArray[np.uint8], path: Path) -> None:
+    """Write a label map as an 8-bit grey PNG whose pixel values are the labels.
+
+    It looks nearly black, as 1 and 2 are dark greys: it is data; `save_overlay` makes what is to look at.
+
+    Args:
+        label_map: (H, W) uint8 with the values of `lungfield.labels`.
+        path: the file to write.
+
+    Raises:
+        OutputError: the file could not be written.
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(label_map.astype(np.uint8, copy=False)).save(buffer, format="PNG")
+    write_whole(path, buffer.getvalue())
+
+
+def save_nifti(label_map: NDArray[np.uint8], path: Path, spacing: Spacing | None) -> None:
+    """Write a label map as NIfTI-1, its array (x, y), as ITK and most readers order it.
+
+    A radiograph has no place in the patient's coordinates. The affine therefore says just that x runs to the
+    patient's left and y to the feet, as columns and rows of a radiograph usually do, and starts at 0.
+
+    Args:
+        label_map: (H, W) uint8 with the values of `lungfield.labels`.
+        path: the file to write; it is compressed where its name ends in `.gz`.
+        spacing: distance of the pixels, for the zooms in mm; None for zooms of 1 without a unit.
+
+    Raises:
+        OutputError: the file could not be written.
+    """
+    # Imported on use: it takes a while, and few runs ask for NIfTI.
+    import nibabel
+
+    x_zoom, y_zoom = (1.0, 1.0) if spacing is None else (spacing.column_mm, spacing.row_mm)
+    # NIfTI's axes point to the right and to the head: hence the signs.
+    affine = np.diag([-x_zoom, -y_zoom, 1.0, 1.0])
+    image = nibabel.Nifti1Image(np.ascontiguousarray(label_map.T), affine)
+    image.header.set_zooms((x_zoom, y_zoom))
+    image.header.set_xyzt_units("unknown" if spacing is None else "mm")
+    content = image.to_bytes()
+    if str(path).endswith(".gz"):
+        # Without the time of writing, the same mask gives the same file.
+        content = gzip.compress(content, compresslevel=6, mtime=0)
+    write_whole(path, content)

@@ -1,0 +1,115 @@
+"""Agreement with reference masks, image by image, as a handler of MONAI's evaluator."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.engines.utils import IterationEvents
+from monai.utils import convert_to_numpy
+from torch.nn import functional
+
+from lungfield.export import write_results_csv, write_results_json
+from lungfield.mask import METRICS, Agreement, agreement, summarise
+from lungfield.records import Spacing
+
+
+class AgreementHandler:
+    """Writes metrics.csv, a row an image, and summary.json, mean and spread by data set.
+
+    Needs batches of one image with its `label` (1, 1, W, H) on the grid of the file, `id`, `dataset` and
+    `spacing_mm` as `load_data_list` gives them, and a `pred` that post-processing has brought to that grid.
+
+    Args:
+        output_dir: where the two files go; made where missing.
+        loss_function: the loss of training, measured on the logits against the label shrunk to
+            their size; None leaves the column empty.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | Path,
+        loss_function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+    ) -> None:
+        self.output_dir = Path(output_dir)
+        self.loss_function = loss_function
+        self._results: list[_Result] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Let `engine` call this handler."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start)
+        engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._measure_loss)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._measure)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
+
+    def _start(self, engine: Engine) -> None:  # noqa: ARG002
+        self._results.clear()
+
+    def _measure_loss(self, engine: Engine) -> None:
+        self._loss = math.nan
+        if self.loss_function is None:
+            return
+        logits = engine.state.output["pred"]
+        label = engine.state.output["label"].transpose(-1, -2).float()
+        label = functional.interpolate(label, size=logits.shape[-2:], mode="area")
+        self._loss = float(self.loss_function(logits, (label > 0.5).float()))
+
+    def _measure(self, engine: Engine) -> None:
+        item, source = engine.state.output[0], engine.state.batch[0]
+        name, dataset = str(source["id"]), str(source["dataset"])
+        row_mm, column_mm = (float(side) for side in source["spacing_mm"])
+        spacing = None if math.isnan(row_mm) else Spacing(row_mm, column_mm, source="data list")
+        prediction = convert_to_numpy(item["pred"])[0].T
+        reference = convert_to_numpy(item["label"])[0].T
+        result = agreement(prediction, reference, spacing=spacing)
+        self._results.append(_Result(name, dataset, result, self._loss))
+
+    def _finish(self, engine: Engine) -> None:
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        summaries: dict[str, Any] = {}
+        for group, results in sorted(self._groups().items()):
+            summary: dict[str, Any] = {
+                name: vars(one) for name, one in summarise([one.agreement for one in results]).items()
+            }
+            summary["loss"] = {"mean": sum(one.loss for one in results) / len(results)}
+            unit = results[0].agreement.distance_unit
+            summaries[group] = {"images": len(results), "distance_unit": unit, **summary}
+            for name in METRICS:
+                engine.state.metrics[f"{group}_{name}"] = summary[name]["mean"]
+        rows = [
+            {"id": one.name, "dataset": one.dataset, **vars(one.agreement), "loss": one.loss}
+            for one in self._results
+        ]
+        write_results_csv(rows, self.output_dir / "metrics.csv")
+        write_results_json(summaries, self.output_dir / "summary.json")
+        engine.logger.info("%d images compared; see %s", len(rows), self.output_dir / "summary.json")
+        for group, summary in summaries.items():
+            figures = ", ".join(f"{name} {summary[name]['mean']:.4f}" for name in METRICS)
+            engine.logger.info("%s, %d images: %s", group, summary["images"], figures)
+
+    def _groups(self) -> dict[str, list[_Result]]:
+        """The results by data set; a set in which only some spacings are known has a group for each unit."""
+        units: dict[str, set[str]] = defaultdict(set)
+        for one in self._results:
+            units[one.dataset].add(one.agreement.distance_unit)
+        groups: dict[str, list[_Result]] = defaultdict(list)
+        for one in self._results:
+            mixed = len(units[one.dataset]) > 1
+            groups[f"{one.dataset} ({one.agreement.distance_unit})" if mixed else one.dataset].append(one)
+        return groups
+
+
+@dataclass(frozen=True)
+class _Result:
+    """One image compared; the loss is NaN where none is measured."""
+
+    name: str
+    dataset: str
+    agreement: Agreement
+    loss: float

@@ -1,0 +1,105 @@
+"""A bundle, loaded: radiographs in, label maps out, by the steps that its inference config names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from monai.bundle import ConfigParser
+from monai.data import MetaTensor
+from monai.transforms import Compose, EnsureChannelFirst
+from monai.utils import convert_to_numpy
+from numpy.typing import NDArray
+
+from lungfield.errors import BundleError
+from lungfield.inference.registry import Bundle
+from lungfield.inference.workflow import load_weights, require_file
+from lungfield.records import Radiograph
+from lungfield.transforms import as_monai
+
+
+class Predictor:
+    """Runs the network of a bundle on radiographs that are already in memory.
+
+    Preprocessing, inferer and post-processing are those of the bundle's `inference.yaml`; only
+    `LoadImaged` at the start and `SaveImaged` at the end are left out, as the caller reads and writes.
+
+    Args:
+        bundle: the bundle to load. Its config can run code: load only bundles that you trust.
+        device: 'auto' (CUDA where there is one), 'cpu', 'cuda', 'cuda:1', ...
+
+    Raises:
+        BundleError: weights are missing or do not fit, the config lacks a part, or the device is not there.
+    """
+
+    def __init__(self, bundle: Bundle, *, device: str = "auto") -> None:
+        self.bundle = bundle
+        self.device = _find_device(device)
+        require_file(
+            bundle.weights,
+            what=f"The file of weights of the bundle {bundle.name!r}",
+            advice="Train the bundle (its docs/README.md gives the command) or choose another with --bundle.",
+        )
+        parser = ConfigParser()
+        parser.read_config(str(bundle.inference_config))
+        parser["bundle_root"] = str(bundle.root)
+        parser["device"] = self.device
+        try:
+            _drop_transforms(parser, "preprocessing", "LoadImage")
+            _drop_transforms(parser, "postprocessing", "SaveImage")
+            self._preprocessing: Compose = parser.get_parsed_content("preprocessing")
+            self._postprocessing: Compose = parser.get_parsed_content("postprocessing")
+            self._inferer: Any = parser.get_parsed_content("inferer")
+            network: torch.nn.Module = parser.get_parsed_content("network_def")
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise BundleError(f"{bundle.inference_config} cannot be used: {error}") from error
+        load_weights(network, bundle.weights)
+        self._network = network.to(self.device, memory_format=torch.channels_last).eval()
+
+    def __call__(self, radiograph: Radiograph) -> NDArray[np.uint8]:
+        """Segment one radiograph.
+
+        Args:
+            radiograph: as `read_radiograph` gives it.
+
+        Returns:
+            Label map (H, W) uint8 on the radiograph's own pixels: 0 background, 1 right lung, 2 left lung.
+
+        Raises:
+            BundleError: the bundle's post-processing does not end in a map of that size.
+        """
+        array, metadata = as_monai(radiograph)
+        image = EnsureChannelFirst()(MetaTensor.ensure_torch_and_prune_meta(array, metadata))
+        data = self._preprocessing({"image": image})
+        batch = data["image"][None].to(self.device, memory_format=torch.channels_last)
+        with torch.inference_mode():
+            logits = self._inferer(batch, self._network)
+        data["pred"] = logits[0].cpu()
+        label_map = convert_to_numpy(self._postprocessing(data)["pred"])
+        if label_map.shape != (1, *radiograph.shape[::-1]):
+            raise BundleError(
+                f"The post-processing of {self.bundle.inference_config} gave {label_map.shape} instead of "
+                f"{(1, *radiograph.shape[::-1])} (1, columns, rows)."
+            )
+        return np.ascontiguousarray(label_map[0].T.astype(np.uint8))
+
+
+def _drop_transforms(parser: ConfigParser, section: str, name: str) -> None:
+    """Leave the transforms called `name` or `named` out of a Compose in the config."""
+    transforms = parser[section]["transforms"]
+    kept = [
+        one for one in transforms if not str(one.get("_target_")).split(".")[-1].rstrip("d").startswith(name)
+    ]
+    parser[section]["transforms"] = kept
+
+
+def _find_device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise BundleError(f"The device {name!r} is not to be had here; use auto, cpu or cuda.") from error
+    return device

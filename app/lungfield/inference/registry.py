@@ -1,0 +1,93 @@
+"""Which bundles there are and where they lie. Free of torch, so that listing them is instant."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lungfield.errors import BundleError
+
+#: The shipped bundles, one line each; the first is the default of `lungfield segment`.
+BUNDLES = ("unet",)
+DEFAULT_BUNDLE = BUNDLES[0]
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_CHECKOUT = _PACKAGE.parents[1]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle folder on disk.
+
+    Attributes:
+        name: the folder's name.
+        root: the folder.
+        metadata: the content of configs/metadata.json.
+    """
+
+    name: str
+    root: Path
+    metadata: dict[str, Any]
+
+    @property
+    def version(self) -> str:
+        """The bundle's version."""
+        return str(self.metadata.get("version", "unknown"))
+
+    @property
+    def inference_config(self) -> Path:
+        """The config that inference is run by."""
+        return self.root / "configs" / "inference.yaml"
+
+    @property
+    def weights(self) -> Path:
+        """The state dict of the trained network, which may be missing."""
+        return self.root / "models" / "model.pt"
+
+
+def shipped(folder: str) -> Path:
+    """The path of a folder that travels with the package: 'bundles' or 'sample_data'.
+
+    In a checkout it lies at the top; a wheel carries it inside the package.
+
+    Raises:
+        BundleError: it is in neither place.
+    """
+    for path in (_PACKAGE / f"_{folder}", _CHECKOUT / folder):
+        if path.is_dir():
+            return path
+    raise BundleError(
+        f"The folder {folder!r} that belongs to lungfield is missing. Install lungfield again from its wheel "
+        "or from a complete checkout."
+    )
+
+
+def find_bundle(name: str | Path) -> Bundle:
+    """Find a shipped bundle by name, or any bundle by the path of its folder.
+
+    Raises:
+        BundleError: there is no such bundle, or the folder is not one.
+    """
+    root = shipped("bundles") / name if str(name) in BUNDLES else Path(name).expanduser()
+    metadata = root / "configs" / "metadata.json"
+    if not root.is_dir():
+        raise BundleError(
+            f"There is no bundle {str(name)!r}. Give the path of a bundle folder, "
+            f"or one of: {', '.join(BUNDLES)}."
+        )
+    if not metadata.is_file() or not (root / "configs" / "inference.yaml").is_file():
+        raise BundleError(
+            f"{root} is not a bundle: configs/metadata.json or configs/inference.yaml is missing there."
+        )
+    try:
+        content = json.loads(metadata.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BundleError(f"{metadata} is not valid JSON ({error}).") from error
+    return Bundle(name=root.resolve().name, root=root.resolve(), metadata=content)
+
+
+def all_bundles() -> list[Bundle]:
+    """The shipped bundles, the default first."""
+    return [find_bundle(name) for name in BUNDLES]

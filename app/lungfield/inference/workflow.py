@@ -1,0 +1,190 @@
+"""What the bundles' configs need around `monai.bundle run`: places, and a clear word when a call is wrong.
+
+MONAI takes an override with a typing error without a word, and its search for files starts at the working
+directory. The functions here are called by the configs' first lines, before anything is built.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lungfield.errors import BundleError, DataError, LungfieldError
+from lungfield.inference.registry import find_bundle
+
+#: Parameters of `monai.bundle run` itself, which are no overrides.
+_RUN_PARAMETERS = frozenset(
+    ("run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file")
+)
+
+
+def bundle_root(name: str) -> str:
+    """The folder of the bundle that is being run, from any working directory.
+
+    Taken from `--config_file` where the call has one, so that a copy of a bundle uses its own files; else
+    the shipped bundle of that name.
+    """
+    files = _config_files(sys.argv)
+    if files and files[0].parent.name == "configs":
+        return str(files[0].resolve().parents[1])
+    return str(find_bundle(name).root)
+
+
+def check_overrides(argv: Sequence[str] | None = None) -> None:
+    """Refuse command-line overrides whose first part no config file knows.
+
+    Raises:
+        BundleError: names the override and the nearest that exists.
+    """
+    argv = sys.argv if argv is None else argv
+    files = _config_files(argv)
+    if not files:
+        return
+    known: set[str] = set()
+    for file in files:
+        known |= set(yaml.safe_load(file.read_text(encoding="utf-8")))
+    for key in _options(argv):
+        top = key.replace("::", "#").split("#")[0].replace("-", "_")
+        if top in _RUN_PARAMETERS or top in known:
+            continue
+        near = difflib.get_close_matches(top, sorted(known | _RUN_PARAMETERS), n=1)
+        hint = f" Did you mean --{near[0]}?" if near else ""
+        raise BundleError(f"--{key} is not known to {' + '.join(file.name for file in files)}.{hint}")
+
+
+def require_file(path: str | Path, *, what: str, advice: str) -> str:
+    """Return `path` where it is a file.
+
+    Raises:
+        BundleError: it is not there; says what is missing and `advice`.
+    """
+    if not Path(path).is_file():
+        raise BundleError(f"{what} is missing: {path}. {advice}")
+    return str(path)
+
+
+def load_weights(network: Any, path: str | Path | None) -> None:
+    """Load a plain state dict into a network; None leaves it as it is.
+
+    Raises:
+        BundleError: the file is missing, is no state dict, or belongs to another network.
+    """
+    if path is None:
+        return
+    import torch
+
+    require_file(path, what="The file of weights", advice="Give the path of a model.pt, or train first.")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        network.load_state_dict(state.get("network", state))
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise BundleError(
+            f"{path} does not hold the weights of {type(network).__name__}: {reason}"
+        ) from error
+
+
+def resume(path: str | Path | None, trainer: Any, *, lr_scheduler: Any, **parts: Any) -> None:
+    """Let `trainer` go on where the checkpoint of an earlier run stopped; None starts afresh.
+
+    Args:
+        path: a checkpoint_epoch=*.pt file of that run.
+        trainer: the engine whose count of epochs is taken over.
+        lr_scheduler: takes over its place in the schedule. The schedule's length stays that of this run, so
+            that a run can be resumed with more epochs than it was started with.
+        parts: network and optimizer, by the names they were saved under.
+
+    Raises:
+        BundleError: there is no such file.
+    """
+    if path is None:
+        return
+    from monai.handlers import CheckpointLoader
+
+    advice = "Look for checkpoint_epoch=*.pt in its ckpt_dir."
+    require_file(path, what="The checkpoint to go on from", advice=advice)
+    loaded = {**parts, "lr_scheduler": _PlaceInSchedule(lr_scheduler), "trainer": trainer}
+    CheckpointLoader(str(path), loaded, map_location="cpu").attach(trainer)
+
+
+class _PlaceInSchedule:
+    """Takes the place in a schedule from a saved state, and leaves everything else of it."""
+
+    def __init__(self, scheduler: Any) -> None:
+        self.scheduler = scheduler
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name in ("last_epoch", "_step_count", "_last_lr"):
+            setattr(self.scheduler, name, state[name])
+
+
+def list_radiographs(folder: str | Path) -> list[dict[str, str]]:
+    """The radiographs under a folder as MONAI's data list, without those that would stop the run.
+
+    MONAI's engine dies of the first file that it cannot load, so each is read once beforehand; what is
+    unreadable or no frontal chest radiograph is left out with a warning in the log.
+
+    Raises:
+        DataError: the folder is missing, or holds nothing that can be segmented.
+    """
+    from lungfield.radiograph import find_files, read_radiograph
+
+    usable: list[dict[str, str]] = []
+    turned_down = 0
+    for file in find_files([Path(folder)]):
+        try:
+            read_radiograph(file.path)
+        except LungfieldError as error:
+            turned_down += 1
+            logging.getLogger("lungfield").warning("left out: %s", error)
+        else:
+            usable.append({"image": str(file.path)})
+    if not usable:
+        raise DataError(
+            f"No radiograph to segment in {folder} ({turned_down} files turned down). Give --dataset_dir a "
+            "folder of frontal chest radiographs (DICOM, PNG, JPEG, TIFF or NIfTI)."
+        )
+    return usable
+
+
+def log_epoch(engine: Any) -> None:
+    """Log the metrics of an epoch in one line; for `StatsHandler(epoch_print_logger=...)`."""
+    state = engine.state
+    figures = {name: float(value) for name, value in state.metrics.items()}
+    if isinstance(state.output, list) and state.output and "loss" in state.output[0]:
+        figures["loss of the last batch"] = float(state.output[0]["loss"])
+    text = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+    logging.getLogger("lungfield").info("epoch %s of %s: %s", state.epoch, state.max_epochs, text)
+
+
+def _options(argv: Sequence[str]) -> dict[str, Any]:
+    """The `--key value` and `--key=value` pairs of a command line."""
+    options: dict[str, Any] = {}
+    for position, word in enumerate(argv):
+        if not word.startswith("--"):
+            continue
+        key, equals, value = word[2:].partition("=")
+        if not equals:
+            value = argv[position + 1] if position + 1 < len(argv) else ""
+        options[key] = value
+    return options
+
+
+def _config_files(argv: Sequence[str]) -> list[Path]:
+    value = _options(argv).get("config_file", "")
+    if value.startswith(("[", "(")):
+        try:
+            names = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            names = [name.strip(" '\"") for name in value.strip("[]()").split(",")]
+    else:
+        names = [name for name in value.split(",") if name]
+    files = [Path(name) for name in names]
+    return [file for file in files if file.is_file()]

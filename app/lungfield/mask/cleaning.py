@@ -1,0 +1,56 @@
+"""Removing what a network's raw mask has too much of, and filling what it lacks."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lungfield.mask.components import bounding_box, fill_holes, label_components
+
+
+def clean_mask(
+    mask: NDArray[np.bool_], *, components: int = 2, min_fraction: float = 0.05, prefer_centre: bool = True
+) -> NDArray[np.bool_]:
+    """Keep the most prominent components of a mask and fill their holes.
+
+    Prominent is what is large and not at the edge of the image: air beside the arms, which a network may take
+    for lung, can be as large as a lung, so that area alone would keep it and drop the lung.
+
+    Args:
+        mask: (H, W) bool, both lungs in one.
+        components: how many components to keep at most.
+        min_fraction: a component of less than this fraction of the prominence of the first is a speck
+            and is dropped, even where it is among the `components` first. In [0, 1].
+        prefer_centre: weight a pixel by its nearness to the centre (a half sine along each axis, 1 in the
+            middle and 0 at the edge); False ranks by area alone.
+
+    Returns:
+        (H, W) bool, a new array. An empty mask gives an empty mask.
+    """
+    cleaned = np.zeros(mask.shape, dtype=bool)
+    box = bounding_box(mask)
+    if box is None:
+        return cleaned
+    numbered, areas = label_components(mask[box])
+    prominence = _central_area(numbered, areas.size, mask.shape, box) if prefer_centre else areas
+    first = np.argsort(-prominence, kind="stable")[:components]
+    kept = np.zeros(areas.size, dtype=bool)
+    kept[first] = (areas[first] > 0) & (prominence[first] >= min_fraction * prominence.max())
+    cleaned[box] = fill_holes(kept[numbered])
+    return cleaned
+
+
+def _central_area(
+    numbered: NDArray[np.intp], count: int, shape: tuple[int, ...], box: tuple[slice, slice]
+) -> NDArray[np.float64]:
+    """The area of each component, its pixels weighted by their nearness to the centre of the image."""
+    # A ranking needs no more than some hundred pixels a side.
+    steps = [max(1, length // 512) for length in shape]
+    rows, columns = (
+        np.sin(np.pi * (np.arange(side.start, side.stop, step) + 0.5) / length)
+        for side, step, length in zip(box, steps, shape, strict=True)
+    )
+    sampled = numbered[:: steps[0], :: steps[1]]
+    weights = np.bincount(sampled.ravel(), weights=np.outer(rows, columns).ravel(), minlength=count)
+    weights[0] = 0
+    return weights

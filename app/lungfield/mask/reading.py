@@ -1,0 +1,201 @@
+"""Reading reference masks: PNG, GIF, TIFF, JPEG, NIfTI and DICOM SEG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from lungfield.errors import DataError
+from lungfield.labels import BACKGROUND, LEFT_LUNG, LUNG_SIDE_UNKNOWN, RIGHT_LUNG
+
+_SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
+_LABEL_MAP_SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
+
+# The lungs of DICOM PS3.16 CID 4030 and their laterality (CID 244), with the SNOMED-RT codes of old files.
+_SIDE_OF_CODE = {
+    "3341006": RIGHT_LUNG.value,
+    "T-28100": RIGHT_LUNG.value,
+    "44029006": LEFT_LUNG.value,
+    "T-28500": LEFT_LUNG.value,
+}
+_LUNG_CODES = {"39607008", "T-28000"}
+_SIDE_OF_MODIFIER = {
+    "24028007": RIGHT_LUNG.value,
+    "G-A100": RIGHT_LUNG.value,
+    "7771000": LEFT_LUNG.value,
+    "G-A101": LEFT_LUNG.value,
+}
+
+# A mask has two levels; a picture with more than this part of its pixels well between them is none.
+_MAX_FRACTION_BETWEEN = 0.05
+
+
+def read_mask(path: Path) -> NDArray[np.uint8]:
+    """Read a reference mask of the lungs.
+
+    A picture or volume that holds only the values 0, 1 and 2, and 2 among them, is a label map and is kept:
+    1 is the right lung, 2 the left. In any other one, what is brighter than half of its largest value (of
+    255 in a JPEG, where black is not quite 0) is lung whose side is not told; so is a mask of 0 and 1, the
+    usual way to store both lungs together.
+
+    Rows and columns are those of the file: a NIfTI file's array (x, y) is transposed to (H, W), a DICOM SEG
+    is taken as it is stored. Its segments are told apart by their codes, else by 'right' and 'left' in
+    their labels; segments that are no lungs are passed over.
+
+    Args:
+        path: a PNG, GIF, TIFF, JPEG, NIfTI (.nii, .nii.gz) or DICOM SEG file.
+
+    Returns:
+        (H, W) uint8: 0 background, 1 right lung, 2 left lung, 255 lung whose side is not told.
+
+    Raises:
+        DataError: the file is missing, unreadable, not two-dimensional, or does not look like a mask.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such mask file.")
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        return _label_map(_read_nifti(path), path, darkest_lung=None)
+    if _is_dicom(path):
+        return _read_dicom_seg(path)
+    values, is_jpeg = _read_picture(path)
+    return _label_map(values, path, darkest_lung=127.5 if is_jpeg else None)
+
+
+def _label_map(values: NDArray[Any], path: Path, *, darkest_lung: float | None) -> NDArray[np.uint8]:
+    """Turn stored values into labels; `darkest_lung` is the threshold, None for half of the largest value."""
+    if values.dtype.kind not in "biuf" or not np.isfinite(values).all() or values.min() < 0:
+        raise DataError(f"{path}: a mask holds finite values from 0 up; this file holds others.")
+    peak = float(values.max())
+    if peak == 2 and values.dtype != bool and np.isin(values, (0, 1, 2)).all():
+        return values.astype(np.uint8)
+    threshold = peak / 2 if darkest_lung is None else darkest_lung
+    between = np.count_nonzero((values > threshold / 2) & (values < threshold * 3 / 2)) / values.size
+    if between > _MAX_FRACTION_BETWEEN:
+        raise DataError(
+            f"{path}: {between:.0%} of the pixels lie between background and lung, so this is a picture and "
+            "not a mask; give a file of two levels, or of the labels 0, 1 and 2."
+        )
+    return np.where(values > threshold, LUNG_SIDE_UNKNOWN, BACKGROUND).astype(np.uint8)
+
+
+def _read_picture(path: Path) -> tuple[NDArray[Any], bool]:
+    """The values (H, W) of a picture, and whether it is a JPEG."""
+    try:
+        with Image.open(path) as file:
+            if getattr(file, "n_frames", 1) > 1:
+                raise DataError(f"{path}: has several frames; a mask has one.")
+            is_jpeg = file.format == "JPEG"
+            # An index into a palette means nothing, unless it is a label: its colour does.
+            by_colour = file.mode == "P" and np.asarray(file).max() != 2
+            image = file.convert("RGB") if by_colour else file
+            values = np.asarray(image)
+            bands = image.getbands()
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"{path}: cannot be read as a mask; give PNG, GIF, TIFF, JPEG, NIfTI or DICOM SEG."
+        ) from error
+    if bands[-1] == "A":
+        values, bands = values[..., :-1], bands[:-1]
+    if len(bands) == 3 and (values == values[..., :1]).all():
+        values, bands = values[..., :1], bands[:1]
+    if len(bands) > 1 and values.ndim == 3 and values.shape[-1] > 1:
+        raise DataError(f"{path}: is a colour picture; a mask is grey, with one value a pixel.")
+    return values.reshape(values.shape[:2]), is_jpeg
+
+
+def _read_nifti(path: Path) -> NDArray[Any]:
+    # Imported on use: slow, and few references are NIfTI.
+    import nibabel
+    from nibabel.filebasedimages import ImageFileError
+
+    try:
+        image = nibabel.load(path)
+        shape = tuple(size for size in image.shape if size != 1) if len(image.shape) > 2 else image.shape
+        if len(shape) != 2:
+            raise DataError(
+                f"{path}: has the shape {image.shape}; a mask of a radiograph has two dimensions."
+            )
+        return np.asarray(image.dataobj).reshape(shape).T
+    except (ImageFileError, OSError, EOFError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as NIfTI; is the file complete?") from error
+
+
+def _is_dicom(path: Path) -> bool:
+    """Whether the file has the prefix of DICOM PS3.10, section 7.1."""
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError as error:
+        raise DataError(f"{path}: cannot be opened: {error.strerror}.") from error
+
+
+def _read_dicom_seg(path: Path) -> NDArray[np.uint8]:
+    """Read a segmentation of one plane (DICOM PS3.3, section C.8.20)."""
+    import pydicom
+
+    try:
+        dataset = pydicom.dcmread(path)
+        sop_class = dataset.get("SOPClassUID")
+        if sop_class not in (_SEGMENTATION_STORAGE, _LABEL_MAP_SEGMENTATION_STORAGE):
+            raise DataError(f"{path}: is DICOM, but no segmentation (SOPClassUID); give a DICOM SEG file.")
+        side_of_segment = {
+            int(segment.SegmentNumber): side
+            for segment in dataset.SegmentSequence
+            if (side := _side_of_segment(segment)) is not None
+        }
+        frames = dataset.pixel_array.reshape(-1, dataset.Rows, dataset.Columns)
+        if sop_class == _LABEL_MAP_SEGMENTATION_STORAGE:
+            masks = [(number, frame == number) for number in side_of_segment for frame in frames]
+        else:
+            threshold = dataset.get("MaximumFractionalValue", 1) / 2
+            masks = [
+                (_segment_number(dataset, index), frame > threshold) for index, frame in enumerate(frames)
+            ]
+    except DataError:
+        raise
+    # A damaged file can raise nearly anything from pydicom and its decoders.
+    except Exception as error:
+        raise DataError(f"{path}: cannot be read as DICOM SEG; is the file complete?") from error
+    if not side_of_segment:
+        raise DataError(f"{path}: none of its segments is a lung, by code or by label (SegmentSequence).")
+    numbers = [number for number, _ in masks if number in side_of_segment]
+    if len(set(numbers)) < len(numbers):
+        raise DataError(f"{path}: has several frames for a segment; a mask of a radiograph has one plane.")
+    label_map = np.zeros(frames.shape[1:], dtype=np.uint8)
+    for number, mask in masks:
+        if number in side_of_segment:
+            label_map[mask] = side_of_segment[number]
+    return label_map
+
+
+def _side_of_segment(segment: Any) -> int | None:
+    """The label of an item of SegmentSequence, None where it is no lung."""
+    label = str(segment.get("SegmentLabel", "")).lower()
+    for kind in segment.get("SegmentedPropertyTypeCodeSequence") or []:
+        if kind.get("CodeValue") in _SIDE_OF_CODE:
+            return _SIDE_OF_CODE[kind.CodeValue]
+        for modifier in kind.get("SegmentedPropertyTypeModifierCodeSequence") or []:
+            if kind.get("CodeValue") in _LUNG_CODES and modifier.get("CodeValue") in _SIDE_OF_MODIFIER:
+                return _SIDE_OF_MODIFIER[modifier.CodeValue]
+        label += " lung" * (kind.get("CodeValue") in _LUNG_CODES)
+    if "lung" not in label:
+        return None
+    if ("right" in label) != ("left" in label):
+        return RIGHT_LUNG.value if "right" in label else LEFT_LUNG.value
+    return LUNG_SIDE_UNKNOWN
+
+
+def _segment_number(dataset: Any, index: int) -> int:
+    """The segment that a frame belongs to: told for the frame, else for all frames."""
+    for groups in (
+        dataset.PerFrameFunctionalGroupsSequence[index],
+        dataset.SharedFunctionalGroupsSequence[0],
+    ):
+        if "SegmentIdentificationSequence" in groups:
+            return int(groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+    raise ValueError("a frame names no segment")

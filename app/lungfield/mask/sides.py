@@ -1,0 +1,142 @@
+"""Telling the right lung from the left one."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.segmentation import watershed
+from skimage.transform import resize
+
+from lungfield.labels import LEFT_LUNG, RIGHT_LUNG
+from lungfield.mask.components import bounding_box, label_components
+
+# The search for a valley between merged lungs needs shapes, not detail.
+_VALLEY_GRID_PX = 256
+# Two lobes are two lungs where the neck between them is this much narrower than the narrower lobe ...
+_MAX_NECK = 0.75
+# ... and where each holds at least this share of the area.
+_MIN_LOBE_SHARE = 0.15
+# Without a neck, an object that holds this share of its area on both sides of the midline is two lungs.
+_MIN_SHARE_ACROSS_MIDLINE = 0.3
+# An object smaller than this fraction of the largest one is a speck: it follows, it does not decide.
+_MIN_SECOND_LUNG = 0.05
+# Objects whose columns overlap by more than this part of the narrower one lie one above the other.
+_STACKED_OVERLAP = 0.5
+# Objects in one half of the image that together are narrower than this part of their height are one lung.
+_MAX_LUNG_ASPECT = 0.6
+
+
+def split_lungs(mask: NDArray[np.bool_], *, mirrored: bool = False) -> NDArray[np.uint8]:
+    """Split one mask of both lungs into right and left.
+
+    On a radiograph as it is usually stored, the patient's right lies on the left side of the image.
+
+    - Objects that lie beside each other are the two lungs, wherever the midline of the image runs, unless
+      they lie in one half of it and together are as slender as one lung.
+    - Objects that lie above each other are pieces of one lung; further objects go to the nearer lung.
+    - One object that is two lobes side by side with a neck between them is two merged lungs: they are parted
+      along the valley of its distance transform. Where there is no neck, yet much of it lies on either side
+      of the image's midline and it is wider than tall, it is cut straight at its narrowest column.
+    - What is left is one lung (the other one absent, or white): its side is the half of the image that holds
+      its centroid.
+
+    Args:
+        mask: (H, W) bool. Specks do not mislead it, but they are kept; `clean_mask` drops them.
+        mirrored: True where the patient's right is on the right side of the image.
+
+    Returns:
+        (H, W) uint8 label map: 0 background, 1 right lung, 2 left lung. All 0 for an empty mask.
+    """
+    label_map = np.zeros(mask.shape, dtype=np.uint8)
+    box = bounding_box(mask)
+    if box is None:
+        return label_map
+    midline = (mask.shape[1] - 1) / 2 - box[1].start
+    on_image_left = _on_image_left(mask[box], midline)
+    first, second = (LEFT_LUNG, RIGHT_LUNG) if mirrored else (RIGHT_LUNG, LEFT_LUNG)
+    label_map[box] = np.where(on_image_left, first.value, second.value) * mask[box]
+    return label_map
+
+
+def _on_image_left(mask: NDArray[np.bool_], midline: float) -> NDArray[np.bool_]:
+    """Which pixels of a cropped mask belong to the lung on the left side of the image: (h, w) bool."""
+    components, areas = label_components(mask)
+    columns = [box[1] for box in ndimage.find_objects(components)]
+    centres = np.array([np.nan] + [(side.start + side.stop - 1) / 2 for side in columns])
+    largest = int(areas.argmax())
+    beside = [
+        number
+        for number in np.flatnonzero(areas >= _MIN_SECOND_LUNG * areas[largest])
+        if _beside(columns[number - 1], columns[largest - 1])
+    ]
+    parted: NDArray[np.bool_] | None
+    if beside:
+        second = max(beside, key=lambda number: areas[number])
+        between = (centres[largest] + centres[second]) / 2
+        parted = (centres < between)[components]
+        in_one_half = (centres[largest] < midline) == (centres[second] < midline)
+        if in_one_half and mask.shape[1] < _MAX_LUNG_ASPECT * mask.shape[0]:
+            parted = None
+    else:
+        parted = _part_at_valley(mask)
+        if parted is None:
+            parted = _part_at_midline(mask, midline)
+    if parted is not None:
+        return parted
+    centroid = np.average(np.arange(mask.shape[1]), weights=mask.sum(axis=0))
+    return np.full(mask.shape, centroid < midline)
+
+
+def _beside(one: slice, other: slice) -> bool:
+    """Whether two objects of these columns lie beside each other, not one above the other."""
+    overlap = min(one.stop, other.stop) - max(one.start, other.start)
+    return overlap <= _STACKED_OVERLAP * min(one.stop - one.start, other.stop - other.start)
+
+
+def _part_at_valley(mask: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """Part merged lungs at their neck: (h, w) bool, True on the left, or None where there is no neck."""
+    step = math.ceil(max(mask.shape) / _VALLEY_GRID_PX)
+    small = mask[::step, ::step]
+    height, width = small.shape
+    if width < 2 or not small.any():
+        return None
+    # The border of the crop is the border of the lung.
+    depth = ndimage.distance_transform_edt(np.pad(small, 1))[1:-1, 1:-1]
+    half = width // 2
+    left_row, left_column = divmod(int(depth[:, :half].argmax()), half)
+    right_row, right_column = divmod(int(depth[:, half:].argmax()), width - half)
+    right_column += half
+    # Lobes of a single lung lie rather above than beside each other.
+    if right_column - left_column <= abs(right_row - left_row):
+        return None
+    markers = np.zeros((height, width), dtype=np.int32)
+    markers[left_row, left_column], markers[right_row, right_column] = 1, 2
+    basins = watershed(-depth, markers)
+    narrower = min(depth[left_row, left_column], depth[right_row, right_column])
+    shares = [np.count_nonzero(small & (basins == lobe)) / np.count_nonzero(small) for lobe in (1, 2)]
+    if _depth_of_neck(depth, basins) > _MAX_NECK * narrower or min(shares) < _MIN_LOBE_SHARE:
+        return None
+    # Interpolation between the two basins makes the cut at native size smooth.
+    return resize((basins == 1).astype(np.float32), mask.shape, order=1) > 0.5
+
+
+def _depth_of_neck(depth: NDArray[np.float64], basins: NDArray[np.int32]) -> float:
+    """The half width of the widest passage between basins 1 and 2, in pixels of the grid."""
+    across_columns = np.minimum(depth[:, :-1], depth[:, 1:])[basins[:, :-1] != basins[:, 1:]]
+    across_rows = np.minimum(depth[:-1], depth[1:])[basins[:-1] != basins[1:]]
+    return float(max(across_columns.max(initial=0.0), across_rows.max(initial=0.0)))
+
+
+def _part_at_midline(mask: NDArray[np.bool_], midline: float) -> NDArray[np.bool_] | None:
+    """Part a wide object at its narrowest column near the midline: as `_part_at_valley`."""
+    height, width = mask.shape
+    column_areas = mask.sum(axis=0)
+    share_on_left = column_areas[np.arange(width) < midline].sum() / column_areas.sum()
+    if width <= height or not _MIN_SHARE_ACROSS_MIDLINE <= share_on_left <= 1 - _MIN_SHARE_ACROSS_MIDLINE:
+        return None
+    near = np.flatnonzero(np.abs(np.arange(width) - midline) <= width / 8)
+    cut = near[column_areas[near].argmin()]
+    return np.broadcast_to(np.arange(width) < cut, mask.shape)

@@ -1,0 +1,350 @@
+"""The way from radiographs to results: the only file that joins the stages."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lungfield import export
+from lungfield.errors import DataError, LungfieldError, NotFrontalChestError, OutputError
+from lungfield.inference import DEFAULT_BUNDLE, Bundle, find_bundle
+from lungfield.inference.predictor import Predictor
+from lungfield.mask import Agreement, Measurements, agreement, measure, read_mask, summarise
+from lungfield.radiograph import InputFile, find_files, read_radiograph
+from lungfield.records import Radiograph
+
+#: How an input can end.
+DONE, SKIPPED, FAILED = "done", "skipped", "failed"
+
+_MASK_SUFFIXES = (
+    ".nii.gz",
+    ".nii",
+    ".png",
+    ".dcm",
+    ".dicom",
+    ".tif",
+    ".tiff",
+    ".gif",
+    ".bmp",
+    ".jpg",
+    ".jpeg",
+)
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """The lung fields of one radiograph.
+
+    Attributes:
+        radiograph: what was segmented.
+        label_map: (H, W) uint8 on the file's own pixels: 0 background, 1 the patient's right lung, 2 left.
+        bundle: what segmented it.
+    """
+
+    radiograph: Radiograph
+    label_map: NDArray[np.uint8]
+    bundle: Bundle
+
+    @cached_property
+    def measurements(self) -> Measurements:
+        """Areas, heights and widths, in pixels and where the spacing is known in mm."""
+        return measure(self.label_map, self.radiograph.spacing)
+
+    def agreement(self, reference: str | Path | NDArray[np.generic]) -> Agreement:
+        """Compare with a reference mask: (H, W) values that are not 0 on lung, or the path of a file.
+
+        Raises:
+            DataError: the file cannot be read, or its size is another.
+        """
+        mask = read_mask(Path(reference)) if isinstance(reference, (str, Path)) else reference
+        return agreement(self.label_map, mask, spacing=self.radiograph.spacing)
+
+    def save_mask(self, path: str | Path) -> None:
+        """Write the label map as an 8-bit PNG, or as NIfTI where the name ends in .nii or .nii.gz."""
+        if str(path).endswith((".nii", ".nii.gz")):
+            export.save_nifti(self.label_map, Path(path), self.radiograph.spacing)
+        else:
+            export.save_label_map_png(self.label_map, Path(path))
+
+    def save_seg(self, path: str | Path, *, viewer_geometry: bool = False) -> None:
+        """Write a DICOM SEG that refers to the radiograph, which must have come from DICOM."""
+        export.save_dicom_seg(
+            self.radiograph,
+            self.label_map,
+            Path(path),
+            algorithm_name=f"lungfield {self.bundle.name}",
+            algorithm_version=self.bundle.version,
+            viewer_geometry=viewer_geometry,
+        )
+
+    def save_overlay(self, path: str | Path, *, longest_side: int = 1024) -> None:
+        """Write a JPEG of the radiograph with the contours of the lungs."""
+        export.save_overlay(self.radiograph, self.label_map, Path(path), longest_side=longest_side)
+
+
+class Segmenter:
+    """Segments radiographs with one bundle, loaded once.
+
+    Args:
+        bundle: the name of a shipped bundle, or the folder of any other. A bundle's config can run code:
+            load only those that you trust.
+        device: 'auto' (CUDA where there is one), 'cpu', 'cuda', 'cuda:1', ...
+
+    Raises:
+        BundleError: there is no such bundle, it has no weights, or the device is not there.
+
+    Examples:
+        >>> segmenter = Segmenter("unet")
+        >>> lungs = segmenter("chest.dcm")
+        >>> lungs.measurements.total.area_mm2
+        >>> lungs.save_mask("chest.png")
+    """
+
+    def __init__(self, bundle: str | Path = DEFAULT_BUNDLE, *, device: str = "auto") -> None:
+        self.bundle = find_bundle(bundle)
+        self._predictor = Predictor(self.bundle, device=device)
+
+    def __call__(self, radiograph: str | Path | Radiograph) -> Segmentation:
+        """Segment a file, or a radiograph that was read before.
+
+        Raises:
+            UnreadableError: the file cannot be read.
+            NotFrontalChestError: it says that it is something else than a frontal chest radiograph.
+        """
+        if not isinstance(radiograph, Radiograph):
+            radiograph = read_radiograph(Path(radiograph))
+        return Segmentation(radiograph, self._predictor(radiograph), self.bundle)
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """How one input ended.
+
+    Attributes:
+        file: the input's place below the folder that was named; the same in all outputs.
+        status: 'done', 'skipped' (readable, but no frontal chest radiograph) or 'failed'.
+        reason: why it was not done; empty when it was.
+        agreement: with the reference mask, where one was found.
+        row: everything that the tables say of it.
+    """
+
+    file: str
+    status: str
+    reason: str = ""
+    agreement: Agreement | None = None
+    row: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """How a batch ended.
+
+    Attributes:
+        files: one entry an input, in the order of the inputs.
+        output: the folder of the results.
+        seconds: how long it took, loading the bundle left out.
+    """
+
+    files: tuple[FileResult, ...]
+    output: Path
+    bundle: Bundle
+    seconds: float
+
+    def count(self, status: str) -> int:
+        """How many files ended as `status`."""
+        return Counter(file.status for file in self.files)[status]
+
+    def to_json(self) -> dict[str, Any]:
+        """The summary that `results.json` and `--json` hold."""
+        compared = [file.agreement for file in self.files if file.agreement is not None]
+        summary: dict[str, Any] = {
+            "bundle": self.bundle.name,
+            "bundle_version": self.bundle.version,
+            "output": str(self.output),
+            "files": len(self.files),
+            **{status: self.count(status) for status in (DONE, SKIPPED, FAILED)},
+            "seconds": round(self.seconds, 2),
+            "compared": len(compared),
+        }
+        # Distances in mm and in pixels do not mix, so each unit has its own summary.
+        for unit in sorted({one.distance_unit for one in compared}):
+            group = [one for one in compared if one.distance_unit == unit]
+            summary[f"agreement_{unit}"] = {name: vars(value) for name, value in summarise(group).items()}
+        return summary
+
+
+def segment_files(
+    inputs: Sequence[Path],
+    output: Path,
+    segmenter: Segmenter,
+    *,
+    references: Path | None = None,
+    progress: Callable[[Iterable[InputFile]], Iterable[InputFile]] = iter,
+) -> BatchResult:
+    """Segment files and folders into `output`, whose sub-folders mirror the tree of the inputs.
+
+    Written are masks/<stem>.png, overlays/<stem>.jpg, for DICOM seg/<stem>.dcm, and results.csv and
+    results.json with one row an input. One bad file never ends the batch.
+
+    Args:
+        inputs: files and folders.
+        output: folder of the results, made where missing.
+        segmenter: does the work.
+        references: folder of reference masks, matched by the inputs' names.
+        progress: wraps the list of files while it is worked on, for a progress bar.
+
+    Raises:
+        DataError: an input or the folder of references does not exist, or there is no file in them.
+        OutputError: the output folder cannot be written.
+    """
+    files = find_files(inputs)
+    if not files:
+        raise DataError(
+            f"No DICOM, PNG, JPEG, TIFF or NIfTI file in {', '.join(map(str, inputs))}. "
+            "Name files, or folders that hold some."
+        )
+    masks = find_references(references) if references else {}
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The output folder {output} cannot be made: {error.strerror}.") from error
+
+    start = time.perf_counter()
+    stems = _unique_stems(files)
+    results = tuple(
+        _segment_one(file, stems[file.path], output, segmenter, masks if references else None)
+        for file in progress(files)
+    )
+    batch = BatchResult(results, output, segmenter.bundle, time.perf_counter() - start)
+    export.write_results_csv([file.row for file in results], output / "results.csv")
+    export.write_results_json(
+        {"summary": batch.to_json(), "files": [file.row for file in results]}, output / "results.json"
+    )
+    return batch
+
+
+def _segment_one(
+    file: InputFile,
+    stem: PurePath,
+    output: Path,
+    segmenter: Segmenter,
+    references: Mapping[PurePath, Path] | None,
+) -> FileResult:
+    """Read, segment and write one file; whatever is wrong with it becomes its result."""
+    start = time.perf_counter()
+    row: dict[str, Any] = {
+        "file": file.relative.as_posix(),
+        "status": DONE,
+        "reason": "",
+        "bundle": segmenter.bundle.name,
+        "bundle_version": segmenter.bundle.version,
+    }
+    compared: Agreement | None = None
+    try:
+        radiograph = read_radiograph(file.path)
+        lungs = segmenter(radiograph)
+        warnings = list(radiograph.warnings)
+        if not lungs.label_map.any():
+            warnings.append("no lung was found")
+        lungs.save_mask(output / "masks" / f"{stem}.png")
+        lungs.save_overlay(output / "overlays" / f"{stem}.jpg")
+        if radiograph.file_format == "DICOM":
+            try:
+                lungs.save_seg(output / "seg" / f"{stem}.dcm")
+            except OutputError as error:
+                warnings.append(str(error))
+        row |= _describe(lungs)
+        if references is not None:
+            try:
+                compared = lungs.agreement(_match(file, references))
+                row |= vars(compared)
+            except DataError as error:
+                warnings.append(str(error))
+        row["warnings"] = "; ".join(warnings)
+    except NotFrontalChestError as error:
+        row |= {"status": SKIPPED, "reason": str(error)}
+    except LungfieldError as error:
+        row |= {"status": FAILED, "reason": str(error)}
+    row["seconds"] = time.perf_counter() - start
+    columns = ("file", "status", "reason", "bundle", "bundle_version")
+    return FileResult(row["file"], row["status"], row["reason"], compared, _in_order(row, columns))
+
+
+def _describe(lungs: Segmentation) -> dict[str, Any]:
+    radiograph = lungs.radiograph
+    rows, columns = radiograph.shape
+    spacing = radiograph.spacing
+    return {
+        "format": radiograph.file_format,
+        "rows": rows,
+        "columns": columns,
+        "view": radiograph.view or "",
+        "row_spacing_mm": spacing.row_mm if spacing else None,
+        "column_spacing_mm": spacing.column_mm if spacing else None,
+        "spacing_source": spacing.source if spacing else None,
+        **lungs.measurements.to_row(),
+    }
+
+
+def _in_order(row: Mapping[str, Any], first: Sequence[str]) -> dict[str, Any]:
+    """The row with some columns first, and every metric's column present only where it was measured."""
+    return {**{name: row[name] for name in first}, **{name: row[name] for name in row if name not in first}}
+
+
+def _unique_stems(files: Sequence[InputFile]) -> dict[Path, PurePath]:
+    """The name of each file's outputs: without its suffix, unless another file would then have the same."""
+    short = {file.path: file.relative.with_name(_stem(file.relative.name)) for file in files}
+    # Names that differ in case only are one file on some systems.
+    count = Counter(str(stem).casefold() for stem in short.values())
+    return {
+        file.path: short[file.path] if count[str(short[file.path]).casefold()] == 1 else file.relative
+        for file in files
+    }
+
+
+def _stem(name: str) -> str:
+    for suffix in _MASK_SUFFIXES:
+        if name.lower().endswith(suffix) and len(name) > len(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def find_references(folder: Path) -> dict[PurePath, Path]:
+    """The reference masks below a folder, by their place in it without the suffix.
+
+    Raises:
+        DataError: there is no such folder, or no mask in it.
+    """
+    if not folder.is_dir():
+        raise DataError(f"The folder of reference masks {folder} does not exist.")
+    masks: dict[PurePath, Path] = {
+        path.relative_to(folder).with_name(_stem(path.name)): path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name.lower().endswith(_MASK_SUFFIXES)
+    }
+    if not masks:
+        raise DataError(f"No reference mask (PNG, NIfTI, DICOM SEG, TIFF, GIF) below {folder}.")
+    return masks
+
+
+def _match(file: InputFile, references: Mapping[PurePath, Path]) -> Path:
+    """The reference of a file: the one in the same place, else the only one of the same name.
+
+    Raises:
+        DataError: there is none, or there are several and none in the same place.
+    """
+    place = file.relative.with_name(_stem(file.relative.name))
+    if place in references:
+        return references[place]
+    found = [path for stem, path in references.items() if stem.name == place.name]
+    if len(found) != 1:
+        raise DataError(f"{len(found) or 'no'} reference mask{'s' * (len(found) > 1)} named {place.name}")
+    return found[0]

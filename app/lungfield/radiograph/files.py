@@ -1,0 +1,97 @@
+"""Finding the files to read in what the user names: files and folders."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from lungfield.errors import DataError
+from lungfield.radiograph.dicom import has_preamble
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (".dcm", ".dicom", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".nii", ".nii.gz")
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A file to read.
+
+    Attributes:
+        path: where it is.
+        relative: where its results belong below the output folder: the path below the folder that was
+            named, or the bare name of a file that was named. Different for every file of one search.
+    """
+
+    path: Path
+    relative: PurePath
+
+
+def find_files(inputs: Sequence[Path]) -> list[InputFile]:
+    """Return the files in `inputs`, in the order of `inputs`, those of one folder sorted.
+
+    A file that is named is always returned. A folder is searched with all folders in it, though none
+    that is a link, for files with a suffix of `SUFFIXES` and for DICOM files of any name. Hidden files,
+    DICOMDIR and __MACOSX are left out. A file that is reached twice is returned once.
+
+    Raises:
+        DataError: an input does not exist, or a folder that was named cannot be listed.
+    """
+    found: dict[Path, InputFile] = {}
+    for path in map(Path, inputs):
+        if path.is_dir():
+            candidates = [InputFile(file, file.relative_to(path)) for file in _candidates(path)]
+        elif path.exists():
+            candidates = [InputFile(path, PurePath(path.name))]
+        else:
+            raise DataError(f"{path}: no such file or folder; check the path")
+        for candidate in candidates:
+            found.setdefault(candidate.path.resolve(), candidate)
+    return _without_collisions(list(found.values()))
+
+
+def _without_collisions(files: list[InputFile]) -> list[InputFile]:
+    """Take the paths below the folder common to all where two of the shorter ones would be the same."""
+    if len({file.relative for file in files}) == len(files):
+        return files
+    # Neither links followed, as resolve() would, nor '..' left in the way of the output folder.
+    absolute = [Path(os.path.abspath(file.path)) for file in files]  # noqa: PTH100
+    common = os.path.commonpath([path.parent for path in absolute])
+    return [
+        InputFile(file.path, path.relative_to(common)) for file, path in zip(files, absolute, strict=True)
+    ]
+
+
+def _candidates(folder: Path) -> list[Path]:
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        raise DataError(f"{folder}: the folder cannot be listed ({error.strerror})") from error
+    return sorted(path for path in _walk(folder) if _is_candidate(path))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder, onerror=_warn, followlinks=False):
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
+        yield from (Path(parent, name) for name in names if not name.startswith("."))
+
+
+def _warn(error: OSError) -> None:
+    logger.warning("%s: left out, the folder cannot be listed (%s)", error.filename, error.strerror)
+
+
+def _is_candidate(path: Path) -> bool:
+    if path.name.upper() == "DICOMDIR" or not path.is_file():
+        return False
+    return path.name.lower().endswith(SUFFIXES) or _is_dicom(path)
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        return has_preamble(path)
+    except OSError as error:
+        logger.warning("%s: left out, the file cannot be read (%s)", path, error.strerror)
+        return False

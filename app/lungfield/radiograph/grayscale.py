@@ -1,0 +1,180 @@
+"""From stored values to what a viewer shows: modality LUT, VOI LUT, polarity (DICOM PS3.4, N.2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.pixels import apply_windowing
+
+from lungfield.radiograph.contrast import robust_range, sample, stretch
+
+Values = NDArray[Any]
+Mapping = Callable[[Values], Values]
+
+MAX_CLIPPED_FRACTION = 0.5
+MIN_SPREAD = 0.1
+SPREAD_PERCENTILES = (0.5, 99.5)
+TABLE_BITS = 16
+_BROKEN_LUT = (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError)
+
+
+def to_unit(
+    stored: Values, header: Dataset, *, valid: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """Return the radiograph as a viewer shows it, and remarks for the user.
+
+    A LUT or a window that cannot be read, that clips more than half of the pixels, or that leaves the
+    picture flat, gives way to the full range of values.
+
+    Args:
+        stored: (H, W) the stored values, of an integer type.
+        header: the `pydicom.Dataset` of a MONOCHROME1 or MONOCHROME2 image.
+        valid: (H, W) where there is image, if not everywhere; the rest has no say in the range.
+
+    Returns:
+        (H, W) float32 in [0, 1], dark where the detector got the most radiation, as in the lungs.
+    """
+    samples = sample(stored, valid)
+    modality, remarks = _modality_lut(header)
+    voi, more = _voi_lut(header, modality(samples))
+    inverted = is_inverted(header)
+
+    def render(values: Values) -> NDArray[np.float32]:
+        shown = voi(modality(values)).astype(np.float32)
+        return 1 - shown if inverted else shown
+
+    if stored.dtype.itemsize * 8 > TABLE_BITS:
+        return render(stored), remarks + more
+    # Every stored value is computed once, in double precision, however many pixels have it.
+    unsigned = np.dtype(f"u{stored.dtype.itemsize}")
+    levels = np.arange(np.iinfo(unsigned).max + 1, dtype=unsigned).view(stored.dtype.newbyteorder("="))
+    table = render(levels)
+    return table[np.ascontiguousarray(stored).view(unsigned)], remarks + more
+
+
+def is_inverted(header: Dataset) -> bool:
+    """Tell whether high values are to be shown dark.
+
+    PresentationLUTShape decides where it is present, else the photometric interpretation: never both
+    (DICOM PS3.3, C.8.11.3.1.2).
+    """
+    shape = str(header.get("PresentationLUTShape") or "").strip().upper()
+    if shape in ("IDENTITY", "INVERSE"):
+        return shape == "INVERSE"
+    return str(header.get("PhotometricInterpretation") or "") == "MONOCHROME1"
+
+
+def _modality_lut(header: Dataset) -> tuple[Mapping, tuple[str, ...]]:
+    """The mapping of ModalityLUTSequence, or RescaleSlope and RescaleIntercept (PS3.3, C.11.1)."""
+    try:
+        if header.get("ModalityLUTSequence"):
+            return _lookup(header.ModalityLUTSequence[0], header), ()
+        slope, intercept = header.get("RescaleSlope"), header.get("RescaleIntercept")
+        if slope is None or intercept is None:
+            return _as_they_are, ()
+        slope, intercept = float(slope), float(intercept)
+    except _BROKEN_LUT:
+        return _as_they_are, ("The modality LUT is damaged and is ignored.",)
+    if slope == 0 or not math.isfinite(slope) or not math.isfinite(intercept):
+        return _as_they_are, ("RescaleSlope and RescaleIntercept cannot be right and are ignored.",)
+    return lambda values: values * slope + intercept, ()
+
+
+def _voi_lut(header: Dataset, samples: Values) -> tuple[Mapping, tuple[str, ...]]:
+    """The mapping of VOILUTSequence, or the first window, or the full range, onto [0, 1] (PS3.3, C.11.2).
+
+    Args:
+        header: of the image.
+        samples: some of its values, as they come out of the modality LUT.
+    """
+    low, high = robust_range(samples)
+
+    def full_range(values: Values) -> Values:
+        return stretch(values, low, high)
+
+    try:
+        if header.get("VOILUTSequence"):
+            name, mapping = "VOI LUT", _unit_lookup(header.VOILUTSequence[0], header)
+        elif header.get("WindowCenter") is not None and header.get("WindowWidth") is not None:
+            name, mapping = "window", _window(header)
+        else:
+            return full_range, ()
+        shown = mapping(samples)
+    except (*_BROKEN_LUT, NotImplementedError):
+        return full_range, ("The VOI LUT or window is damaged; the full range is shown instead.",)
+    clipped = float(np.mean((shown <= 0) | (shown >= 1)))
+    if clipped > MAX_CLIPPED_FRACTION:
+        return full_range, (
+            f"The {name} clips {clipped:.0%} of the pixels; the full range is shown instead.",
+        )
+    darkest, brightest = np.percentile(shown, SPREAD_PERCENTILES)
+    if not brightest - darkest >= MIN_SPREAD:
+        return full_range, (f"The {name} leaves the image flat; the full range is shown instead.",)
+    return mapping, ()
+
+
+def _as_they_are(values: Values) -> Values:
+    return values
+
+
+def _window(header: Dataset) -> Mapping:
+    """The first window, with the VOILUTFunction of the header, as a mapping onto [0, 1]."""
+    center, width = (_first_number(header, keyword) for keyword in ("WindowCenter", "WindowWidth"))
+    if not math.isfinite(center) or not math.isfinite(width):
+        raise ValueError("a window that is not a number")
+    # pydicom maps onto the range of the bits stored: with these, [0, 1].
+    window = Dataset()
+    window.PhotometricInterpretation = "MONOCHROME2"
+    window.BitsStored = 1
+    window.PixelRepresentation = 0
+    window.WindowCenter = center
+    window.WindowWidth = width
+    window.VOILUTFunction = str(header.get("VOILUTFunction") or "LINEAR").strip()
+    return lambda values: apply_windowing(values, window)
+
+
+def _first_number(header: Dataset, keyword: str) -> float:
+    value = header[keyword].value
+    return float(value[0] if header[keyword].VM > 1 else value)
+
+
+def _unit_lookup(item: Dataset, header: Dataset) -> Mapping:
+    """A VOI LUT as a mapping onto [0, 1].
+
+    The scale is the full one of the bits that the entries need: descriptors often name 16 bits where the
+    entries have 12, or 8 where they have 12.
+    """
+    lookup = _lookup(item, header)
+    highest = int(_entries(item, header).max())
+    if highest == 0:
+        raise ValueError("a LUT of zeros")
+    scale = (1 << highest.bit_length()) - 1
+    return lambda values: lookup(values) / scale
+
+
+def _lookup(item: Dataset, header: Dataset) -> Mapping:
+    """A LUT as a mapping; what lies before its first entry or after its last gets that one."""
+    entries = _entries(item, header)
+    first = int(item.LUTDescriptor[1])
+    if item["LUTDescriptor"].VR == "US" and header.get("PixelRepresentation") == 1 and first >= 1 << 15:
+        first -= 1 << 16  # a negative number behind the wrong value representation
+    return lambda values: entries[np.clip(np.rint(values).astype(np.int64) - first, 0, len(entries) - 1)]
+
+
+def _entries(item: Dataset, header: Dataset) -> Values:
+    """The entries of LUTData as integers: US, or OW words in the file's byte order, or bytes."""
+    count = int(item.LUTDescriptor[0]) or 1 << 16
+    data = item.LUTData
+    if isinstance(data, bytes):
+        little_endian = header.file_meta.TransferSyntaxUID.is_little_endian
+        words = np.dtype("<u2" if little_endian else ">u2")
+        data = np.frombuffer(data, dtype=words if len(data) >= 2 * count else np.uint8)
+    entries = np.asarray(data, dtype=np.int64).ravel()[:count]
+    if len(entries) < count:
+        raise ValueError("a LUT with fewer entries than it promises")
+    return entries

@@ -1,0 +1,100 @@
+"""Where a DICOM file says that there is no image: pixel padding and display shutters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.draw import polygon2mask
+
+MIN_VALID_FRACTION = 0.1
+
+
+def valid_pixels(stored: NDArray[Any], header: Any) -> tuple[NDArray[np.bool_] | None, tuple[str, ...]]:
+    """Return the (H, W) mask of what is image, None where all of it is, and remarks for the user.
+
+    A shutter or a padding that cannot be read, or leaves less than a tenth of the image, is ignored.
+
+    Args:
+        stored: (H, W) the stored values.
+        header: the `pydicom.Dataset` of the image.
+    """
+    valid = None
+    remarks = []
+    for name, find in (("pixel padding", _not_padding), ("display shutter", _inside_shutter)):
+        try:
+            part = find(stored, header)
+        except (TypeError, ValueError, AttributeError, IndexError, OverflowError):
+            remarks.append(f"The {name} cannot be read and is ignored.")
+            continue
+        if part is None or part.all():
+            continue
+        together = part if valid is None else valid & part
+        if together.mean() < MIN_VALID_FRACTION:
+            remarks.append(f"The {name} would cover (almost) the whole image and is ignored.")
+            continue
+        valid = together
+    return valid, tuple(remarks)
+
+
+def _not_padding(stored: NDArray[Any], header: Any) -> NDArray[np.bool_] | None:
+    """PixelPaddingValue, or the range up to PixelPaddingRangeLimit (DICOM PS3.3, C.7.5.1.1.2).
+
+    Only where it reaches the edge of the image: the same value amid the lung is a black pixel.
+    """
+    if header.get("PixelPaddingValue") is None:
+        return None
+    limits = [_stored_value(header["PixelPaddingValue"].value, stored.dtype)]
+    if header.get("PixelPaddingRangeLimit") is not None:
+        limits.append(_stored_value(header["PixelPaddingRangeLimit"].value, stored.dtype))
+    padding = (stored >= min(limits)) & (stored <= max(limits))
+    edge = (padding[0], padding[-1], padding[:, 0], padding[:, -1])
+    if not any(side.any() for side in edge):
+        return None
+    parts, _ = ndimage.label(padding)
+    outer = np.unique(np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]]))
+    return ~np.isin(parts, outer[outer > 0])
+
+
+def _stored_value(value: Any, dtype: np.dtype[Any]) -> int:
+    """An integer as the stored type has it: writers put negative values into unsigned attributes."""
+    bits = 8 * dtype.itemsize
+    number = int.from_bytes(value[:2], "little") if isinstance(value, bytes) else int(value)
+    number %= 1 << bits
+    return number - (1 << bits) if dtype.kind == "i" and number >= 1 << (bits - 1) else number
+
+
+def _inside_shutter(stored: NDArray[Any], header: Any) -> NDArray[np.bool_] | None:
+    """The part that all shutters leave open (DICOM PS3.3, C.7.6.11); rows and columns count from 1."""
+    value = header.get("ShutterShape") or ()
+    shapes = {value} if isinstance(value, str) else set(value)
+    openings = [_OPENINGS[shape](stored.shape, header) for shape in sorted(shapes & _OPENINGS.keys())]
+    return np.logical_and.reduce(openings) if openings else None
+
+
+def _rectangular(shape: tuple[int, ...], header: Any) -> NDArray[np.bool_]:
+    inside = np.zeros(shape, dtype=bool)
+    top, bottom = int(header.ShutterUpperHorizontalEdge), int(header.ShutterLowerHorizontalEdge)
+    left, right = int(header.ShutterLeftVerticalEdge), int(header.ShutterRightVerticalEdge)
+    inside[max(top - 1, 0) : max(bottom, 0), max(left - 1, 0) : max(right, 0)] = True
+    return inside
+
+
+def _circular(shape: tuple[int, ...], header: Any) -> NDArray[np.bool_]:
+    row, column = (int(value) for value in header.CenterOfCircularShutter)
+    rows, columns = np.ogrid[1 : shape[0] + 1, 1 : shape[1] + 1]
+    inside: NDArray[np.bool_] = (rows - row) ** 2 + (columns - column) ** 2 <= (
+        int(header.RadiusOfCircularShutter) ** 2
+    )
+    return inside
+
+
+def _polygonal(shape: tuple[int, ...], header: Any) -> NDArray[np.bool_]:
+    vertices = np.array(header.VerticesOfThePolygonalShutter, dtype=float).reshape(-1, 2) - 1
+    inside: NDArray[np.bool_] = polygon2mask(shape, vertices)
+    return inside
+
+
+_OPENINGS = {"RECTANGULAR": _rectangular, "CIRCULAR": _circular, "POLYGONAL": _polygonal}

@@ -1,0 +1,17 @@
+"""The MONAI dictionary transforms that the bundles' configs name, beside MONAI's own."""
+
+from lungfield.transforms.augmentation import RandCollimationd, RandForeignObjectsd, RandOpacityd
+from lungfield.transforms.body import BodyMaskd
+from lungfield.transforms.postprocessing import LungLabelMapd, RestoreGridd
+from lungfield.transforms.reading import RadiographReader, as_monai
+
+__all__ = [
+    "BodyMaskd",
+    "LungLabelMapd",
+    "RadiographReader",
+    "RandCollimationd",
+    "RandForeignObjectsd",
+    "RandOpacityd",
+    "RestoreGridd",
+    "as_monai",
+]

@@ -1,0 +1,88 @@
+"""The reader that every bundle's `LoadImaged` uses, so that training and inference see the same pixels."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.data import ImageReader
+from monai.utils import ensure_tuple
+from numpy.typing import NDArray
+
+from lungfield.mask import read_mask
+from lungfield.radiograph import read_radiograph
+from lungfield.records import Radiograph
+
+# With every `LoadImaged`, MONAI says that its optional GPU decoder is not installed; nothing here uses it.
+logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
+warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
+
+
+class RadiographReader(ImageReader):
+    """Reads radiographs and their masks for MONAI, axes in MONAI's order (W, H).
+
+    A radiograph comes as float32 in [0, 1], lungs dark whatever the file's polarity, and a mask as uint8
+    label values; both from DICOM, PNG, JPEG, TIFF and NIfTI. The configs follow it with
+    `Transposed(indices=[0, 2, 1])`, so that networks see the picture upright as (1, H, W), and undo that
+    before saving, so that `SaveImaged` writes a mask onto the pixels as they are stored.
+
+    Args:
+        kind: 'radiograph' or 'mask'.
+        require_frontal: turn down what is not a frontal chest radiograph, as far as the file tells.
+
+    Raises:
+        ValueError: `kind` is neither of the two.
+    """
+
+    def __init__(self, kind: str = "radiograph", *, require_frontal: bool = True) -> None:
+        if kind not in ("radiograph", "mask"):
+            raise ValueError(f"kind must be 'radiograph' or 'mask', not {kind!r}")
+        self.kind = kind
+        self.require_frontal = require_frontal
+
+    def verify_suffix(self, filename: Sequence[Any] | Any) -> bool:  # noqa: ARG002
+        """Accept every name: formats are told apart by content."""
+        return True
+
+    def read(self, data: Sequence[Any] | Any, **kwargs: Any) -> Path:  # noqa: ARG002
+        """Return the path; decoding waits for `get_data`.
+
+        MONAI takes an error raised here as a hint to try its other readers, whose axes and polarity
+        differ. One raised in `get_data` reaches the user.
+        """
+        return Path(ensure_tuple(data)[0])
+
+    def get_data(self, img: Path) -> tuple[NDArray[Any], dict[str, Any]]:
+        """Return the (W, H) array of the file and its metadata.
+
+        Raises:
+            LungfieldError: the file cannot be read or is turned down.
+        """
+        if self.kind == "mask":
+            mask = read_mask(img)
+            return mask.T, _metadata(mask.shape, row_mm=1.0, column_mm=1.0)
+        return as_monai(read_radiograph(img, require_frontal=self.require_frontal))
+
+
+def as_monai(radiograph: Radiograph) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    """The (W, H) array and the metadata that `LoadImaged` would have made of a radiograph."""
+    spacing = radiograph.spacing
+    row_mm, column_mm = (spacing.row_mm, spacing.column_mm) if spacing else (1.0, 1.0)
+    metadata = _metadata(radiograph.shape, row_mm=row_mm, column_mm=column_mm)
+    metadata["mirrored"] = radiograph.mirrored
+    metadata["spacing_source"] = spacing.source if spacing else "none"
+    return np.ascontiguousarray(radiograph.pixels.T), metadata
+
+
+def _metadata(shape: tuple[int, ...], *, row_mm: float, column_mm: float) -> dict[str, Any]:
+    rows, columns = shape
+    return {
+        "affine": np.diag([column_mm, row_mm, 1.0, 1.0]),
+        "spatial_shape": np.array([columns, rows]),
+        "original_channel_dim": math.nan,  # MONAI's word for 'no channel axis'
+    }

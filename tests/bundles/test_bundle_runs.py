@@ -1,0 +1,150 @@
+"""Training, evaluation and inference by MONAI's command line, as the README calls them."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lungfield.inference import BUNDLES, find_bundle
+
+SMALL = {"image_size": "[64,64]", "num_workers": 0}
+
+
+@pytest.fixture(scope="module", params=BUNDLES)
+def root(request):
+    return find_bundle(request.param).root
+
+
+@pytest.fixture(scope="module")
+def trained(root, tiny_dataset, run_bundle, tmp_path_factory):
+    """The folder of a run of two epochs, started far from the bundle."""
+    output = tmp_path_factory.mktemp(root.name)
+    done = run_bundle(
+        "training",
+        cwd=output,
+        config_file=root / "configs" / "train.yaml",
+        dataset_dir=tiny_dataset,
+        output_dir=output,
+        max_epochs=2,
+        **SMALL,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "epoch 2 of 2" in done.stderr
+    return output
+
+
+def plain(done):
+    """The one message of a run that ended with the user's mistake."""
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    return done.stderr.strip().splitlines()[-1]
+
+
+def test_training_leaves_checkpoints_and_curves(trained):
+    assert (trained / "checkpoint_epoch=2.pt").is_file()
+    assert list((trained / "tensorboard").glob("events.*"))
+    best = torch.load(trained / "best_model.pt", weights_only=True)
+    assert all(isinstance(value, torch.Tensor) for value in best.values())
+
+
+def test_training_resumes_where_it_stopped(root, tiny_dataset, run_bundle, trained, tmp_path):
+    done = run_bundle(
+        "training",
+        cwd=root,
+        config_file="configs/train.yaml",
+        dataset_dir=tiny_dataset,
+        output_dir=tmp_path,
+        resume_from=trained / "checkpoint_epoch=2.pt",
+        max_epochs=3,
+        **SMALL,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "epoch 3 of 3" in done.stderr
+    assert "epoch 1 of 3" not in done.stderr
+    assert (tmp_path / "checkpoint_epoch=3.pt").is_file()
+
+
+@pytest.mark.parametrize("run_id", ["evaluating", "training"])
+def test_evaluation_on_top_of_training(root, tiny_dataset, run_bundle, trained, tmp_path, run_id):
+    configs = root / "configs"
+    done = run_bundle(
+        run_id,
+        cwd=root.parents[1],
+        config_file=f"['{configs / 'train.yaml'}','{configs / 'evaluate.yaml'}']",
+        dataset_dir=tiny_dataset,
+        checkpoint=trained / "best_model.pt",
+        output_dir=tmp_path,
+        **SMALL,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").read_text().splitlines()))
+    assert [row["id"] for row in rows] == ["4", "5"]
+    assert {row["distance_unit"] for row in rows} == {"px", "mm"}
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    for unit in ("px", "mm"):  # distances in different units are never averaged
+        row = next(row for row in rows if row["distance_unit"] == unit)
+        assert summary[f"tiny ({unit})"]["images"] == 1
+        assert summary[f"tiny ({unit})"]["dice"]["mean"] == pytest.approx(float(row["dice"]), abs=1e-5)
+    assert not (tmp_path / "checkpoint_epoch=1.pt").exists()
+
+
+def test_inference_writes_a_mask_for_each_radiograph(root, tiny_dataset, run_bundle, trained, tmp_path):
+    images = tmp_path / "in"
+    (images / "sub").mkdir(parents=True)
+    for name, target in (("0.png", "a.png"), ("1.png", "sub/b.png")):
+        (images / target).write_bytes((tiny_dataset / "images" / name).read_bytes())
+    (images / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    done = run_bundle(
+        cwd=root,
+        config_file="configs/inference.yaml",
+        dataset_dir=images,
+        checkpoint=trained / "best_model.pt",
+        output_dir=tmp_path / "out",
+        **SMALL,
+    )
+    assert done.returncode == 0, done.stderr
+    written = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")}
+    assert written == {"a_lungs.png", "sub/b_lungs.png"}
+    mask = np.asarray(Image.open(tmp_path / "out" / "a_lungs.png"))
+    assert mask.shape == (80, 64)
+    assert set(np.unique(mask)) <= {0, 1, 2}
+    assert "broken.png" in done.stderr
+
+
+def test_missing_weights_are_an_error(root, tiny_dataset, run_bundle, tmp_path):
+    done = run_bundle(
+        cwd=tmp_path,
+        config_file=root / "configs" / "inference.yaml",
+        dataset_dir=tiny_dataset / "images",
+        checkpoint=tmp_path / "none.pt",
+        output_dir=tmp_path,
+    )
+    assert "none.pt" in plain(done)
+    assert not list(tmp_path.rglob("*.png"))
+
+
+def test_unknown_override_is_an_error(root, run_bundle, tmp_path):
+    done = run_bundle(
+        "training",
+        cwd=tmp_path,
+        config_file=root / "configs" / "train.yaml",
+        outputdir=tmp_path / "elsewhere",
+    )
+    assert "--outputdir is not known" in plain(done)
+    assert "--output_dir" in plain(done)
+
+
+@pytest.mark.parametrize("name", ["train", "inference"])
+def test_wrong_data_folder_is_an_error(root, run_bundle, tmp_path, trained, name):
+    options = {"checkpoint": trained / "best_model.pt"} if name == "inference" else {}
+    done = run_bundle(
+        cwd=tmp_path,
+        config_file=root / "configs" / f"{name}.yaml",
+        dataset_dir=tmp_path,
+        output_dir=tmp_path,
+        **options,
+    )
+    assert str(tmp_path) in plain(done)

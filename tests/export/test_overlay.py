@@ -1,0 +1,119 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lungfield.errors import OutputError
+from lungfield.export import save_overlay
+from lungfield.labels import LEFT_LUNG, RIGHT_LUNG
+from lungfield.records import Radiograph
+
+IDENTITY = (b"Doe", b"PID-4711", b"19501231", b"ACC-0815", b"20240229")
+
+
+@pytest.fixture
+def grey():
+    return Radiograph(Path("a.png"), np.full((300, 400), 0.5, dtype=np.float32))
+
+
+@pytest.fixture
+def lungs():
+    labels = np.zeros((300, 400), dtype=np.uint8)
+    labels[50:250, 60:160], labels[60:240, 250:340] = 1, 2
+    return labels
+
+
+def load(path):
+    with Image.open(path) as image:
+        assert image.format == "JPEG"
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+def test_contours_lie_on_the_edges_in_the_labels_colours(tmp_path, grey, lungs):
+    save_overlay(grey, lungs, tmp_path / "a.jpg")
+    picture = load(tmp_path / "a.jpg")
+    assert picture.shape == (300, 400, 3)
+    right, left = np.array(RIGHT_LUNG.colour_rgb), np.array(LEFT_LUNG.colour_rgb)
+    # The edges of the right lung lie between columns 59 and 60, and rows 249 and 250.
+    for place in ((150, slice(59, 61)), (slice(249, 251), 110)):
+        assert np.abs(picture[place] - right).max() < 40
+    assert np.abs(picture[150, 249:251] - left).max() < 40
+    # A light fill: tinted, and nearer to the radiograph than to the colour.
+    inside = picture[150, 110]
+    assert 5 < inside[2] - inside[0] < 60
+    # Away from lungs and letters, the radiograph is as it was.
+    assert np.abs(picture[270:, :] - 128).max() <= 3
+    assert np.abs(picture[100:230, 200] - 128).max() <= 3
+
+
+def test_letters_stand_outside_on_the_lungs_own_side(tmp_path, grey, lungs):
+    save_overlay(grey, lungs, tmp_path / "a.jpg")
+    changed = np.abs(load(tmp_path / "a.jpg") - 128).max(axis=2) > 60
+    changed[48:252, 56:164] = changed[58:242, 246:344] = False
+    columns = np.flatnonzero(changed.any(axis=0))
+    assert columns.size
+    assert set(columns < 60) == {True, False}
+    assert not ((columns > 60) & (columns < 340)).any()
+
+
+@pytest.mark.parametrize(("shape", "expected"), [((300, 400), (75, 100)), ((400, 300), (100, 75))])
+def test_reduced_to_the_longest_side(tmp_path, shape, expected):
+    radiograph = Radiograph(Path("a.png"), np.zeros(shape, dtype=np.float32))
+    save_overlay(radiograph, np.zeros(shape, np.uint8), tmp_path / "a.jpg", longest_side=100)
+    assert load(tmp_path / "a.jpg").shape[:2] == expected
+
+
+def test_rows_and_columns_are_not_swapped(tmp_path):
+    pixels = np.zeros((40, 60), dtype=np.float32)
+    pixels[:10, 40:] = 1
+    save_overlay(Radiograph(Path("a.png"), pixels), np.zeros((40, 60), np.uint8), tmp_path / "a.jpg")
+    picture = load(tmp_path / "a.jpg")[..., 0]
+    assert picture[4, 50] > 200
+    assert picture[30, 50] < 50
+    assert picture[4, 10] < 50
+
+
+def test_caption_is_below_and_cut_off(tmp_path, grey, lungs):
+    save_overlay(grey, lungs, tmp_path / "plain.jpg")
+    save_overlay(grey, lungs, tmp_path / "a.jpg", caption="research use only " * 50)
+    plain, captioned = load(tmp_path / "plain.jpg"), load(tmp_path / "a.jpg")
+    assert captioned.shape[0] > plain.shape[0]
+    assert captioned.shape[1] == plain.shape[1]
+    assert np.abs(captioned[:290] - plain[:290]).max() < 30
+    strip = captioned[302:]
+    assert strip.max() > 150
+    assert strip[:, -5:].max() < 60
+
+
+def test_no_lung_one_lung_and_a_side_not_told(tmp_path, grey, lungs):
+    save_overlay(grey, np.zeros_like(lungs), tmp_path / "none.jpg")
+    assert np.abs(load(tmp_path / "none.jpg") - 128).max() <= 3
+    save_overlay(grey, np.where(lungs == 1, lungs, 0).astype(np.uint8), tmp_path / "one.jpg")
+    assert np.abs(load(tmp_path / "one.jpg")[:, 200:] - 128).max() <= 3
+    save_overlay(grey, np.where(lungs > 0, 255, 0).astype(np.uint8), tmp_path / "both.jpg")
+    assert np.abs(load(tmp_path / "both.jpg") - 128).max() > 60
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1), (3, 3)])
+def test_tiny_pictures(tmp_path, shape):
+    radiograph = Radiograph(Path("a.png"), np.zeros(shape, dtype=np.float32))
+    save_overlay(radiograph, np.ones(shape, np.uint8), tmp_path / "a.jpg", caption="x")
+    assert load(tmp_path / "a.jpg").shape[1] == shape[1]
+
+
+def test_no_identity(tmp_path, radiograph, label_map):
+    save_overlay(radiograph, label_map, tmp_path / "a.jpg", caption="unet")
+    content = (tmp_path / "a.jpg").read_bytes()
+    assert not [text for text in IDENTITY if text in content]
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert set(image.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density", "dpi"}
+
+
+def test_the_label_map_of_another_radiograph(tmp_path, radiograph, label_map):
+    with pytest.raises(OutputError, match="label map of this radiograph"):
+        save_overlay(radiograph, label_map.T, tmp_path / "a.jpg")
+    assert not (tmp_path / "a.jpg").exists()
+    save_overlay(replace(radiograph, header=None), label_map, tmp_path / "a.jpg")
+    assert (tmp_path / "a.jpg").exists()

@@ -1,0 +1,91 @@
+import pytest
+import torch
+
+from lungfield.cli.plain import user_error
+from lungfield.errors import BundleError, DataError
+from lungfield.inference import find_bundle, workflow
+
+
+@pytest.fixture
+def configs(tmp_path):
+    folder = tmp_path / "mine" / "configs"
+    folder.mkdir(parents=True)
+    (folder / "train.yaml").write_text("output_dir: x\ntrain: {trainer: {max_epochs: 1}}\n")
+    (folder / "evaluate.yaml").write_text("section: test\nvalidate::dataset: null\n")
+    return folder
+
+
+def argv(*words):
+    return ["monai", "run", *map(str, words)]
+
+
+def test_known_overrides_pass(configs):
+    both = f"['{configs / 'train.yaml'}', '{configs / 'evaluate.yaml'}']"
+    workflow.check_overrides(argv("--config_file", both, "--output_dir", "y", "--section=validation"))
+    workflow.check_overrides(
+        argv("--config_file", configs / "train.yaml", "--train::trainer::max_epochs", "3")
+    )
+    workflow.check_overrides(argv("--config_file", configs / "train.yaml", "--train#trainer#max_epochs", "3"))
+    workflow.check_overrides(
+        argv("--config_file", configs / "train.yaml", "--meta_file", "m", "--run_id", "run")
+    )
+    workflow.check_overrides(["pytest", "--whatever"])
+
+
+@pytest.mark.parametrize(
+    "word", ["--outputdir", "--output-dirs=z", "--trian::trainer::max_epochs", "--section"]
+)
+def test_unknown_overrides_are_named_with_what_is_near(configs, word):
+    with pytest.raises(BundleError) as caught:
+        workflow.check_overrides(argv("--config_file", configs / "train.yaml", word, "z"))
+    assert word.split("=")[0] in str(caught.value)
+    assert ("Did you mean" in str(caught.value)) == (word != "--section")
+
+
+def test_root_is_that_of_the_config_that_is_run(configs, monkeypatch):
+    monkeypatch.setattr("sys.argv", argv("--config_file", configs / "train.yaml"))
+    assert workflow.bundle_root("unet") == str(configs.parent)
+    monkeypatch.setattr("sys.argv", ["something", "else"])
+    assert workflow.bundle_root("unet") == str(find_bundle("unet").root)
+
+
+def test_weights_must_fit(tmp_path):
+    network = torch.nn.Linear(3, 2)
+    workflow.load_weights(network, None)
+    torch.save({"network": {"weight": torch.ones(2, 3), "bias": torch.zeros(2)}}, tmp_path / "whole.pt")
+    workflow.load_weights(network, tmp_path / "whole.pt")
+    assert torch.equal(network.weight, torch.ones(2, 3))
+    torch.save({"weight": torch.ones(5, 3), "bias": torch.zeros(5)}, tmp_path / "other.pt")
+    (tmp_path / "text.pt").write_text("not weights")
+    for name, message in [("other.pt", "Linear"), ("text.pt", "text.pt"), ("none.pt", "missing")]:
+        with pytest.raises(BundleError, match=message):
+            workflow.load_weights(network, tmp_path / name)
+
+
+def test_weights_never_run_code(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "written"), "w"))
+
+    torch.save({"weight": Evil()}, tmp_path / "evil.pt")
+    with pytest.raises(BundleError):
+        workflow.load_weights(torch.nn.Linear(3, 2), tmp_path / "evil.pt")
+    assert not (tmp_path / "written").exists()
+
+
+def test_list_of_radiographs_leaves_out_what_cannot_be_used(tmp_path, make_dicom, picture, caplog):
+    make_dicom(tmp_path / "good.dcm", picture)
+    make_dicom(tmp_path / "lateral.dcm", picture, ViewPosition="LL")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert workflow.list_radiographs(tmp_path) == [{"image": str(tmp_path / "good.dcm")}]
+    assert "lateral.dcm" in caplog.text
+    (tmp_path / "good.dcm").unlink()
+    with pytest.raises(DataError, match="2 files turned down"):
+        workflow.list_radiographs(tmp_path)
+
+
+def test_the_users_error_is_found_behind_others():
+    outer = RuntimeError("Failed to evaluate")
+    outer.__cause__ = DataError("the folder is empty")
+    assert str(user_error(outer)) == "the folder is empty"
+    assert user_error(ValueError("ours to mend")) is None

@@ -1,0 +1,195 @@
+import highdicom
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom import Dataset
+from pydicom.uid import ComputedRadiographyImageStorage, generate_uid
+
+from lungfield.errors import DataError
+from lungfield.mask import read_mask
+
+
+@pytest.fixture
+def labels():
+    """(7, 9) with both lungs, like none of its own flips and turns."""
+    values = np.zeros((7, 9), dtype=np.uint8)
+    values[1:6, 1:3], values[2:4, 5:8] = 1, 2
+    return values
+
+
+@pytest.fixture
+def both(labels):
+    return np.where(labels > 0, 255, 0).astype(np.uint8)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.gif"])
+def test_labels_are_kept(tmp_path, labels, name):
+    Image.fromarray(labels).save(tmp_path / name)
+    found = read_mask(tmp_path / name)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, labels)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.gif", "a.bmp"])
+@pytest.mark.parametrize("level", [1, 200, 255])
+def test_two_levels_tell_no_side(tmp_path, labels, both, name, level):
+    Image.fromarray(np.where(labels > 0, level, 0).astype(np.uint8)).save(tmp_path / name)
+    np.testing.assert_array_equal(read_mask(tmp_path / name), both)
+
+
+@pytest.mark.parametrize("mode", ["1", "RGB", "RGBA", "LA", "I;16"])
+def test_modes(tmp_path, both, mode):
+    image = Image.fromarray(both)
+    image = Image.fromarray(both.astype(np.uint16) * 257) if mode == "I;16" else image.convert(mode)
+    image.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png"), both)
+
+
+def test_palette_is_read_by_colour(tmp_path, both):
+    image = Image.fromarray((both == 0).astype(np.uint8)).convert("P")
+    image.putpalette([255, 255, 255, 0, 0, 0])  # index 0 is white: the lung
+    image.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png"), both)
+
+
+def test_jpeg_noise_is_not_lung(tmp_path):
+    mask = np.zeros((64, 48), dtype=np.uint8)
+    mask[8:40, 8:24] = 255
+    Image.fromarray(mask).save(tmp_path / "a.jpg", quality=80)
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.jpg"), mask)
+    Image.fromarray(np.full((64, 48), 3, dtype=np.uint8)).save(tmp_path / "empty.jpg")
+    assert not read_mask(tmp_path / "empty.jpg").any()
+
+
+def test_empty_mask(tmp_path):
+    Image.fromarray(np.zeros((4, 6), dtype=np.uint8)).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png"), np.zeros((4, 6)))
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+@pytest.mark.parametrize("extra", [0, 1])
+def test_nifti_is_transposed(tmp_path, labels, name, extra):
+    values = labels.T.astype(np.float32)[(..., *[None] * extra)]
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / name)
+    np.testing.assert_array_equal(read_mask(tmp_path / name), labels)
+
+
+def write_seg(path, masks, codes, titles):
+    """A SEG of (H, W, segments) masks with highdicom, independent of lungfield's own writer."""
+    source = Dataset()
+    source.SOPClassUID = ComputedRadiographyImageStorage
+    source.Modality = "CR"
+    source.Rows, source.Columns = masks.shape[:2]
+    for keyword in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
+        setattr(source, keyword, generate_uid())
+    for keyword in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex"):
+        setattr(source, keyword, "")
+    for keyword in ("AccessionNumber", "StudyID", "StudyDate", "StudyTime"):
+        setattr(source, keyword, "")
+    descriptions = [
+        highdicom.seg.SegmentDescription(
+            segment_number=number,
+            segment_label=title,
+            segmented_property_category=highdicom.sr.CodedConcept("123037004", "SCT", "Anatomical Structure"),
+            segmented_property_type=highdicom.sr.CodedConcept(code, "SCT", "a structure"),
+            algorithm_type="MANUAL",
+        )
+        for number, (code, title) in enumerate(zip(codes, titles, strict=True), start=1)
+    ]
+    highdicom.seg.Segmentation(
+        source_images=[source],
+        pixel_array=masks[np.newaxis],
+        segmentation_type="BINARY",
+        segment_descriptions=descriptions,
+        series_instance_uid=generate_uid(),
+        series_number=1,
+        sop_instance_uid=generate_uid(),
+        instance_number=1,
+        manufacturer="x",
+        manufacturer_model_name="x",
+        software_versions="1",
+        device_serial_number="1",
+    ).save_as(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("codes", "titles"),
+    [
+        # The left lung is the first segment, so that numbers alone would swap the sides.
+        (("44029006", "3341006", "80891009"), ("a", "b", "heart")),
+        (("39607008", "39607008", "80891009"), ("Left", "Right", "Heart")),
+        (("99999", "99999", "99999"), ("left lung", "Right Lung", "Heart, left side")),
+    ],
+)
+def test_segments_by_code_or_by_label(tmp_path, labels, codes, titles):
+    masks = np.stack([labels == 2, labels == 1, np.roll(labels, 1, axis=0) == 2], axis=-1)
+    masks[..., 2] &= labels == 0
+    path = write_seg(tmp_path / "a.dcm", masks, codes, titles)
+    np.testing.assert_array_equal(read_mask(path), labels)
+
+
+def test_a_segment_of_both_lungs_tells_no_side(tmp_path, labels, both):
+    path = write_seg(tmp_path / "a.dcm", (labels > 0)[..., np.newaxis], ["39607008"], ["Lungs"])
+    np.testing.assert_array_equal(read_mask(path), both)
+
+
+def test_a_single_segment_is_shared_by_all_frames(tmp_path, labels):
+    path = write_seg(tmp_path / "a.dcm", (labels == 2)[..., np.newaxis], ["44029006"], ["x"])
+    np.testing.assert_array_equal(read_mask(path), np.where(labels == 2, 2, 0))
+
+
+def test_seg_without_a_lung(tmp_path, labels):
+    path = write_seg(tmp_path / "a.dcm", (labels == 2)[..., np.newaxis], ["80891009"], ["Heart"])
+    with pytest.raises(DataError, match="none of its segments is a lung"):
+        read_mask(path)
+
+
+def test_damaged_and_foreign_dicom(tmp_path, labels):
+    path = write_seg(tmp_path / "a.dcm", (labels == 2)[..., np.newaxis], ["44029006"], ["x"])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-5])
+    with pytest.raises(DataError, match="cannot be read as DICOM SEG"):
+        read_mask(path)
+    path.write_bytes(whole.replace(b"1.2.840.10008.5.1.4.1.1.66.4", b"1.2.840.10008.5.1.4.1.1.66.5"))
+    with pytest.raises(DataError, match="no segmentation"):
+        read_mask(path)
+
+
+def test_a_picture_is_not_a_mask(tmp_path):
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (8, 1))
+    Image.fromarray(ramp).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match="a picture and not a mask"):
+        read_mask(tmp_path / "a.png")
+
+
+def test_what_is_no_mask_at_all(tmp_path, labels):
+    cases = {"missing.png": "no such mask file"}
+    (tmp_path / "text.png").write_text("not a picture")
+    cases["text.png"] = "cannot be read as a mask"
+    (tmp_path / "broken.nii").write_bytes(b"short")
+    cases["broken.nii"] = "cannot be read as NIfTI"
+    nibabel.save(nibabel.Nifti1Image(np.zeros((3, 4, 5), np.uint8), np.eye(4)), tmp_path / "volume.nii")
+    cases["volume.nii"] = "two dimensions"
+    nibabel.save(nibabel.Nifti1Image(np.full((3, 4), np.nan, np.float32), np.eye(4)), tmp_path / "nan.nii")
+    cases["nan.nii"] = "finite values"
+    Image.new("RGB", (4, 4), (255, 0, 0)).save(tmp_path / "red.png")
+    cases["red.png"] = "colour picture"
+    frames = [Image.fromarray(labels * factor) for factor in (40, 90)]
+    frames[0].save(tmp_path / "film.gif", save_all=True, append_images=frames[1:])
+    cases["film.gif"] = "several frames"
+    for name, message in cases.items():
+        with pytest.raises(DataError, match=message) as raised:
+            read_mask(tmp_path / name)
+        assert name in str(raised.value)
+
+
+def test_a_truncated_picture(tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 2, (64, 64), np.uint8) * 255).save(
+        tmp_path / "a.png"
+    )
+    whole = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="cannot be read as a mask"):
+        read_mask(tmp_path / "a.png")

@@ -1,0 +1,135 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lungfield.mask import agreement, split_lungs
+
+JSRT = Path(__file__).parents[2] / "../shared/data/jsrt/masks"
+
+
+def label_map(right, left):
+    return (1 * right + 2 * left).astype(np.uint8)
+
+
+def test_right_lung_lies_on_the_left_of_the_image(image_left_lung, image_right_lung):
+    result = split_lungs(image_left_lung | image_right_lung)
+    assert result.dtype == np.uint8
+    np.testing.assert_array_equal(result, label_map(image_left_lung, image_right_lung))
+
+
+def test_mirrored(image_left_lung, image_right_lung):
+    result = split_lungs(image_left_lung | image_right_lung, mirrored=True)
+    np.testing.assert_array_equal(result, label_map(image_right_lung, image_left_lung))
+
+
+def test_a_patient_far_off_the_centre(ellipse):
+    first, second = ellipse(100, 30, 80, 25), ellipse(100, 95, 80, 25)  # the midline is at 119.5
+    np.testing.assert_array_equal(split_lungs(first | second), label_map(first, second))
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_one_lung(image_left_lung, image_right_lung, mirrored):
+    first, second = (2, 1) if mirrored else (1, 2)
+    np.testing.assert_array_equal(split_lungs(image_left_lung, mirrored=mirrored), first * image_left_lung)
+    np.testing.assert_array_equal(split_lungs(image_right_lung, mirrored=mirrored), second * image_right_lung)
+
+
+def test_a_lung_in_two_pieces_above_each_other_is_one_lung(image_right_lung):
+    broken = image_right_lung.copy()
+    broken[90:105] = False
+    np.testing.assert_array_equal(split_lungs(broken), 2 * broken)
+
+
+def test_a_lung_broken_lengthwise_is_one_lung(image_left_lung):
+    broken = image_left_lung.copy()
+    broken[:, 58:62] = False
+    np.testing.assert_array_equal(split_lungs(broken), 1 * broken)
+
+
+def test_a_broken_lung_and_a_whole_one(image_left_lung, image_right_lung):
+    broken = image_right_lung.copy()
+    broken[120:130] = False
+    result = split_lungs(image_left_lung | broken)
+    np.testing.assert_array_equal(result, label_map(image_left_lung, broken))
+
+
+def test_lungs_merged_by_a_bridge_are_parted_in_it(image_left_lung, image_right_lung):
+    bridge = np.zeros_like(image_left_lung)
+    bridge[85:105, 90:150] = True
+    merged = image_left_lung | image_right_lung | bridge
+    result = split_lungs(merged)
+    np.testing.assert_array_equal(result > 0, merged)
+    assert (result[image_left_lung & ~bridge] == 1).all()
+    assert (result[image_right_lung & ~bridge] == 2).all()
+
+
+def test_overlapping_lungs_are_parted_at_their_waist(ellipse):
+    first, second = ellipse(100, 85, 80, 42), ellipse(100, 160, 70, 40)
+    result = split_lungs(first | second)
+    assert agreement(result == 1, first, spacing=None).dice > 0.97
+    assert agreement(result == 2, second, spacing=None).dice > 0.97
+
+
+def test_merged_lungs_and_a_piece_below_one_of_them(image_left_lung, image_right_lung, ellipse):
+    bridge = np.zeros_like(image_left_lung)
+    bridge[95:105, 90:150] = True
+    piece = ellipse(190, 180, 8, 20)
+    result = split_lungs(image_left_lung | image_right_lung | bridge | piece)
+    assert (result[piece] == 2).all()
+    assert (result[image_left_lung & ~bridge] == 1).all()
+
+
+def test_specks_follow_the_lungs(image_left_lung, image_right_lung):
+    lungs = image_left_lung | image_right_lung
+    specks = np.zeros_like(lungs)
+    specks[5, 5] = specks[190, 230] = True
+    result = split_lungs(lungs | specks)
+    assert (result[5, 5], result[190, 230]) == (1, 2)
+    np.testing.assert_array_equal(np.where(lungs, result, 0), label_map(image_left_lung, image_right_lung))
+    assert (split_lungs(image_right_lung | specks)[image_right_lung] == 2).all()
+
+
+def test_a_broad_object_without_a_waist_is_cut_near_the_midline():
+    slab = np.zeros((100, 200), dtype=bool)
+    slab[30:80, 30:180] = True
+    result = split_lungs(slab)
+    cut = int(np.flatnonzero(result[50] == 2)[0])
+    assert abs(cut - 99.5) <= 150 / 8 + 1
+    assert (result[30:80, 30:cut] == 1).all()
+    assert (result[30:80, cut:180] == 2).all()
+
+
+def test_one_lung_that_crosses_the_midline_is_not_cut(ellipse):
+    lung = ellipse(100, 110, 85, 45)
+    np.testing.assert_array_equal(split_lungs(lung), 1 * lung)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (3, 3)])
+def test_tiny_and_full_masks(shape):
+    result = split_lungs(np.ones(shape, dtype=bool))
+    assert result.shape == shape
+    assert set(np.unique(result)) <= {1, 2}
+
+
+def test_empty():
+    np.testing.assert_array_equal(split_lungs(np.zeros((5, 4), dtype=bool)), np.zeros((5, 4)))
+
+
+@pytest.mark.skipif(not JSRT.is_dir(), reason="the JSRT masks are not on this machine")
+def test_real_lungs_are_told_apart():
+    names = sorted(path.name for path in (JSRT / "right_lung").iterdir())[::6]
+    assert names
+    for name in names:
+        right, left = (np.asarray(Image.open(JSRT / side / name)) > 0 for side in ("right_lung", "left_lung"))
+        left &= ~right
+        np.testing.assert_array_equal(split_lungs(right | left), label_map(right, left), err_msg=name)
+        # Each lung alone, and both as if they had grown together at the hila.
+        np.testing.assert_array_equal(split_lungs(right), 1 * right, err_msg=name)
+        np.testing.assert_array_equal(split_lungs(left), 2 * left, err_msg=name)
+        merged = right | left
+        merged[440:520, 300:724] = True
+        result = split_lungs(merged)
+        outside = np.r_[0:440, 520:1024]
+        assert agreement(result[outside] == 1, right[outside], spacing=None).dice > 0.99, name

@@ -1,0 +1,184 @@
+"""The batch: names, tables, references and failures, with a segmenter that takes what is dark for lung."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom import dcmread
+
+from lungfield.errors import DataError, OutputError
+from lungfield.inference import find_bundle
+from lungfield.mask import clean_mask, split_lungs
+from lungfield.pipeline import Segmentation, segment_files
+
+
+class DarkIsLung:
+    """Stands in for a `Segmenter`: no network, the same results every time."""
+
+    bundle = find_bundle("unet")
+
+    def __call__(self, radiograph):
+        label_map = split_lungs(clean_mask(radiograph.pixels < 0.3), mirrored=radiograph.mirrored)
+        return Segmentation(radiograph, label_map, self.bundle)
+
+
+@pytest.fixture
+def chest():
+    """(120, 100) uint8: two dark blocks, the larger on the image's left; and their label map."""
+    label_map = np.zeros((120, 100), dtype=np.uint8)
+    label_map[20:100, 15:40] = 1
+    label_map[30:90, 60:80] = 2
+    return np.where(label_map > 0, 20, 180).astype(np.uint8), label_map
+
+
+@pytest.fixture
+def inputs(tmp_path, chest, make_dicom):
+    pixels, _ = chest
+    folder = tmp_path / "in"
+    (folder / "ward").mkdir(parents=True)
+    pixels = pixels.astype(np.uint16)
+    make_dicom(
+        folder / "ward" / "a.dcm", pixels, PixelSpacing=[2, 1], PatientName="Secret^Name", PatientID="ID-77"
+    )
+    make_dicom(folder / "lateral.dcm", pixels, ViewPosition="LL", PatientName="Secret^Name")
+    Image.fromarray(pixels.astype(np.uint8)).save(folder / "a.png")
+    (folder / "broken.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\1\2\3")
+    return folder
+
+
+def run(inputs, output, **options):
+    return segment_files([inputs], output, DarkIsLung(), **options)
+
+
+def test_outputs_mirror_the_inputs(inputs, tmp_path, chest):
+    batch = run(inputs, tmp_path / "out")
+    assert {file.file: file.status for file in batch.files} == {
+        "a.png": "done",
+        "broken.dcm": "failed",
+        "lateral.dcm": "skipped",
+        "ward/a.dcm": "done",
+    }
+    written = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*")}
+    assert written == {
+        "masks/a.png",
+        "masks/ward/a.png",
+        "overlays/a.jpg",
+        "overlays/ward/a.jpg",
+        "seg/ward/a.dcm",
+        "results.csv",
+        "results.json",
+    }
+    for mask in ("a.png", "ward/a.png"):
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "masks" / mask)), chest[1])
+    seg = dcmread(tmp_path / "out" / "seg" / "ward" / "a.dcm")
+    source = dcmread(inputs / "ward" / "a.dcm")
+    assert seg.Modality == "SEG"
+    assert seg.StudyInstanceUID == source.StudyInstanceUID
+
+
+def test_tables_say_what_was_measured(inputs, tmp_path):
+    run(inputs, tmp_path / "out")
+    rows = {
+        row["file"]: row
+        for row in csv.DictReader((tmp_path / "out" / "results.csv").read_text().splitlines())
+    }
+    assert float(rows["ward/a.dcm"]["right_lung_area_mm2"]) == 80 * 25 * 2
+    assert float(rows["a.png"]["left_lung_area_px"]) == 60 * 20
+    assert rows["a.png"]["left_lung_area_mm2"] == ""
+    assert rows["broken.dcm"]["reason"]
+    assert rows["lateral.dcm"]["reason"]
+    content = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert content["summary"]["done"] == 2
+    assert [row["file"] for row in content["files"]] == sorted(rows)
+
+
+def test_no_identity_in_tables(inputs, tmp_path):
+    run(inputs, tmp_path / "out")
+    for name in ("results.csv", "results.json"):
+        text = (tmp_path / "out" / name).read_text()
+        assert "Secret" not in text
+        assert "ID-77" not in text
+
+
+def test_references_are_matched_and_compared(inputs, tmp_path, chest):
+    references = tmp_path / "references"
+    (references / "ward").mkdir(parents=True)
+    Image.fromarray(chest[1]).save(references / "ward" / "a.png")
+    half = np.where(np.arange(100) < 50, chest[1], 0).astype(np.uint8)
+    Image.fromarray(half).save(references / "a.png")
+    batch = run(inputs, tmp_path / "out", references=references)
+    dice = {file.file: file.agreement.dice for file in batch.files if file.agreement}
+    # Of two references with one name, each file gets the one in its own place.
+    assert dice["ward/a.dcm"] == 1
+    left, right = 80 * 25, 60 * 20
+    assert dice["a.png"] == pytest.approx(2 * left / (2 * left + right))
+    summary = batch.to_json()
+    assert summary["compared"] == 2
+    assert summary["agreement_mm"]["dice"]["mean"] == 1
+    assert summary["agreement_px"]["dice"]["count"] == 1
+
+
+def test_wrong_reference_is_a_warning_not_a_failure(inputs, tmp_path):
+    references = tmp_path / "references"
+    references.mkdir()
+    Image.fromarray(np.zeros((7, 9), dtype=np.uint8)).save(references / "a.png")
+    batch = run(inputs, tmp_path / "out", references=references)
+    rows = {file.file: file for file in batch.files}
+    assert rows["a.png"].status == "done"
+    assert "reference (7, 9)" in rows["a.png"].row["warnings"]
+
+
+def test_names_that_would_collide_keep_their_suffix(tmp_path, chest, make_dicom):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.fromarray(chest[0]).save(folder / "x.png")
+    make_dicom(folder / "X.dcm", chest[0].astype(np.uint16))
+    Image.fromarray(chest[0]).save(folder / "1.2.840.png")
+    run(folder, tmp_path / "out")
+    names = sorted(path.name for path in (tmp_path / "out" / "masks").iterdir())
+    assert names == ["1.2.840.png", "X.dcm.png", "x.png.png"]
+
+
+def test_no_lung_is_said(tmp_path, make_dicom):
+    bright = np.tile(np.linspace(2000, 4000, 90), (80, 1)).astype(np.uint16)
+    bright[0, 0] = 0
+    make_dicom(tmp_path / "bright.dcm", bright)
+    batch = segment_files([tmp_path / "bright.dcm"], tmp_path / "out", _Nothing())
+    assert batch.files[0].status == "done"
+    assert "no lung was found" in batch.files[0].row["warnings"]
+
+
+class _Nothing(DarkIsLung):
+    def __call__(self, radiograph):
+        return Segmentation(radiograph, np.zeros(radiograph.shape, np.uint8), self.bundle)
+
+
+def test_wrong_calls_are_refused(tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(DataError, match="No DICOM, PNG"):
+        run(empty, tmp_path / "out")
+    with pytest.raises(DataError, match="no such file"):
+        run(tmp_path / "nowhere", tmp_path / "out")
+    (tmp_path / "a.png").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"reference masks .* does not exist"):
+        run(tmp_path / "a.png", tmp_path / "out", references=tmp_path / "nowhere")
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="cannot be made"):
+        run(tmp_path / "a.png", tmp_path / "file" / "out")
+
+
+def test_segmentation_saves_what_it_says(tmp_path, chest, make_dicom):
+    from lungfield.radiograph import read_radiograph
+
+    lungs = DarkIsLung()(read_radiograph(make_dicom(tmp_path / "a.dcm", chest[0].astype(np.uint16))))
+    lungs.save_mask(tmp_path / "m.png")
+    lungs.save_mask(tmp_path / "m.nii.gz")
+    lungs.save_overlay(tmp_path / "o.jpg")
+    lungs.save_seg(tmp_path / "s.dcm")
+    for name in ("m.png", "m.nii.gz", "s.dcm"):
+        assert lungs.agreement(tmp_path / name).dice == 1
+    assert lungs.agreement(chest[1] == 1).recall == 1
+    assert Image.open(tmp_path / "o.jpg").size == (100, 120)

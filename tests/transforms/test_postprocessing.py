@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Compose, EnsureChannelFirst, Resized, Transposed
+
+from lungfield.records import Radiograph
+from lungfield.transforms import LungLabelMapd, RestoreGridd, as_monai
+
+
+def loaded(pixels, *, mirrored=False):
+    array, metadata = as_monai(Radiograph(path="x", pixels=pixels.astype(np.float32), mirrored=mirrored))
+    return EnsureChannelFirst()(MetaTensor.ensure_torch_and_prune_meta(array, metadata))
+
+
+def two_lungs(height=120, width=90):
+    """Two ellipses, the larger one on the image's left, lower than the other."""
+    rows, columns = np.mgrid[:height, :width]
+    left = ((rows - 65) / 40) ** 2 + ((columns - 25) / 16) ** 2 < 1
+    right = ((rows - 50) / 30) ** 2 + ((columns - 66) / 13) ** 2 < 1
+    return left, right
+
+
+@pytest.fixture
+def preprocessing():
+    return Compose(
+        [
+            Transposed(keys="image", indices=[0, 2, 1]),
+            Resized(keys="image", spatial_size=(48, 48), mode="area"),
+        ]
+    )
+
+
+def test_logits_come_back_smooth_to_the_files_grid(preprocessing):
+    left, right = two_lungs()
+    data = preprocessing({"image": loaded((left | right).astype(float))})
+    assert data["image"].shape == (1, 48, 48)
+    data["pred"] = data["image"].clone() * 8 - 4
+    restore = RestoreGridd(keys="pred", orig_keys="image", transform=preprocessing)
+    result = restore(data)
+    assert result["pred"].shape == (1, 90, 120)  # MONAI's order: columns, rows
+    back = result["pred"][0].numpy().T > 0
+    assert 2 * (back & (left | right)).sum() / (back.sum() + (left | right).sum()) > 0.98
+    # Interpolated, not repeated: neighbouring rows of an enlarged ramp differ.
+    column = result["pred"][0, 25].numpy()
+    edge = column[20:32]
+    assert np.unique(edge.round(3)).size > 6
+    assert data["image"].applied_operations == result["image"].applied_operations
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_label_map_has_the_patients_sides(mirrored):
+    left, right = two_lungs()
+    logits = loaded(np.where(left | right, 3.0, -3.0), mirrored=mirrored)
+    label_map = LungLabelMapd(keys="pred")({"pred": logits})["pred"]
+    assert label_map.dtype == torch.uint8
+    assert label_map.shape == (1, 90, 120)
+    upright = label_map[0].numpy().T
+    on_the_left, on_the_right = (2, 1) if mirrored else (1, 2)
+    np.testing.assert_array_equal(upright, left * on_the_left + right * on_the_right)
+
+
+def test_threshold_is_a_probability():
+    left, right = two_lungs()
+    logits = loaded(np.where(left, 3.0, np.where(right, 0.5, -3.0)))
+    assert set(np.unique(LungLabelMapd(keys="pred")({"pred": logits})["pred"])) == {0, 1, 2}
+    strict = LungLabelMapd(keys="pred", threshold=0.9)({"pred": logits})["pred"]
+    np.testing.assert_array_equal(strict[0].numpy().T > 0, left)
