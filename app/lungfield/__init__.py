@@ -12,10 +12,7 @@ Research software: not a medical device, and not for diagnosis or treatment.
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import version
 from typing import Any
-
-__version__ = version("lungfield")
 
 # Where each public name lives; imported on first use, so that `import lungfield` does not wait for torch.
 _PUBLIC = {
@@ -31,6 +28,10 @@ __all__ = [*_PUBLIC, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("lungfield")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'lungfield' has no attribute {name!r}")
     return getattr(importlib.import_module(_PUBLIC[name]), name)

@@ -85,13 +85,13 @@ def test_no_list(tmp_path: Path) -> None:
 
 def test_unknown_section_offers_those_there_are(tmp_path: Path) -> None:
     make_set(tmp_path / "a", training=["one"], test=["two"])
-    with pytest.raises(DataError, match="no section 'validation'. There are: test, training"):
+    with pytest.raises(DataError, match=r"no section 'validation'\. There are: test, training"):
         load_data_list(tmp_path / "a", "validation")
 
 
 def test_empty_section(tmp_path: Path) -> None:
     make_set(tmp_path / "a", training=["one"], test=[])
-    with pytest.raises(DataError, match="'test'.*empty"):
+    with pytest.raises(DataError, match=r"'test'.*empty"):
         load_data_list(tmp_path / "a", "test")
 
 

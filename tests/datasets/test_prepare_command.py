@@ -85,6 +85,6 @@ def test_help(command: str) -> None:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    code = "import sys, lungfield.cli.prepare; print([m for m in ('numpy', 'pydicom', 'torch') if m in sys.modules])"
+    code = "import sys, lungfield.cli.prepare; print({'numpy', 'pydicom', 'torch'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "[]"
+    assert result.stdout.strip() == "set()"

@@ -27,7 +27,9 @@ JSRT = {f"JPCLN{n:03d}": "abnormal" for n in range(154)} | {f"JPCNN{n:03d}": "no
 def test_sizes_are_exact(total: int, ratio: str, expected: list[int]) -> None:
     sections = split_by_ratio({str(n): None for n in range(total)}, ratio)
     assert [len(names) for names in sections.values()] == expected
-    assert sorted(sum(sections.values(), [])) == sorted(str(n) for n in range(total))
+    assert sorted(name for names in sections.values() for name in names) == sorted(
+        str(n) for n in range(total)
+    )
 
 
 def test_groups_get_their_share() -> None:
@@ -89,6 +91,7 @@ def test_list_files(tmp_path: Path, content: object) -> None:
         ("{broken", "not valid JSON"),
         ("a,training\nb,somewhere\n", "Line 2"),
         ("a,training\nb,test\na,test", "'a' in both"),
+        ("a,trainin\nb,test\n", "Line 1"),
     ],
 )
 def test_bad_list_files(tmp_path: Path, content: object, message: str) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from lungfield.inference import DEFAULT_BUNDLE, Bundle, all_bundles
 
@@ -20,6 +19,8 @@ def bundles(
     if as_json:
         print(json.dumps(entries))
         return
+    from rich.table import Table
+
     sets = list(dict.fromkeys(name for entry in entries for name in entry["dice"]))
     table = Table(title="Bundles (mean test Dice by data set)")
     for heading in ("bundle", "version", "input", "parameters", "weights", *sets):

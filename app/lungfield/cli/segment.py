@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
-from rich.progress import track
-from rich.table import Table
 
 from lungfield.inference import DEFAULT_BUNDLE
 
@@ -22,24 +20,30 @@ if TYPE_CHECKING:
 
 def segment(
     inputs: list[Path] = typer.Argument(
-        ..., help="Radiographs, or folders of them (DICOM, PNG, JPEG, TIFF, NIfTI)."
+        ..., exists=True, help="Radiographs, or folders of them (DICOM, PNG, JPEG, TIFF, NIfTI)."
     ),
     output: Path = typer.Option(..., "-o", "--output", help="Folder for the results."),
     bundle: str = typer.Option(
         DEFAULT_BUNDLE, help="A shipped bundle's name, or the folder of another that you trust."
     ),
     reference: Path | None = typer.Option(
-        None, help="Folder of reference masks of the same names, to compare with."
+        None,
+        exists=True,
+        file_okay=False,
+        help="Folder of reference masks of the same names, to compare with.",
     ),
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1, ..."),
     as_json: bool = typer.Option(False, "--json", help="Print the summary as JSON, as the last line."),
 ) -> None:
     """Segment the lung fields on radiographs.
 
-    Writes masks/*.png (0 background, 1 right lung, 2 left lung), overlays/*.jpg, seg/*.dcm for DICOM inputs,
-    results.csv and results.json. Exit status: 0 when every file is done or was turned down for a stated
-    reason, 1 when some failed, 2 for a wrong call.
+    Below the output folder, sub-folders mirror the inputs: masks (PNG: 0 background, 1 right lung, 2 left
+    lung), overlays (JPEG), seg (DICOM SEG, for DICOM inputs); and results.csv and results.json with one row a
+    file. Exit status: 0 when every file is done or was turned down for a stated reason, 1 when some failed, 2
+    for a wrong call.
     """
+    from rich.progress import track
+
     from lungfield.pipeline import FAILED, Segmenter, segment_files
 
     console = Console(stderr=True)
@@ -58,6 +62,8 @@ def segment(
 
 def _report(batch: BatchResult, console: Console) -> None:
     """What came out, for a person."""
+    from rich.table import Table
+
     from lungfield.pipeline import DONE, FAILED, SKIPPED
 
     for file in batch.files:

@@ -7,19 +7,18 @@ OUT/dataset.json            what the set is, and the sections training, validati
 
 from __future__ import annotations
 
-import contextlib
+import io
 import json
-import os
-import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lungfield.atomic import write_whole
 from lungfield.errors import OutputError
 from lungfield.labels import BACKGROUND, LUNG_SIDE_UNKNOWN, LUNGS
 
@@ -113,7 +112,7 @@ def finish_set(
         **more,
     }
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    write_file(folder / LIST_NAME, lambda file: file.write(text.encode()))
+    write_whole(folder / LIST_NAME, text.encode())
 
 
 def label_values(values: Iterable[int]) -> dict[int, str]:
@@ -128,27 +127,6 @@ def write_png(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> Non
     Raises:
         OutputError: the file cannot be written.
     """
-    image = Image.fromarray(pixels)
-    write_file(path, lambda file: image.save(file, format="PNG"))
-
-
-def write_file(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Write a file under a temporary name beside `path` and rename it when it is whole.
-
-    Raises:
-        OutputError: the file cannot be written; nothing is left of it.
-    """
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    except OSError as error:
-        raise OutputError(f"Cannot write {path}: {error.strerror or error}.") from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-        Path(name).chmod(0o644)  # mkstemp's own 0600 would shut out everybody else
-        Path(name).replace(path)
-    except OSError as error:
-        raise OutputError(f"Cannot write {path}: {error.strerror or error}.") from error
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            Path(name).unlink()
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    write_whole(path, buffer.getvalue())

@@ -14,6 +14,9 @@ from typing import Any
 from lungfield.datasets.layout import SECTIONS
 from lungfield.errors import DataError
 
+# What a table may call its column of sections.
+_HEADINGS = ("section", "split", "set", "subset")
+
 
 @dataclass(frozen=True)
 class Split:
@@ -196,7 +199,7 @@ def _sections_from_lines(text: str, path: Path) -> dict[str, list[str]]:
         if not cells or cells[0].startswith("#"):
             continue
         if len(cells) != 2 or cells[1] not in SECTIONS:
-            if number == 1:  # the head of a table
+            if number == 1 and cells[-1].lower() in _HEADINGS:
                 continue
             raise DataError(
                 f"Line {number} of split list {path} must be a name and one of {', '.join(SECTIONS)}."

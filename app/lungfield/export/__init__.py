@@ -1,6 +1,5 @@
 """Results as files: DICOM SEG, PNG, NIfTI, pictures and tables, each written whole or not at all."""
 
-from lungfield.export.atomic import write_whole
 from lungfield.export.dicom_seg import save_dicom_seg
 from lungfield.export.masks import save_label_map_png, save_nifti
 from lungfield.export.overlay import save_overlay
@@ -13,5 +12,4 @@ __all__ = [
     "save_overlay",
     "write_results_csv",
     "write_results_json",
-    "write_whole",
 ]

@@ -19,8 +19,8 @@ from pydicom.config import RAISE
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import validate_value
 
+from lungfield.atomic import write_whole
 from lungfield.errors import OutputError
-from lungfield.export.atomic import write_whole
 from lungfield.labels import ANATOMICAL_STRUCTURE, BACKGROUND, LUNGS, Code, Label
 from lungfield.records import Radiograph, Spacing
 

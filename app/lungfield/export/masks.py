@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lungfield.export.atomic import write_whole
+from lungfield.atomic import write_whole
 from lungfield.records import Spacing
 
 

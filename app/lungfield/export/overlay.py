@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 from scipy.special import ndtri
 
+from lungfield.atomic import write_whole
 from lungfield.errors import OutputError
-from lungfield.export.atomic import write_whole
 from lungfield.labels import LUNG_SIDE_UNKNOWN, LUNGS, Label
 from lungfield.records import Radiograph
 

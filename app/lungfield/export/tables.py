@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lungfield.export.atomic import write_whole
+from lungfield.atomic import write_whole
 
 _SIGNIFICANT_DIGITS = 6
 

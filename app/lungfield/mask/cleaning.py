@@ -51,6 +51,8 @@ def _central_area(
         for side, step, length in zip(box, steps, shape, strict=True)
     )
     sampled = numbered[:: steps[0], :: steps[1]]
-    weights = np.bincount(sampled.ravel(), weights=np.outer(rows, columns).ravel(), minlength=count)
+    weights: NDArray[np.float64] = np.bincount(
+        sampled.ravel(), weights=np.outer(rows, columns).ravel(), minlength=count
+    ).astype(np.float64)
     weights[0] = 0
     return weights

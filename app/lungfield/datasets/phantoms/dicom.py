@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from lungfield.datasets.layout import write_file
+from lungfield.atomic import write_whole
 from lungfield.labels import CHEST, Code
 
 # Of the files written here, so that their bytes do not depend on the version of pydicom.
@@ -111,7 +112,9 @@ def write_dicom(path: Path, dataset: Dataset) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    write_file(path, lambda file: dataset.save_as(file, enforce_file_format=True))
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    write_whole(path, buffer.getvalue())
 
 
 def _add_patient_and_study(dataset: Dataset, name: str, number: int, entropy: Sequence[str]) -> None:

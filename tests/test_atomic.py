@@ -2,8 +2,8 @@ import os
 
 import pytest
 
+from lungfield.atomic import write_whole
 from lungfield.errors import OutputError
-from lungfield.export import write_whole
 
 
 def test_writes_and_replaces(tmp_path):

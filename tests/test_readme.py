@@ -1,0 +1,116 @@
+"""The README's commands do what it says; each is taken from its text."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lungfield.inference import DEFAULT_BUNDLE, find_bundle
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+
+
+def commands(start):
+    """The README's commands that begin with `start`, continued lines joined and comments cut off."""
+    lines = [line for block in blocks("bash") for line in block.replace("\\\n", " ").splitlines()]
+    parts = [command for line in lines for command in line.split(" && ")]
+    return [shlex.split(command, comments=True) for command in parts if command.startswith(start)]
+
+
+needs_weights = pytest.mark.skipif(
+    not find_bundle(DEFAULT_BUNDLE).weights.is_file(), reason="the default bundle has no weights here"
+)
+
+
+@needs_weights
+def test_first_command_segments_the_samples(tmp_path):
+    (command,) = [words for words in commands("lungfield segment") if "--reference" in words]
+    command[command.index("-o") + 1] = str(tmp_path / "out")
+    done = subprocess.run(
+        [sys.executable, "-m", "lungfield.cli", *command[1:]],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for pattern in ("masks/*.png", "seg/*.dcm", "overlays/*.jpg", "results.csv", "results.json"):
+        assert f"`{pattern}`" in README or f"`{pattern}`," in README
+        assert list((tmp_path / "out").glob(pattern))
+
+
+@needs_weights
+def test_python_example_runs(tmp_path):
+    (code,) = blocks("python")
+    (tmp_path / "sample_data").symlink_to(ROOT / "sample_data")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert 10_000 < float(done.stdout) < 100_000  # mm²: two lungs
+    assert (tmp_path / "lungs.png").is_file()
+    assert (tmp_path / "lungs.jpg").is_file()
+
+
+@pytest.mark.slow
+@needs_weights
+@pytest.mark.parametrize("number", range(3))
+def test_monai_commands_run_on_the_samples(number, tmp_path):
+    """The three commands of the section on MONAI, without their data folders, and short."""
+    words = commands("python -m monai.bundle")[number]
+    for option in ("--dataset_dir", "--output_dir"):
+        if option in words:
+            position = words.index(option)
+            del words[position : position + 2]
+    words += ["--output_dir", str(tmp_path)]
+    if "training" in words:
+        words += ["--max_epochs", "1", "--image_size", "[64,64]", "--num_workers", "0"]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", *words[1:]],
+        cwd=ROOT,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir())
+
+
+def test_prepare_commands_are_real(tmp_path):
+    """Each is understood as far as its folders; the one that needs no download is run."""
+    for words in commands("lungfield prepare"):
+        if "--help" in words:
+            continue
+        if "phantoms" in words:
+            words[words.index("--count") + 1] = "3"
+            words += ["--size", "128"]
+        words[words.index("-o") + 1] = str(tmp_path / words[2])
+        done = subprocess.run(
+            [sys.executable, "-m", "lungfield.cli", *words[1:]],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if "phantoms" in words:
+            assert done.returncode == 0, done.stderr
+            assert len(list((tmp_path / "phantoms" / "images").iterdir())) == 3
+        else:
+            assert done.returncode == 2
+            assert "Usage" not in done.stderr, done.stderr
+            assert "lungfield: " in done.stderr
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
