@@ -88,7 +88,8 @@ def test_tables_say_what_was_measured(inputs, tmp_path):
     assert float(rows["a.png"]["left_lung_area_px"]) == 60 * 20
     assert rows["a.png"]["left_lung_area_mm2"] == ""
     assert rows["broken.dcm"]["reason"]
-    assert rows["lateral.dcm"]["reason"]
+    assert "lateral" in rows["lateral.dcm"]["reason"]
+    assert str(inputs) not in rows["lateral.dcm"]["reason"]
     content = json.loads((tmp_path / "out" / "results.json").read_text())
     assert content["summary"]["done"] == 2
     assert [row["file"] for row in content["files"]] == sorted(rows)
@@ -116,8 +117,9 @@ def test_references_are_matched_and_compared(inputs, tmp_path, chest):
     assert dice["a.png"] == pytest.approx(2 * left / (2 * left + right))
     summary = batch.to_json()
     assert summary["compared"] == 2
-    assert summary["agreement_mm"]["dice"]["mean"] == 1
-    assert summary["agreement_px"]["dice"]["count"] == 1
+    assert summary["agreement"]["dice"]["count"] == 2
+    assert summary["agreement"]["hd95_mm"]["mean"] == 0
+    assert summary["agreement"]["hd95_px"]["count"] == 1
 
 
 def test_wrong_reference_is_a_warning_not_a_failure(inputs, tmp_path):

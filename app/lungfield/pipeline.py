@@ -174,10 +174,8 @@ class BatchResult:
             "seconds": round(self.seconds, 2),
             "compared": len(compared),
         }
-        # Distances in mm and in pixels do not mix, so each unit has its own summary.
-        for unit in sorted({one.distance_unit for one in compared}):
-            group = [one for one in compared if one.distance_unit == unit]
-            summary[f"agreement_{unit}"] = {name: vars(value) for name, value in summarise(group).items()}
+        if compared:
+            summary["agreement"] = {name: vars(figure) for name, figure in summarise(compared).items()}
         return summary
 
 
@@ -270,12 +268,17 @@ def _segment_one(
                 warnings.append(str(error))
         row["warnings"] = "; ".join(warnings)
     except NotFrontalChestError as error:
-        row |= {"status": SKIPPED, "reason": str(error)}
+        row |= {"status": SKIPPED, "reason": _reason(error, file)}
     except LungfieldError as error:
-        row |= {"status": FAILED, "reason": str(error)}
+        row |= {"status": FAILED, "reason": _reason(error, file)}
     row["seconds"] = time.perf_counter() - start
     columns = ("file", "status", "reason", "bundle", "bundle_version")
     return FileResult(row["file"], row["status"], row["reason"], compared, _in_order(row, columns))
+
+
+def _reason(error: LungfieldError, file: InputFile) -> str:
+    """The message without the path that stands beside it anyway."""
+    return str(error).removeprefix(f"{file.path}: ")
 
 
 def _describe(lungs: Segmentation) -> dict[str, Any]:

@@ -125,15 +125,15 @@ def entry(dice, hd95=1.0, unit="mm"):
 
 def test_summary_by_hand():
     found = summarise([entry(0.8), entry(0.9), entry(1.0, hd95=math.nan)])
-    assert tuple(found) == METRICS
+    assert tuple(found) == (*METRICS[:-2], "hd95_mm", "assd_mm")
     dice = found["dice"]
     assert (dice.count, dice.undefined, dice.minimum, dice.maximum) == (3, 0, 0.8, 1.0)
     assert dice.mean == pytest.approx(0.9)
     assert dice.median == pytest.approx(0.9)
     assert dice.sd == pytest.approx(0.1)
     assert 0.8 <= dice.ci95_low < 0.9 < dice.ci95_high <= 1.0
-    assert (found["hd95"].count, found["hd95"].undefined) == (2, 1)
-    assert found["hd95"].mean == 1.0
+    assert (found["hd95_mm"].count, found["hd95_mm"].undefined) == (2, 1)
+    assert found["hd95_mm"].mean == 1.0
 
 
 def test_interval_narrows_as_theory_has_it_and_is_the_same_each_time():
@@ -149,12 +149,14 @@ def test_summary_of_one_and_of_none():
     assert (one["dice"].count, one["dice"].mean) == (1, 0.8)
     assert math.isnan(one["dice"].sd)
     assert math.isnan(one["dice"].ci95_low)
-    assert (one["hd95"].count, one["hd95"].undefined) == (0, 1)
-    assert math.isnan(one["hd95"].mean)
+    assert (one["hd95_mm"].count, one["hd95_mm"].undefined) == (0, 1)
+    assert math.isnan(one["hd95_mm"].mean)
     with pytest.raises(DataError, match="no comparisons"):
         summarise([])
 
 
-def test_units_are_not_mixed():
-    with pytest.raises(DataError, match="mm and others in pixels"):
-        summarise([entry(0.8), entry(0.8, unit="px")])
+def test_units_are_never_averaged():
+    found = summarise([entry(0.8, hd95=3.0), entry(0.9, hd95=8.0, unit="px"), entry(1.0, hd95=5.0)])
+    assert found["dice"].count == 3
+    assert (found["hd95_mm"].count, found["hd95_mm"].mean) == (2, 4.0)
+    assert (found["hd95_px"].count, found["hd95_px"].mean) == (1, 8.0)

@@ -76,17 +76,14 @@ def _report(batch: BatchResult, console: Console) -> None:
         f"{counts} of {len(batch.files)} files in {batch.seconds:.1f} s. Results: {batch.output}",
         soft_wrap=True,
     )
-    summary = batch.to_json()
-    for unit in ("mm", "px"):
-        agreement = summary.get(f"agreement_{unit}")
-        if not agreement:
-            continue
-        table = Table(title=f"Agreement with the reference ({agreement['dice']['count']} radiographs)")
-        for heading in ("metric", "mean", "sd", "min", "max"):
+    agreement = batch.to_json().get("agreement")
+    if agreement:
+        table = Table(title="Agreement with the reference")
+        for heading in ("metric", "radiographs", "mean", "sd", "min", "max"):
             table.add_column(heading)
-        for name, values in agreement.items():
-            shown = f"{name} ({unit})" if name in ("hd95", "assd") else name
-            table.add_row(shown, *(f"{values[key]:.4f}" for key in ("mean", "sd", "minimum", "maximum")))
+        for name, figure in agreement.items():
+            values = (figure[key] for key in ("mean", "sd", "minimum", "maximum"))
+            table.add_row(name, str(figure["count"]), *(f"{value:.4f}" for value in values))
         console.print(table)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from monai.utils import convert_to_numpy
 from torch.nn import functional
 
 from lungfield.export import write_results_csv, write_results_json
-from lungfield.mask import METRICS, Agreement, agreement, summarise
+from lungfield.mask import Agreement, agreement, summarise
 from lungfield.records import Spacing
 
 
@@ -73,15 +72,17 @@ class AgreementHandler:
     def _finish(self, engine: Engine) -> None:
         self.output_dir.mkdir(parents=True, exist_ok=True)
         summaries: dict[str, Any] = {}
-        for group, results in sorted(self._groups().items()):
-            summary: dict[str, Any] = {
-                name: vars(one) for name, one in summarise([one.agreement for one in results]).items()
+        for dataset in sorted({one.dataset for one in self._results}):
+            results = [one for one in self._results if one.dataset == dataset]
+            figures = summarise([one.agreement for one in results])
+            loss = sum(one.loss for one in results) / len(results)
+            summaries[dataset] = {"images": len(results), "loss": loss} | {
+                name: vars(figure) for name, figure in figures.items()
             }
-            summary["loss"] = {"mean": sum(one.loss for one in results) / len(results)}
-            unit = results[0].agreement.distance_unit
-            summaries[group] = {"images": len(results), "distance_unit": unit, **summary}
-            for name in METRICS:
-                engine.state.metrics[f"{group}_{name}"] = summary[name]["mean"]
+            means = {name: figure.mean for name, figure in figures.items()} | {"loss": loss}
+            engine.state.metrics |= {f"{dataset}_{name}": mean for name, mean in means.items()}
+            shown = ", ".join(f"{name} {mean:.4f}" for name, mean in means.items())
+            engine.logger.info("%s, %d images: %s", dataset, len(results), shown)
         rows = [
             {"id": one.name, "dataset": one.dataset, **vars(one.agreement), "loss": one.loss}
             for one in self._results
@@ -89,20 +90,6 @@ class AgreementHandler:
         write_results_csv(rows, self.output_dir / "metrics.csv")
         write_results_json(summaries, self.output_dir / "summary.json")
         engine.logger.info("%d images compared; see %s", len(rows), self.output_dir / "summary.json")
-        for group, summary in summaries.items():
-            figures = ", ".join(f"{name} {summary[name]['mean']:.4f}" for name in METRICS)
-            engine.logger.info("%s, %d images: %s", group, summary["images"], figures)
-
-    def _groups(self) -> dict[str, list[_Result]]:
-        """The results by data set; a set in which only some spacings are known has a group for each unit."""
-        units: dict[str, set[str]] = defaultdict(set)
-        for one in self._results:
-            units[one.dataset].add(one.agreement.distance_unit)
-        groups: dict[str, list[_Result]] = defaultdict(list)
-        for one in self._results:
-            mixed = len(units[one.dataset]) > 1
-            groups[f"{one.dataset} ({one.agreement.distance_unit})" if mixed else one.dataset].append(one)
-        return groups
 
 
 @dataclass(frozen=True)

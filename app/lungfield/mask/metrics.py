@@ -15,7 +15,9 @@ from lungfield.errors import DataError
 from lungfield.mask.components import bounding_box
 from lungfield.records import Spacing
 
-METRICS = ("dice", "iou", "mean_iou", "accuracy", "precision", "recall", "hd95", "assd")
+RATIOS = ("dice", "iou", "mean_iou", "accuracy", "precision", "recall")
+DISTANCES = ("hd95", "assd")
+METRICS = (*RATIOS, *DISTANCES)
 """The names of the metrics, in the order in which tables show them."""
 
 _RESAMPLES = 2000
@@ -140,19 +142,21 @@ def summarise(agreements: Sequence[Agreement]) -> dict[str, Summary]:
         agreements: one entry for each radiograph.
 
     Returns:
-        A summary for each name in `METRICS`, in that order; values that are NaN are left out and counted.
+        A summary for each name in `RATIOS`, then for the distances by unit, `hd95_mm`, `assd_mm`, `hd95_px`,
+        `assd_px`, as far as they occur: mm and pixels are never averaged. Values that are NaN are left out
+        and counted.
 
     Raises:
-        DataError: there is nothing to summarise, or distances in mm and in pixels are mixed.
+        DataError: there is nothing to summarise.
     """
     if not agreements:
         raise DataError("There are no comparisons to summarise: no prediction had a reference mask.")
-    if len({one.distance_unit for one in agreements}) > 1:
-        raise DataError(
-            "Some distances are in mm and others in pixels: summarise radiographs with and without a known "
-            "spacing apart, or compare all of them with spacing=None."
-        )
-    return {name: _summary(np.array([getattr(one, name) for one in agreements])) for name in METRICS}
+    summaries = {name: _summary(np.array([getattr(one, name) for one in agreements])) for name in RATIOS}
+    for unit in sorted({one.distance_unit for one in agreements}):
+        of_unit = [one for one in agreements if one.distance_unit == unit]
+        for name in DISTANCES:
+            summaries[f"{name}_{unit}"] = _summary(np.array([getattr(one, name) for one in of_unit]))
+    return summaries
 
 
 def _surface_distances(
@@ -183,8 +187,9 @@ def _summary(values: NDArray[np.float64]) -> Summary:
     if known.size == 1:
         value = float(known[0])
         return Summary(1, undefined, value, math.nan, value, value, value, math.nan, math.nan)
-    resamples = np.random.default_rng(0).integers(known.size, size=(_RESAMPLES, known.size))
-    ci95_low, ci95_high = np.percentile(known[resamples].mean(axis=1), (2.5, 97.5))
+    rng = np.random.default_rng(0)
+    means = [known[rng.integers(known.size, size=known.size)].mean() for _ in range(_RESAMPLES)]
+    ci95_low, ci95_high = np.percentile(means, (2.5, 97.5))
     return Summary(
         count=known.size,
         undefined=undefined,
