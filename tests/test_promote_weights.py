@@ -1,0 +1,47 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from lungfield.inference import find_bundle
+from lungfield.networks import UNet
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "promote_weights.py"
+
+
+def promote(checkpoint, bundle):
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), str(checkpoint), str(bundle)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    shutil.copytree(find_bundle("unet").root / "configs", tmp_path / "unet" / "configs")
+    return tmp_path / "unet"
+
+
+def test_weights_arrive_in_half_precision(bundle, tmp_path):
+    network = UNet(norm="batch")
+    torch.save({"network": network.state_dict(), "optimizer": {}}, tmp_path / "checkpoint.pt")
+    done = promote(tmp_path / "checkpoint.pt", bundle)
+    assert done.returncode == 0, done.stderr
+    state = torch.load(bundle / "models" / "model.pt", weights_only=True)
+    assert state["head.weight"].dtype == torch.float16
+    torch.testing.assert_close(state["head.weight"].float(), network.head.weight, rtol=1e-3, atol=1e-4)
+
+
+def test_other_weights_and_infinities_do_not(bundle, tmp_path):
+    torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "other.pt")
+    huge = UNet(norm="batch").state_dict()
+    huge["head.bias"] += 1e6
+    torch.save(huge, tmp_path / "huge.pt")
+    for name in ("other.pt", "huge.pt"):
+        assert promote(tmp_path / name, bundle).returncode != 0
+    assert not (bundle / "models" / "model.pt").exists()
