@@ -32,7 +32,8 @@ def trained(root, tiny_dataset, run_bundle, tmp_path_factory):
         **SMALL,
     )
     assert done.returncode == 0, done.stderr
-    assert "epoch 2 of 2" in done.stderr
+    assert "epoch 2 of 2, training: train_mean_dice" in done.stderr
+    assert "epoch 2, validation: val_mean_dice" in done.stderr
     return output
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -82,14 +83,16 @@ class AgreementHandler:
             means = {name: figure.mean for name, figure in figures.items()} | {"loss": loss}
             engine.state.metrics |= {f"{dataset}_{name}": mean for name, mean in means.items()}
             shown = ", ".join(f"{name} {mean:.4f}" for name, mean in means.items())
-            engine.logger.info("%s, %d images: %s", dataset, len(results), shown)
+            logging.getLogger("lungfield").info("%s, %d images: %s", dataset, len(results), shown)
         rows = [
             {"id": one.name, "dataset": one.dataset, **vars(one.agreement), "loss": one.loss}
             for one in self._results
         ]
         write_results_csv(rows, self.output_dir / "metrics.csv")
         write_results_json(summaries, self.output_dir / "summary.json")
-        engine.logger.info("%d images compared; see %s", len(rows), self.output_dir / "summary.json")
+        logging.getLogger("lungfield").info(
+            "%d images compared; see %s", len(rows), self.output_dir / "summary.json"
+        )
 
 
 @dataclass(frozen=True)

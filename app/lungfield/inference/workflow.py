@@ -158,10 +158,12 @@ def log_epoch(engine: Any) -> None:
     """Log the metrics of an epoch in one line; for `StatsHandler(epoch_print_logger=...)`."""
     state = engine.state
     figures = {name: float(value) for name, value in state.metrics.items()}
-    if isinstance(state.output, list) and state.output and "loss" in state.output[0]:
+    training = hasattr(engine, "optimizer")
+    if training:
         figures["loss of the last batch"] = float(state.output[0]["loss"])
+    what = f"{state.epoch} of {state.max_epochs}, training" if training else f"{state.epoch}, validation"
     text = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
-    logging.getLogger("lungfield").info("epoch %s of %s: %s", state.epoch, state.max_epochs, text)
+    logging.getLogger("lungfield").info("epoch %s: %s", what, text)
 
 
 def _options(argv: Sequence[str]) -> dict[str, Any]:
