@@ -14,10 +14,6 @@ from lungfield.inference import DEFAULT_BUNDLE, find_bundle, shipped
 from lungfield.mask import read_mask
 from lungfield.radiograph import read_radiograph
 
-pytestmark = pytest.mark.skipif(
-    not find_bundle(DEFAULT_BUNDLE).weights.is_file(), reason="the default bundle has no weights here"
-)
-
 
 @pytest.fixture(scope="module")
 def samples():

@@ -143,6 +143,74 @@ def test_names_that_would_collide_keep_their_suffix(tmp_path, chest, make_dicom)
     assert names == ["1.2.840.png", "X.dcm.png", "x.png.png"]
 
 
+def test_a_name_like_anothers_full_name_does_not_replace_it(tmp_path, chest, make_dicom):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("x.png", "x.dcm", "x.dcm.png", "1.2.840.1", "1.2.840.2"):
+        if name.endswith(".png"):
+            Image.fromarray(chest[0]).save(folder / name)
+        else:
+            make_dicom(folder / name, chest[0].astype(np.uint16))
+    run(folder, tmp_path / "out")
+    names = {path.name for path in (tmp_path / "out" / "masks").iterdir()}
+    assert names == {"x.png.png", "x.dcm.png", "x.dcm.png.png", "1.2.840.1.png", "1.2.840.2.png"}
+
+
+def test_a_second_run_leaves_the_results_of_the_first_alone(inputs):
+    first = run(inputs, inputs / "out")
+    second = run(inputs, inputs / "out")
+    assert [file.file for file in first.files] == [file.file for file in second.files]
+
+
+class _Breaks(DarkIsLung):
+    def __init__(self, error):
+        self.error = error
+
+    def __call__(self, radiograph):
+        if radiograph.path.name == "a.dcm":
+            raise self.error
+        return super().__call__(radiograph)
+
+
+def test_an_unexpected_error_is_one_failed_file(inputs, tmp_path):
+    batch = segment_files([inputs], tmp_path / "out", _Breaks(MemoryError("Secret^Name")))
+    results = {file.file: file for file in batch.files}
+    assert results["ward/a.dcm"].status == "failed"
+    assert results["ward/a.dcm"].reason == "unexpected MemoryError; please report it"
+    assert results["a.png"].status == "done"
+
+
+def test_an_interrupt_leaves_tables_of_what_was_done(inputs, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        segment_files([inputs], tmp_path / "out", _Breaks(KeyboardInterrupt()))
+    rows = list(csv.DictReader((tmp_path / "out" / "results.csv").read_text().splitlines()))
+    assert [row["file"] for row in rows] == ["a.png", "broken.dcm", "lateral.dcm"]
+
+
+def test_a_header_that_allows_no_seg_is_a_warning_and_a_full_disk_a_failure(
+    tmp_path, chest, make_dicom, monkeypatch
+):
+    make_dicom(tmp_path / "in" / "a.dcm", chest[0].astype(np.uint16), StudyInstanceUID=None)
+    batch = run(tmp_path / "in", tmp_path / "one")
+    assert batch.files[0].status == "done"
+    assert "StudyInstanceUID" in batch.files[0].row["warnings"]
+
+    def full(*_arguments, **_options):
+        raise OutputError("no space left")
+
+    monkeypatch.setattr("lungfield.export.save_dicom_seg", full)
+    assert run(tmp_path / "in", tmp_path / "two").files[0].status == "failed"
+
+
+def test_several_references_of_one_place_are_refused(inputs, tmp_path, chest):
+    references = tmp_path / "references"
+    references.mkdir()
+    Image.fromarray(chest[1]).save(references / "a.png")
+    Image.fromarray(chest[1]).save(references / "a.tif")
+    rows = {file.file: file.row for file in run(inputs, tmp_path / "out", references=references).files}
+    assert rows["a.png"]["warnings"] == "2 reference masks named a"
+
+
 def test_no_lung_is_said(tmp_path, make_dicom):
     bright = np.tile(np.linspace(2000, 4000, 90), (80, 1)).astype(np.uint16)
     bright[0, 0] = 0
@@ -168,7 +236,7 @@ def test_wrong_calls_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"reference masks .* does not exist"):
         run(tmp_path / "a.png", tmp_path / "out", references=tmp_path / "nowhere")
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputError, match="cannot be made"):
+    with pytest.raises(OutputError, match="cannot be written to"):
         run(tmp_path / "a.png", tmp_path / "file" / "out")
 
 
@@ -180,6 +248,8 @@ def test_segmentation_saves_what_it_says(tmp_path, chest, make_dicom):
     lungs.save_mask(tmp_path / "m.nii.gz")
     lungs.save_overlay(tmp_path / "o.jpg")
     lungs.save_seg(tmp_path / "s.dcm")
+    with pytest.raises(OutputError, match=r"\.png, \.nii or \.nii\.gz"):
+        lungs.save_mask(tmp_path / "m.jpg")
     for name in ("m.png", "m.nii.gz", "s.dcm"):
         assert lungs.agreement(tmp_path / name).dice == 1
     assert lungs.agreement(chest[1] == 1).recall == 1

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from lungfield.inference import DEFAULT_BUNDLE, find_bundle
-
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -26,12 +24,6 @@ def commands(start):
     return [shlex.split(command, comments=True) for command in parts if command.startswith(start)]
 
 
-needs_weights = pytest.mark.skipif(
-    not find_bundle(DEFAULT_BUNDLE).weights.is_file(), reason="the default bundle has no weights here"
-)
-
-
-@needs_weights
 def test_first_command_segments_the_samples(tmp_path):
     (command,) = [words for words in commands("lungfield segment") if "--reference" in words]
     command[command.index("-o") + 1] = str(tmp_path / "out")
@@ -48,7 +40,6 @@ def test_first_command_segments_the_samples(tmp_path):
         assert list((tmp_path / "out").glob(pattern))
 
 
-@needs_weights
 def test_python_example_runs(tmp_path):
     (code,) = blocks("python")
     (tmp_path / "sample_data").symlink_to(ROOT / "sample_data")
@@ -62,7 +53,6 @@ def test_python_example_runs(tmp_path):
 
 
 @pytest.mark.slow
-@needs_weights
 @pytest.mark.parametrize("number", range(3))
 def test_monai_commands_run_on_the_samples(number, tmp_path):
     """The three commands of the section on MONAI, without their data folders, and short."""

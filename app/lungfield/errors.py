@@ -23,3 +23,7 @@ class DataError(LungfieldError):
 
 class OutputError(LungfieldError):
     """A result could not be written."""
+
+
+class HeaderError(OutputError):
+    """The header of a radiograph does not allow a DICOM object that refers to it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,29 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungfield import export
-from lungfield.errors import DataError, LungfieldError, NotFrontalChestError, OutputError
+from lungfield.errors import DataError, HeaderError, LungfieldError, NotFrontalChestError, OutputError
 from lungfield.inference import DEFAULT_BUNDLE, Bundle, find_bundle
 from lungfield.inference.predictor import Predictor
 from lungfield.mask import Agreement, Measurements, agreement, measure, read_mask, summarise
-from lungfield.radiograph import InputFile, find_files, read_radiograph
+from lungfield.radiograph import InputFile, find_files, output_stems, read_radiograph, stem
 from lungfield.records import Radiograph
 
 #: How an input can end.
 DONE, SKIPPED, FAILED = "done", "skipped", "failed"
 
-_MASK_SUFFIXES = (
-    ".nii.gz",
-    ".nii",
-    ".png",
-    ".dcm",
-    ".dicom",
-    ".tif",
-    ".tiff",
-    ".gif",
-    ".bmp",
-    ".jpg",
-    ".jpeg",
-)
+logger = logging.getLogger(__name__)
+
+_RESULT_FOLDERS = ("masks", "overlays", "seg")
+_REFERENCE_SUFFIXES = (".nii.gz", ".nii", ".png", ".dcm", ".dicom", ".tif", ".tiff", ".gif", ".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)
@@ -68,11 +61,18 @@ class Segmentation:
         return agreement(self.label_map, mask, spacing=self.radiograph.spacing)
 
     def save_mask(self, path: str | Path) -> None:
-        """Write the label map as an 8-bit PNG, or as NIfTI where the name ends in .nii or .nii.gz."""
-        if str(path).endswith((".nii", ".nii.gz")):
+        """Write the label map as an 8-bit PNG or as NIfTI, as the name says: .png, .nii or .nii.gz.
+
+        Raises:
+            OutputError: the name has another suffix, or the file cannot be written.
+        """
+        name = str(path).lower()
+        if name.endswith((".nii", ".nii.gz")):
             export.save_nifti(self.label_map, Path(path), self.radiograph.spacing)
-        else:
+        elif name.endswith(".png"):
             export.save_label_map_png(self.label_map, Path(path))
+        else:
+            raise OutputError(f"{path}: a mask is saved as .png, .nii or .nii.gz; for DICOM use save_seg.")
 
     def save_seg(self, path: str | Path, *, viewer_geometry: bool = False) -> None:
         """Write a DICOM SEG that refers to the radiograph, which must have come from DICOM."""
@@ -203,38 +203,51 @@ def segment_files(
         DataError: an input or the folder of references does not exist, or there is no file in them.
         OutputError: the output folder cannot be written.
     """
-    files = find_files(inputs)
+    files = [file for file in find_files(inputs) if not _is_result(file.path, output)]
     if not files:
         raise DataError(
             f"No DICOM, PNG, JPEG, TIFF or NIfTI file in {', '.join(map(str, inputs))}. "
             "Name files, or folders that hold some."
         )
-    masks = find_references(references) if references else {}
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"The output folder {output} cannot be made: {error.strerror}.") from error
+    masks = find_references(references) if references else None
+    _require_writable(output)
 
     start = time.perf_counter()
-    stems = _unique_stems(files)
-    results = tuple(
-        _segment_one(file, stems[file.path], output, segmenter, masks if references else None)
-        for file in progress(files)
-    )
-    batch = BatchResult(results, output, segmenter.bundle, time.perf_counter() - start)
-    export.write_results_csv([file.row for file in results], output / "results.csv")
-    export.write_results_json(
-        {"summary": batch.to_json(), "files": [file.row for file in results]}, output / "results.json"
-    )
+    stems = output_stems(files)
+    results: list[FileResult] = []
+    try:
+        for file in progress(files):
+            results.append(_segment_one(file, stems[file.path], output, segmenter, masks))  # noqa: PERF401
+    finally:
+        # What was done before an interrupt is told too.
+        batch = BatchResult(tuple(results), output, segmenter.bundle, time.perf_counter() - start)
+        export.write_results_csv([file.row for file in results], output / "results.csv")
+        export.write_results_json(
+            {"summary": batch.to_json(), "files": [file.row for file in results]}, output / "results.json"
+        )
     return batch
+
+
+def _is_result(path: Path, output: Path) -> bool:
+    """Whether a file is a result of an earlier run, where the output folder lies in the input folder."""
+    return any(path.resolve().is_relative_to((output / name).resolve()) for name in _RESULT_FOLDERS)
+
+
+def _require_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(f"The output folder {folder} cannot be written to: {error.strerror}.") from error
 
 
 def _segment_one(
     file: InputFile,
-    stem: PurePath,
+    name: PurePath,
     output: Path,
     segmenter: Segmenter,
-    references: Mapping[PurePath, Path] | None,
+    references: Mapping[PurePath, list[Path]] | None,
 ) -> FileResult:
     """Read, segment and write one file; whatever is wrong with it becomes its result."""
     start = time.perf_counter()
@@ -252,12 +265,12 @@ def _segment_one(
         warnings = list(radiograph.warnings)
         if not lungs.label_map.any():
             warnings.append("no lung was found")
-        lungs.save_mask(output / "masks" / f"{stem}.png")
-        lungs.save_overlay(output / "overlays" / f"{stem}.jpg")
+        lungs.save_mask(output / "masks" / f"{name}.png")
+        lungs.save_overlay(output / "overlays" / f"{name}.jpg")
         if radiograph.file_format == "DICOM":
             try:
-                lungs.save_seg(output / "seg" / f"{stem}.dcm")
-            except OutputError as error:
+                lungs.save_seg(output / "seg" / f"{name}.dcm")
+            except HeaderError as error:
                 warnings.append(str(error))
         row |= _describe(lungs)
         if references is not None:
@@ -271,9 +284,12 @@ def _segment_one(
         row |= {"status": SKIPPED, "reason": _reason(error, file)}
     except LungfieldError as error:
         row |= {"status": FAILED, "reason": _reason(error, file)}
+    # One file must never end a batch. A library's message may quote the header, so only its kind is told.
+    except Exception as error:
+        logger.debug("unexpected error", exc_info=True)
+        row |= {"status": FAILED, "reason": f"unexpected {type(error).__name__}; please report it"}
     row["seconds"] = time.perf_counter() - start
-    columns = ("file", "status", "reason", "bundle", "bundle_version")
-    return FileResult(row["file"], row["status"], row["reason"], compared, _in_order(row, columns))
+    return FileResult(row["file"], row["status"], row["reason"], compared, row)
 
 
 def _reason(error: LungfieldError, file: InputFile) -> str:
@@ -297,30 +313,7 @@ def _describe(lungs: Segmentation) -> dict[str, Any]:
     }
 
 
-def _in_order(row: Mapping[str, Any], first: Sequence[str]) -> dict[str, Any]:
-    """The row with some columns first, and every metric's column present only where it was measured."""
-    return {**{name: row[name] for name in first}, **{name: row[name] for name in row if name not in first}}
-
-
-def _unique_stems(files: Sequence[InputFile]) -> dict[Path, PurePath]:
-    """The name of each file's outputs: without its suffix, unless another file would then have the same."""
-    short = {file.path: file.relative.with_name(_stem(file.relative.name)) for file in files}
-    # Names that differ in case only are one file on some systems.
-    count = Counter(str(stem).casefold() for stem in short.values())
-    return {
-        file.path: short[file.path] if count[str(short[file.path]).casefold()] == 1 else file.relative
-        for file in files
-    }
-
-
-def _stem(name: str) -> str:
-    for suffix in _MASK_SUFFIXES:
-        if name.lower().endswith(suffix) and len(name) > len(suffix):
-            return name[: -len(suffix)]
-    return name
-
-
-def find_references(folder: Path) -> dict[PurePath, Path]:
+def find_references(folder: Path) -> dict[PurePath, list[Path]]:
     """The reference masks below a folder, by their place in it without the suffix.
 
     Raises:
@@ -328,26 +321,26 @@ def find_references(folder: Path) -> dict[PurePath, Path]:
     """
     if not folder.is_dir():
         raise DataError(f"The folder of reference masks {folder} does not exist.")
-    masks: dict[PurePath, Path] = {
-        path.relative_to(folder).with_name(_stem(path.name)): path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name.lower().endswith(_MASK_SUFFIXES)
-    }
+    masks: dict[PurePath, list[Path]] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.name.lower().endswith(_REFERENCE_SUFFIXES) and path.is_file():
+            name = path.name[:-4] if path.name.lower().endswith(".gif") else stem(path.name)
+            masks.setdefault(path.relative_to(folder).with_name(name), []).append(path)
     if not masks:
         raise DataError(f"No reference mask (PNG, NIfTI, DICOM SEG, TIFF, GIF) below {folder}.")
     return masks
 
 
-def _match(file: InputFile, references: Mapping[PurePath, Path]) -> Path:
+def _match(file: InputFile, references: Mapping[PurePath, list[Path]]) -> Path:
     """The reference of a file: the one in the same place, else the only one of the same name.
 
     Raises:
-        DataError: there is none, or there are several and none in the same place.
+        DataError: there is none, or there are several.
     """
-    place = file.relative.with_name(_stem(file.relative.name))
-    if place in references:
-        return references[place]
-    found = [path for stem, path in references.items() if stem.name == place.name]
+    place = file.relative.with_name(stem(file.relative.name))
+    found = references.get(place)
+    if found is None:
+        found = [path for other, paths in references.items() if other.name == place.name for path in paths]
     if len(found) != 1:
         raise DataError(f"{len(found) or 'no'} reference mask{'s' * (len(found) > 1)} named {place.name}")
     return found[0]

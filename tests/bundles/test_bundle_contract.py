@@ -65,6 +65,13 @@ def test_networks_are_the_same_in_all_configs(bundle):
     assert train["image_size"] == inference["image_size"]
 
 
+@pytest.mark.parametrize("name", ["train.yaml", "inference.yaml"])
+def test_configs_name_their_own_bundle(bundle, name):
+    """A copied config that still named another bundle would take that one's weights."""
+    assert config(bundle, name)["bundle_root"] == f"$workflow.bundle_root('{bundle.name}')"
+    assert config(bundle, name)["output_dir"].startswith(f"runs/{bundle.name}/")
+
+
 def test_evaluation_and_training_see_what_inference_sees(bundle):
     """Past the readers, the deterministic steps are the same, one by one."""
     train, inference = config(bundle, "train.yaml"), config(bundle, "inference.yaml")

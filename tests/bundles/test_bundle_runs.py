@@ -92,6 +92,23 @@ def test_evaluation_on_top_of_training(root, tiny_dataset, run_bundle, trained, 
     assert not (tmp_path / "checkpoint_epoch=1.pt").exists()
 
 
+def test_loss_of_a_perfect_prediction_is_small():
+    """Every kind of lung label counts as lung, and the label is averaged to the size of the logits."""
+    from types import SimpleNamespace
+
+    from monai.losses import DiceCELoss
+
+    from lungfield.inference.evaluation import AgreementHandler
+
+    label = torch.zeros(1, 1, 64, 64)
+    label[..., 8:24, 10:50], label[..., 40:56, 10:50] = 2, 255
+    share = torch.nn.functional.avg_pool2d((label > 0).float().transpose(-1, -2), 4)
+    output = {"pred": (share - 0.5) * 40, "label": label}
+    handler = AgreementHandler("unused", DiceCELoss(sigmoid=True, batch=True))
+    handler._measure_loss(SimpleNamespace(state=SimpleNamespace(output=output)))
+    assert handler._loss < 0.1
+
+
 def test_inference_writes_a_mask_for_each_radiograph(root, tiny_dataset, run_bundle, trained, tmp_path):
     images = tmp_path / "in"
     (images / "sub").mkdir(parents=True)
@@ -115,15 +132,17 @@ def test_inference_writes_a_mask_for_each_radiograph(root, tiny_dataset, run_bun
     assert "broken.png" in done.stderr
 
 
-def test_missing_weights_are_an_error(root, tiny_dataset, run_bundle, tmp_path):
+@pytest.mark.parametrize("name", ["none.pt", "text.pt"])
+def test_missing_or_wrong_weights_are_an_error(root, tiny_dataset, run_bundle, tmp_path, name):
+    (tmp_path / "text.pt").write_text("no weights")
     done = run_bundle(
         cwd=tmp_path,
         config_file=root / "configs" / "inference.yaml",
         dataset_dir=tiny_dataset / "images",
-        checkpoint=tmp_path / "none.pt",
+        checkpoint=tmp_path / name,
         output_dir=tmp_path,
     )
-    assert "none.pt" in plain(done)
+    assert name in plain(done)
     assert not list(tmp_path.rglob("*.png"))
 
 

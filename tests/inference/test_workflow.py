@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from lungfield.cli.plain import user_error
 from lungfield.errors import BundleError, DataError
@@ -77,11 +79,44 @@ def test_list_of_radiographs_leaves_out_what_cannot_be_used(tmp_path, make_dicom
     make_dicom(tmp_path / "good.dcm", picture)
     make_dicom(tmp_path / "lateral.dcm", picture, ViewPosition="LL")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    assert workflow.list_radiographs(tmp_path) == [{"image": str(tmp_path / "good.dcm")}]
+    (tmp_path / "out").mkdir()
+    Image.fromarray(np.arange(6400, dtype=np.uint16).reshape(80, 80)).save(tmp_path / "out" / "earlier.png")
+    found = workflow.list_radiographs(tmp_path, tmp_path / "out")
+    assert found == [{"image": str(tmp_path / "good.dcm")}]
     assert "lateral.dcm" in caplog.text
     (tmp_path / "good.dcm").unlink()
+    (tmp_path / "out" / "earlier.png").unlink()
     with pytest.raises(DataError, match="2 files turned down"):
-        workflow.list_radiographs(tmp_path)
+        workflow.list_radiographs(tmp_path, tmp_path / "out")
+
+
+def test_masks_that_would_have_one_name_are_refused(tmp_path, make_dicom, picture):
+    for name in ("1.2.840.1", "1.2.840.2", "a.dcm"):
+        make_dicom(tmp_path / name, picture)
+    assert len(workflow.list_radiographs(tmp_path, tmp_path / "out")) == 3
+    saved = {
+        workflow.name_to_save({"filename_or_obj": f"/x/{name}"}, None)["subject"] for name in ("1.2", "1.3")
+    }
+    assert saved == {"/x/1.2.png", "/x/1.3.png"}
+    make_dicom(tmp_path / "a.dicom", picture)
+    with pytest.raises(DataError, match="one name"):
+        workflow.list_radiographs(tmp_path, tmp_path / "out")
+
+
+def test_a_checkpoint_must_be_one(tmp_path):
+    from ignite.engine import Engine
+
+    trainer = Engine(lambda _engine, _batch: None)
+    parts = {"network": torch.nn.Linear(3, 2), "optimizer": None}
+    torch.save({"weight": torch.ones(2, 3)}, tmp_path / "best_model.pt")
+    (tmp_path / "text.pt").write_text("no checkpoint")
+    for name, message in [
+        ("best_model.pt", "lacks network"),
+        ("text.pt", "cannot be read"),
+        ("no.pt", "missing"),
+    ]:
+        with pytest.raises(BundleError, match=message):
+            workflow.resume(tmp_path / name, trainer, lr_scheduler=None, **parts)
 
 
 def test_the_users_error_is_found_behind_others():

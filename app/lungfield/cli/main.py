@@ -50,5 +50,3 @@ def main() -> None:
         # Text, not markup: a path may hold brackets.
         Console(stderr=True).print(Text.assemble(("lungfield: ", "bold red"), str(error)), soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)

@@ -15,7 +15,7 @@ def user_error(error: BaseException | None) -> LungfieldError | None:
         if isinstance(error, LungfieldError):
             return error
         seen.add(id(error))
-        error = error.__cause__ or error.__context__
+        error = error.__cause__
     return None
 
 

@@ -44,6 +44,7 @@ def segment(
     """
     from rich.progress import track
 
+    from lungfield.export import json_ready
     from lungfield.pipeline import FAILED, Segmenter, segment_files
 
     console = Console(stderr=True)
@@ -56,7 +57,7 @@ def segment(
     batch = segment_files(inputs, output, segmenter, references=reference, progress=progress)
     _report(batch, console)
     if as_json:
-        print(json.dumps(_finite(batch.to_json())))
+        print(json.dumps(json_ready(batch.to_json())))
     sys.exit(1 if batch.count(FAILED) else 0)
 
 
@@ -67,10 +68,10 @@ def _report(batch: BatchResult, console: Console) -> None:
     from lungfield.pipeline import DONE, FAILED, SKIPPED
 
     for file in batch.files:
-        if file.status != DONE:
-            console.print(
-                f"{file.status}: {file.file}: {file.reason}", markup=False, highlight=False, soft_wrap=True
-            )
+        remark = file.row.get("warnings", "") if file.status == DONE else file.reason
+        if remark:
+            kind = "warning" if file.status == DONE else file.status
+            console.print(f"{kind}: {file.file}: {remark}", markup=False, highlight=False, soft_wrap=True)
     counts = ", ".join(f"{batch.count(status)} {status}" for status in (DONE, SKIPPED, FAILED))
     console.print(
         f"{counts} of {len(batch.files)} files in {batch.seconds:.1f} s. Results: {batch.output}",
@@ -85,10 +86,3 @@ def _report(batch: BatchResult, console: Console) -> None:
             values = (figure[key] for key in ("mean", "sd", "minimum", "maximum"))
             table.add_row(name, str(figure["count"]), *(f"{value:.4f}" for value in values))
         console.print(table)
-
-
-def _finite(value: object) -> object:
-    """JSON has no NaN: null takes its place."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return None if isinstance(value, float) and value != value else value

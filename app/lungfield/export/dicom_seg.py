@@ -20,7 +20,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import validate_value
 
 from lungfield.atomic import write_whole
-from lungfield.errors import OutputError
+from lungfield.errors import HeaderError, OutputError
 from lungfield.labels import ANATOMICAL_STRUCTURE, BACKGROUND, LUNGS, Code, Label
 from lungfield.records import Radiograph, Spacing
 
@@ -95,8 +95,9 @@ def save_dicom_seg(
             frame mean nothing.
 
     Raises:
-        OutputError: the radiograph has no DICOM header, or no valid identifiers to refer to; the label map
-            does not belong to it; or the file could not be written.
+        HeaderError: the radiograph's header has no valid identifiers to refer to, or is otherwise broken.
+        OutputError: the radiograph did not come from DICOM; the label map does not belong to it; or the file
+            could not be written.
     """
     path = Path(path)
     # With a geometry, the object says something else, so it is another object.
@@ -113,7 +114,7 @@ def save_dicom_seg(
             segmentation.save_as(buffer, enforce_file_format=True)
         # Headers can be wrong in more ways than highdicom has errors for; its messages may hold identity.
         except Exception as error:
-            raise OutputError(
+            raise HeaderError(
                 f"{path}: no DICOM SEG could be made from the header of {radiograph.path} "
                 f"({type(error).__name__}); check that file with a DICOM validator, or write PNG or NIfTI."
             ) from error
@@ -141,7 +142,7 @@ def _check(radiograph: Radiograph, label_map: NDArray[np.uint8], path: Path) -> 
         if not re.fullmatch(r"\d+(\.\d+)+", uid := str(radiograph.header.get(keyword, ""))) or len(uid) > 64
     ]
     if invalid:
-        raise OutputError(
+        raise HeaderError(
             f"{path}: {radiograph.path} lacks a valid {', '.join(invalid)}, so that no DICOM SEG can refer "
             "to it; repair the file, or write PNG or NIfTI instead."
         )

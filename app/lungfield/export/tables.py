@@ -57,20 +57,20 @@ def write_results_json(results: Mapping[str, Any] | Sequence[Mapping[str, Any]],
     Raises:
         OutputError: the file could not be written.
     """
-    text = json.dumps(_plain(results), indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(json_ready(results), indent=2, ensure_ascii=False) + "\n"
     write_whole(path, text.encode("utf-8", errors="backslashreplace"))
 
 
-def _plain(value: Any) -> Any:
+def json_ready(value: Any) -> Any:
     """What JSON can hold: numbers rounded, numpy's types and dataclasses unwrapped."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: json_ready(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): json_ready(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [json_ready(item) for item in value]
     if hasattr(value, "tolist"):
-        return _plain(value.tolist())
+        return json_ready(value.tolist())
     if isinstance(value, float):
         return float(f"{value:.{_SIGNIFICANT_DIGITS}g}") if math.isfinite(value) else None
     if value is None or isinstance(value, (bool, int, str)):
@@ -80,7 +80,7 @@ def _plain(value: Any) -> Any:
 
 def _cell(value: Any) -> Any:
     """One value as CSV shows it."""
-    value = _plain(value)
+    value = json_ready(value)
     if isinstance(value, list):
         value = "; ".join(str(item) for item in value)
     if isinstance(value, bool):

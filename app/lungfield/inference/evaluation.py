@@ -28,7 +28,7 @@ class AgreementHandler:
 
     Args:
         output_dir: where the two files go; made where missing.
-        loss_function: the loss of training, measured on the logits against the label shrunk to
+        loss_function: the loss of training, measured on the logits against the label averaged to
             their size; None leaves the column empty.
     """
 
@@ -56,9 +56,9 @@ class AgreementHandler:
         if self.loss_function is None:
             return
         logits = engine.state.output["pred"]
-        label = engine.state.output["label"].transpose(-1, -2).float()
+        label = (engine.state.output["label"] > 0).float().transpose(-1, -2)
         label = functional.interpolate(label, size=logits.shape[-2:], mode="area")
-        self._loss = float(self.loss_function(logits, (label > 0.5).float()))
+        self._loss = float(self.loss_function(logits, label))
 
     def _measure(self, engine: Engine) -> None:
         item, source = engine.state.output[0], engine.state.batch[0]

@@ -42,17 +42,17 @@ class Predictor:
             advice="Train the bundle (its docs/README.md gives the command) or choose another with --bundle.",
         )
         parser = ConfigParser()
-        parser.read_config(str(bundle.inference_config))
-        parser["bundle_root"] = str(bundle.root)
-        parser["device"] = self.device
         try:
+            parser.read_config(str(bundle.inference_config))
+            parser["bundle_root"] = str(bundle.root)
+            parser["device"] = self.device
             _drop_transforms(parser, "preprocessing", "LoadImage")
             _drop_transforms(parser, "postprocessing", "SaveImage")
             self._preprocessing: Compose = parser.get_parsed_content("preprocessing")
             self._postprocessing: Compose = parser.get_parsed_content("postprocessing")
             self._inferer: Any = parser.get_parsed_content("inferer")
             network: torch.nn.Module = parser.get_parsed_content("network_def")
-        except (KeyError, TypeError, RuntimeError) as error:
+        except Exception as error:  # a config can name anything, and fail in any way
             raise BundleError(f"{bundle.inference_config} cannot be used: {error}") from error
         load_weights(network, bundle.weights)
         self._network = network.to(self.device, memory_format=torch.channels_last).eval()

@@ -83,8 +83,10 @@ def find_bundle(name: str | Path) -> Bundle:
         )
     try:
         content = json.loads(metadata.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise BundleError(f"{metadata} is not valid JSON ({error}).") from error
+    if not isinstance(content, dict):
+        raise BundleError(f"{metadata} does not hold an object.")
     return Bundle(name=root.resolve().name, root=root.resolve(), metadata=content)
 
 

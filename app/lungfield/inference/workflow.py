@@ -70,25 +70,37 @@ def require_file(path: str | Path, *, what: str, advice: str) -> str:
     return str(path)
 
 
-def load_weights(network: Any, path: str | Path | None) -> None:
-    """Load a plain state dict into a network; None leaves it as it is.
+def load_weights(network: Any, path: str | Path | None) -> Any:
+    """Load a state dict, or the network in a checkpoint of training, and return the network.
+
+    Args:
+        network: a torch module.
+        path: a file that `torch.load(weights_only=True)` reads; None leaves the network as it is.
 
     Raises:
-        BundleError: the file is missing, is no state dict, or belongs to another network.
+        BundleError: the file is missing, holds no weights, or those of another network.
     """
     if path is None:
-        return
-    import torch
-
-    require_file(path, what="The file of weights", advice="Give the path of a model.pt, or train first.")
+        return network
+    state = _load_state(path, what="file of weights", advice="Give the path of a model.pt, or train first.")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict(state.get("network", state))
     except Exception as error:
-        reason = str(error).splitlines()[0]
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise BundleError(
             f"{path} does not hold the weights of {type(network).__name__}: {reason}"
         ) from error
+    return network
+
+
+def _load_state(path: str | Path, *, what: str, advice: str) -> Any:
+    import torch
+
+    require_file(path, what=f"The {what}", advice=advice)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise BundleError(f"{path} cannot be read as a {what} ({type(error).__name__}). {advice}") from error
 
 
 def resume(path: str | Path | None, trainer: Any, *, lr_scheduler: Any, **parts: Any) -> None:
@@ -102,15 +114,18 @@ def resume(path: str | Path | None, trainer: Any, *, lr_scheduler: Any, **parts:
         parts: network and optimizer, by the names they were saved under.
 
     Raises:
-        BundleError: there is no such file.
+        BundleError: there is no such file, or it is no checkpoint of such a run.
     """
     if path is None:
         return
     from monai.handlers import CheckpointLoader
 
     advice = "Look for checkpoint_epoch=*.pt in its ckpt_dir."
-    require_file(path, what="The checkpoint to go on from", advice=advice)
+    state = _load_state(path, what="checkpoint to go on from", advice=advice)
     loaded = {**parts, "lr_scheduler": _PlaceInSchedule(lr_scheduler), "trainer": trainer}
+    missing = [name for name in loaded if name not in state]
+    if missing:
+        raise BundleError(f"{path} is no checkpoint to go on from: it lacks {', '.join(missing)}. {advice}")
     CheckpointLoader(str(path), loaded, map_location="cpu").attach(trainer)
 
 
@@ -125,33 +140,52 @@ class _PlaceInSchedule:
             setattr(self.scheduler, name, state[name])
 
 
-def list_radiographs(folder: str | Path) -> list[dict[str, str]]:
+def list_radiographs(folder: str | Path, output_dir: str | Path) -> list[dict[str, str]]:
     """The radiographs under a folder as MONAI's data list, without those that would stop the run.
 
     MONAI's engine dies of the first file that it cannot load, so each is read once beforehand; what is
-    unreadable or no frontal chest radiograph is left out with a warning in the log.
+    unreadable or no frontal chest radiograph is left out with a warning in the log. So are earlier results,
+    where `output_dir` lies in the folder.
 
     Raises:
-        DataError: the folder is missing, or holds nothing that can be segmented.
+        DataError: the folder is missing, holds nothing that can be segmented, or holds radiographs whose
+            masks would have the same name.
     """
-    from lungfield.radiograph import find_files, read_radiograph
+    from lungfield.radiograph import find_files, read_radiograph, stem
 
-    usable: list[dict[str, str]] = []
+    folder, output_dir = Path(folder), Path(output_dir)
+    usable: dict[Path, str] = {}
     turned_down = 0
-    for file in find_files([Path(folder)]):
+    for file in find_files([folder]):
+        if file.path.is_relative_to(output_dir) and output_dir != folder:
+            continue
         try:
             read_radiograph(file.path)
         except LungfieldError as error:
             turned_down += 1
             logging.getLogger("lungfield").warning("left out: %s", error)
-        else:
-            usable.append({"image": str(file.path)})
+            continue
+        name = file.path.with_name(stem(file.path.name))
+        if name in usable:
+            raise DataError(f"The masks of {usable[name]} and {file.path} would have one name; rename one.")
+        usable[name] = str(file.path)
     if not usable:
         raise DataError(
             f"No radiograph to segment in {folder} ({turned_down} files turned down). Give --dataset_dir a "
             "folder of frontal chest radiographs (DICOM, PNG, JPEG, TIFF or NIfTI)."
         )
-    return usable
+    return [{"image": path} for path in usable.values()]
+
+
+def name_to_save(metadata: dict[str, Any], saver: Any) -> dict[str, Any]:  # noqa: ARG001
+    """The name that `SaveImaged(output_name_formatter=...)` builds its own from.
+
+    MONAI cuts off what follows the last point, which of a file named by a UID is part of its name.
+    """
+    from lungfield.radiograph import stem
+
+    path = Path(metadata["filename_or_obj"])
+    return {"subject": str(path.with_name(f"{stem(path.name)}.png"))}
 
 
 def log_epoch(engine: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from lungfield.errors import DataError
 from lungfield.labels import BACKGROUND, LEFT_LUNG, LUNG_SIDE_UNKNOWN, RIGHT_LUNG
@@ -95,7 +95,9 @@ def _read_picture(path: Path) -> tuple[NDArray[Any], bool]:
             image = file.convert("RGB") if by_colour else file
             values = np.asarray(image)
             bands = image.getbands()
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # damaged files make Pillow raise anything
         raise DataError(
             f"{path}: cannot be read as a mask; give PNG, GIF, TIFF, JPEG, NIfTI or DICOM SEG."
         ) from error
@@ -111,7 +113,6 @@ def _read_picture(path: Path) -> tuple[NDArray[Any], bool]:
 def _read_nifti(path: Path) -> NDArray[Any]:
     # Imported on use: slow, and few references are NIfTI.
     import nibabel
-    from nibabel.filebasedimages import ImageFileError
 
     try:
         image = nibabel.load(path)
@@ -121,7 +122,9 @@ def _read_nifti(path: Path) -> NDArray[Any]:
                 f"{path}: has the shape {image.shape}; a mask of a radiograph has two dimensions."
             )
         return np.asarray(image.dataobj).reshape(shape).T
-    except (ImageFileError, OSError, EOFError, ValueError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # nibabel has errors of its own for each thing that can be wrong
         raise DataError(f"{path}: cannot be read as NIfTI; is the file complete?") from error
 
 

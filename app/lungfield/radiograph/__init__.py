@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from lungfield.radiograph.files import InputFile, find_files
+from lungfield.radiograph.files import InputFile, find_files, output_stems, stem
 from lungfield.radiograph.limits import Limits
 from lungfield.radiograph.reading import read_radiograph
 from lungfield.radiograph.views import Verdict, judge_header
 
-__all__ = ["InputFile", "Limits", "Verdict", "find_files", "judge_header", "read_radiograph"]
+__all__ = [
+    "InputFile",
+    "Limits",
+    "Verdict",
+    "find_files",
+    "judge_header",
+    "output_stems",
+    "read_radiograph",
+    "stem",
+]

@@ -98,7 +98,11 @@ def decode(dataset: Dataset, *, limits: Limits) -> NDArray[Any]:
             f"the transfer syntax '{syntax.name}' cannot be decoded; convert the file first"
         ) from error
     except Exception as error:  # native decoders raise anything
-        raise UnreadableError(f"PixelData ({syntax.name}) cannot be decoded: {_first_line(error)}") from error
+        # A library's message may quote the header: only one that names a missing attribute is passed on.
+        cause = str(error) if isinstance(error, AttributeError) else type(error).__name__
+        raise UnreadableError(
+            f"PixelData ({syntax.name}) cannot be decoded ({cause}); is the file complete?"
+        ) from error
     return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
@@ -136,8 +140,3 @@ def _check_frame(dataset: Dataset, syntax: UID, limits: Limits) -> None:
             f"the compressed image has {codestream.components} components of {codestream.precision} bits, "
             f"but the header says {dataset.SamplesPerPixel} of {dataset.BitsAllocated}"
         )
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -53,6 +54,28 @@ def find_files(inputs: Sequence[Path]) -> list[InputFile]:
     return _without_collisions(list(found.values()))
 
 
+def stem(name: str) -> str:
+    """The name of a file without the suffix of its format: '1.2.840' has none, 'a.nii.gz' a double one."""
+    lower = name.lower()
+    found = (suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if lower.endswith(suffix))
+    suffix = next(found, "")
+    return name[: len(name) - len(suffix)] or name
+
+
+def output_stems(files: Sequence[InputFile]) -> dict[Path, PurePath]:
+    """The name of each file's results: without its suffix, unless another file could then have the same."""
+    short = {file.path: file.relative.with_name(stem(file.relative.name)) for file in files}
+    # Names that differ in case only are one file on some systems.
+    stems = Counter(str(one).casefold() for one in short.values())
+    names = {str(file.relative).casefold(): file.path for file in files}
+
+    def alone(file: InputFile) -> bool:
+        name = str(short[file.path]).casefold()
+        return stems[name] == 1 and names.get(name, file.path) == file.path
+
+    return {file.path: short[file.path] if alone(file) else file.relative for file in files}
+
+
 def _without_collisions(files: list[InputFile]) -> list[InputFile]:
     """Take the paths below the folder common to all where two of the shorter ones would be the same."""
     if len({file.relative for file in files}) == len(files):
@@ -84,14 +107,10 @@ def _warn(error: OSError) -> None:
 
 
 def _is_candidate(path: Path) -> bool:
-    if path.name.upper() == "DICOMDIR" or not path.is_file():
+    if path.name.upper() == "DICOMDIR":
         return False
-    return path.name.lower().endswith(SUFFIXES) or _is_dicom(path)
-
-
-def _is_dicom(path: Path) -> bool:
     try:
-        return has_preamble(path)
+        return path.is_file() and (path.name.lower().endswith(SUFFIXES) or has_preamble(path))
     except OSError as error:
         logger.warning("%s: left out, the file cannot be read (%s)", path, error.strerror)
         return False
