@@ -69,13 +69,8 @@ class Predictor:
         Raises:
             BundleError: the bundle's post-processing does not end in a map of that size.
         """
-        array, metadata = as_monai(radiograph)
-        image = EnsureChannelFirst()(MetaTensor.ensure_torch_and_prune_meta(array, metadata))
-        data = self._preprocessing({"image": image})
-        batch = data["image"][None].to(self.device, memory_format=torch.channels_last)
-        with torch.inference_mode():
-            logits = self._inferer(batch, self._network)
-        data["pred"] = logits[0].cpu()
+        data = self._prepare(radiograph)
+        data["pred"] = self.logits(data["image"][None])[0].cpu()
         label_map = convert_to_numpy(self._postprocessing(data)["pred"])
         if label_map.shape != (1, *radiograph.shape[::-1]):
             raise BundleError(
@@ -83,6 +78,21 @@ class Predictor:
                 f"{(1, *radiograph.shape[::-1])} (1, columns, rows)."
             )
         return np.ascontiguousarray(label_map[0].T.astype(np.uint8))
+
+    def network_input(self, radiograph: Radiograph) -> torch.Tensor:
+        """What the network is given: (1, C, h, w) float32, after the bundle's preprocessing."""
+        return torch.as_tensor(self._prepare(radiograph)["image"][None])
+
+    def logits(self, network_input: torch.Tensor) -> torch.Tensor:
+        """The logits (N, C, h, w) of a batch, by the bundle's inferer, on the predictor's device."""
+        batch = network_input.to(self.device, memory_format=torch.channels_last)
+        with torch.inference_mode():
+            return self._inferer(batch, self._network)
+
+    def _prepare(self, radiograph: Radiograph) -> dict[str, Any]:
+        array, metadata = as_monai(radiograph)
+        image = EnsureChannelFirst()(MetaTensor.ensure_torch_and_prune_meta(array, metadata))
+        return self._preprocessing({"image": image})
 
 
 def _drop_transforms(parser: ConfigParser, section: str, name: str) -> None:
