@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -35,6 +37,7 @@ from pydicom.uid import (
 )
 
 MakeDicom = Callable[..., Path]
+CallLungfield = Callable[..., subprocess.CompletedProcess[str]]
 
 NATIVE = (
     ImplicitVRLittleEndian,
@@ -184,3 +187,20 @@ def _add_pixel_data(dataset: Dataset, pixels: NDArray[Any]) -> None:
         dataset.compress(syntax, np.ascontiguousarray(pixels), generate_instance_uid=False)
     else:
         raise ValueError(f"no encoder for {syntax.name}; choose another transfer syntax")
+
+
+@pytest.fixture(scope="session")
+def call_lungfield() -> CallLungfield:
+    """Call the command line in a process of its own, as a user does."""
+
+    def call(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "lungfield.cli", *map(str, words)],
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+
+    return call

@@ -21,17 +21,11 @@ def samples():
 
 
 @pytest.fixture(scope="module")
-def run(samples, tmp_path_factory):
+def run(call_lungfield, samples, tmp_path_factory):
     """The README's command on the samples: the process and the folder of its results."""
     output = tmp_path_factory.mktemp("out")
-    command = ["segment", samples / "images", "-o", output, "--reference", samples / "labels", "--json"]
-    done = subprocess.run(
-        [sys.executable, "-m", "lungfield.cli", *map(str, command)],
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
+    references = samples / "labels"
+    done = call_lungfield("segment", samples / "images", "-o", output, "--reference", references, "--json")
     return done, output
 
 

@@ -19,7 +19,7 @@ from lungfield import export
 from lungfield.errors import DataError, HeaderError, LungfieldError, NotFrontalChestError, OutputError
 from lungfield.inference import DEFAULT_BUNDLE, Bundle, find_bundle
 from lungfield.inference.predictor import Predictor
-from lungfield.mask import Agreement, Measurements, agreement, measure, read_mask, summarise
+from lungfield.mask import Agreement, Measurements, Summary, agreement, measure, read_mask, summarise
 from lungfield.radiograph import InputFile, find_files, output_stems, read_radiograph, stem
 from lungfield.records import Radiograph
 
@@ -162,9 +162,14 @@ class BatchResult:
         """How many files ended as `status`."""
         return Counter(file.status for file in self.files)[status]
 
+    @cached_property
+    def agreement(self) -> dict[str, Summary]:
+        """Agreement with the references over all files that had one; empty where none had."""
+        compared = [file.agreement for file in self.files if file.agreement is not None]
+        return summarise(compared) if compared else {}
+
     def to_json(self) -> dict[str, Any]:
         """The summary that `results.json` and `--json` hold."""
-        compared = [file.agreement for file in self.files if file.agreement is not None]
         summary: dict[str, Any] = {
             "bundle": self.bundle.name,
             "bundle_version": self.bundle.version,
@@ -172,10 +177,10 @@ class BatchResult:
             "files": len(self.files),
             **{status: self.count(status) for status in (DONE, SKIPPED, FAILED)},
             "seconds": round(self.seconds, 2),
-            "compared": len(compared),
+            "compared": sum(file.agreement is not None for file in self.files),
         }
-        if compared:
-            summary["agreement"] = {name: vars(figure) for name, figure in summarise(compared).items()}
+        if self.agreement:
+            summary["agreement"] = {name: vars(figure) for name, figure in self.agreement.items()}
         return summary
 
 
@@ -203,7 +208,7 @@ def segment_files(
         DataError: an input or the folder of references does not exist, or there is no file in them.
         OutputError: the output folder cannot be written.
     """
-    files = [file for file in find_files(inputs) if not _is_result(file.path, output)]
+    files = find_files(inputs, exclude=[output / name for name in _RESULT_FOLDERS])
     if not files:
         raise DataError(
             f"No DICOM, PNG, JPEG, TIFF or NIfTI file in {', '.join(map(str, inputs))}. "
@@ -226,11 +231,6 @@ def segment_files(
             {"summary": batch.to_json(), "files": [file.row for file in results]}, output / "results.json"
         )
     return batch
-
-
-def _is_result(path: Path, output: Path) -> bool:
-    """Whether a file is a result of an earlier run, where the output folder lies in the input folder."""
-    return any(path.resolve().is_relative_to((output / name).resolve()) for name in _RESULT_FOLDERS)
 
 
 def _require_writable(folder: Path) -> None:
@@ -324,8 +324,8 @@ def find_references(folder: Path) -> dict[PurePath, list[Path]]:
     masks: dict[PurePath, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
         if path.name.lower().endswith(_REFERENCE_SUFFIXES) and path.is_file():
-            name = path.name[:-4] if path.name.lower().endswith(".gif") else stem(path.name)
-            masks.setdefault(path.relative_to(folder).with_name(name), []).append(path)
+            place = path.relative_to(folder).with_name(stem(path.name, _REFERENCE_SUFFIXES))
+            masks.setdefault(place, []).append(path)
     if not masks:
         raise DataError(f"No reference mask (PNG, NIfTI, DICOM SEG, TIFF, GIF) below {folder}.")
     return masks

@@ -77,12 +77,11 @@ def _report(batch: BatchResult, console: Console) -> None:
         f"{counts} of {len(batch.files)} files in {batch.seconds:.1f} s. Results: {batch.output}",
         soft_wrap=True,
     )
-    agreement = batch.to_json().get("agreement")
-    if agreement:
+    if batch.agreement:
         table = Table(title="Agreement with the reference")
         for heading in ("metric", "radiographs", "mean", "sd", "min", "max"):
             table.add_column(heading)
-        for name, figure in agreement.items():
-            values = (figure[key] for key in ("mean", "sd", "minimum", "maximum"))
-            table.add_row(name, str(figure["count"]), *(f"{value:.4f}" for value in values))
+        for name, figure in batch.agreement.items():
+            values = (figure.mean, figure.sd, figure.minimum, figure.maximum)
+            table.add_row(name, str(figure.count), *(f"{value:.4f}" for value in values))
         console.print(table)

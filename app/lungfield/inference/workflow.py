@@ -156,9 +156,8 @@ def list_radiographs(folder: str | Path, output_dir: str | Path) -> list[dict[st
     folder, output_dir = Path(folder), Path(output_dir)
     usable: dict[Path, str] = {}
     turned_down = 0
-    for file in find_files([folder]):
-        if file.path.is_relative_to(output_dir) and output_dir != folder:
-            continue
+    same = folder.resolve() == output_dir.resolve()
+    for file in find_files([folder], exclude=[] if same else [output_dir]):
         try:
             read_radiograph(file.path)
         except LungfieldError as error:

@@ -31,16 +31,18 @@ class InputFile:
     relative: PurePath
 
 
-def find_files(inputs: Sequence[Path]) -> list[InputFile]:
+def find_files(inputs: Sequence[Path], *, exclude: Sequence[Path] = ()) -> list[InputFile]:
     """Return the files in `inputs`, in the order of `inputs`, those of one folder sorted.
 
     A file that is named is always returned. A folder is searched with all folders in it, though none
     that is a link, for files with a suffix of `SUFFIXES` and for DICOM files of any name. Hidden files,
-    DICOMDIR and __MACOSX are left out. A file that is reached twice is returned once.
+    DICOMDIR and __MACOSX are left out. A file that is reached twice is returned once. Whatever lies below a
+    folder of `exclude` is left out, so that results of an earlier run are not taken for inputs.
 
     Raises:
         DataError: an input does not exist, or a folder that was named cannot be listed.
     """
+    excluded = [folder.resolve() for folder in exclude]
     found: dict[Path, InputFile] = {}
     for path in map(Path, inputs):
         if path.is_dir():
@@ -50,14 +52,16 @@ def find_files(inputs: Sequence[Path]) -> list[InputFile]:
         else:
             raise DataError(f"{path}: no such file or folder; check the path")
         for candidate in candidates:
-            found.setdefault(candidate.path.resolve(), candidate)
+            place = candidate.path.resolve()
+            if not any(place.is_relative_to(folder) for folder in excluded):
+                found.setdefault(place, candidate)
     return _without_collisions(list(found.values()))
 
 
-def stem(name: str) -> str:
+def stem(name: str, suffixes: Sequence[str] = SUFFIXES) -> str:
     """The name of a file without the suffix of its format: '1.2.840' has none, 'a.nii.gz' a double one."""
     lower = name.lower()
-    found = (suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if lower.endswith(suffix))
+    found = (suffix for suffix in sorted(suffixes, key=len, reverse=True) if lower.endswith(suffix))
     suffix = next(found, "")
     return name[: len(name) - len(suffix)] or name
 
