@@ -93,6 +93,20 @@ def load_weights(network: Any, path: str | Path | None) -> Any:
     return network
 
 
+def encoder_weights(pretrained: bool | str | Path, *others: str | Path | None) -> bool | str | Path:
+    """What an encoder is to start from: ImageNet weights (True, or a file), or random ones (False).
+
+    Args:
+        pretrained: as the user gave it; MONAI's command line hands `false` on as text.
+        others: files whose weights replace the encoder's anyway; with any of them nothing is fetched.
+    """
+    if any(other is not None for other in others):
+        return False
+    if str(pretrained).lower() in ("true", "false"):
+        return str(pretrained).lower() == "true"
+    return pretrained
+
+
 def _load_state(path: str | Path, *, what: str, advice: str) -> Any:
     import torch
 

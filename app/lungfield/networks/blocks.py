@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -25,26 +28,133 @@ def normalisation(norm: str | None, channels: int) -> nn.Module:
     raise ValueError(f"norm must be 'batch', 'instance' or None, not {norm!r}")
 
 
+class Convolution(nn.Sequential):
+    """A convolution that keeps the size, normalisation and ReLU: (N, C_in, H, W) -> (N, C_out, H, W)."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel_size: int = 3,
+        groups: int = 1,
+        norm: str | None = None,
+    ) -> None:
+        super().__init__(
+            nn.Conv2d(
+                in_channels,
+                out_channels,
+                kernel_size,
+                padding=kernel_size // 2,
+                groups=groups,
+                bias=norm is None,  # in front of a normalisation it would be cancelled
+            ),
+            normalisation(norm, out_channels),
+            nn.ReLU(inplace=True),
+        )
+
+
 class DoubleConvolution(nn.Sequential):
     """Two 3x3 convolutions, each with normalisation and ReLU: (N, C_in, H, W) -> (N, C_out, H, W)."""
 
     def __init__(self, in_channels: int, out_channels: int, *, norm: str | None = None) -> None:
         layers: list[nn.Module] = []
         for channels in (in_channels, out_channels):
-            # A bias in front of a normalisation would be cancelled by it.
-            layers += [
-                nn.Conv2d(channels, out_channels, kernel_size=3, padding=1, bias=norm is None),
-                normalisation(norm, out_channels),
-                nn.ReLU(inplace=True),
-            ]
+            layers += Convolution(channels, out_channels, norm=norm)
         super().__init__(*layers)
 
 
-def pad_to_multiple(image: Tensor, divisor: int) -> Tensor:
-    """Pad the bottom and right of (N, C, H, W) by its edge values until both sides divide by `divisor`."""
+class Ungated(nn.Module):
+    """A skip connection that hands its features on as they are."""
+
+    def forward(self, skip: Tensor, guide: Tensor) -> Tensor:  # noqa: ARG002
+        """Return `skip`."""
+        return skip
+
+
+class UShape(nn.Module):
+    """The U of a U-Net, for any kind of block, bottleneck and skip connection.
+
+    Max-poolings lead down to the bottleneck; on the way back each level is enlarged by a 2x2 transposed
+    convolution, joined with the features of the same size and given to a block. A 1x1 convolution makes
+    the logits.
+
+    Args:
+        in_channels: channels of the input; 1 for a radiograph.
+        out_channels: channels of the logits; 1 for the lung field.
+        features: channels of each level, from the finest to the bottleneck; two or more.
+        block: makes the module of a level from its channels in and out.
+        bottleneck: the same for the deepest level; `block` where None.
+        gate: makes the module of a skip connection from its channels; it is called with the features of
+            the encoder and the enlarged ones of the decoder, both (N, C, H, W), and returns what is joined.
+
+    Shapes:
+        input (N, in_channels, H, W) float, any H and W; output (N, out_channels, H, W), logits. A side
+        that does not divide by `divisor` (16 with five levels) is padded inside and cropped back.
+
+    Raises:
+        ValueError: `features` has fewer than two levels.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        features: Sequence[int],
+        block: Callable[[int, int], nn.Module],
+        bottleneck: Callable[[int, int], nn.Module] | None = None,
+        gate: Callable[[int], nn.Module] | None = None,
+    ) -> None:
+        super().__init__()
+        if len(features) < 2:
+            raise ValueError(f"features needs two levels or more, not {tuple(features)}")
+        self.divisor = 2 ** (len(features) - 1)
+
+        inputs = [in_channels, *features[:-2]]
+        self.encoder = nn.ModuleList(
+            block(before, after) for before, after in zip(inputs, features[:-1], strict=True)
+        )
+        self.encoder.append((bottleneck or block)(features[-2], features[-1]))
+        pairs = [(features[level + 1], features[level]) for level in reversed(range(len(features) - 1))]
+        self.upsampling = nn.ModuleList(
+            nn.ConvTranspose2d(deeper, shallower, kernel_size=2, stride=2) for deeper, shallower in pairs
+        )
+        self.gates = nn.ModuleList(gate(shallower) if gate else Ungated() for _, shallower in pairs)
+        self.decoder = nn.ModuleList(block(2 * shallower, shallower) for _, shallower in pairs)
+        self.head = nn.Conv2d(features[0], out_channels, kernel_size=1)
+        initialise(self)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the logits (N, out_channels, H, W) of `image` (N, in_channels, H, W)."""
+        height, width = image.shape[-2:]
+        x = pad_to_multiple(image, self.divisor)
+
+        skips: list[Tensor] = []
+        for level, block in enumerate(self.encoder):
+            if level > 0:
+                x = functional.max_pool2d(x, kernel_size=2)
+            x = block(x)
+            skips.append(x)
+        skips.pop()
+
+        for enlarge, gate, block in zip(self.upsampling, self.gates, self.decoder, strict=True):
+            x = enlarge(x)
+            x = block(torch.cat([gate(skips.pop(), x), x], dim=1))
+        return self.head(x)[..., :height, :width]
+
+
+def pad_to_multiple(image: Tensor, divisor: int, least: int = 0) -> Tensor:
+    """Pad the bottom and right of (N, C, H, W) by its edge values until both sides divide by `divisor`.
+
+    Args:
+        image: (N, C, H, W).
+        divisor: what both sides are to divide by.
+        least: the least side that the network takes, a multiple of `divisor`.
+    """
     height, width = image.shape[-2:]
-    bottom = (divisor - height % divisor) % divisor
-    right = (divisor - width % divisor) % divisor
+    bottom = max(least - height, (divisor - height % divisor) % divisor)
+    right = max(least - width, (divisor - width % divisor) % divisor)
     return functional.pad(image, [0, right, 0, bottom], mode="replicate")
 
 

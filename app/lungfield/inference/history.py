@@ -1,0 +1,102 @@
+"""What each epoch of a training run reached, as a table that survives stopping and resuming."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.engines.utils import IterationEvents
+
+from lungfield.export import write_results_csv
+
+
+class HistoryHandler:
+    """Writes history.csv, a row an epoch: metrics and mean loss of training and validation, rate, seconds.
+
+    Attach it to the trainer, after its `ValidationHandler`. An epoch without validation leaves those
+    columns empty. A resumed run keeps the rows of the epochs before the one that it starts with.
+
+    Args:
+        output_dir: where the file goes; made where missing.
+        validator: the evaluator, whose metrics are taken and on which the loss is measured.
+        loss_function: the loss of training.
+        optimizer: whose learning rate is noted.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | Path,
+        validator: Engine,
+        loss_function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        self.path = Path(output_dir) / "history.csv"
+        self.validator = validator
+        self.loss_function = loss_function
+        self.optimizer = optimizer
+        self._rows: list[dict[str, Any]] = []
+        self._training_loss, self._validation_loss = _Mean(), _Mean()
+        validator.add_event_handler(Events.STARTED, self._validation_loss.clear)
+        validator.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._measure_validation_loss)
+
+    def attach(self, engine: Engine) -> None:
+        """Let `engine`, the trainer, call this handler."""
+        engine.add_event_handler(Events.STARTED, self._keep_earlier_epochs)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
+        engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self._measure_training_loss)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish_epoch)
+
+    def _keep_earlier_epochs(self, engine: Engine) -> None:
+        self._rows = []
+        if engine.state.epoch > 0 and self.path.is_file():
+            with self.path.open(newline="", encoding="utf-8-sig") as file:
+                self._rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= engine.state.epoch]
+
+    def _start_epoch(self, engine: Engine) -> None:  # noqa: ARG002
+        self._started = time.monotonic()
+        self._training_loss.clear()
+        self._validation_loss.clear()
+
+    def _measure_training_loss(self, engine: Engine) -> None:
+        output = engine.state.output
+        self._training_loss.add(float(output["loss"]), len(output["pred"]))
+
+    def _measure_validation_loss(self, engine: Engine) -> None:
+        output = engine.state.output
+        self._validation_loss.add(float(self.loss_function(output["pred"], output["label"])), len(output["pred"]))
+
+    def _finish_epoch(self, engine: Engine) -> None:
+        validated = self._validation_loss.count > 0
+        row: dict[str, Any] = {"epoch": engine.state.epoch}
+        row |= {name: float(value) for name, value in engine.state.metrics.items()}
+        row["train_loss"] = self._training_loss.value
+        if validated:
+            row |= {name: float(value) for name, value in self.validator.state.metrics.items()}
+            row["val_loss"] = self._validation_loss.value
+        row["learning_rate"] = self.optimizer.param_groups[0]["lr"]
+        row["seconds"] = time.monotonic() - self._started
+        self._rows.append(row)
+        write_results_csv(self._rows, self.path)
+
+
+class _Mean:
+    """A running mean over images."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self, *_: Any) -> None:
+        self.total, self.count = 0.0, 0
+
+    def add(self, mean: float, count: int) -> None:
+        self.total += mean * count
+        self.count += count
+
+    @property
+    def value(self) -> float:
+        return self.total / self.count

@@ -1,0 +1,138 @@
+"""GSConv in the three senses that the literature gives the name, one interface for all.
+
+Two of the papers build on a 'GSConv' and mean different things by it; a third is what most others mean.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lungfield.networks.blocks import Convolution, normalisation
+from lungfield.networks.neighbourhood import aggregate, attention
+
+#: The kinds that `gsconv` builds.
+KINDS = ("graph", "gated", "shuffle")
+
+
+class GraphConvolution(nn.Module):
+    """Graph Structure Convolution (Yang, 'Lung X-ray image segmentation ... with GSConv module', section 3.2).
+
+    Every pixel is a node, its 3x3 neighbourhood its edges. With h = W * x, a 3x3 convolution, and A, the
+    softmax over the neighbours of a learned similarity of the features x:
+    y_i = relu(norm(h_i + sum_j A_ij h_j)).
+
+    The paper gives no formula. The similarity is a scaled dot product of two 1x1 projections of x to an
+    eighth of the channels, four at least: that is our choice, and keeps the nine maps of A the greater
+    part of what this costs over a plain convolution.
+
+    Args:
+        in_channels: channels of x.
+        out_channels: channels of y.
+        norm: None, 'batch' or 'instance'.
+
+    Shapes:
+        (N, in_channels, H, W) -> (N, out_channels, H, W), any H and W.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, norm: str | None = None) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=norm is None)
+        similarity_channels = max(4, out_channels // 8)
+        self.query = nn.Conv2d(in_channels, similarity_channels, kernel_size=1)
+        # What a bias adds to all keys alike, the softmax takes away.
+        self.key = nn.Conv2d(in_channels, similarity_channels, kernel_size=1, bias=False)
+        self.norm = normalisation(norm, out_channels)
+        self.activation = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return y of x."""
+        h = self.convolution(x)
+        h = h + aggregate(attention(self.query(x), self.key(x)), h)
+        return self.activation(self.norm(h))
+
+
+class GatedConvolution(nn.Module):
+    """Gated Spatial Convolution (Xu et al., section 3.4; Yu et al. 2019, doi:10.1109/ICCV.2019.00457).
+
+    y = relu(norm(conv(x))) * sigmoid(gate(x)). The gate is a depthwise 3x3 and a 1x1 convolution, the
+    lighter form of Yi et al. 2020 (doi:10.1109/CVPR42600.2020.00753): a full one would double the work, and
+    the paper gives no sizes.
+
+    Args:
+        in_channels: channels of x.
+        out_channels: channels of y.
+        norm: None, 'batch' or 'instance'.
+
+    Shapes:
+        (N, in_channels, H, W) -> (N, out_channels, H, W), any H and W.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, norm: str | None = None) -> None:
+        super().__init__()
+        self.features = Convolution(in_channels, out_channels, norm=norm)
+        self.gate = nn.Sequential(
+            nn.Conv2d(in_channels, in_channels, 3, padding=1, groups=in_channels, bias=False),
+            nn.Conv2d(in_channels, out_channels, kernel_size=1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return y of x."""
+        return self.features(x) * torch.sigmoid(self.gate(x))
+
+
+class ShuffleConvolution(nn.Module):
+    """Ghost-shuffle convolution (Li et al. 2022, 'Slim-neck by GSConv', arXiv:2206.02424).
+
+    A convolution to half the channels and a 5x5 depthwise convolution of those are laid side by side, and
+    their channels shuffled so that dense and depthwise ones alternate. Written from the paper's figure.
+
+    Args:
+        in_channels: channels of x.
+        out_channels: channels of y; even.
+        norm: None, 'batch' or 'instance'.
+
+    Shapes:
+        (N, in_channels, H, W) -> (N, out_channels, H, W), any H and W.
+
+    Raises:
+        ValueError: `out_channels` is odd.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, norm: str | None = None) -> None:
+        super().__init__()
+        if out_channels % 2:
+            raise ValueError(f"the shuffle kind needs an even number of channels, not {out_channels}")
+        half = out_channels // 2
+        self.dense = Convolution(in_channels, half, norm=norm)
+        self.depthwise = Convolution(half, half, kernel_size=5, groups=half, norm=norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return y of x."""
+        dense = self.dense(x)
+        return torch.stack([dense, self.depthwise(dense)], dim=2).flatten(1, 2)
+
+
+def gsconv(kind: str, in_channels: int, out_channels: int, *, norm: str | None = None) -> nn.Module:
+    """Build a GSConv of one of `KINDS`.
+
+    Raises:
+        ValueError: there is no such kind.
+    """
+    if kind == "graph":
+        return GraphConvolution(in_channels, out_channels, norm=norm)
+    if kind == "gated":
+        return GatedConvolution(in_channels, out_channels, norm=norm)
+    if kind == "shuffle":
+        return ShuffleConvolution(in_channels, out_channels, norm=norm)
+    raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
+
+
+class DoubleGSConv(nn.Sequential):
+    """Two GSConv of a kind, where a U-Net has two convolutions: (N, C_in, H, W) -> (N, C_out, H, W)."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, kind: str, norm: str | None = None) -> None:
+        super().__init__(
+            gsconv(kind, in_channels, out_channels, norm=norm),
+            gsconv(kind, out_channels, out_channels, norm=norm),
+        )

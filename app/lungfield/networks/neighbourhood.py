@@ -1,0 +1,104 @@
+"""Attention of a pixel to its 3x3 neighbourhood, the one graph that the networks here reason on.
+
+Pixels are nodes, and each is joined with itself and its eight neighbours. All is computed by shifting over
+the nine offsets; unfolding nine copies of the features would multiply the memory at 512x512.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+def attention(query: Tensor, key: Tensor) -> Tensor:
+    """How much each neighbour matters to each pixel: the softmax of their scaled dot products.
+
+    Neighbours beyond the edge of the picture get no weight.
+
+    Args:
+        query: (N, E, H, W), one vector a pixel.
+        key: (N, E, H, W), one vector a neighbour.
+
+    Returns:
+        (N, 9, H, W) in [0, 1], summing to one over the second axis; offsets go row by row.
+    """
+    height, width = query.shape[-2:]
+    key = functional.pad(key, [1, 1, 1, 1])
+    inside = functional.pad(torch.ones_like(query[:1, :1]), [1, 1, 1, 1])
+    scores: list[Tensor] = []
+    for offset in range(9):
+        row, column = offset // 3, offset % 3
+        there = key[..., row : row + height, column : column + width]
+        outside = inside[..., row : row + height, column : column + width] == 0
+        score = (query * there).sum(dim=1, keepdim=True) / query.shape[1] ** 0.5
+        scores.append(score.masked_fill(outside, float("-inf")))
+    return torch.cat(scores, dim=1).softmax(dim=1)
+
+
+def aggregate(weights: Tensor, values: Tensor) -> Tensor:
+    """Sum the neighbours of each pixel by their weights.
+
+    Args:
+        weights: (N, 9, H, W), as `attention` gives them.
+        values: (N, C, H, W).
+
+    Returns:
+        (N, C, H, W).
+    """
+    if not torch.jit.is_scripting() and torch.is_grad_enabled() and not torch.jit.is_tracing():
+        return _Aggregate.apply(weights, values)
+    return _weighted_sum(weights, values)
+
+
+def _weighted_sum(weights: Tensor, values: Tensor) -> Tensor:
+    height, width = values.shape[-2:]
+    padded = functional.pad(values, [1, 1, 1, 1])
+    total = torch.zeros_like(values)
+    for offset in range(9):
+        row, column = offset // 3, offset % 3
+        there = padded[..., row : row + height, column : column + width]
+        total = torch.addcmul(total, weights[:, offset : offset + 1], there)
+    return total
+
+
+def _overlaps(height: int, width: int) -> list[tuple[tuple[slice, slice], tuple[slice, slice]]]:
+    """For each offset, the pixels whose neighbour there is in the picture, and those neighbours."""
+
+    def along(step: int, length: int) -> tuple[slice, slice]:
+        return slice(max(0, -step), length - max(0, step)), slice(max(0, step), length + min(0, step))
+
+    pairs = []
+    for row in (-1, 0, 1):
+        for column in (-1, 0, 1):
+            (here_y, there_y), (here_x, there_x) = along(row, height), along(column, width)
+            pairs.append(((here_y, here_x), (there_y, there_x)))
+    return pairs
+
+
+class _Aggregate(torch.autograd.Function):
+    """`_weighted_sum` with a backward pass of its own.
+
+    Automatic differentiation would fill and add a picture of zeros for each of the nine offsets; this one
+    adds in place, and keeps nothing but its two inputs.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, weights: Tensor, values: Tensor) -> Tensor:
+        ctx.save_for_backward(weights, values)
+        total = torch.zeros_like(values)
+        for offset, (here, there) in enumerate(_overlaps(*values.shape[-2:])):
+            total[..., *here].addcmul_(weights[:, offset : offset + 1, *here], values[..., *there])
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        (gradient,) = gradients
+        weights, values = ctx.saved_tensors
+        to_weights, to_values = torch.zeros_like(weights), torch.zeros_like(values)
+        for offset, (here, there) in enumerate(_overlaps(*values.shape[-2:])):
+            of_offset = weights[:, offset : offset + 1, *here]
+            to_values[..., *there].addcmul_(of_offset, gradient[..., *here])
+            to_weights[:, offset, *here] = (gradient[..., *here] * values[..., *there]).sum(dim=1)
+        return to_weights, to_values

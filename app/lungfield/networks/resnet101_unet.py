@@ -1,0 +1,66 @@
+"""The U-Net of Swaminathan on the encoder of ResNet-101."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lungfield.networks.blocks import DoubleConvolution, initialise, pad_to_multiple
+from lungfield.networks.encoders import Decoder, timm_encoder
+
+
+class ResNet101UNet(nn.Module):
+    """ResNet-101 without its classifier, a middle of two convolutions, a decoder of three up-convolutions.
+
+    The decoder ends at a quarter of the input's size, where the 1x1 convolution makes the logits; they
+    are brought to the input's size bilinearly (the paper's section 3.1). The paper names no widths and
+    does not say which features are joined; here those at an 8th, a 16th and a quarter are, and each
+    up-convolution is followed by two convolutions and ReLU.
+
+    Args:
+        in_channels: channels of the input; the encoder's first convolution is made for them.
+        out_channels: channels of the logits; 1 for the lung field.
+        pretrained: ImageNet weights for the encoder, see `lungfield.networks.encoders.timm_encoder`.
+        widths: channels of the middle and of the three levels of the decoder.
+        norm: of middle and decoder: None (the paper's), 'batch' or 'instance'.
+
+    Shapes:
+        input (N, in_channels, H, W) float, any H and W; output (N, out_channels, H, W), logits. A side
+        that does not divide by 32 is padded inside and cropped back.
+
+    Raises:
+        BundleError: the pre-trained weights cannot be had.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        out_channels: int = 1,
+        *,
+        pretrained: bool | str | Path = True,
+        widths: Sequence[int] = (512, 256, 128, 64),
+        norm: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.divisor = 32
+        middle, *up = widths
+        self.encoder = timm_encoder("resnet101", in_channels, pretrained)
+        *finer, deepest = self.encoder.feature_info.channels()[1:]
+        self.middle = DoubleConvolution(deepest, middle, norm=norm)
+        self.decoder = Decoder([*finer, middle], up, norm=norm)
+        self.head = nn.Conv2d(up[-1], out_channels, kernel_size=1)
+        for part in (self.middle, self.decoder, self.head):
+            initialise(part)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the logits (N, out_channels, H, W) of `image` (N, in_channels, H, W)."""
+        height, width = image.shape[-2:]
+        x = pad_to_multiple(image, self.divisor)
+        features = self.encoder(x)[1:]
+        features[-1] = self.middle(features[-1])
+        logits = self.head(self.decoder(features))
+        logits = functional.interpolate(logits, size=x.shape[-2:], mode="bilinear", align_corners=False)
+        return logits[..., :height, :width]
