@@ -103,11 +103,21 @@ def test_masks_that_would_have_one_name_are_refused(tmp_path, make_dicom, pictur
         workflow.list_radiographs(tmp_path, tmp_path / "out")
 
 
-def test_a_checkpoint_must_be_one(tmp_path):
+@pytest.fixture
+def checkpoints(tmp_path):
+    """What a training of eight epochs saves, with three behind it."""
     from ignite.engine import Engine
+    from monai.handlers import CheckpointSaver
 
     trainer = Engine(lambda _engine, _batch: None)
-    parts = {"network": torch.nn.Linear(3, 2), "optimizer": None}
+    trainer.state.max_epochs = 8
+    network = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    parts = {"network": network, "optimizer": optimizer, "lr_scheduler": optimizer, "trainer": trainer}
+    return CheckpointSaver(tmp_path, parts, save_interval=1)
+
+
+def test_a_checkpoint_must_be_one(tmp_path, checkpoints):
     torch.save({"weight": torch.ones(2, 3)}, tmp_path / "best_model.pt")
     (tmp_path / "text.pt").write_text("no checkpoint")
     for name, message in [
@@ -116,7 +126,15 @@ def test_a_checkpoint_must_be_one(tmp_path):
         ("no.pt", "missing"),
     ]:
         with pytest.raises(BundleError, match=message):
-            workflow.resume(tmp_path / name, trainer, lr_scheduler=None, **parts)
+            workflow.resume(tmp_path / name, checkpoints)
+
+
+def test_a_finished_run_says_how_to_go_on(tmp_path, checkpoints):
+    state = {name: {} for name in checkpoints.save_dict}
+    state["trainer"] = {"iteration": 80, "epoch_length": 10, "max_epochs": 8}
+    torch.save(state, tmp_path / "checkpoint_epoch=8.pt")
+    with pytest.raises(BundleError, match="8 epochs behind it already"):
+        workflow.resume(tmp_path / "checkpoint_epoch=8.pt", checkpoints)
 
 
 def test_the_users_error_is_found_behind_others():

@@ -39,28 +39,29 @@ class HistoryHandler:
         self.validator = validator
         self.loss_function = loss_function
         self.optimizer = optimizer
-        self._rows: list[dict[str, Any]] = []
+        self._rows: list[dict[str, Any]] | None = None
         self._training_loss, self._validation_loss = _Mean(), _Mean()
         validator.add_event_handler(Events.STARTED, self._validation_loss.clear)
         validator.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._measure_validation_loss)
 
     def attach(self, engine: Engine) -> None:
         """Let `engine`, the trainer, call this handler."""
-        engine.add_event_handler(Events.STARTED, self._keep_earlier_epochs)
         engine.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
         engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self._measure_training_loss)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish_epoch)
 
-    def _keep_earlier_epochs(self, engine: Engine) -> None:
-        self._rows = []
-        if engine.state.epoch > 0 and self.path.is_file():
-            with self.path.open(newline="", encoding="utf-8-sig") as file:
-                self._rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= engine.state.epoch]
-
-    def _start_epoch(self, engine: Engine) -> None:  # noqa: ARG002
+    def _start_epoch(self, engine: Engine) -> None:
+        if self._rows is None:  # only now is a checkpoint sure to have been loaded
+            self._rows = self._earlier_epochs(engine.state.epoch)
         self._started = time.monotonic()
         self._training_loss.clear()
         self._validation_loss.clear()
+
+    def _earlier_epochs(self, first: int) -> list[dict[str, Any]]:
+        if first == 1 or not self.path.is_file():
+            return []
+        with self.path.open(newline="", encoding="utf-8-sig") as file:
+            return [row for row in csv.DictReader(file) if int(row["epoch"]) < first]
 
     def _measure_training_loss(self, engine: Engine) -> None:
         output = engine.state.output
@@ -68,7 +69,9 @@ class HistoryHandler:
 
     def _measure_validation_loss(self, engine: Engine) -> None:
         output = engine.state.output
-        self._validation_loss.add(float(self.loss_function(output["pred"], output["label"])), len(output["pred"]))
+        self._validation_loss.add(
+            float(self.loss_function(output["pred"], output["label"])), len(output["pred"])
+        )
 
     def _finish_epoch(self, engine: Engine) -> None:
         validated = self._validation_loss.count > 0
@@ -80,7 +83,7 @@ class HistoryHandler:
             row["val_loss"] = self._validation_loss.value
         row["learning_rate"] = self.optimizer.param_groups[0]["lr"]
         row["seconds"] = time.monotonic() - self._started
-        self._rows.append(row)
+        self._rows = [*(self._rows or []), row]
         write_results_csv(self._rows, self.path)
 
 

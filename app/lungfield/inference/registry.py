@@ -9,9 +9,18 @@ from typing import Any
 
 from lungfield.errors import BundleError
 
-#: The shipped bundles, one line each; the first is the default of `lungfield segment`.
-BUNDLES = ("unet",)
-DEFAULT_BUNDLE = BUNDLES[0]
+#: The shipped bundles, one line each, in the order in which they are listed.
+BUNDLES = (
+    "unet",
+    "gsconv_unet",
+    "ag_minaspp_gsconv_unet",
+    "resnet101_unet",
+    "mobilenetv2_unet",
+    "inceptionresnetv2_unet",
+    "amalgamated_unet",
+)
+#: What `lungfield segment` and `lungfield.Segmenter` take unless told otherwise; it ships with weights.
+DEFAULT_BUNDLE = "unet"
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _CHECKOUT = _PACKAGE.parents[1]
@@ -45,6 +54,11 @@ class Bundle:
     def weights(self) -> Path:
         """The state dict of the trained network, which may be missing."""
         return self.root / "models" / "model.pt"
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the bundle can segment as it is, or has to be trained first."""
+        return self.weights.is_file()
 
 
 def shipped(folder: str) -> Path:
@@ -91,5 +105,5 @@ def find_bundle(name: str | Path) -> Bundle:
 
 
 def all_bundles() -> list[Bundle]:
-    """The shipped bundles, the default first."""
+    """The shipped bundles, in the order of `BUNDLES`."""
     return [find_bundle(name) for name in BUNDLES]

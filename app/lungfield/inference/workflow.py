@@ -117,18 +117,20 @@ def _load_state(path: str | Path, *, what: str, advice: str) -> Any:
         raise BundleError(f"{path} cannot be read as a {what} ({type(error).__name__}). {advice}") from error
 
 
-def resume(path: str | Path | None, trainer: Any, *, lr_scheduler: Any, **parts: Any) -> None:
-    """Let `trainer` go on where the checkpoint of an earlier run stopped; None starts afresh.
+def resume(path: str | Path | None, checkpoints: Any) -> None:
+    """Let a run go on where the checkpoint of an earlier one stopped; None starts afresh.
+
+    All that the checkpoints hold is taken over, the best score so far and the patience that is left among it.
+    Of the schedule only the place is: its length stays that of this run, so that a run can be resumed with
+    more epochs than it was started with.
 
     Args:
         path: a checkpoint_epoch=*.pt file of that run.
-        trainer: the engine whose count of epochs is taken over.
-        lr_scheduler: takes over its place in the schedule. The schedule's length stays that of this run, so
-            that a run can be resumed with more epochs than it was started with.
-        parts: network and optimizer, by the names they were saved under.
+        checkpoints: the `CheckpointSaver` that writes such files; its `save_dict` has network, optimizer,
+            lr_scheduler, trainer and whatever else there is to go on with.
 
     Raises:
-        BundleError: there is no such file, or it is no checkpoint of such a run.
+        BundleError: there is no such file, it is no checkpoint of such a run, or it is at its end already.
     """
     if path is None:
         return
@@ -136,11 +138,16 @@ def resume(path: str | Path | None, trainer: Any, *, lr_scheduler: Any, **parts:
 
     advice = "Look for checkpoint_epoch=*.pt in its ckpt_dir."
     state = _load_state(path, what="checkpoint to go on from", advice=advice)
-    loaded = {**parts, "lr_scheduler": _PlaceInSchedule(lr_scheduler), "trainer": trainer}
-    missing = [name for name in loaded if name not in state]
+    parts = dict(checkpoints.save_dict)
+    missing = [name for name in parts if name not in state]
     if missing:
         raise BundleError(f"{path} is no checkpoint to go on from: it lacks {', '.join(missing)}. {advice}")
-    CheckpointLoader(str(path), loaded, map_location="cpu").attach(trainer)
+    trainer = parts["trainer"]
+    epochs = state["trainer"]["iteration"] // state["trainer"]["epoch_length"]
+    if epochs >= trainer.state.max_epochs:
+        raise BundleError(f"{path} has {epochs} epochs behind it already. Give more by --max_epochs.")
+    parts["lr_scheduler"] = _PlaceInSchedule(parts["lr_scheduler"])
+    CheckpointLoader(str(path), parts, map_location="cpu").attach(trainer)
 
 
 class _PlaceInSchedule:

@@ -1,11 +1,11 @@
-"""Encoders from timm, trained on ImageNet where the user wants it, and the decoder that U-Nets put on them."""
+"""Encoders from timm, with ImageNet weights where the user wants them, and the decoder of U-Nets on them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -26,7 +26,9 @@ def timm_encoder(name: str, in_channels: int, pretrained: bool | str | Path) -> 
     Raises:
         BundleError: the weights cannot be had; says how to go on.
     """
-    options: dict[str, object] = {}
+    import timm  # takes as long to import as torch does; the networks without it do not wait for it
+
+    options: dict[str, Any] = {}
     if isinstance(pretrained, (str, Path)):
         path = Path(pretrained)
         if not path.is_file():

@@ -16,7 +16,7 @@ KINDS = ("graph", "gated", "shuffle")
 
 
 class GraphConvolution(nn.Module):
-    """Graph Structure Convolution (Yang, 'Lung X-ray image segmentation ... with GSConv module', section 3.2).
+    """Graph Structure Convolution (Yang, 'Lung X-ray image segmentation ...', section 3.2).
 
     Every pixel is a node, its 3x3 neighbourhood its edges. With h = W * x, a 3x3 convolution, and A, the
     softmax over the neighbours of a learned similarity of the features x:

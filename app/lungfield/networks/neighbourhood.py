@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+
 def attention(query: Tensor, key: Tensor) -> Tensor:
     """How much each neighbour matters to each pixel: the softmax of their scaled dot products.
 
