@@ -1,0 +1,441 @@
+"""The plan, the runner and the report of scripts/reproduce.py."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from zipfile import ZipFile
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from lungfield.inference import shipped
+from reproduction import commands
+from reproduction.cost import build_network, count_gflops
+from reproduction.data import check_sets, own_split
+from reproduction.declaration import load_plan
+from reproduction.locks import locked
+from reproduction.pictures import chosen_images
+from reproduction.plan import EXPERIMENTS_FILE, PlanError
+from reproduction.report import write_report
+from reproduction.results import Results, difference
+from reproduction.runs import runs_of
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+DECLARED = {
+    "sets": {"samples": "Samples"},
+    "variants": {
+        "unet": {"bundle": "unet", "label": "U-Net", "colour": "#333333"},
+        "gsconv_gated": {
+            "bundle": "gsconv_unet",
+            "label": "GSConv (gated)",
+            "colour": "#0072B2",
+            "overrides": {"network_def::kind": "gated"},
+        },
+    },
+    "recipes": {
+        "tiny": {
+            "label": "tiny recipe",
+            "stages": [
+                {"image_size": [32, 32], "max_epochs": 2, "batch_size": 2, "num_workers": 0},
+                {"image_size": [48, 48], "max_epochs": 1, "batch_size": 2, "num_workers": 0},
+            ],
+        }
+    },
+    "papers": {
+        "someone": {"citation": "A. Someone: A paper", "claims": {"gsconv_gated": {"dice": 0.987}}},
+    },
+    "experiments": {
+        "versus": {
+            "title": "One against the other",
+            "paper": "someone",
+            "recipe": {"quick": "tiny"},
+            "variants": ["unet", "gsconv_gated"],
+            "measure": [{"train": "all", "test": ["samples"]}],
+            "metrics": ["dice", "hd95"],
+            "compare": ["dice"],
+            "pictures": ["unet"],
+        }
+    },
+}
+
+
+def declare(folder, **changes):
+    """Write DECLARED as a file, entries given as path__to__entry replaced, and return its path."""
+    content = json.loads(json.dumps(DECLARED))
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        entry = content
+        for parent in parents:
+            entry = entry[parent]
+        entry[last] = value
+    file = folder / "experiments.yaml"
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    return file
+
+
+@pytest.fixture
+def plan(tmp_path):
+    return load_plan(declare(tmp_path))
+
+
+@pytest.fixture
+def data(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "samples").symlink_to(shipped("sample_data"), target_is_directory=True)
+    return tmp_path / "data"
+
+
+def fabricate_stage(run, number, epochs, *, checkpoint=None):
+    folder = run.folder / f"stage-{number}"
+    folder.mkdir(parents=True)
+    columns = ["epoch", "train_mean_dice", "train_mean_iou", "train_loss"]
+    columns += ["val_mean_dice", "val_mean_iou", "val_loss"]
+    with (folder / "history.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for epoch in range(1, epochs + 1):
+            grown = 1 - 0.5 / (epoch + number + run.key.seed / 5)
+            writer.writerow([epoch, grown, grown - 0.1, 1 - grown, grown - 0.02, grown - 0.13, 1.1 - grown])
+    if checkpoint or epochs:
+        with ZipFile(folder / f"checkpoint_epoch={checkpoint or epochs}.pt", "w") as file:
+            file.writestr("data.pkl", "weights")
+
+
+def fabricate_evaluation(run, dice, *, hd95=5.0):
+    """Figures of three test images around a Dice."""
+    folder = run.evaluation("samples")
+    folder.mkdir(parents=True)
+    lines = ["id,dataset,dice,hd95,distance_unit,loss"]
+    lines += [
+        f"{name},samples,{dice + step},{hd95},mm,0.1"
+        for name, step in zip("abc", (-0.02, 0, 0.02), strict=True)
+    ]
+    (folder / "metrics.csv").write_text("\n".join(lines) + "\n")
+    (folder / "summary.json").write_text("{}")
+
+
+def runs(plan, output, *, seeds=None):
+    return runs_of(plan, list(plan.experiments.values()), "quick", output, seeds=seeds)
+
+
+# What is declared -------------------------------------------------------------------------------------------
+
+
+def test_shipped_experiments_are_sound(tmp_path):
+    plan = load_plan(EXPERIMENTS_FILE)
+    needed = runs_of(plan, list(plan.experiments.values()), "quick", tmp_path)
+    assert len({run.key for run in needed}) == len(needed)
+    assert len({variant.colour for variant in plan.variants.values()}) == len(plan.variants)
+    assert {variant.bundle for variant in plan.variants.values()} >= {"unet", "amalgamated_unet"}
+    shared = next(run for run in needed if str(run.key) == "quick/unet/all/seed-0")
+    assert {"yang", "xu", "all-seven"} <= set(shared.experiments)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"variants__unet": {"bundle": "unet", "label": "U"}}, r"variants\.unet lacks 'colour'"),
+        ({"variants__unet__bundle": "vnet"}, r"variants\.unet\.bundle: there is no bundle 'vnet'"),
+        ({"experiments__versus__metrics": ["dise"]}, r"versus\.metrics: 'dise' .* Did you mean 'dice'"),
+        ({"experiments__versus__variants": ["resnet"]}, r"versus\.variants: 'resnet' is not known"),
+        ({"experiments__versus__recipe": {"slow": "tiny"}}, r"versus\.recipe: 'slow' is not known"),
+        ({"experiments__versus__measure": []}, r"versus\.measure must be a list"),
+        ({"recipes__tiny__split": [4, 3]}, r"recipes\.tiny\.split must be three whole numbers"),
+        ({"recipes__tiny__stages": [{"norm": None}]}, r"stages\.1\.norm must be"),
+        ({"seeds": {"full": 0}}, r"seeds\.full must be a whole number above 0"),
+        ({"papers__someone__claims": {"unet": {"dice": "high"}}}, r"claims\.unet\.dice must be a number"),
+    ],
+)
+def test_mistakes_in_the_file_are_named(tmp_path, changes, message):
+    with pytest.raises(PlanError, match=message) as caught:
+        load_plan(declare(tmp_path, **changes))
+    assert "experiments.yaml" in str(caught.value)
+
+
+def test_unreadable_file_is_named(tmp_path):
+    file = tmp_path / "experiments.yaml"
+    file.write_text("sets: [")
+    with pytest.raises(PlanError, match="cannot be read"):
+        load_plan(file)
+
+
+# How far runs have come -------------------------------------------------------------------------------------
+
+
+def test_progress_is_read_from_the_files(plan, tmp_path):
+    run, other = runs(plan, tmp_path / "out")
+    assert run.folder == tmp_path / "out" / "tiny" / "unet" / "all" / "seed-0"
+    assert [stage.epochs_done for stage in run.stages] == [0, 0]
+
+    fabricate_stage(run, 1, 1)
+    first = run.stages[0]
+    assert not first.finished
+    words = commands.training(run, first, tmp_path, device="cpu", pretrained="false")
+    assert words[words.index("--resume_from") + 1].endswith("checkpoint_epoch=1.pt")
+
+    (run.folder / "stage-1" / "history.csv").unlink()
+    (run.folder / "stage-1" / "checkpoint_epoch=1.pt").unlink()
+    (run.folder / "stage-1").rmdir()
+    fabricate_stage(run, 1, 2)
+    assert run.stages[0].finished
+    words = commands.training(run, run.stages[1], tmp_path, device="auto", pretrained="false")
+    assert words[words.index("--initial_weights") + 1].endswith("stage-1/checkpoint_epoch=2.pt")
+    assert words[words.index("--image_size") + 1] == "[48, 48]"
+    assert "--pretrained" not in words
+    assert "--device" not in words
+
+    fabricate_stage(run, 2, 1)
+    assert not run.finished
+    fabricate_evaluation(run, 0.9)
+    assert run.finished
+    assert not other.finished
+    words = commands.training(other, other.stages[0], tmp_path, device="cpu", pretrained="false")
+    assert words[words.index("--network_def::kind") + 1] == "gated"
+
+
+def test_history_ahead_of_its_checkpoint_is_not_finished(plan, tmp_path):
+    run = runs(plan, tmp_path)[0]
+    fabricate_stage(run, 1, 2, checkpoint=1)
+    assert not run.stages[0].finished
+    assert run.stages[0].checkpoint_epoch == 1
+
+
+def test_half_written_checkpoint_is_passed_over(plan, tmp_path):
+    run = runs(plan, tmp_path)[0]
+    fabricate_stage(run, 1, 1)
+    whole = run.folder / "stage-1" / "checkpoint_epoch=1.pt"
+    (run.folder / "stage-1" / "checkpoint_epoch=2.pt").write_bytes(whole.read_bytes()[:20])
+    assert run.stages[0].checkpoint == whole
+
+
+def test_recipe_that_was_shortened_is_refused(plan, tmp_path):
+    run = runs(plan, tmp_path)[0]
+    fabricate_stage(run, 1, 5)
+    with pytest.raises(PlanError, match=r"has 5 epochs and its recipe 'tiny' 2\. Delete"):
+        _ = run.stages
+
+
+def test_locked_run_counts_as_running(plan, tmp_path):
+    run = runs(plan, tmp_path)[0]
+    assert not run.running
+    with locked(run.lock) as held:
+        assert held is not None
+        assert run.running
+        with locked(run.lock) as second:
+            assert second is None
+    assert not run.running
+
+
+def test_encoders_are_not_mixed(tmp_path):
+    plan = load_plan(EXPERIMENTS_FILE)
+    chosen, _ = plan.select(["swaminathan"])
+    (run,) = runs_of(plan, chosen, "quick", tmp_path)
+    fabricate_stage(run, 1, 1)
+    (run.folder / "stage-1" / "run.log").write_text("2026 - INFO - > pretrained: False\n")
+    commands.check_encoders([run], "false")
+    with pytest.raises(PlanError, match="--pretrained false"):
+        commands.check_encoders([run], "true")
+
+
+def test_own_split_divides_all_images_by_seed(data, tmp_path):
+    plan = load_plan(declare(tmp_path, recipes__tiny__split=[4, 4, 3]))
+    recipe = plan.recipes["tiny"]
+    lists = [own_split(plan, recipe, data, tmp_path / "out", seed) for seed in (0, 0, 1)]
+    read = [json.loads((folder / "samples" / "dataset.json").read_text()) for folder in lists]
+    sizes = [len(read[0][section]) for section in ("training", "validation", "test")]
+    assert sum(sizes) == 7
+    assert max(sizes) - min(sizes) <= 1
+    assert lists[0] == lists[1] != lists[2]
+    assert read[0]["test"] != read[2]["test"]
+    assert Path(read[0]["test"][0]["image"]).is_file()
+
+
+def test_foreign_sets_are_not_trained_on(plan, data):
+    check_sets(plan, data)
+    (data / "other").mkdir()
+    (data / "other" / "dataset.json").write_text("{}")
+    with pytest.raises(PlanError, match="also holds other"):
+        check_sets(plan, data)
+
+
+# What is made of it -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("dice", "verdict"),
+    [
+        ({0: (0.90, 0.95)}, "one seed: no claim"),
+        ({0: (0.90, 0.95), 1: (0.90, 0.95)}, "2 seeds: no claim"),
+        ({0: (0.90, 0.95), 1: (0.91, 0.94), 2: (0.90, 0.95)}, "higher"),
+        ({0: (0.95, 0.90), 1: (0.94, 0.91), 2: (0.95, 0.90)}, "lower"),
+        ({0: (0.90, 0.95), 1: (0.95, 0.90), 2: (0.92, 0.94)}, "no difference beyond the seeds' spread"),
+    ],
+)
+def test_differences_are_claimed_by_the_rule(plan, tmp_path, dice, verdict):
+    for run in runs(plan, tmp_path, seeds=len(dice)):
+        fabricate_evaluation(run, dice[run.key.seed][run.variant.name != "unet"])
+    baseline, row = Results(plan, plan.experiments["versus"], "quick", tmp_path).rows
+    found = difference(row, baseline, "dice")
+    assert found.verdict == verdict
+    assert found.seeds == len(dice)
+    means = np.array(list(dice.values())).mean(axis=0)
+    assert found.mean == pytest.approx(means[1] - means[0])
+
+
+def test_spread_is_over_seeds_or_else_images(plan, tmp_path):
+    first, other, second, _ = runs(plan, tmp_path, seeds=2)
+    fabricate_evaluation(first, 0.90)
+    fabricate_evaluation(other, 0.95)
+    fabricate_evaluation(second, 0.92)
+    baseline, row = Results(plan, plan.experiments["versus"], "quick", tmp_path).rows
+    assert (baseline.spread_over, row.spread_over) == ("2 seeds", "3 images")
+    assert baseline.figure("dice").sd == pytest.approx(0.02 / 2**0.5)
+    assert row.figure("dice").sd == pytest.approx(0.02)
+    assert row.figure("hd95").unit == "mm"
+
+
+def test_pictures_show_median_and_worst(plan, tmp_path):
+    run = runs(plan, tmp_path)[0]
+    fabricate_evaluation(run, 0.9)
+    row = Results(plan, plan.experiments["versus"], "quick", tmp_path).rows[0]
+    assert [image for _, image in chosen_images(row, 0)] == [("samples", "b"), ("samples", "a")]
+
+
+def test_report_of_a_partly_finished_set(plan, tmp_path):
+    done, begun = runs(plan, tmp_path / "out")
+    fabricate_stage(done, 1, 2)
+    fabricate_stage(done, 2, 1)
+    fabricate_evaluation(done, 0.9)
+    fabricate_stage(begun, 1, 1)
+    written = write_report(
+        plan, *plan.select([]), tmp_path / "out", tmp_path / "docs" / "results", tmp_path / "docs" / "figures"
+    )
+    text = (tmp_path / "docs" / "results" / "versus.md").read_text()
+    assert "| U-Net | measured | 0.9000 ± 0.0200 | 5.00 ± 0.00 mm | 3 images |" in text
+    assert "| GSConv (gated) | measured | – | – | – |" in text
+    assert "the paper's | 0.987 | – |" in text
+    assert "Tiny recipe: 32×32, 2 epochs, batch 2" in text
+    assert "This is not the paper's recipe" in text
+    assert "Not measured yet (–): GSConv (gated)" in text
+    pngs = [path for path in written if path.suffix == ".png"]
+    assert len(pngs) == 3
+    for path in pngs:
+        assert np.asarray(Image.open(path).convert("L")).std() > 5
+        assert f"../figures/{path.name}" in text
+    with (tmp_path / "docs" / "results" / "versus.csv").open() as file:
+        records = list(csv.DictReader(file))
+    assert [(one["variant"], one["metric"], one["mean"]) for one in records] == [
+        ("unet", "dice", "0.9"),
+        ("unet", "hd95", "5.0"),
+        ("gsconv_gated", "dice", ""),
+        ("gsconv_gated", "hd95", ""),
+    ]
+
+
+def test_report_of_nothing(plan, tmp_path):
+    with pytest.raises(PlanError, match="There are no runs"):
+        write_report(plan, *plan.select([]), tmp_path / "out", tmp_path, tmp_path)
+    (tmp_path / "out").mkdir()
+    (path,) = write_report(plan, *plan.select([]), tmp_path / "out", tmp_path, tmp_path)
+    assert "Nothing measured yet." in path.read_text()
+
+
+def test_operations_are_counted():
+    """One 3x3 convolution of 1 to 8 channels, two 1x1 ones to 4, and the sums over the neighbourhoods."""
+    from lungfield.networks.gsconv import GraphConvolution
+
+    expected = 2 * 32 * 16 * (9 * 8 + 2 * 4 + 9 * 4 + 9 * 8)
+    assert count_gflops(GraphConvolution(1, 8), (32, 16)) == pytest.approx(expected / 1e9)
+
+
+def test_overrides_reach_the_network(plan):
+    from lungfield.networks.gsconv import GatedConvolution
+
+    network = build_network(plan.variants["gsconv_gated"])
+    assert any(isinstance(module, GatedConvolution) for module in network.modules())
+
+
+# The real thing ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def start():
+    """Start reproduce.py; what still runs when the test ends is stopped."""
+    started = []
+
+    def begin(*words):
+        process = subprocess.Popen(
+            [sys.executable, str(SCRIPTS / "reproduce.py"), *map(str, words)],
+            env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.communicate()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_stopped_training_goes_on_to_the_end(start, data, tmp_path):
+    def call(epochs):
+        stages = [{"image_size": [32, 32], "max_epochs": epochs, "batch_size": 4, "num_workers": 0}]
+        file = declare(tmp_path, recipes__tiny__stages=stages, experiments__versus__variants=["unet"])
+        process = start("run", data, "--quick", "--experiments", file, "--output", tmp_path / "out")
+        plan = load_plan(file)
+        return process, plan, runs(plan, tmp_path / "out")[0]
+
+    def history():
+        with (run.folder / "stage-1" / "history.csv").open() as file:
+            return list(csv.DictReader(file))
+
+    process, _, run = call(epochs=500)
+    while run.stages[0].checkpoint_epoch < 2:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    assert run.running
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate()
+    assert process.returncode == 130
+    assert error.strip() == "Stopped. The same command goes on from the last checkpoints."
+    assert not run.running
+    before, epochs = history(), run.stages[0].checkpoint_epoch
+    assert 2 <= epochs < 500
+
+    process, plan, run = call(epochs=epochs + 1)
+    output, error = process.communicate()
+    assert process.returncode == 0, error
+    assert f"stage 1 of 1, {epochs + 1} epochs, going on after {epochs}" in output
+    assert [int(row["epoch"]) for row in history()] == list(range(1, epochs + 2))
+    assert history()[:epochs] == before[:epochs]
+    assert [path.name for path in run.folder.glob("stage-1/checkpoint*")] == [
+        f"checkpoint_epoch={epochs + 1}.pt"
+    ]
+    assert run.finished
+
+    to, figures = tmp_path / "to", tmp_path / "figures"
+    written = write_report(plan, *plan.select([]), tmp_path / "out", to, figures, data=data, device="cpu")
+    assert tmp_path / "out" / "pictures" / "versus-tiny.png" in written
+    assert "| U-Net | measured | 0." in (to / "versus.md").read_text()
+
+
+def test_mistakes_end_in_one_line(start, tmp_path):
+    process = start("status", tmp_path / "nothing")
+    _, error = process.communicate()
+    assert process.returncode == 2
+    assert error.startswith("reproduce: ")
+    assert len(error.splitlines()) == 1
