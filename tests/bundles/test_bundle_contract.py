@@ -1,24 +1,31 @@
 """What every shipped bundle keeps; the next bundle is tested by its line in the registry alone."""
 
 import json
+import re
 
 import pytest
 import torch
 import yaml
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigParser
 
 from lungfield.inference import BUNDLES, all_bundles, find_bundle
+
+REFERENCE = "unet"
+"""The bundle that the others are held against."""
 
 FILES = (
     "LICENSE",
     "configs/metadata.json",
     "configs/train.yaml",
+    "configs/paper.yaml",
     "configs/evaluate.yaml",
     "configs/inference.yaml",
     "configs/logging.conf",
     "docs/README.md",
     "docs/data_license.txt",
 )
+
+SECTIONS = ("Use", "How well it does", "How it was trained", "What is not as in the paper", "Known limits")
 
 
 @pytest.fixture(params=BUNDLES)
@@ -30,13 +37,20 @@ def config(bundle, name):
     return yaml.safe_load((bundle.root / "configs" / name).read_text(encoding="utf-8"))
 
 
+def stacked(bundle, *names):
+    """The configs of a bundle as MONAI merges them, unresolved."""
+    parser = ConfigParser()
+    parser.read_config([str(bundle.root / "configs" / name) for name in names])
+    return parser
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_has_its_files(bundle, name):
     assert (bundle.root / name).stat().st_size > 0
 
 
 def test_weights_are_a_small_state_dict_in_half_precision_that_fits(bundle):
-    if not bundle.weights.is_file():
+    if not bundle.has_weights:
         pytest.skip(f"{bundle.name} ships without weights")
     assert bundle.weights.stat().st_size < 25e6
     state = torch.load(bundle.weights, weights_only=True)
@@ -59,10 +73,83 @@ def test_metadata_says_what_the_network_is(bundle):
     assert logits.shape == (1, 1, *metadata["network_data_format"]["outputs"]["pred"]["spatial_shape"])
 
 
+def test_metadata_is_that_of_the_other_bundles_but_for_the_network(bundle):
+    own = {"name", "description", "references", "parameters", "eval_metrics"}
+    metadata, reference = bundle.metadata, find_bundle(REFERENCE).metadata
+    assert metadata.keys() | {"eval_metrics"} == reference.keys() | {"eval_metrics"}
+    packages = dict(metadata["required_packages_version"])
+    assert ("timm" in packages) == ("pretrained" in config(bundle, "train.yaml"))
+    packages.pop("timm", None)
+    assert packages == reference["required_packages_version"]
+    for key in metadata.keys() - own - {"required_packages_version", "network_data_format"}:
+        assert metadata[key] == reference[key], key
+    for kind, name in (("inputs", "image"), ("outputs", "pred")):
+        one, other = (each["network_data_format"][kind][name] for each in (metadata, reference))
+        assert one | {"spatial_shape": None} == other | {"spatial_shape": None}
+
+
 def test_networks_are_the_same_in_all_configs(bundle):
     train, inference = config(bundle, "train.yaml"), config(bundle, "inference.yaml")
+    if "pretrained" in train:  # where weights are loaded anyway, none are fetched
+        expected = "$workflow.encoder_weights(@pretrained, @initial_weights, @resume_from)"
+        assert train["network_def"].pop("pretrained") == expected
+        assert inference["network_def"].pop("pretrained") is False
+        assert config(bundle, "evaluate.yaml")["pretrained"] is False
     assert train["network_def"] == inference["network_def"]
     assert train["image_size"] == inference["image_size"]
+
+
+@pytest.mark.parametrize("name", ["train.yaml", "evaluate.yaml", "inference.yaml"])
+def test_configs_differ_from_the_other_bundles_in_the_network_alone(bundle, name):
+    """Text for text, comments too: what one bundle learns, all learn."""
+
+    def shared(one):
+        text = (one.root / "configs" / name).read_text(encoding="utf-8").replace(one.name, "NAME")
+        text = re.sub(r"^# Trains the .*:$", "# Trains the NETWORK:", text, flags=re.MULTILINE)
+        text = re.sub(r"^image_size: .*\n", "", text, flags=re.MULTILINE)  # that of the shipped weights
+        text = re.sub(r"^network_def:\n(?:  .*\n)+", "", text, flags=re.MULTILINE)
+        return re.sub(r"^(?:# The encoder starts .*\n# .*\n)?pretrained:.*\n", "", text, flags=re.MULTILINE)
+
+    assert shared(bundle).splitlines() == shared(find_bundle(REFERENCE)).splitlines()
+
+
+def test_logs_and_licences_are_the_same(bundle):
+    for name in ("configs/logging.conf", "LICENSE"):
+        assert (bundle.root / name).read_bytes() == (find_bundle(REFERENCE).root / name).read_bytes()
+
+
+def test_the_papers_recipe_changes_how_is_trained_and_nothing_else(bundle):
+    """No part of the network in it, so that other networks can be trained by it too."""
+    paper, reference = config(bundle, "paper.yaml"), config(find_bundle(REFERENCE), "paper.yaml")
+    train = config(bundle, "train.yaml")
+    if bundle.name == REFERENCE:  # Gurav's network has no normalisation
+        assert paper.pop("network_def::norm", "") is None
+    reference.pop("network_def::norm")
+    augmentations = {"augmentation_of_scene", "augmentation_of_image"}
+    assert paper.keys() - train.keys() == set()
+    assert paper.keys() | augmentations == reference.keys()
+    assert all(paper.get(key, []) == [] for key in augmentations)
+    assert paper["output_dir"] == f"runs/{bundle.name}/paper"
+    numbers = {"image_size", "max_epochs", "batch_size", "learning_rate"}
+    for key in paper.keys() - numbers - augmentations - {"output_dir"}:
+        assert paper[key] == reference[key], key
+
+
+def test_the_papers_recipe_is_adam_at_a_constant_rate(bundle):
+    parser = stacked(bundle, "train.yaml", "paper.yaml")
+    parser["network"] = torch.nn.Conv2d(1, 1, kernel_size=1)
+    optimizer, scheduler = (parser.get_parsed_content(key) for key in ("optimizer", "lr_scheduler"))
+    assert type(optimizer) is torch.optim.Adam
+    (group,) = optimizer.param_groups
+    rate = parser["learning_rate"]
+    for _ in range(20):
+        assert (group["lr"], group["weight_decay"]) == (rate, 0)
+        optimizer.step()
+        scheduler.step()
+    assert parser.get_parsed_content("early_stop_patience") == parser["max_epochs"]
+    image, share = torch.randn(2, 1, 4, 4), torch.rand(2, 1, 4, 4)  # a label is the share of lung in a pixel
+    expected = -(share * image.sigmoid().log() + (1 - share) * (-image).sigmoid().log()).mean()
+    torch.testing.assert_close(parser.get_parsed_content("loss")(image, share), expected)
 
 
 @pytest.mark.parametrize("name", ["train.yaml", "inference.yaml"])
@@ -100,20 +187,23 @@ def test_evaluation_and_training_see_what_inference_sees(bundle):
     assert train["validate"]["inferer"] == inference["inferer"]
 
 
-@pytest.mark.parametrize(("name", "kind"), [("train.yaml", "train"), ("inference.yaml", "infer")])
-def test_monai_finds_its_properties(bundle, name, kind, monkeypatch):
-    path = str(bundle.root / "configs" / name)
-    monkeypatch.setattr("sys.argv", ["python", "--config_file", path])
-    workflow = ConfigWorkflow(config_file=path, workflow_type=kind, logging_file=False)
-    workflow.parser["initialize"] = []
-    workflow.initialize()
-    assert workflow.check_properties() == []
-
-
 def test_comments_above_the_run_lists_hold(bundle):
     train, evaluate = config(bundle, "train.yaml"), config(bundle, "evaluate.yaml")
     assert train["run"] == train["training"]
     assert evaluate["run"] == evaluate["evaluating"] == evaluate["training"]
+
+
+def test_card_has_its_sections_and_names_the_network_truly(bundle):
+    card = (bundle.root / "docs" / "README.md").read_text(encoding="utf-8")
+    assert tuple(re.findall(r"^## (.*)$", card, flags=re.MULTILINE)) == SECTIONS
+    assert "**Research software**, not a medical device" in card
+    assert f"{bundle.metadata['parameters']:,}" in card
+    assert f"bundles/{bundle.name}/configs/train.yaml" in card
+    assert f"scripts/promote_weights.py runs/{bundle.name}/" in card
+    named = set(re.findall(r"(?:bundles|runs)/(\w+)/", card))
+    assert named == {bundle.name}
+    for target in re.findall(r"\]\((?!https?:|#)([^)]+)\)", card):
+        assert (bundle.root / "docs" / target).exists(), target
 
 
 def test_registry_and_folders_agree(bundle):

@@ -15,7 +15,7 @@ def run(folder, *, epochs, first_epoch=0, interval=1):
     losses = iter([1.0, 5.0] * epochs)
 
     def train(engine, batch):
-        engine.state.output = {"loss": next(losses), "pred": torch.zeros(batch, 1)}
+        engine.state.output = {"loss": torch.tensor(next(losses)), "pred": torch.zeros(batch, 1)}
         engine.fire_event(IterationEvents.LOSS_COMPLETED)
         return engine.state.output
 

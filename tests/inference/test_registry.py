@@ -10,7 +10,12 @@ from lungfield.inference import BUNDLES, DEFAULT_BUNDLE, all_bundles, find_bundl
 
 def test_every_bundle_is_found_by_name():
     assert [bundle.name for bundle in all_bundles()] == list(BUNDLES)
+
+
+def test_the_default_bundle_is_ready_for_use():
+    """The first mask needs no training and no download."""
     assert DEFAULT_BUNDLE in BUNDLES
+    assert find_bundle(DEFAULT_BUNDLE).has_weights
 
 
 def test_a_bundle_is_found_by_path(tmp_path):

@@ -28,3 +28,14 @@ def test_refuses_what_it_cannot_build():
         UNet(features=(32,))
     with pytest.raises(ValueError, match="norm must be"):
         UNet(norm="layer")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_onnx_takes_any_size(export_to_onnx):
+    """Padding and cropping stay in the exported graph."""
+    torch.manual_seed(0)
+    network = UNet(features=(4, 8)).eval().requires_grad_(False)
+    run = export_to_onnx(network, torch.rand(2, 1, 32, 48), any_size=True)
+    for size in [(32, 32), (33, 51)]:
+        image = torch.rand(3, 1, *size)
+        torch.testing.assert_close(run(image), network(image), rtol=1e-3, atol=1e-4)

@@ -19,19 +19,24 @@ def bundles(
     if as_json:
         print(json.dumps(entries))
         return
+    from rich import box
     from rich.table import Table
 
     sets = list(dict.fromkeys(name for entry in entries for name in entry["dice"]))
-    table = Table(title="Bundles (mean test Dice by data set)")
-    for heading in ("bundle", "version", "input", "parameters", "weights", *sets):
-        table.add_column(heading)
+    table = Table(
+        title="Bundles, with their mean test Dice by data set",
+        caption=f"Default: {DEFAULT_BUNDLE}. How to train one that has no weights: its docs/README.md.",
+        box=box.SIMPLE,
+    )
+    table.add_column("bundle", no_wrap=True)
+    for heading in ("input", "parameters", "weights", *sets):
+        table.add_column(heading, justify="right")
     for entry in entries:
         table.add_row(
-            entry["name"] + (" (default)" if entry["default"] else ""),
-            entry["version"],
+            entry["name"],
             "x".join(map(str, entry["input_size"])),
             f"{entry['parameters'] / 1e6:.1f} M" if entry["parameters"] else "",
-            f"{entry['weights_mb']:.1f} MB" if entry["weights_mb"] else "to be trained",
+            f"{entry['weights_mb']:.1f} MB" if entry["has_weights"] else "none",
             *(f"{entry['dice'][name]:.3f}" if name in entry["dice"] else "" for name in sets),
         )
     Console().print(table)
@@ -48,7 +53,8 @@ def _describe(bundle: Bundle) -> dict[str, Any]:
         "description": bundle.metadata.get("description", ""),
         "input_size": image.get("spatial_shape", []),
         "parameters": bundle.metadata.get("parameters"),
-        "weights_mb": round(bundle.weights.stat().st_size / 1e6, 1) if bundle.weights.is_file() else None,
+        "has_weights": bundle.has_weights,
+        "weights_mb": round(bundle.weights.stat().st_size / 1e6, 1) if bundle.has_weights else None,
         "dice": {name: figures["dice"] for name, figures in metrics.items() if "dice" in figures},
         "metrics": metrics,
         "path": str(bundle.root),

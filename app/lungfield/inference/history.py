@@ -65,7 +65,7 @@ class HistoryHandler:
 
     def _measure_training_loss(self, engine: Engine) -> None:
         output = engine.state.output
-        self._training_loss.add(float(output["loss"]), len(output["pred"]))
+        self._training_loss.add(float(output["loss"].detach()), len(output["pred"]))
 
     def _measure_validation_loss(self, engine: Engine) -> None:
         output = engine.state.output

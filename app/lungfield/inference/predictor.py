@@ -13,7 +13,7 @@ from monai.utils import convert_to_numpy
 from numpy.typing import NDArray
 
 from lungfield.errors import BundleError
-from lungfield.inference.registry import Bundle
+from lungfield.inference.registry import Bundle, all_bundles
 from lungfield.inference.workflow import load_weights, require_file
 from lungfield.records import Radiograph
 from lungfield.transforms import as_monai
@@ -39,7 +39,7 @@ class Predictor:
         require_file(
             bundle.weights,
             what=f"The file of weights of the bundle {bundle.name!r}",
-            advice="Train the bundle (its docs/README.md gives the command) or choose another with --bundle.",
+            advice=_how_to_get_weights(bundle),
         )
         parser = ConfigParser()
         try:
@@ -93,6 +93,16 @@ class Predictor:
         array, metadata = as_monai(radiograph)
         image = EnsureChannelFirst()(MetaTensor.ensure_torch_and_prune_meta(array, metadata))
         return self._preprocessing({"image": image})
+
+
+def _how_to_get_weights(bundle: Bundle) -> str:
+    ready = ", ".join(one.name for one in all_bundles() if one.has_weights)
+    train = bundle.root / "configs" / "train.yaml"
+    return (
+        f"Either choose a bundle that has weights, by --bundle: {ready}. Or train this one: python -m "
+        f"monai.bundle run training --config_file {train} --dataset_dir DATA --output_dir RUN; then put "
+        f"RUN/best_model.pt where the missing file belongs. {bundle.root / 'docs' / 'README.md'} says more."
+    )
 
 
 def _drop_transforms(parser: ConfigParser, section: str, name: str) -> None:

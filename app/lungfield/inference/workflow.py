@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import difflib
 import logging
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -147,7 +148,18 @@ def resume(path: str | Path | None, checkpoints: Any) -> None:
     if epochs >= trainer.state.max_epochs:
         raise BundleError(f"{path} has {epochs} epochs behind it already. Give more by --max_epochs.")
     parts["lr_scheduler"] = _PlaceInSchedule(parts["lr_scheduler"])
+    if not _bring_best_weights(Path(path).parent, Path(checkpoints.save_dir)):
+        parts.pop("best_weights", None)  # a record of weights that are gone would keep worse ones from being saved
     CheckpointLoader(str(path), parts, map_location="cpu").attach(trainer)
+
+
+def _bring_best_weights(earlier: Path, now: Path) -> bool:
+    """Take the best weights of an earlier run along where this one writes elsewhere; False if there are none."""
+    source, target = earlier / "best_model.pt", now / "best_model.pt"
+    if not target.is_file() and source.is_file():
+        now.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    return target.is_file()
 
 
 class _PlaceInSchedule:

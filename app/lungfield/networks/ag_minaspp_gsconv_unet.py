@@ -42,7 +42,7 @@ class GraphAttentionGate(nn.Module):
         """Return the gated skip features."""
         nodes, signal = self.nodes(skip), self.guide(guide)
         weights = attention(self.mean(nodes) + signal, nodes)
-        return skip * torch.sigmoid(self.gate(self.update(aggregate(weights, nodes) + signal)))
+        return skip * torch.sigmoid(self.gate(self.update(aggregate(weights, nodes, signal))))
 
 
 class MinASPP(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lungfield.networks.blocks import Convolution, initialise, pad_to_multiple
-from lungfield.networks.encoders import Decoder, fit, timm_encoder
+from lungfield.networks.encoders import Decoder, file_of, fit, timm_encoder
 from lungfield.networks.inceptionresnetv2_unet import LEAST_SIDE
 
 
@@ -24,8 +24,9 @@ class AmalgamatedUNet(nn.Module):
     Args:
         in_channels: channels of the input; the encoders' first convolutions are made for them.
         out_channels: channels of the logits; 1 for the lung field.
-        pretrained: ImageNet weights for both encoders (True or False, or a folder with `mobilenetv2` and
-            `inceptionresnetv2` files), see `lungfield.networks.encoders.timm_encoder`.
+        pretrained: ImageNet weights for both encoders: True or False, or a folder with the files
+            mobilenetv2 and inceptionresnetv2, each ending in .safetensors or .pth; see
+            `lungfield.networks.encoders.timm_encoder`.
         widths: channels of the decoder's levels, from the deepest to the finest.
         dense: channels of the meta learner's layers.
         dropout: share of features dropped before the output in training.
@@ -53,8 +54,9 @@ class AmalgamatedUNet(nn.Module):
         super().__init__()
         self.divisor = 32
         self.least_side = LEAST_SIDE
-        self.mobilenetv2 = timm_encoder("mobilenetv2_100", in_channels, pretrained)
-        self.inceptionresnetv2 = timm_encoder("inception_resnet_v2", in_channels, pretrained)
+        files = [file_of(pretrained, encoder) for encoder in ("mobilenetv2", "inceptionresnetv2")]
+        self.mobilenetv2 = timm_encoder("mobilenetv2_100", in_channels, files[0])
+        self.inceptionresnetv2 = timm_encoder("inception_resnet_v2", in_channels, files[1])
         channels = [
             mobile + inception
             for mobile, inception in zip(

@@ -24,31 +24,71 @@ def timm_encoder(name: str, in_channels: int, pretrained: bool | str | Path) -> 
             path of such a file (safetensors or a state dict) that lies here; False for random ones.
 
     Raises:
-        BundleError: the weights cannot be had; says how to go on.
+        BundleError: the weights cannot be had, or are those of something else; says how to go on.
     """
     import timm  # takes as long to import as torch does; the networks without it do not wait for it
 
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"features_only": True, "in_chans": in_channels}
     if isinstance(pretrained, (str, Path)):
-        path = Path(pretrained)
-        if not path.is_file():
-            raise BundleError(
-                f"The encoder's weights are missing: {path}. Give --pretrained the path of a file of {name} "
-                "from timm, or false to start from random weights."
-            )
-        options = {"pretrained_cfg_overlay": {"file": str(path)}}
+        return _from_file(name, Path(pretrained), options)
     try:
-        return timm.create_model(
-            name, pretrained=bool(pretrained), features_only=True, in_chans=in_channels, **options
-        )
+        return timm.create_model(name, pretrained=pretrained, **options)
     except Exception as error:
         if not pretrained:
             raise
         raise BundleError(
             f"The ImageNet weights of {name} cannot be loaded ({type(error).__name__}). They come from "
-            "huggingface.co the first time. Go on without them by --pretrained false, or give the path of a "
-            "file that you have fetched elsewhere: --pretrained FILE."
+            "huggingface.co the first time. Go on without them by --pretrained false, or give the path of "
+            "weights that you have fetched elsewhere: --pretrained PATH."
         ) from error
+
+
+def file_of(pretrained: bool | str | Path, encoder: str) -> bool | Path:
+    """The weights of one encoder where a network has several.
+
+    Args:
+        pretrained: True or False, which stay what they are, or the folder of the encoders' files.
+        encoder: the file's name, without its ending .safetensors or, where there is none, .pth.
+
+    Raises:
+        BundleError: the folder has no such file.
+    """
+    if isinstance(pretrained, bool):
+        return pretrained
+    files = [Path(pretrained, encoder + ending) for ending in (".safetensors", ".pth")]
+    for file in files:
+        if file.is_file():
+            return file
+    raise BundleError(
+        f"The encoder's weights are missing: neither {files[0]} nor {files[1].name} beside it. Give "
+        "--pretrained a folder with a file of each encoder from timm, or false to start from random weights."
+    )
+
+
+def _from_file(name: str, path: Path, options: dict[str, Any]) -> nn.Module:
+    import timm
+
+    advice = f"Give --pretrained a file of {name} from timm, or false to start from random weights."
+    if not path.is_file():
+        raise BundleError(f"The encoder's weights are missing: {path}. {advice}")
+    try:
+        encoder = timm.create_model(
+            name, pretrained=True, pretrained_cfg_overlay={"file": str(path)}, **options
+        )
+        found = {_flat(key) for key in timm.models.load_state_dict(str(path))}
+    except Exception as error:
+        raise BundleError(f"{path} holds no weights of {name} ({type(error).__name__}). {advice}") from error
+    # timm leaves what it does not find at random, without a word. Old files have no counts of batches.
+    wanted = [key for key in encoder.state_dict() if not key.endswith("num_batches_tracked")]
+    missing = [key for key in wanted if _flat(key) not in found]
+    if missing:
+        raise BundleError(f"{path} holds no weights of {name}: it lacks {missing[0]}. {advice}")
+    return encoder
+
+
+def _flat(key: str) -> str:
+    """A key of a state dict as timm writes it in whole networks and in encoders alike."""
+    return key.replace(".", "_")
 
 
 def fit(features: Tensor, height: int, width: int) -> Tensor:

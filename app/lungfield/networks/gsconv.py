@@ -48,7 +48,7 @@ class GraphConvolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return y of x."""
         h = self.convolution(x)
-        h = h + aggregate(attention(self.query(x), self.key(x)), h)
+        h = aggregate(attention(self.query(x), self.key(x)), h, h)
         return self.activation(self.norm(h))
 
 

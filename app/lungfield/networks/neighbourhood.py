@@ -38,29 +38,31 @@ def attention(query: Tensor, key: Tensor) -> Tensor:
     return torch.cat(scores, dim=1).softmax(dim=1)
 
 
-def aggregate(weights: Tensor, values: Tensor) -> Tensor:
-    """Sum the neighbours of each pixel by their weights.
+def aggregate(weights: Tensor, values: Tensor, start: Tensor) -> Tensor:
+    """Add the neighbours of each pixel, by their weights, to what the pixel starts with.
 
     Args:
         weights: (N, 9, H, W), as `attention` gives them.
         values: (N, C, H, W).
+        start: (N, C, H, W); summed into here, and not after, it costs no map of its own.
 
     Returns:
         (N, C, H, W).
     """
-    if not torch.jit.is_scripting() and torch.is_grad_enabled() and not torch.jit.is_tracing():
-        return _Aggregate.apply(weights, values)
-    return _weighted_sum(weights, values)
+    if torch.jit.is_scripting() or torch.jit.is_tracing() or torch.compiler.is_compiling():
+        return _weighted_sum(weights, values, start)
+    return _Aggregate.apply(weights, values, start)
 
 
-def _weighted_sum(weights: Tensor, values: Tensor) -> Tensor:
+def _weighted_sum(weights: Tensor, values: Tensor, start: Tensor) -> Tensor:
+    """The sum as a graph that can be exported: its slices do not depend on the size of the picture."""
     height, width = values.shape[-2:]
     padded = functional.pad(values, [1, 1, 1, 1])
-    total = torch.zeros_like(values)
+    total = start.clone()
     for offset in range(9):
         row, column = offset // 3, offset % 3
         there = padded[..., row : row + height, column : column + width]
-        total = torch.addcmul(total, weights[:, offset : offset + 1], there)
+        total.addcmul_(weights[:, offset : offset + 1], there)
     return total
 
 
@@ -79,27 +81,30 @@ def _overlaps(height: int, width: int) -> list[tuple[tuple[slice, slice], tuple[
 
 
 class _Aggregate(torch.autograd.Function):
-    """`_weighted_sum` with a backward pass of its own.
+    """`_weighted_sum` without padding, and with a backward pass of its own.
 
     Automatic differentiation would fill and add a picture of zeros for each of the nine offsets; this one
-    adds in place, and keeps nothing but its two inputs.
+    adds in place, and keeps nothing but its first two inputs.
     """
 
     @staticmethod
-    def forward(ctx: Any, weights: Tensor, values: Tensor) -> Tensor:
+    def forward(ctx: Any, weights: Tensor, values: Tensor, start: Tensor) -> Tensor:
         ctx.save_for_backward(weights, values)
-        total = torch.zeros_like(values)
+        total = start.clone()
         for offset, (here, there) in enumerate(_overlaps(*values.shape[-2:])):
             total[..., *here].addcmul_(weights[:, offset : offset + 1, *here], values[..., *there])
         return total
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         (gradient,) = gradients
         weights, values = ctx.saved_tensors
-        to_weights, to_values = torch.zeros_like(weights), torch.zeros_like(values)
-        for offset, (here, there) in enumerate(_overlaps(*values.shape[-2:])):
-            of_offset = weights[:, offset : offset + 1, *here]
-            to_values[..., *there].addcmul_(of_offset, gradient[..., *here])
+        overlaps = _overlaps(*values.shape[-2:])
+        # One after the other: the product here and `to_values` are as large as the features themselves.
+        to_weights = torch.zeros_like(weights)
+        for offset, (here, there) in enumerate(overlaps):
             to_weights[:, offset, *here] = (gradient[..., *here] * values[..., *there]).sum(dim=1)
-        return to_weights, to_values
+        to_values = torch.zeros_like(values)
+        for offset, (here, there) in enumerate(overlaps):
+            to_values[..., *there].addcmul_(weights[:, offset : offset + 1, *here], gradient[..., *here])
+        return to_weights, to_values, gradient

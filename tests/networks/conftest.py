@@ -1,0 +1,28 @@
+import onnxruntime
+import pytest
+import torch
+
+
+@pytest.fixture
+def export_to_onnx(tmp_path):
+    """Return `export(module, example, *, any_size)`, which gives a function that runs the module in ONNX.
+
+    The batch is dynamic, and with `any_size` height and width are too: that takes the exporter many times
+    as long, so networks are tested at one size, and what all of them are made of at any.
+    """
+
+    def export(module, example, *, any_size=False):
+        torch.onnx.export(
+            module,
+            (example,),
+            tmp_path / "module.onnx",
+            dynamo=True,
+            optimize=False,
+            dynamic_shapes=(dict.fromkeys((0, 2, 3) if any_size else (0,), torch.export.Dim.DYNAMIC),),
+            input_names=["image"],
+            verbose=False,
+        )
+        session = onnxruntime.InferenceSession(tmp_path / "module.onnx", providers=["CPUExecutionProvider"])
+        return lambda image: torch.from_numpy(session.run(None, {"image": image.numpy()})[0])
+
+    return export
