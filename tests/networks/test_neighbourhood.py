@@ -14,7 +14,7 @@ def naive(weights, values, start):
 
 @pytest.fixture(params=[(5, 7), (1, 4), (1, 1)])
 def graph(request):
-    """Weights, values and start in double precision; a picture of one row has no neighbours above and below."""
+    """Weights, values and start in double precision; a picture of one row has none above or below."""
     torch.manual_seed(0)
     height, width = request.param
     weights = attention(torch.randn(2, 4, height, width), torch.randn(2, 4, height, width)).double()

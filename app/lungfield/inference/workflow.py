@@ -149,12 +149,13 @@ def resume(path: str | Path | None, checkpoints: Any) -> None:
         raise BundleError(f"{path} has {epochs} epochs behind it already. Give more by --max_epochs.")
     parts["lr_scheduler"] = _PlaceInSchedule(parts["lr_scheduler"])
     if not _bring_best_weights(Path(path).parent, Path(checkpoints.save_dir)):
-        parts.pop("best_weights", None)  # a record of weights that are gone would keep worse ones from being saved
+        # A record of weights that are gone would keep others from being saved.
+        parts.pop("best_weights", None)
     CheckpointLoader(str(path), parts, map_location="cpu").attach(trainer)
 
 
 def _bring_best_weights(earlier: Path, now: Path) -> bool:
-    """Take the best weights of an earlier run along where this one writes elsewhere; False if there are none."""
+    """Take the best weights of an earlier run to where this one writes; False if there are none."""
     source, target = earlier / "best_model.pt", now / "best_model.pt"
     if not target.is_file() and source.is_file():
         now.mkdir(parents=True, exist_ok=True)
