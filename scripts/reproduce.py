@@ -136,7 +136,9 @@ def report(
 
 def main() -> None:
     """Run the command line; exit 2 with one message where the call was wrong."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    # SIGINT too: a shell that starts this in the background lets it be ignored.
+    for wanted in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(wanted, _interrupt)
     try:
         app()
     except LungfieldError as error:

@@ -7,8 +7,8 @@ import torch
 def export_to_onnx(tmp_path):
     """Return `export(module, example, *, any_size)`, which gives a function that runs the module in ONNX.
 
-    The batch is dynamic, and with `any_size` height and width are too: that takes the exporter many times
-    as long, so networks are tested at one size, and what all of them are made of at any.
+    With `any_size` the batch, height and width are dynamic. That takes the exporter several times as long,
+    so whole networks are tested at one size, and what they are made of at any.
     """
 
     def export(module, example, *, any_size=False):
@@ -18,7 +18,7 @@ def export_to_onnx(tmp_path):
             tmp_path / "module.onnx",
             dynamo=True,
             optimize=False,
-            dynamic_shapes=(dict.fromkeys((0, 2, 3) if any_size else (0,), torch.export.Dim.DYNAMIC),),
+            dynamic_shapes=(dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC),) if any_size else None,
             input_names=["image"],
             verbose=False,
         )
