@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lungfield.export import write_results_json
+from lungfield.inference.predictor import find_device
 from lungfield.networks.ag_minaspp_gsconv_unet import GraphAttentionGate
 from lungfield.networks.gsconv import GraphConvolution
 from reproduction.plan import CostSettings, Plan, PlanError, Variant
@@ -36,7 +37,7 @@ _UNTRAINED = {"pretrained": "false"}
 def missing_costs(plan: Plan, output: Path, *, device: str) -> bool:
     """Whether a variant's figures or its times on this device are not there yet."""
     costs = read_costs(output)
-    timed = costs["timings"].get(device_name(torch_device(device)), {}).get("ms", {})
+    timed = costs["timings"].get(device_name(find_device(device)), {}).get("ms", {})
     return any(name not in costs["networks"] or name not in timed for name in plan.variants)
 
 
@@ -66,7 +67,7 @@ def measure_costs(
         }
         networks[name] = network
         tell(f"cost: {name} counted")
-    where = torch_device(device)
+    where = find_device(device)
     if threads:
         torch.set_num_threads(threads)
     tell(f"cost: timing {len(networks)} networks in turn, {settings.repeats} times, on {device_name(where)}")
@@ -163,22 +164,6 @@ def time_networks(
             for name, times in taken.items()
         },
     }
-
-
-def torch_device(name: str) -> torch.device:
-    """The device of a name; 'auto' is CUDA where there is one.
-
-    Raises:
-        PlanError: torch knows no such device, or it is not here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise PlanError(f"The device {name!r} is not to be had here; use auto, cpu or cuda.") from error
-    return device
 
 
 def device_name(device: torch.device) -> str:

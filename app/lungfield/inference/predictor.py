@@ -35,7 +35,7 @@ class Predictor:
 
     def __init__(self, bundle: Bundle, *, device: str = "auto") -> None:
         self.bundle = bundle
-        self.device = _find_device(device)
+        self.device = find_device(device)
         require_file(
             bundle.weights,
             what=f"The file of weights of the bundle {bundle.name!r}",
@@ -114,7 +114,12 @@ def _drop_transforms(parser: ConfigParser, section: str, name: str) -> None:
     parser[section]["transforms"] = kept
 
 
-def _find_device(name: str) -> torch.device:
+def find_device(name: str) -> torch.device:
+    """The device of a name; 'auto' is CUDA where there is one.
+
+    Raises:
+        BundleError: torch knows no such device, or it is not here.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
