@@ -1,16 +1,63 @@
 """The errors that lungfield raises; each says what is wrong, where, and what to do about it."""
 
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Reason(StrEnum):
+    """Why a file was not segmented: the short list of codes that tables, journal and report use."""
+
+    # Readable, but nothing to segment: the file is skipped.
+    OTHER_OBJECT = "other-object"
+    OTHER_BODY_PART = "other-body-part"
+    OTHER_VIEW = "other-view"
+    SEVERAL_FRAMES = "several-frames"
+
+    # Something is wrong with the file: it failed.
+    UNKNOWN_FORMAT = "unknown-format"
+    DAMAGED = "damaged"
+    UNSUPPORTED = "unsupported"
+    OVER_LIMIT = "over-limit"
+    TOO_SMALL = "too-small"
+    UNIFORM = "uniform"
+    INACCESSIBLE = "inaccessible"
+    CHANGED = "changed"
+
+    # Something went wrong with it here: it failed, and may succeed another time.
+    CRASHED = "crashed"
+    TIMED_OUT = "timed-out"
+    OUT_OF_MEMORY = "out-of-memory"
+    NOT_WRITTEN = "not-written"
+    INTERNAL = "internal"
+
 
 class LungfieldError(Exception):
-    """Base of every error that a user of lungfield can cause and mend."""
+    """Base of every error that a user of lungfield can cause and mend.
+
+    Args:
+        message: what is wrong, where, and what to do.
+        reason: the code of it, where a file is what is wrong; by default that of the class.
+    """
+
+    default_reason: ClassVar[Reason] = Reason.INTERNAL
+
+    def __init__(self, message: str, *, reason: Reason | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason or self.default_reason
 
 
 class UnreadableError(LungfieldError):
     """A file could not be read as an image: damaged, truncated, unsupported, or over a limit."""
 
+    default_reason = Reason.DAMAGED
+
 
 class NotFrontalChestError(LungfieldError):
     """A readable image that is not a frontal chest radiograph, with the reason why."""
+
+    default_reason = Reason.OTHER_OBJECT
 
 
 class BundleError(LungfieldError):
@@ -23,6 +70,8 @@ class DataError(LungfieldError):
 
 class OutputError(LungfieldError):
     """A result could not be written."""
+
+    default_reason = Reason.NOT_WRITTEN
 
 
 class HeaderError(OutputError):
