@@ -18,7 +18,7 @@ from typing import Any
 _PUBLIC = {
     "Segmentation": "lungfield.pipeline",
     "Segmenter": "lungfield.pipeline",
-    "segment_files": "lungfield.pipeline",
+    "segment_files": "lungfield.batch",
     "read_radiograph": "lungfield.radiograph",
     "Radiograph": "lungfield.records",
     "LungfieldError": "lungfield.errors",

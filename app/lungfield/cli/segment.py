@@ -1,12 +1,12 @@
-"""`lungfield segment`: radiographs in, masks, pictures and tables out."""
+"""`lungfield segment`: radiographs in; masks, pictures, tables and a report out."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -14,8 +14,13 @@ from rich.console import Console
 from lungfield.inference import DEFAULT_BUNDLE
 
 if TYPE_CHECKING:
-    from lungfield.pipeline import BatchResult
-    from lungfield.radiograph import InputFile
+    from lungfield.batch import BatchResult
+
+#: Exit codes beside 0 (all done or skipped), 1 (some failed) and 2 (a wrong call).
+STOPPED = 3
+SIGNAL_BASE = 128
+
+_SHOWN_REMARKS = 20
 
 
 def segment(
@@ -26,62 +31,167 @@ def segment(
     bundle: str = typer.Option(
         DEFAULT_BUNDLE, help="A shipped bundle's name, or the folder of another that you trust."
     ),
+    formats: str = typer.Option(
+        "mask,overlay,seg",
+        help="What to write: mask (PNG), nifti, overlay (JPEG), and of DICOM inputs seg (DICOM SEG), sr "
+        "(structured report, TID 1500), sc (overlay as secondary capture).",
+    ),
     reference: Path | None = typer.Option(
         None,
         exists=True,
         file_okay=False,
-        help="Folder of reference masks of the same names, to compare with.",
+        help="Folder of reference masks to compare with: PNG, NIfTI, ... of the same names, or DICOM SEG.",
     ),
+    resume: bool = typer.Option(False, "--resume", help="Go on with the run that the output folder holds."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Forget that run and begin anew."),
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1, ..."),
+    workers: int | None = typer.Option(
+        None, min=1, help="Processes that read and write; by default one for each core."
+    ),
+    batch_size: int | None = typer.Option(
+        None, min=1, help="Radiographs to a batch of the network on a GPU; by default 16."
+    ),
+    time_limit: float = typer.Option(120.0, min=1, help="Seconds that reading a single file may take."),
+    memory_limit: float = typer.Option(
+        2.0, min=0.25, help="GiB that a worker process may take for the files that it has in hand."
+    ),
+    check_mirrored: bool = typer.Option(
+        False,
+        "--check-mirrored",
+        help="Segment each mirrored radiograph too, to flag masks that come out different (slower).",
+    ),
+    viewer_geometry: bool = typer.Option(
+        False,
+        "--viewer-geometry",
+        help="Place DICOM SEG in an invented plane, for viewers that insist on one.",
+    ),
+    report: bool = typer.Option(True, "--report/--no-report", help="Write report.html."),
+    log_file: Path | None = typer.Option(None, help="Append what happens to this file, as lines of JSON."),
     as_json: bool = typer.Option(False, "--json", help="Print the summary as JSON, as the last line."),
 ) -> None:
     """Segment the lung fields on radiographs.
 
-    Below the output folder, sub-folders mirror the inputs: masks (PNG: 0 background, 1 right lung, 2 left
-    lung), overlays (JPEG), seg (DICOM SEG, for DICOM inputs); and results.csv and results.json with one row a
-    file. Exit status: 0 when every file is done or was turned down for a stated reason, 1 when some failed, 2
-    for a wrong call.
+    Below the output folder, sub-folders mirror the inputs, one for each format; results.csv, results.json and
+    results.parquet have one row a file, and report.html shows what came out. A run that was stopped, however,
+    goes on with --resume.
+
+    Exit status: 0 when every file is done or was turned down for a stated reason; 1 when some failed; 2 for a
+    wrong call; 3 when results could not be written (disk full); 130 after SIGINT, 143 after SIGTERM.
     """
-    from rich.progress import track
+    from lungfield.batch import FAILED, Interrupted, Options, segment_files
+    from lungfield.cli.log import log_to
+    from lungfield.errors import OutputError
 
-    from lungfield.export import json_ready
-    from lungfield.pipeline import FAILED, Segmenter, segment_files
-
+    options = Options(
+        formats=tuple(name.strip() for name in formats.split(",") if name.strip()),
+        references=reference,
+        viewer_geometry=viewer_geometry,
+        check_mirrored=check_mirrored,
+        resume=resume,
+        overwrite=overwrite,
+        report=report,
+        device=device,
+        workers=workers,
+        batch_size=batch_size,
+        time_limit_s=time_limit,
+        memory_limit_bytes=int(memory_limit * (1 << 30)),
+    )
     console = Console(stderr=True)
-    with console.status("Loading the bundle"):
-        segmenter = Segmenter(bundle, device=device)
-
-    def progress(files: Iterable[InputFile]) -> Iterable[InputFile]:
-        return track(files, "Segmenting", console=console, disable=not console.is_terminal)
-
-    batch = segment_files(inputs, output, segmenter, references=reference, progress=progress)
+    with log_to(log_file):
+        try:
+            with _Progress(console) as progress:
+                batch = segment_files(inputs, output, bundle, options=options, progress=progress)
+        except Interrupted as interrupt:
+            if interrupt.batch is not None:
+                _report(interrupt.batch, console)
+            console.print("Interrupted. What was done is kept; the same call with --resume goes on.")
+            sys.exit(SIGNAL_BASE + interrupt.signal_number)
+        except OutputError as error:
+            console.print(f"lungfield: {error}", markup=False, soft_wrap=True)
+            sys.exit(STOPPED)
     _report(batch, console)
     if as_json:
+        from lungfield.export import json_ready
+
         print(json.dumps(json_ready(batch.to_json())))
     sys.exit(1 if batch.count(FAILED) else 0)
+
+
+class _Progress:
+    """A progress bar on a terminal; elsewhere nothing."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            SpinnerColumn,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self._bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._task = self._bar.add_task("Looking for radiographs", total=None)
+        self._failed = 0
+
+    def __enter__(self) -> _Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, ended: int, files: int, row: Mapping[str, Any] | None) -> None:
+        """Show how far the run has come."""
+        self._failed += row is not None and row["status"] == "failed"
+        title = f"Segmenting, {self._failed} failed" if self._failed else "Segmenting"
+        self._bar.update(
+            self._task, completed=ended, total=files, description=title if row else "Loading the bundle"
+        )
 
 
 def _report(batch: BatchResult, console: Console) -> None:
     """What came out, for a person."""
     from rich.table import Table
 
-    from lungfield.pipeline import DONE, FAILED, SKIPPED
+    from lungfield.batch import DONE, FAILED, SKIPPED
 
-    for file in batch.files:
-        remark = file.row.get("warnings", "") if file.status == DONE else file.reason
-        if remark:
-            kind = "warning" if file.status == DONE else file.status
-            console.print(f"{kind}: {file.file}: {remark}", markup=False, highlight=False, soft_wrap=True)
+    remarks = [remark for row in batch.files if (remark := _remark(row))]
+    for remark in remarks[:_SHOWN_REMARKS]:
+        console.print(remark, markup=False, highlight=False, soft_wrap=True)
+    if len(remarks) > _SHOWN_REMARKS:
+        console.print(f"... and {len(remarks) - _SHOWN_REMARKS} more remarks: see results.csv.")
+    summary = batch.to_json()
     counts = ", ".join(f"{batch.count(status)} {status}" for status in (DONE, SKIPPED, FAILED))
+    flagged = f" ({summary['flagged']} of them to be looked at)" if summary["flagged"] else ""
     console.print(
-        f"{counts} of {len(batch.files)} files in {batch.seconds:.1f} s. Results: {batch.output}",
+        f"{counts} of {len(batch.files)} files in {batch.seconds:.1f} s{flagged}. Results: {batch.output}",
         soft_wrap=True,
     )
     if batch.agreement:
         table = Table(title="Agreement with the reference")
-        for heading in ("metric", "radiographs", "mean", "sd", "min", "max"):
+        for heading in ("metric", "radiographs", "mean", "sd", "95 % interval", "min", "max"):
             table.add_column(heading)
         for name, figure in batch.agreement.items():
-            values = (figure.mean, figure.sd, figure.minimum, figure.maximum)
-            table.add_row(name, str(figure.count), *(f"{value:.4f}" for value in values))
+            interval = f"{figure.ci95_low:.4f} to {figure.ci95_high:.4f}"
+            numbers = [f"{value:.4f}" for value in (figure.mean, figure.sd, figure.minimum, figure.maximum)]
+            table.add_row(name, str(figure.count), *numbers[:2], interval, *numbers[2:])
         console.print(table)
+
+
+def _remark(row: Mapping[str, Any]) -> str:
+    """What a person should know of a file; empty where all went well."""
+    if row["status"] != "done":
+        return f"{row['status']}: {row['file']}: {row['reason']}"
+    noted = [*(f"[{flag}]" for flag in row.get("flags") or ()), row.get("warnings") or ""]
+    text = " ".join(filter(None, noted))
+    return f"look at: {row['file']}: {text}" if row.get("flags") else text and f"warning: {row['file']}: {text}"

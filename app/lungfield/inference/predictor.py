@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
-from monai.transforms import Compose, EnsureChannelFirst
+from monai.transforms import EnsureChannelFirst
 from monai.utils import convert_to_numpy
 from numpy.typing import NDArray
 
@@ -18,12 +18,61 @@ from lungfield.inference.workflow import load_weights, require_file
 from lungfield.records import Radiograph
 from lungfield.transforms import as_monai
 
+Prepared = dict[str, Any]
+"""A radiograph after the preprocessing: MONAI's dictionary, with what the way back needs."""
+
+
+class Processing:
+    """What comes before and after the network of a bundle. It needs neither weights nor a device.
+
+    The steps are those of the bundle's `inference.yaml`; only `LoadImaged` at the start and `SaveImaged` at
+    the end are left out, as the caller reads and writes.
+
+    Args:
+        bundle: its config can run code: load only bundles that you trust.
+
+    Raises:
+        BundleError: the config cannot be used.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self._preprocessing, self._postprocessing = _parse(bundle, "cpu", "preprocessing", "postprocessing")
+
+    def prepare(self, radiograph: Radiograph) -> Prepared:
+        """Preprocess a radiograph; under 'image' is what the network is given, (C, h, w) float32."""
+        array, metadata = as_monai(radiograph)
+        image = EnsureChannelFirst()(MetaTensor.ensure_torch_and_prune_meta(array, metadata))
+        prepared: Prepared = self._preprocessing({"image": image})
+        return prepared
+
+    def finish(self, prepared: Prepared, logits: torch.Tensor, radiograph: Radiograph) -> NDArray[np.uint8]:
+        """Turn the network's output into a label map.
+
+        Args:
+            prepared: what `prepare` returned for the radiograph; left as it is.
+            logits: (C, h, w) float32 on the CPU.
+            radiograph: the one that was segmented.
+
+        Returns:
+            Label map (H, W) uint8 on the radiograph's own pixels: 0 background, 1 right lung, 2 left lung.
+
+        Raises:
+            BundleError: the bundle's post-processing does not end in a map of that size.
+        """
+        # As a MetaTensor it says what MONAI's own workflow would say: how the image lies, and that it is one.
+        prediction = MetaTensor(logits, meta=prepared["image"].meta)
+        label_map = convert_to_numpy(self._postprocessing({**prepared, "pred": prediction})["pred"])
+        if label_map.shape != (1, *radiograph.shape[::-1]):
+            raise BundleError(
+                f"The post-processing of {self.bundle.inference_config} gave {label_map.shape} instead of "
+                f"{(1, *radiograph.shape[::-1])} (1, columns, rows)."
+            )
+        return np.ascontiguousarray(label_map[0].T.astype(np.uint8, copy=False))
+
 
 class Predictor:
-    """Runs the network of a bundle on radiographs that are already in memory.
-
-    Preprocessing, inferer and post-processing are those of the bundle's `inference.yaml`; only
-    `LoadImaged` at the start and `SaveImaged` at the end are left out, as the caller reads and writes.
+    """A bundle's network with what comes before and after it.
 
     Args:
         bundle: the bundle to load. Its config can run code: load only bundles that you trust.
@@ -36,63 +85,58 @@ class Predictor:
     def __init__(self, bundle: Bundle, *, device: str = "auto") -> None:
         self.bundle = bundle
         self.device = find_device(device)
-        require_file(
-            bundle.weights,
-            what=f"The file of weights of the bundle {bundle.name!r}",
-            advice=_how_to_get_weights(bundle),
-        )
-        parser = ConfigParser()
-        try:
-            parser.read_config(str(bundle.inference_config))
-            parser["bundle_root"] = str(bundle.root)
-            parser["device"] = self.device
-            _drop_transforms(parser, "preprocessing", "LoadImage")
-            _drop_transforms(parser, "postprocessing", "SaveImage")
-            self._preprocessing: Compose = parser.get_parsed_content("preprocessing")
-            self._postprocessing: Compose = parser.get_parsed_content("postprocessing")
-            self._inferer: Any = parser.get_parsed_content("inferer")
-            network: torch.nn.Module = parser.get_parsed_content("network_def")
-        except Exception as error:  # a config can name anything, and fail in any way
-            raise BundleError(f"{bundle.inference_config} cannot be used: {error}") from error
+        require_weights(bundle)
+        self.processing = Processing(bundle)
+        network, self._inferer = _parse(bundle, self.device, "network_def", "inferer")
         load_weights(network, bundle.weights)
-        self._network = network.to(self.device, memory_format=torch.channels_last).eval()
+        self._network: torch.nn.Module = network.to(self.device, memory_format=torch.channels_last).eval()
 
-    def __call__(self, radiograph: Radiograph) -> NDArray[np.uint8]:
+    def __call__(self, radiograph: Radiograph) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Segment one radiograph.
 
         Args:
             radiograph: as `read_radiograph` gives it.
 
         Returns:
-            Label map (H, W) uint8 on the radiograph's own pixels: 0 background, 1 right lung, 2 left lung.
+            Label map (H, W) uint8 on the radiograph's own pixels: 0 background, 1 right lung, 2 left lung;
+            and the probability of lung (h, w) float32 in [0, 1] on the network's grid.
 
         Raises:
             BundleError: the bundle's post-processing does not end in a map of that size.
         """
-        data = self._prepare(radiograph)
-        data["pred"] = self.logits(data["image"][None])[0].cpu()
-        label_map = convert_to_numpy(self._postprocessing(data)["pred"])
-        if label_map.shape != (1, *radiograph.shape[::-1]):
-            raise BundleError(
-                f"The post-processing of {self.bundle.inference_config} gave {label_map.shape} instead of "
-                f"{(1, *radiograph.shape[::-1])} (1, columns, rows)."
-            )
-        return np.ascontiguousarray(label_map[0].T.astype(np.uint8))
+        prepared = self.processing.prepare(radiograph)
+        logits = self.logits(prepared["image"][None])[0].cpu()
+        return self.processing.finish(prepared, logits, radiograph), lung_probability(logits)
 
     def network_input(self, radiograph: Radiograph) -> torch.Tensor:
         """What the network is given: (1, C, h, w) float32, after the bundle's preprocessing."""
-        return torch.as_tensor(self._prepare(radiograph)["image"][None])
+        return torch.as_tensor(self.processing.prepare(radiograph)["image"][None])
 
     def logits(self, network_input: torch.Tensor) -> torch.Tensor:
-        """The logits (N, C, h, w) of a batch, by the bundle's inferer, on the predictor's device."""
-        batch = network_input.to(self.device, memory_format=torch.channels_last)
+        """The logits (N, C, h, w) float32 of a batch, by the bundle's inferer, on the predictor's device."""
+        batch = network_input.to(self.device, memory_format=torch.channels_last, non_blocking=True)
         with torch.inference_mode():
-            return self._inferer(batch, self._network)
+            logits: torch.Tensor = self._inferer(batch, self._network)
+        return logits
 
-    def _prepare(self, radiograph: Radiograph) -> dict[str, Any]:
-        array, metadata = as_monai(radiograph)
-        image = EnsureChannelFirst()(MetaTensor.ensure_torch_and_prune_meta(array, metadata))
-        return self._preprocessing({"image": image})
+
+def lung_probability(logits: torch.Tensor) -> NDArray[np.float32]:
+    """The probability of lung, (h, w) float32 in [0, 1], for logits (C, h, w): one of lung, or of classes.
+
+    Where there are several channels, the first is the background's.
+    """
+    logits = torch.as_tensor(logits)
+    probability = torch.sigmoid(logits[0]) if len(logits) == 1 else 1 - torch.softmax(logits, dim=0)[0]
+    return probability.numpy()
+
+
+def require_weights(bundle: Bundle) -> None:
+    """Raise `BundleError`, with what to do, where a bundle has no file of weights."""
+    require_file(
+        bundle.weights,
+        what=f"The file of weights of the bundle {bundle.name!r}",
+        advice=_how_to_get_weights(bundle),
+    )
 
 
 def _how_to_get_weights(bundle: Bundle) -> str:
@@ -103,6 +147,20 @@ def _how_to_get_weights(bundle: Bundle) -> str:
         f"monai.bundle run training --config_file {train} --dataset_dir DATA --output_dir RUN; then put "
         f"RUN/best_model.pt where the missing file belongs. {bundle.root / 'docs' / 'README.md'} says more."
     )
+
+
+def _parse(bundle: Bundle, device: str | torch.device, *sections: str) -> list[Any]:
+    """Build the named parts of a bundle's inference config, reading and saving of files left out."""
+    parser = ConfigParser()
+    try:
+        parser.read_config(str(bundle.inference_config))
+        parser["bundle_root"] = str(bundle.root)
+        parser["device"] = device
+        _drop_transforms(parser, "preprocessing", "LoadImage")
+        _drop_transforms(parser, "postprocessing", "SaveImage")
+        return [parser.get_parsed_content(section) for section in sections]
+    except Exception as error:  # a config can name anything, and fail in any way
+        raise BundleError(f"{bundle.inference_config} cannot be used: {error}") from error
 
 
 def _drop_transforms(parser: ConfigParser, section: str, name: str) -> None:

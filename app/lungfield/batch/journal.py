@@ -1,0 +1,186 @@
+"""The state of a run on disk: what each file ended as, whatever ends the process."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from lungfield.errors import DataError, OutputError
+
+FOLDER = ".lungfield"
+"""Hidden folder of journal and lock below the output folder."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS run (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS files (
+    file TEXT PRIMARY KEY,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    uid_hash TEXT,
+    row TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS by_uid ON files (uid_hash) WHERE uid_hash IS NOT NULL;
+"""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What tells whether a file is still the same: size in bytes, and time of change in ns since 1970."""
+
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> Fingerprint:
+        """Of a file now; zeros where it is not there."""
+        try:
+            status = path.stat()
+        except OSError:
+            return cls(0, 0)
+        return cls(status.st_size, status.st_mtime_ns)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How a file ended.
+
+    Attributes:
+        file: its name in the tables.
+        fingerprint: of the file when it was begun.
+        uid_hash: a digest of its SOP Instance UID, or None; the journal holds no identifier as such.
+        row: what the tables say of it.
+    """
+
+    file: str
+    fingerprint: Fingerprint
+    uid_hash: str | None
+    row: Mapping[str, Any]
+
+
+class Journal:
+    """An SQLite database in the output folder, open for as long as a run works there.
+
+    An entry is made after the file's results have reached the disk, in a transaction of its own: a run that
+    was ended at any moment finds each file either ended with all of its results, or not begun.
+
+    Args:
+        output: the output folder, which is there.
+
+    Raises:
+        DataError: another run is at work in this folder, or the journal is damaged.
+        OutputError: it cannot be written.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self.path = output / FOLDER / "journal.sqlite"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"The output folder {output} cannot be written to: {error.strerror}."
+            ) from error
+        self._lock = FileLock(self.path.with_name("lock"))
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise DataError(
+                f"Another run is at work in {output}. Wait for it, or choose another output folder."
+            ) from error
+        except OSError as error:
+            raise OutputError(
+                f"The output folder {output} cannot be written to: {error.strerror}."
+            ) from error
+        try:
+            with self._translated():
+                self._database = sqlite3.connect(self.path, isolation_level=None)
+                self._database.execute("PRAGMA journal_mode=WAL")
+                # In this mode a power failure may cost the last entries, never the journal: their files are
+                # done again.
+                self._database.execute("PRAGMA synchronous=NORMAL")
+                self._database.executescript(_SCHEMA)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def __enter__(self) -> Journal:
+        """Return the journal."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it, and let other runs in."""
+        self._database.close()
+        self._lock.release()
+
+    @property
+    def begun(self) -> bool:
+        """Whether a run was begun in this folder."""
+        return self.read("settings") is not None
+
+    def read(self, key: str) -> Any:
+        """What was written under a key, or None."""
+        with self._translated():
+            found = self._database.execute("SELECT value FROM run WHERE key = ?", (key,)).fetchone()
+        return None if found is None else json.loads(found[0])
+
+    def write(self, key: str, value: Any) -> None:
+        """Keep a value that JSON can hold."""
+        with self._translated():
+            self._database.execute("INSERT OR REPLACE INTO run VALUES (?, ?)", (key, json.dumps(value)))
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._translated():
+            self._database.executescript("BEGIN; DELETE FROM run; DELETE FROM files; COMMIT;")
+
+    def add(self, entry: Entry) -> None:
+        """Add how a file ended, in the place of an older entry of it."""
+        values = (
+            entry.file,
+            entry.fingerprint.size,
+            entry.fingerprint.mtime_ns,
+            entry.uid_hash,
+            json.dumps(entry.row),
+        )
+        with self._translated():
+            self._database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", values)
+
+    def find(self, file: str) -> Entry | None:
+        """The entry of a file, or None."""
+        with self._translated():
+            found = self._database.execute("SELECT * FROM files WHERE file = ?", (file,)).fetchone()
+        if found is None:
+            return None
+        name, size, mtime_ns, uid_hash, row = found
+        return Entry(name, Fingerprint(size, mtime_ns), uid_hash, json.loads(row))
+
+    def duplicates(self) -> dict[str, list[str]]:
+        """Files that share their SOP Instance UID with others: each one's name, and the names of the others."""
+        with self._translated():
+            found = self._database.execute(
+                "SELECT uid_hash, file FROM files WHERE uid_hash IN (SELECT uid_hash FROM files "
+                "WHERE uid_hash IS NOT NULL GROUP BY uid_hash HAVING count(*) > 1) ORDER BY file"
+            ).fetchall()
+        groups: dict[str, list[str]] = {}
+        for uid_hash, file in found:
+            groups.setdefault(uid_hash, []).append(file)
+        return {
+            file: [other for other in group if other != file] for group in groups.values() for file in group
+        }
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise OutputError(f"The journal {self.path} cannot be written: {error}.") from error
+        except (sqlite3.DatabaseError, ValueError) as error:
+            raise DataError(
+                f"The journal {self.path} is damaged ({error}). Start anew with --overwrite after deleting it."
+            ) from error

@@ -1,0 +1,128 @@
+"""What can be written of one segmentation, and where below the output folder it belongs."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from lungfield.errors import DataError, HeaderError
+from lungfield.pipeline import Segmentation
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of output file.
+
+    Attributes:
+        folder: its folder below the output folder.
+        suffix: of its files.
+        needs_dicom: whether it refers to a DICOM image, and is left out for other inputs.
+        save: writes it.
+        meaning: for the help of the command line.
+    """
+
+    folder: str
+    suffix: str
+    needs_dicom: bool
+    save: Callable[[Segmentation, Path, SaveOptions], None]
+    meaning: str
+
+    def place(self, name: PurePath) -> PurePath:
+        """The file's path below the output folder, for a radiograph's name without suffix."""
+        return PurePath(self.folder) / f"{name}{self.suffix}"
+
+
+@dataclass(frozen=True)
+class SaveOptions:
+    """How files are written.
+
+    Attributes:
+        created: date and time that DICOM objects bear.
+        viewer_geometry: place DICOM SEG objects in an invented plane, for viewers that insist on one.
+        seg: path of the DICOM SEG of the same radiograph, if one was written; a report refers to it.
+    """
+
+    created: datetime.datetime
+    viewer_geometry: bool = False
+    seg: Path | None = None
+
+
+#: What `--formats` knows. DICOM SEG comes before the report that refers to it.
+FORMATS: Mapping[str, Format] = {
+    "mask": Format(
+        "masks", ".png", False, lambda lungs, path, _: lungs.save_mask(path), "label map as 8-bit PNG"
+    ),
+    "nifti": Format(
+        "nifti", ".nii.gz", False, lambda lungs, path, _: lungs.save_mask(path), "label map as NIfTI"
+    ),
+    "overlay": Format(
+        "overlays", ".jpg", False, lambda lungs, path, _: lungs.save_overlay(path), "picture to look at"
+    ),
+    "seg": Format(
+        "seg",
+        ".dcm",
+        True,
+        lambda lungs, path, how: lungs.save_seg(
+            path, viewer_geometry=how.viewer_geometry, created=how.created
+        ),
+        "DICOM SEG",
+    ),
+    "sr": Format(
+        "sr",
+        ".dcm",
+        True,
+        lambda lungs, path, how: lungs.save_report(path, created=how.created, segmentation=how.seg),
+        "DICOM structured report (TID 1500) with the measurements",
+    ),
+    "sc": Format(
+        "sc",
+        ".dcm",
+        True,
+        lambda lungs, path, how: lungs.save_secondary_capture(path, created=how.created),
+        "overlay as DICOM secondary capture",
+    ),
+}
+DEFAULT_FORMATS = ("mask", "overlay", "seg")
+
+
+def check_formats(names: Sequence[str]) -> tuple[str, ...]:
+    """The formats in the order in which they are written, each once.
+
+    Raises:
+        DataError: there is no such format.
+    """
+    unknown = [name for name in names if name not in FORMATS]
+    if unknown:
+        raise DataError(f"There is no output format {unknown[0]!r}; choose from {', '.join(FORMATS)}.")
+    return tuple(name for name in FORMATS if name in names)
+
+
+def save_outputs(
+    lungs: Segmentation, name: PurePath, output: Path, formats: Sequence[str], how: SaveOptions
+) -> tuple[dict[str, str], list[str]]:
+    """Write a segmentation in each of the formats.
+
+    Returns:
+        The paths of what was written, below `output`, by format; and remarks on what could not be made
+        because of the radiograph's header.
+
+    Raises:
+        OutputError: a file could not be written.
+    """
+    written: dict[str, str] = {}
+    remarks = []
+    for one in formats:
+        kind = FORMATS[one]
+        if kind.needs_dicom and lungs.radiograph.file_format != "DICOM":
+            continue
+        place = kind.place(name)
+        seg = output / written["seg"] if "seg" in written else None
+        try:
+            kind.save(lungs, output / place, SaveOptions(how.created, how.viewer_geometry, seg))
+        except HeaderError as error:
+            remarks.append(str(error))
+        else:
+            written[one] = place.as_posix()
+    return written, remarks

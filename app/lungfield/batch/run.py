@@ -1,0 +1,405 @@
+"""A run over many radiographs, from the list of files to the report; it can be stopped and go on."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import logging
+import os
+import platform
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lungfield.batch.journal import FOLDER, Entry, Fingerprint, Journal
+from lungfield.batch.network import NetworkThreads
+from lungfield.batch.outputs import DEFAULT_FORMATS, FORMATS, check_formats
+from lungfield.batch.pool import Pool, start_forkserver
+from lungfield.batch.references import References, find_references
+from lungfield.batch.results import BatchResult, read_rows, write_results
+from lungfield.batch.worker import DONE, Ended, Job, WorkerSettings
+from lungfield.errors import DataError, OutputError, Reason
+from lungfield.inference import DEFAULT_BUNDLE, Bundle, find_bundle
+from lungfield.inference.precision import best_precision
+from lungfield.inference.predictor import Predictor, find_device, require_weights
+from lungfield.radiograph import InputFile, find_files, output_stems
+
+logger = logging.getLogger(__name__)
+
+#: What may go differently another time: a resumed run tries these files again.
+_TRANSIENT = (
+    Reason.CHANGED,
+    Reason.CRASHED,
+    Reason.INACCESSIBLE,
+    Reason.INTERNAL,
+    Reason.NOT_WRITTEN,
+    Reason.OUT_OF_MEMORY,
+    Reason.TIMED_OUT,
+)
+_CPU_THREADS = 8
+_CUDA_BATCH = 16
+
+
+class Interrupted(BaseException):
+    """The run was asked to end before its time; what was done is in the journal and in the tables.
+
+    Attributes:
+        batch: what was done.
+        signal_number: of the signal that asked.
+    """
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.signal_number = signal_number
+        self.batch: BatchResult | None = None
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a batch is run.
+
+    Attributes:
+        formats: what to write of each radiograph, by the names of `FORMATS`.
+        references: folder of reference masks, matched by SOP Instance UID or by name.
+        viewer_geometry: place DICOM SEG objects in an invented plane, for viewers that insist on one.
+        check_mirrored: also segment every mirrored radiograph, as a second opinion for the quality flags.
+            Twice the work of the network.
+        resume: go on with a run that was begun in the output folder.
+        overwrite: forget a run that was begun there, and begin anew.
+        report: write report.html.
+        device: 'auto', 'cpu', 'cuda', 'cuda:1', ...
+        workers: processes that read and write; None for one each core, or half of them beside a GPU.
+        batch_size: radiographs to a batch of the network, on CUDA; None for 16.
+        time_limit_s: how long reading, or finishing, a single file may take, in seconds.
+        memory_limit_bytes: what a worker may take for its files.
+    """
+
+    formats: tuple[str, ...] = DEFAULT_FORMATS
+    references: Path | None = None
+    viewer_geometry: bool = False
+    check_mirrored: bool = False
+    resume: bool = False
+    overwrite: bool = False
+    report: bool = True
+    device: str = "auto"
+    workers: int | None = None
+    batch_size: int | None = None
+    time_limit_s: float = 120.0
+    memory_limit_bytes: int = 2 << 30
+
+
+def segment_files(
+    inputs: Sequence[Path],
+    output: Path,
+    bundle: str | Path = DEFAULT_BUNDLE,
+    *,
+    options: Options | None = None,
+    progress: Callable[[int, int, Mapping[str, Any] | None], None] | None = None,
+) -> BatchResult:
+    """Segment files and folders into `output`, whose sub-folders mirror the tree of the inputs.
+
+    Written are the formats asked for, results.csv, results.json and results.parquet with one row an input,
+    and report.html. One bad file never ends the batch. Whatever ends it, each file's results are complete or
+    not there, and `Options.resume` goes on; the results are those of a run that was not interrupted.
+
+    It starts processes: in a script, call it below `if __name__ == "__main__":`.
+
+    Args:
+        inputs: files and folders.
+        output: folder of the results, made where missing.
+        bundle: name of a shipped bundle, or the folder of any other that you trust.
+        options: how to go about it.
+        progress: called with the number of files that have ended, that of all files, and the row of the one
+            that just did (None at the start).
+
+    Raises:
+        BundleError: there is no such bundle, it has no weights, or the device is not there.
+        DataError: an input or the folder of references does not exist or holds nothing; the output folder
+            holds another run, or one is at work there.
+        OutputError: the output folder cannot be written, or its disk is full.
+        Interrupted: by SIGINT or SIGTERM.
+    """
+    options = options or Options()
+    found = find_bundle(bundle)
+    require_weights(found)
+    find_device(options.device)
+    options = _checked(options)
+    files = find_files(inputs, exclude=[output / kind.folder for kind in FORMATS.values()] + [output / FOLDER])
+    files = [file for file in files if not _is_own(file.path, output)]
+    if not files:
+        raise DataError(
+            f"No DICOM, PNG, JPEG, TIFF or NIfTI file in {', '.join(map(str, inputs))}. "
+            "Name files, or folders that hold some."
+        )
+    references = find_references(options.references) if options.references else None
+    _require_writable(output)
+    context = start_forkserver()
+    with Journal(output) as journal, _signals():
+        _open_run(journal, _settings(found, options), options)
+        run = _Run(files, output, found, options, references, journal, progress or _no_progress)
+        return run.carry_out(context)
+
+
+def _checked(options: Options) -> Options:
+    if options.resume and options.overwrite:
+        raise DataError("A run is either resumed or overwritten: give one of the two.")
+    if options.workers is not None and options.workers < 1:
+        raise DataError(f"{options.workers} workers cannot do anything; give 1 or more.")
+    return Options(**{**vars(options), "formats": check_formats(options.formats)})
+
+
+_TABLES = ("results.csv", "results.json", "results.parquet", "report.html")
+
+
+def _is_own(path: Path, output: Path) -> bool:
+    return path.parent.resolve() == output.resolve() and path.name in _TABLES
+
+
+def _require_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(f"The output folder {folder} cannot be written to: {error.strerror}.") from error
+
+
+def _settings(bundle: Bundle, options: Options) -> dict[str, Any]:
+    """What the results depend on: a resumed run must have the same."""
+    with bundle.weights.open("rb") as file:
+        weights = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "lungfield": version("lungfield"),
+        "bundle": bundle.name,
+        "bundle_version": bundle.version,
+        "weights_sha256": weights,
+        "formats": list(options.formats),
+        "viewer_geometry": options.viewer_geometry,
+        "check_mirrored": options.check_mirrored,
+        "references": None if options.references is None else str(options.references.resolve()),
+    }
+
+
+def _open_run(journal: Journal, settings: dict[str, Any], options: Options) -> None:
+    """Begin a run, or go on with the one that is there."""
+    before = journal.read("settings")
+    if before is not None and not (options.resume or options.overwrite):
+        raise DataError(
+            f"{journal.path.parents[1]} holds the results of a run. Go on with it by --resume, begin anew by "
+            "--overwrite, or choose another output folder."
+        )
+    if before is not None and options.resume:
+        changed = [name for name in settings if settings[name] != before.get(name)]
+        if changed:
+            raise DataError(
+                f"The run in {journal.path.parents[1]} was begun with other settings ("
+                + ", ".join(f"{name}: {before.get(name)} instead of {settings[name]}" for name in changed)
+                + "). Resume it with those, or begin anew by --overwrite."
+            )
+        return
+    journal.clear()
+    journal.write("started", _now().isoformat(timespec="seconds"))
+    journal.write("settings", settings)
+
+
+def _now() -> datetime.datetime:
+    """The time, or that of SOURCE_DATE_EPOCH (reproducible-builds.org) where it is set."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if epoch:
+        return datetime.datetime.fromtimestamp(int(epoch), datetime.UTC)
+    return datetime.datetime.now(datetime.UTC)
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into `Interrupted`, where signals can be handled (in the main thread)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, _frame: object) -> None:
+        raise Interrupted(number)
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+Progress = Callable[[int, int, Mapping[str, Any] | None], None]
+
+
+def _no_progress(_ended: int, _files: int, _row: Mapping[str, Any] | None) -> None:
+    pass
+
+
+class _Run:
+    """One run over a list of files, its journal open."""
+
+    def __init__(
+        self,
+        files: Sequence[InputFile],
+        output: Path,
+        bundle: Bundle,
+        options: Options,
+        references: References | None,
+        journal: Journal,
+        progress: Progress,
+    ) -> None:
+        self._files = files
+        self._output = output
+        self._bundle = bundle
+        self._options = options
+        self._references = references
+        self._journal = journal
+        self._progress = progress
+        self._fingerprints: dict[int, Fingerprint] = {}
+        self._ended = 0
+        self._device = options.device
+
+    def carry_out(self, context: Any) -> BatchResult:
+        """Do what is not done yet, then write tables and report, also when the run is cut short."""
+        start = time.perf_counter()
+        _remove_parts(self._output)
+        missing = self._missing()
+        self._ended = len(self._files) - len(missing)
+        self._progress(self._ended, len(self._files), None)
+        try:
+            if missing:
+                predictor = Predictor(self._bundle, device=self._options.device)
+                self._device = predictor.device.type
+                start = time.perf_counter()
+                self._segment(context, predictor, missing)
+        except Interrupted as interrupt:
+            interrupt.batch = self._write_results(start)
+            raise
+        except OutputError as error:
+            # Where there is no space for masks, there may be none for tables.
+            with contextlib.suppress(OutputError):
+                self._write_results(start)
+            raise OutputError(f"{error} What was done is kept; go on by --resume.") from error
+        return self._write_results(start)
+
+    def _missing(self) -> list[Job]:
+        """The files that have no result, or one that may be another today."""
+        stems = output_stems(self._files)
+        jobs = [
+            Job(number, file.path, file.relative, stems[file.path]) for number, file in enumerate(self._files)
+        ]
+        return [job for job in jobs if not self._is_done(job)]
+
+    def _is_done(self, job: Job) -> bool:
+        entry = self._journal.find(job.relative.as_posix())
+        if entry is None or entry.fingerprint != Fingerprint.of(job.path):
+            return False
+        if entry.row["status"] != DONE:
+            return entry.row["reason_code"] not in _TRANSIENT
+        written = [entry.row[name] for name in FORMATS if entry.row.get(name)]
+        return all((self._output / place).is_file() for place in written)
+
+    def _segment(self, context: Any, predictor: Predictor, jobs: Sequence[Job]) -> None:
+        options = self._options
+        on_cpu = predictor.device.type == "cpu"
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        batch_size = 1 if on_cpu else options.batch_size or _CUDA_BATCH
+        workers = min(options.workers or cores, len(jobs))
+        torch.set_num_threads(1 if on_cpu else cores)
+        network = NetworkThreads(
+            predictor,
+            batch_size=batch_size,
+            threads=min(cores, _CPU_THREADS) if on_cpu else 1,
+            with_mirrored=options.check_mirrored,
+        )
+        settings = WorkerSettings(
+            bundle=self._bundle,
+            output=self._output,
+            formats=options.formats,
+            created=datetime.datetime.fromisoformat(self._journal.read("started")),
+            viewer_geometry=options.viewer_geometry,
+            references=self._references,
+            memory_bytes=options.memory_limit_bytes,
+        )
+        pool = Pool(
+            context,
+            settings,
+            network,
+            workers=workers,
+            # Two batches for the network, shared among the workers: one in work, one waiting.
+            held=max(2, 2 * batch_size // workers),
+            time_limit_s=options.time_limit_s,
+        )
+        try:
+            pool.run(self._begun(jobs), self._end)
+        finally:
+            pool.close()
+            network.close()
+
+    def _begun(self, jobs: Sequence[Job]) -> Iterator[Job]:
+        for job in jobs:
+            self._fingerprints[job.ticket] = Fingerprint.of(job.path)
+            yield job
+
+    def _end(self, job: Job, ended: Ended) -> None:
+        if ended.stop:
+            raise OutputError(ended.stop)
+        fingerprint = self._fingerprints.pop(job.ticket)
+        self._journal.add(Entry(job.relative.as_posix(), fingerprint, ended.uid_hash, ended.row))
+        self._ended += 1
+        row = ended.row
+        logger.info(
+            "%s: %s",
+            row["file"],
+            row["status"],
+            extra={
+                "file": row["file"],
+                "status": row["status"],
+                "reason_code": row.get("reason_code", ""),
+                "reason": row.get("reason", ""),
+                "flags": row.get("flags", []),
+                "seconds": round(row["seconds"], 4),
+            },
+        )
+        self._progress(self._ended, len(self._files), row)
+
+    def _write_results(self, start: float) -> BatchResult:
+        batch = BatchResult(
+            files=list(read_rows(self._journal, [file.relative.as_posix() for file in self._files])),
+            output=self._output,
+            bundle=self._bundle,
+            seconds=time.perf_counter() - start,
+            started=self._journal.read("started"),
+            environment=_environment(self._device),
+        )
+        write_results(batch, report=self._options.report)
+        return batch
+
+
+def _remove_parts(output: Path) -> None:
+    """Remove what a run that was killed had begun to write."""
+    for folder in {kind.folder for kind in FORMATS.values()}:
+        for part in (output / folder).rglob(".*.part"):
+            part.unlink(missing_ok=True)
+
+
+def _environment(device: str) -> dict[str, str]:
+    known = device in ("cpu", "cuda")
+    return {
+        "lungfield": version("lungfield"),
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "monai": version("monai"),
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "precision": best_precision(torch.device(device)) if known else "",
+        "platform": f"{platform.system()} {platform.machine()}",
+    }

@@ -1,0 +1,283 @@
+"""What a worker process does: everything to a radiograph but the network."""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import hashlib
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lungfield.batch.outputs import SaveOptions, save_outputs
+from lungfield.batch.references import References
+from lungfield.errors import (
+    DataError,
+    LungfieldError,
+    NotFrontalChestError,
+    OutputError,
+    Reason,
+)
+from lungfield.inference.predictor import Prepared, Processing, lung_probability
+from lungfield.inference.registry import Bundle
+from lungfield.pipeline import Segmentation
+from lungfield.radiograph import read_radiograph
+from lungfield.records import Radiograph
+
+#: How a file can end.
+DONE, SKIPPED, FAILED = "done", "skipped", "failed"
+
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What all files of a run share.
+
+    Attributes:
+        bundle: what segments them.
+        output: the output folder.
+        formats: what to write, by the names of `outputs.FORMATS`.
+        created: date and time that DICOM objects bear.
+        viewer_geometry: as in `SaveOptions`.
+        references: masks to compare with.
+        memory_bytes: how much memory a worker may take for its files; more is refused to it.
+    """
+
+    bundle: Bundle
+    output: Path
+    formats: tuple[str, ...]
+    created: datetime.datetime
+    viewer_geometry: bool = False
+    references: References | None = None
+    memory_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to segment.
+
+    Attributes:
+        ticket: its number in the run.
+        path: where it is.
+        relative: its place below the folder that was named.
+        name: the same without suffix, as its results are called.
+    """
+
+    ticket: int
+    path: Path
+    relative: PurePath
+    name: PurePath
+
+
+@dataclass(frozen=True)
+class Read:
+    """To a worker: read and prepare a file."""
+
+    job: Job
+
+
+@dataclass(frozen=True)
+class Finish:
+    """To a worker: the network's answer for a file that it has prepared."""
+
+    ticket: int
+    logits: NDArray[np.float32]
+    mirrored: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class Ready:
+    """From a worker: it has started."""
+
+
+@dataclass(frozen=True)
+class PreparedFile:
+    """From a worker: what the network is to be given, (C, h, w) float32."""
+
+    ticket: int
+    network_input: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """From a worker: how a file ended.
+
+    Attributes:
+        ticket: which file.
+        row: what the tables say of it.
+        uid_hash: a digest of its SOP Instance UID, where it has one.
+        stop: why the run cannot go on (no space, a read-only disk), else empty.
+    """
+
+    ticket: int
+    row: dict[str, Any]
+    uid_hash: str | None = None
+    stop: str = ""
+
+
+@dataclass
+class _InWork:
+    """A file between reading and writing."""
+
+    job: Job
+    radiograph: Radiograph
+    prepared: Prepared
+    seconds: float = field(default=0.0)
+
+
+def work(connection: Connection, settings: WorkerSettings) -> None:
+    """Serve until the other end closes. One message in, one message out."""
+    # An interrupt from the terminal reaches every process; the main one decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    processing = Processing(settings.bundle)
+    if settings.memory_bytes is not None:
+        _limit_memory(settings.memory_bytes)
+    worker = _Worker(settings, processing)
+    try:
+        connection.send(Ready())
+        while True:
+            message = connection.recv()
+            connection.send(worker.read(message.job) if isinstance(message, Read) else worker.finish(message))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        pass
+
+
+class _Worker:
+    def __init__(self, settings: WorkerSettings, processing: Processing) -> None:
+        self._settings = settings
+        self._processing = processing
+        self._in_work: dict[int, _InWork] = {}
+
+    def read(self, job: Job) -> PreparedFile | Ended:
+        start = time.perf_counter()
+        try:
+            radiograph = read_radiograph(job.path)
+            prepared = self._processing.prepare(radiograph)
+        except Exception as error:
+            return self._failed(job, error, time.perf_counter() - start)
+        network_input = np.asarray(prepared["image"], dtype=np.float32)
+        self._in_work[job.ticket] = _InWork(job, radiograph, prepared, time.perf_counter() - start)
+        return PreparedFile(job.ticket, network_input)
+
+    def finish(self, message: Finish) -> Ended:
+        start = time.perf_counter()
+        file = self._in_work.pop(message.ticket)
+        uid = _sop_instance_uid(file.radiograph)
+        try:
+            logits = torch.from_numpy(message.logits)
+            lungs = Segmentation(
+                file.radiograph,
+                self._processing.finish(file.prepared, logits, file.radiograph),
+                lung_probability(logits),
+                self._settings.bundle,
+                None if message.mirrored is None else lung_probability(torch.from_numpy(message.mirrored)),
+            )
+            row = self._done(file.job, lungs, uid)
+        except Exception as error:
+            return self._failed(file.job, error, file.seconds + time.perf_counter() - start)
+        row["seconds"] = file.seconds + time.perf_counter() - start
+        return Ended(message.ticket, row, None if uid is None else hashlib.sha256(uid.encode()).hexdigest())
+
+    def _done(self, job: Job, lungs: Segmentation, uid: str | None) -> dict[str, Any]:
+        """Compare, write and describe."""
+        settings = self._settings
+        warnings = list(lungs.radiograph.warnings)
+        row: dict[str, Any] = {"file": job.relative.as_posix(), "status": DONE, "reason_code": "", "reason": ""}
+        row |= {"flags": [str(flag) for flag in lungs.quality.flags], "confidence": lungs.quality.confidence}
+        row |= _describe(lungs)
+        if settings.references is not None:
+            try:
+                row |= vars(lungs.agreement(settings.references.match(job.relative, uid)))
+            except DataError as error:
+                warnings.append(str(error))
+        how = SaveOptions(settings.created, settings.viewer_geometry)
+        written, remarks = save_outputs(lungs, job.name, settings.output, settings.formats, how)
+        row |= written
+        row["warnings"] = "; ".join(warnings + remarks)
+        return row
+
+    def _failed(self, job: Job, error: Exception, seconds: float) -> Ended:
+        # MONAI wraps what its transforms raise.
+        causes = list(_causes(error))
+        known = next((one for one in causes if isinstance(one, LungfieldError)), None)
+        status, stop = FAILED, ""
+        if known is not None:
+            reason, text = known.reason, str(known).removeprefix(f"{job.path}: ")
+            status = SKIPPED if isinstance(known, NotFrontalChestError) else FAILED
+            if isinstance(known, OutputError) and getattr(known.__cause__, "errno", None) in _DISK_ERRORS:
+                stop = text
+        elif any(isinstance(one, MemoryError) or "alloc" in str(one).lower() for one in causes):
+            reason, text = Reason.OUT_OF_MEMORY, "there is not enough memory to segment it"
+        else:
+            # A library's message may quote the header, so only its kind is told.
+            kind = type(causes[-1]).__name__
+            reason, text = Reason.INTERNAL, f"unexpected {kind}; please report it"
+        return Ended(job.ticket, ended_row(job, status, reason, text, seconds), stop=stop)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what lies behind it, the outermost first."""
+    found: BaseException | None = error
+    while found is not None:
+        yield found
+        found = found.__cause__
+
+
+def ended_row(job: Job, status: str, reason: Reason, text: str, seconds: float) -> dict[str, Any]:
+    """The row of a file that was not segmented."""
+    return {
+        "file": job.relative.as_posix(),
+        "status": status,
+        "reason_code": str(reason),
+        "reason": text,
+        "seconds": seconds,
+    }
+
+
+def _sop_instance_uid(radiograph: Radiograph) -> str | None:
+    if radiograph.header is None:
+        return None
+    return str(radiograph.header.get("SOPInstanceUID") or "") or None
+
+
+def _describe(lungs: Segmentation) -> dict[str, Any]:
+    radiograph = lungs.radiograph
+    rows, columns = radiograph.shape
+    spacing = radiograph.spacing
+    return {
+        "format": radiograph.file_format,
+        "rows": rows,
+        "columns": columns,
+        "view": radiograph.view or "",
+        "row_spacing_mm": spacing.row_mm if spacing else None,
+        "column_spacing_mm": spacing.column_mm if spacing else None,
+        "spacing_source": spacing.source if spacing else None,
+        **lungs.measurements.to_row(),
+        **lungs.density.to_row(),
+        "bundle": lungs.bundle.name,
+        "bundle_version": lungs.bundle.version,
+    }
+
+
+def _limit_memory(more_bytes: int) -> None:
+    """Bound what this process may allocate from now on, where the system can (Linux)."""
+    if sys.platform != "linux":
+        return
+    import resource
+
+    status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    kilobytes = next(int(line.split()[1]) for line in status if line.startswith("VmData"))
+    limit = kilobytes * 1024 + more_bytes
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit if hard < 0 else min(limit, hard), hard))

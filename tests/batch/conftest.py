@@ -1,0 +1,81 @@
+"""A bundle without training that takes what is dark for lung, and inputs of all kinds."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lungfield.batch import Options, segment_files
+
+INFERENCE = """
+imports:
+  - $from lungfield.transforms import RadiographReader
+bundle_root: .
+device: cpu
+network_def: {_target_: torch.nn.Conv2d, in_channels: 1, out_channels: 1, kernel_size: 1}
+preprocessing:
+  _target_: Compose
+  transforms:
+    - {_target_: LoadImaged, keys: image, reader: $RadiographReader(), ensure_channel_first: true}
+    - {_target_: Transposed, keys: image, indices: [0, 2, 1]}
+    - {_target_: misbehaving.Misbehaved, keys: image}
+    - {_target_: Resized, keys: image, spatial_size: [120, 100], mode: area}
+inferer: {_target_: SimpleInferer}
+postprocessing:
+  _target_: Compose
+  transforms:
+    - {_target_: lungfield.transforms.RestoreGridd, keys: pred, orig_keys: image, transform: "@preprocessing"}
+    - {_target_: lungfield.transforms.LungLabelMapd, keys: pred, threshold: 0.5}
+    - {_target_: SaveImaged, keys: pred}
+"""
+
+
+@pytest.fixture(scope="session")
+def dark_is_lung(tmp_path_factory):
+    """The folder of a bundle whose 'network' gives lung where a pixel is darker than 0.3."""
+    root = tmp_path_factory.mktemp("bundles") / "dark_is_lung"
+    (root / "configs").mkdir(parents=True)
+    (root / "models").mkdir()
+    (root / "configs" / "metadata.json").write_text(json.dumps({"version": "0.1.0"}))
+    (root / "configs" / "inference.yaml").write_text(INFERENCE)
+    weights = {"weight": torch.full((1, 1, 1, 1), -100.0), "bias": torch.tensor([30.0])}
+    torch.save(weights, root / "models" / "model.pt")
+    return root
+
+
+@pytest.fixture
+def chest():
+    """(120, 100) uint8: two dark blocks, the larger on the image's left; and their label map."""
+    label_map = np.zeros((120, 100), dtype=np.uint8)
+    label_map[20:100, 15:40] = 1
+    label_map[30:90, 60:80] = 2
+    return np.where(label_map > 0, 20, 180).astype(np.uint8), label_map
+
+
+@pytest.fixture
+def inputs(tmp_path, chest, make_dicom):
+    pixels, _ = chest
+    folder = tmp_path / "in"
+    (folder / "ward").mkdir(parents=True)
+    pixels = pixels.astype(np.uint16)
+    make_dicom(
+        folder / "ward" / "a.dcm", pixels, PixelSpacing=[2, 1], PatientName="Secret^Name", PatientID="ID-77"
+    )
+    make_dicom(folder / "lateral.dcm", pixels, ViewPosition="LL", PatientName="Secret^Name")
+    Image.fromarray(pixels.astype(np.uint8)).save(folder / "a.png")
+    (folder / "broken.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\1\2\3")
+    return folder
+
+
+@pytest.fixture
+def run(dark_is_lung):
+    """Segment a folder into another with that bundle, in one worker unless told otherwise."""
+
+    def segment(inputs, output, **options):
+        return segment_files(
+            [inputs], output, dark_is_lung, options=Options(**{"workers": 1, "report": False, **options})
+        )
+
+    return segment

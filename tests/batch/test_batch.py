@@ -1,0 +1,247 @@
+"""The batch: names, tables, references, formats, and calls that make no sense."""
+
+import csv
+import json
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+from PIL import Image
+from pydicom import dcmread
+
+from lungfield.batch import Options, segment_files
+from lungfield.errors import BundleError, DataError, OutputError
+
+
+def rows_of(batch):
+    return {row["file"]: row for row in batch.files}
+
+
+def test_outputs_mirror_the_inputs(inputs, tmp_path, chest, run):
+    batch = run(inputs, tmp_path / "out", report=True)
+    assert {row["file"]: (row["status"], row["reason_code"]) for row in batch.files} == {
+        "a.png": ("done", ""),
+        "broken.dcm": ("failed", "damaged"),
+        "lateral.dcm": ("skipped", "other-view"),
+        "ward/a.dcm": ("done", ""),
+    }
+    written = {
+        path.relative_to(tmp_path / "out").as_posix()
+        for path in (tmp_path / "out").rglob("*.*")
+        if path.is_file() and ".lungfield" not in path.parts
+    }
+    assert written == {
+        "masks/a.png",
+        "masks/ward/a.png",
+        "overlays/a.jpg",
+        "overlays/ward/a.jpg",
+        "seg/ward/a.dcm",
+        "results.csv",
+        "results.json",
+        "results.parquet",
+        "report.html",
+    }
+    for mask in ("a.png", "ward/a.png"):
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "masks" / mask)), chest[1])
+    seg = dcmread(tmp_path / "out" / "seg" / "ward" / "a.dcm")
+    assert seg.Modality == "SEG"
+    assert seg.StudyInstanceUID == dcmread(inputs / "ward" / "a.dcm").StudyInstanceUID
+
+
+def test_every_format_is_written_and_only_for_dicom_where_it_has_to_be(inputs, tmp_path, run):
+    formats = ("sc", "nifti", "sr", "seg", "mask", "overlay")
+    rows = rows_of(run(inputs, tmp_path / "out", formats=formats))
+    assert {name for name in formats if rows["a.png"].get(name)} == {"nifti", "mask", "overlay"}
+    places = {name: rows["ward/a.dcm"][name] for name in formats}
+    assert places == {
+        "sc": "sc/ward/a.dcm",
+        "nifti": "nifti/ward/a.nii.gz",
+        "sr": "sr/ward/a.dcm",
+        "seg": "seg/ward/a.dcm",
+        "mask": "masks/ward/a.png",
+        "overlay": "overlays/ward/a.jpg",
+    }
+    read = {name: dcmread(tmp_path / "out" / places[name]) for name in ("seg", "sr", "sc")}
+    assert [read[name].Modality for name in ("seg", "sr")] == ["SEG", "SR"]
+    assert len({dataset.StudyInstanceUID for dataset in read.values()}) == 1
+    assert read["seg"].SOPInstanceUID in str(read["sr"])
+
+
+def test_tables_say_what_was_measured(inputs, tmp_path, run):
+    run(inputs, tmp_path / "out")
+    rows = {
+        row["file"]: row
+        for row in csv.DictReader((tmp_path / "out" / "results.csv").read_text("utf-8-sig").splitlines())
+    }
+    assert float(rows["ward/a.dcm"]["right_lung_area_mm2"]) == 80 * 25 * 2
+    assert float(rows["a.png"]["left_lung_area_px"]) == 60 * 20
+    assert rows["a.png"]["left_lung_area_mm2"] == ""
+    assert float(rows["a.png"]["right_lung_mean_density"]) == pytest.approx(20 / 255, abs=1e-4)
+    assert "lateral" in rows["lateral.dcm"]["reason"]
+    assert str(inputs) not in rows["lateral.dcm"]["reason"]
+    content = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert content["summary"]["done"] == 2
+    assert [row["file"] for row in content["files"]] == sorted(rows)
+    parquet = pyarrow.parquet.read_table(tmp_path / "out" / "results.parquet").to_pylist()
+    assert [row["file"] for row in parquet] == sorted(rows)
+    assert parquet[0]["left_lung_area_px"] == 60 * 20
+
+
+def test_no_identity_in_what_is_written_about_files(inputs, tmp_path, run):
+    run(inputs, tmp_path / "out", report=True)
+    uid = dcmread(inputs / "ward" / "a.dcm").SOPInstanceUID
+    for name in ("results.csv", "results.json", "report.html", ".lungfield/journal.sqlite"):
+        text = (tmp_path / "out" / name).read_bytes()
+        for secret in (b"Secret", b"ID-77", str(uid).encode()):
+            assert secret not in text
+
+
+def test_references_are_matched_and_compared(inputs, tmp_path, chest, run):
+    references = tmp_path / "references"
+    (references / "ward").mkdir(parents=True)
+    Image.fromarray(chest[1]).save(references / "ward" / "a.png")
+    half = np.where(np.arange(100) < 50, chest[1], 0).astype(np.uint8)
+    Image.fromarray(half).save(references / "a.png")
+    batch = run(inputs, tmp_path / "out", references=references)
+    rows = rows_of(batch)
+    # Of two references with one name, each file gets the one in its own place.
+    assert rows["ward/a.dcm"]["dice"] == 1
+    left, right = 80 * 25, 60 * 20
+    assert rows["a.png"]["dice"] == pytest.approx(2 * left / (2 * left + right))
+    summary = batch.to_json()
+    assert summary["compared"] == 2
+    assert summary["agreement"]["dice"]["count"] == 2
+    assert summary["agreement"]["hd95_mm"]["mean"] == 0
+    assert summary["agreement"]["hd95_px"]["count"] == 1
+
+
+def test_a_dicom_seg_is_matched_by_the_image_it_refers_to(inputs, tmp_path, run):
+    run(inputs, tmp_path / "first")
+    references = tmp_path / "references"
+    references.mkdir()
+    (tmp_path / "first" / "seg" / "ward" / "a.dcm").rename(references / "of_another_name.dcm")
+    rows = rows_of(run(inputs, tmp_path / "second", references=references))
+    assert rows["ward/a.dcm"]["dice"] == 1
+    assert "no reference mask named a" in rows["a.png"]["warnings"]
+
+
+def test_wrong_reference_is_a_warning_not_a_failure(inputs, tmp_path, run):
+    references = tmp_path / "references"
+    references.mkdir()
+    Image.fromarray(np.zeros((7, 9), dtype=np.uint8)).save(references / "a.png")
+    rows = rows_of(run(inputs, tmp_path / "out", references=references))
+    assert rows["a.png"]["status"] == "done"
+    assert "reference (7, 9)" in rows["a.png"]["warnings"]
+
+
+def test_several_references_of_one_place_are_refused(inputs, tmp_path, chest, run):
+    references = tmp_path / "references"
+    references.mkdir()
+    Image.fromarray(chest[1]).save(references / "a.png")
+    Image.fromarray(chest[1]).save(references / "a.tif")
+    rows = rows_of(run(inputs, tmp_path / "out", references=references))
+    assert "2 reference masks named a" in rows["a.png"]["warnings"]
+
+
+def test_names_that_would_collide_keep_their_suffix(tmp_path, chest, make_dicom, run):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.fromarray(chest[0]).save(folder / "x.png")
+    make_dicom(folder / "X.dcm", chest[0].astype(np.uint16))
+    Image.fromarray(chest[0]).save(folder / "1.2.840.png")
+    run(folder, tmp_path / "out")
+    names = sorted(path.name for path in (tmp_path / "out" / "masks").iterdir())
+    assert names == ["1.2.840.png", "X.dcm.png", "x.png.png"]
+
+
+def test_a_name_like_anothers_full_name_does_not_replace_it(tmp_path, chest, make_dicom, run):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("x.png", "x.dcm", "x.dcm.png", "1.2.840.1", "1.2.840.2"):
+        if name.endswith(".png"):
+            Image.fromarray(chest[0]).save(folder / name)
+        else:
+            make_dicom(folder / name, chest[0].astype(np.uint16))
+    run(folder, tmp_path / "out")
+    names = {path.name for path in (tmp_path / "out" / "masks").iterdir()}
+    assert names == {"x.png.png", "x.dcm.png", "x.dcm.png.png", "1.2.840.1.png", "1.2.840.2.png"}
+
+
+def test_results_below_the_inputs_are_no_inputs(inputs, run):
+    first = run(inputs, inputs / "out", report=True)
+    second = run(inputs, inputs / "out", overwrite=True)
+    assert [row["file"] for row in first.files] == [row["file"] for row in second.files]
+
+
+def test_duplicate_instances_are_flagged(tmp_path, chest, make_dicom, run):
+    pixels = chest[0].astype(np.uint16)
+    for name, uid in (("a", "1.2.3.4"), ("b", "1.2.3.5"), ("c", "1.2.3.4"), ("d", None), ("e", None)):
+        make_dicom(tmp_path / "in" / f"{name}.dcm", pixels, SOPInstanceUID=uid)
+    rows = rows_of(run(tmp_path / "in", tmp_path / "out", formats=("mask",)))
+    assert [name for name, row in rows.items() if "duplicate" in row["flags"]] == ["a.dcm", "c.dcm"]
+    assert "same SOP Instance UID as c.dcm" in rows["a.dcm"]["warnings"]
+    assert "1.2.3.4" not in str(rows)
+
+
+def test_a_header_that_allows_no_seg_is_a_warning(tmp_path, chest, make_dicom, run):
+    make_dicom(tmp_path / "in" / "a.dcm", chest[0].astype(np.uint16), StudyInstanceUID=None)
+    (row,) = run(tmp_path / "in", tmp_path / "one").files
+    assert row["status"] == "done"
+    assert "StudyInstanceUID" in row["warnings"]
+
+
+def test_no_lung_is_flagged(tmp_path, make_dicom, run):
+    bright = np.tile(np.linspace(2000, 4000, 90), (80, 1)).astype(np.uint16)
+    bright[:, 0] = 0
+    make_dicom(tmp_path / "in" / "bright.dcm", bright, WindowCenter=1500, WindowWidth=5000)
+    (row,) = run(tmp_path / "in", tmp_path / "out").files
+    assert row["status"] == "done"
+    assert "no-lung" in row["flags"]
+
+
+def test_the_same_masks_whatever_the_number_of_workers(inputs, tmp_path, run):
+    for workers in (1, 3):
+        run(inputs, tmp_path / str(workers), workers=workers)
+    for name in ("masks/a.png", "masks/ward/a.png"):
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "3" / name).read_bytes()
+
+
+def test_a_second_opinion_is_asked_of_the_mirrored_radiograph(inputs, tmp_path, run):
+    rows = rows_of(run(inputs, tmp_path / "out", check_mirrored=True))
+    assert "unstable" not in rows["a.png"]["flags"]  # what is dark is dark on both sides
+
+
+def test_progress_is_told(inputs, tmp_path, dark_is_lung):
+    told = []
+    options = Options(workers=1, report=False)
+    segment_files(
+        [inputs], tmp_path / "out", dark_is_lung, options=options, progress=lambda *what: told.append(what)
+    )
+    assert told[0] == (0, 4, None)
+    assert [ended for ended, _, _ in told] == [0, 1, 2, 3, 4]
+    assert {row["file"] for _, _, row in told[1:]} == {"a.png", "broken.dcm", "lateral.dcm", "ward/a.dcm"}
+
+
+def test_wrong_calls_are_refused(tmp_path, run, dark_is_lung):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(DataError, match="No DICOM, PNG"):
+        run(empty, tmp_path / "out")
+    with pytest.raises(DataError, match="no such file"):
+        run(tmp_path / "nowhere", tmp_path / "out")
+    (tmp_path / "a.png").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"reference masks .* does not exist"):
+        run(tmp_path / "a.png", tmp_path / "out", references=tmp_path / "nowhere")
+    with pytest.raises(DataError, match="no output format 'gif'"):
+        run(tmp_path / "a.png", tmp_path / "out", formats=("gif",))
+    with pytest.raises(DataError, match="resumed or overwritten"):
+        run(tmp_path / "a.png", tmp_path / "out", resume=True, overwrite=True)
+    with pytest.raises(DataError, match="0 workers"):
+        run(tmp_path / "a.png", tmp_path / "out", workers=0)
+    with pytest.raises(BundleError, match="no bundle 'nonsense'"):
+        segment_files([tmp_path / "a.png"], tmp_path / "out", "nonsense")
+    with pytest.raises(BundleError, match="device 'tpu'"):
+        run(tmp_path / "a.png", tmp_path / "out", device="tpu")
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="cannot be written to"):
+        run(tmp_path / "a.png", tmp_path / "file" / "out")

@@ -1,0 +1,49 @@
+"""One radiograph in memory: what a `Segmentation` measures and saves."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom import dcmread
+
+from lungfield.errors import OutputError
+from lungfield.inference import find_bundle
+from lungfield.pipeline import Segmentation
+from lungfield.radiograph import read_radiograph
+
+
+@pytest.fixture
+def lungs(tmp_path, make_dicom):
+    label_map = np.zeros((120, 100), dtype=np.uint8)
+    label_map[20:100, 15:40] = 1
+    label_map[30:90, 60:80] = 2
+    pixels = np.where(label_map > 0, 300, 2900).astype(np.uint16)
+    radiograph = read_radiograph(make_dicom(tmp_path / "a.dcm", pixels, PixelSpacing=[2, 1]))
+    probability = (label_map > 0).astype(np.float32)
+    return Segmentation(radiograph, label_map, probability, find_bundle("unet"))
+
+
+def test_it_measures(lungs):
+    assert lungs.measurements.right_lung.area_mm2 == 80 * 25 * 2
+    assert lungs.density.right_lung.mean < 0.2
+    assert 0 <= lungs.quality.confidence <= 1
+
+
+def test_it_saves_what_it_says(lungs, tmp_path):
+    lungs.save_mask(tmp_path / "m.png")
+    lungs.save_mask(tmp_path / "m.nii.gz")
+    lungs.save_overlay(tmp_path / "o.jpg")
+    lungs.save_seg(tmp_path / "s.dcm")
+    with pytest.raises(OutputError, match=r"\.png, \.nii or \.nii\.gz"):
+        lungs.save_mask(tmp_path / "m.jpg")
+    for name in ("m.png", "m.nii.gz", "s.dcm"):
+        assert lungs.agreement(tmp_path / name).dice == 1
+    assert lungs.agreement(lungs.label_map == 1).recall == 1
+    assert Image.open(tmp_path / "o.jpg").size == (100, 120)
+
+
+def test_report_and_capture_belong_to_the_study(lungs, tmp_path):
+    lungs.save_seg(tmp_path / "s.dcm")
+    lungs.save_report(tmp_path / "sr.dcm", segmentation=tmp_path / "s.dcm")
+    lungs.save_secondary_capture(tmp_path / "sc.dcm")
+    studies = {dcmread(tmp_path / name).StudyInstanceUID for name in ("a.dcm", "s.dcm", "sr.dcm", "sc.dcm")}
+    assert len(studies) == 1
