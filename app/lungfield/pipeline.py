@@ -18,7 +18,9 @@ from lungfield.mask import (
     Agreement,
     Density,
     Measurements,
+    Quality,
     agreement,
+    assess,
     mean_density,
     measure,
     read_mask,
@@ -57,16 +59,9 @@ class Segmentation:
         return mean_density(self.radiograph, self.label_map)
 
     @cached_property
-    def quality(self):
+    def quality(self) -> Quality:
         """Flags and a confidence: whether somebody should look at this mask."""
-        try:
-            from lungfield.mask.quality import assess
-        except ImportError:  # TEMPORARY
-            import types
-            return types.SimpleNamespace(flags=(), confidence=0.5)
-        return assess(
-            self.label_map, self.probability, self.radiograph, flipped=self.probability_of_mirrored
-        )
+        return assess(self.label_map, self.probability, self.radiograph, flipped=self.probability_of_mirrored)
 
     def agreement(self, reference: str | Path | NDArray[np.generic]) -> Agreement:
         """Compare with a reference mask: (H, W) values that are not 0 on lung, or the path of a file.
@@ -126,9 +121,7 @@ class Segmentation:
             segmentation=segmentation,
         )
 
-    def save_secondary_capture(
-        self, path: str | Path, *, created: datetime.datetime | None = None
-    ) -> None:
+    def save_secondary_capture(self, path: str | Path, *, created: datetime.datetime | None = None) -> None:
         """Write the overlay as a DICOM secondary capture in the study of a radiograph from DICOM."""
         export.save_secondary_capture(
             self.radiograph,

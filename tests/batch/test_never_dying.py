@@ -108,7 +108,7 @@ def test_resuming_does_again_what_changed_or_is_missing_and_nothing_else(asking,
 def test_a_damaged_journal_is_said(tmp_path, asking, run):
     (tmp_path / "out" / ".lungfield").mkdir(parents=True)
     (tmp_path / "out" / ".lungfield" / "journal.sqlite").write_bytes(b"no database at all" * 100)
-    with pytest.raises(DataError, match="journal .* is damaged"):
+    with pytest.raises(DataError, match=r"journal .* is damaged"):
         run(asking(a=None), tmp_path / "out")
 
 
@@ -124,7 +124,7 @@ def test_journal_keeps_the_last_word(tmp_path):
         assert journal.duplicates() == {"a": ["b"], "b": ["a"]}
 
 
-# Processes that are stopped -----------------------------------------------------------------------------------
+# Processes that are stopped ----------------------------------------------------------------------------
 
 
 def start(folder, output, bundle, *more):
@@ -148,7 +148,7 @@ def ended_files(output):
 def wait_for_files(process, output, count):
     deadline = time.monotonic() + 200
     while process.poll() is None and ended_files(output) < count and time.monotonic() < deadline:
-        time.sleep(0.005)
+        time.sleep(0.02)
 
 
 def contents(output):
@@ -171,7 +171,13 @@ def many(tmp_path, chest, make_dicom):
     generator = np.random.default_rng(0)
     for number in range(24):
         pixels = chest[0].astype(np.uint16) * 16 + generator.integers(0, 100, chest[0].shape, dtype=np.uint16)
-        make_dicom(folder / f"{number:02d}.dcm", pixels, SOPInstanceUID=f"1.2.826.{number + 1}", StudyInstanceUID="1.2.3", SeriesInstanceUID="1.2.4")
+        make_dicom(
+            folder / f"{number:02d}.dcm",
+            pixels,
+            SOPInstanceUID=f"1.2.826.{number + 1}",
+            StudyInstanceUID="1.2.3",
+            SeriesInstanceUID="1.2.4",
+        )
     (folder / "damaged.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\1\2\3")
     return folder
 

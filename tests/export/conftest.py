@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
+from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.uid import DigitalXRayImageStorageForPresentation
 
 from lungfield.records import Radiograph, Spacing
@@ -66,3 +71,56 @@ def radiograph(make_header: Callable[..., Dataset]) -> Radiograph:
     pixels = ((rows + columns) / (sum(SHAPE) - 2)).astype(np.float32)
     spacing = Spacing(0.143, 0.15, "PixelSpacing")
     return Radiograph(Path("a.dcm"), pixels, spacing=spacing, file_format="DICOM", header=make_header())
+
+
+@pytest.fixture
+def dciodvfy() -> Callable[[Path], list[str]]:
+    """The errors that David Clunie's validator finds in a DICOM file; skips where it is not installed."""
+    if shutil.which("dciodvfy") is None:
+        pytest.skip("dciodvfy (dicom3tools) is not on the PATH")
+
+    def errors(path: Path) -> list[str]:
+        done = subprocess.run(["dciodvfy", path], capture_output=True, text=True, check=False)
+        # It names what it takes the object for, if it knows it at all.
+        assert re.search(r"^(Segmentation|ComprehensiveSR|SCImage)$", done.stderr, flags=re.MULTILINE)
+        return re.findall(r"^Error.*", done.stderr + done.stdout, flags=re.MULTILINE)
+
+    return errors
+
+
+@pytest.fixture
+def differences() -> Callable[[Dataset, Dataset], set[str]]:
+    """Keywords of the attributes, at any depth, in which two data sets are not alike."""
+    return _differences
+
+
+def _differences(one: Dataset, other: Dataset) -> set[str]:
+    different = set()
+    for tag in {element.tag for element in one} | {element.tag for element in other}:
+        if tag not in one or tag not in other:
+            different.add(keyword_for_tag(tag))
+        elif one[tag].VR == "SQ" and len(one[tag].value) == len(other[tag].value):
+            pairs = zip(one[tag].value, other[tag].value, strict=True)
+            different |= set().union(*(_differences(*pair) for pair in pairs))
+        elif one[tag].value != other[tag].value:
+            different.add(one[tag].keyword)
+    return different
+
+
+@pytest.fixture
+def assert_reproducible() -> Callable[[Callable[[datetime | None, str], Path]], None]:
+    """Assert that `save(created, name)` gives the same bytes for one time; another changes but the times."""
+
+    def check(save: Callable[[datetime | None, str], Path]) -> None:
+        noon = datetime(2024, 5, 6, 12, 0, 0, 999)
+        first = save(noon, "first.dcm")
+        assert first.read_bytes() == save(noon, "second.dcm").read_bytes()
+        found, later = dcmread(first), dcmread(save(datetime(2025, 1, 2, 3, 4, 5), "later.dcm"))
+        assert (found.ContentDate, found.ContentTime) == ("20240506", "120000")
+        assert (found.InstanceCreationDate, found.InstanceCreationTime) == ("20240506", "120000")
+        changed = _differences(found, later)
+        assert {"ContentDate", "InstanceCreationTime", "ContributionDateTime"} <= changed
+        assert {dictionary_VR(keyword) for keyword in changed} == {"DA", "TM", "DT"}
+        assert found.file_meta == later.file_meta
+
+    return check

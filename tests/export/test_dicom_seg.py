@@ -1,8 +1,6 @@
 import logging
-import re
-import shutil
-import subprocess
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 
 import highdicom
 import numpy as np
@@ -12,11 +10,12 @@ from pydicom.uid import (
     ComputedRadiographyImageStorage,
     DigitalXRayImageStorageForPresentation,
     DigitalXRayImageStorageForProcessing,
+    MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
     SecondaryCaptureImageStorage,
 )
 
-from lungfield.errors import OutputError
-from lungfield.export import save_dicom_seg
+from lungfield.errors import HeaderError, OutputError
+from lungfield.export import creation_time, save_dicom_seg
 from lungfield.mask import read_mask
 
 UNET = {"algorithm_name": "lungfield unet", "algorithm_version": "1.0.0"}
@@ -32,19 +31,24 @@ EMPTY = dict.fromkeys(
         *("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "Modality", "InstanceNumber"),
     ]
 )
+LOSSY = {
+    "LossyImageCompression": "01",
+    "LossyImageCompressionRatio": "12.5",
+    "LossyImageCompressionMethod": "ISO_10918_1",
+}
 REQUIRED_UIDS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
-needs_dciodvfy = pytest.mark.skipif(
-    shutil.which("dciodvfy") is None, reason="dciodvfy (dicom3tools) is not on the PATH"
-)
 
 
 @pytest.fixture
 def save(tmp_path, radiograph, label_map, make_header):
     """Save with this header; give back the path."""
 
-    def save_with(name="a.dcm", viewer_geometry=False, labels=label_map, algorithm=UNET, **attributes):
+    def save_with(
+        name="a.dcm", viewer_geometry=False, labels=label_map, algorithm=UNET, created=None, **attributes
+    ):
         with_header = replace(radiograph, header=make_header(**attributes))
-        save_dicom_seg(with_header, labels, tmp_path / name, viewer_geometry=viewer_geometry, **algorithm)
+        how = {"viewer_geometry": viewer_geometry, "created": created, **algorithm}
+        save_dicom_seg(with_header, labels, tmp_path / name, **how)
         return tmp_path / name
 
     return save_with
@@ -73,23 +77,132 @@ def test_read_back_by_highdicom(save, make_header, label_map, source, viewer_geo
     np.testing.assert_array_equal(read_mask(path), label_map)
 
 
-def dciodvfy(path):
-    done = subprocess.run(["dciodvfy", path], capture_output=True, text=True, check=False)
-    assert "Segmentation" in done.stderr
-    return re.findall(r"^Error.*", done.stderr + done.stdout, flags=re.MULTILINE)
+@pytest.mark.parametrize("shape", [(64, 48), (63, 41), (3, 8), (1, 1)])
+def test_pixels_of_any_size(radiograph, make_header, tmp_path, shape):
+    labels = np.random.default_rng(0).integers(0, 3, shape, dtype=np.uint8)
+    small = replace(radiograph, pixels=np.zeros(shape, np.float32), header=make_header())
+    save_dicom_seg(small, labels, tmp_path / "a.dcm", **UNET)
+    frames = pydicom.dcmread(tmp_path / "a.dcm").pixel_array
+    np.testing.assert_array_equal(frames, [labels == 1, labels == 2])
 
 
-@needs_dciodvfy
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("viewer_geometry", [False, True])
+@pytest.mark.parametrize("lossy", [{}, LOSSY], ids=["lossless", "lossy"])
+@pytest.mark.parametrize("attributes", [{}, {"PatientAge": "045Y", "StudyDescription": "Thorax"}])
+def test_is_what_highdicom_makes_of_the_radiograph_itself(
+    save, make_header, label_map, differences, source, viewer_geometry, lossy, attributes
+):
+    header = make_header(SOPClassUID=SOURCES[source], **lossy, **attributes)
+    found = pydicom.dcmread(
+        save(SOPClassUID=SOURCES[source], viewer_geometry=viewer_geometry, **lossy, **attributes)
+    )
+    expected = highdicom_seg_of(header, label_map, found, viewer_geometry)
+    assert differences(found, expected) <= {
+        *("InstanceCreationDate", "InstanceCreationTime", "ContentDate", "ContentTime"),
+        *("ContributionDateTime", "DimensionOrganizationUID", "SpecificCharacterSet"),
+        # What is added to it.
+        *("BodyPartExamined", "PatientOrientation"),
+    }
+
+
+def highdicom_seg_of(header, label_map, found, viewer_geometry):
+    """The SEG that highdicom makes of the whole radiograph, with identifiers and names as in `found`."""
+    header.ReferringPhysicianName = ""
+    if viewer_geometry:
+        header.FrameOfReferenceUID = found.FrameOfReferenceUID
+        header.PositionReferenceIndicator = ""
+        header.ImagePositionPatient, header.ImageOrientationPatient = [0, 0, 0], [1, 0, 0, 0, 1, 0]
+        header.PixelSpacing, header.SliceThickness = [0.143, 0.15], 1
+    concept = highdicom.sr.CodedConcept
+    algorithm = highdicom.AlgorithmIdentificationSequence(
+        name=UNET["algorithm_name"],
+        version=UNET["algorithm_version"],
+        family=concept("123109", "DCM", "Artificial Intelligence"),
+    )
+    lungs = ((1, "Right lung", "3341006", (0, 158, 255)), (2, "Left lung", "44029006", (255, 176, 0)))
+    return highdicom.seg.Segmentation(
+        source_images=[header],
+        pixel_array=label_map[np.newaxis],
+        segmentation_type="BINARY",
+        segment_descriptions=[
+            highdicom.seg.SegmentDescription(
+                segment_number=number,
+                segment_label=title,
+                segmented_property_category=concept("123037004", "SCT", "Anatomical Structure"),
+                segmented_property_type=concept(code, "SCT", title),
+                algorithm_type="AUTOMATIC",
+                algorithm_identification=algorithm,
+                display_color=highdicom.color.CIELabColor.from_rgb(*colour),
+            )
+            for number, title, code, colour in lungs
+        ],
+        series_instance_uid=found.SeriesInstanceUID,
+        series_number=found.SeriesNumber,
+        series_description=found.SeriesDescription,
+        sop_instance_uid=found.SOPInstanceUID,
+        instance_number=3,
+        manufacturer="lungfield",
+        manufacturer_model_name=UNET["algorithm_name"],
+        software_versions=found.SoftwareVersions,
+        device_serial_number=found.SoftwareVersions,
+        content_label=found.ContentLabel,
+        content_description=found.ContentDescription,
+        omit_empty_frames=False,
+    )
+
+
+@pytest.mark.parametrize("viewer_geometry", [False, True])
+def test_the_same_bytes_for_the_same_time(save, assert_reproducible, viewer_geometry):
+    assert_reproducible(
+        lambda created, name: save(name, created=created, viewer_geometry=viewer_geometry, **LOSSY)
+    )
+
+
+def test_one_radiograph_leaves_nothing_in_the_next(save):
+    day = datetime(2024, 5, 6)
+    before = save(created=day).read_bytes()
+    others = {"SOPInstanceUID": "1.2.3.4", "SeriesInstanceUID": "1.2.3.5", "StudyInstanceUID": "1.2.3.6"}
+    patient = {"PatientName": "Roe^Richard", "PatientID": "other", "PatientAge": "030Y", "InstanceNumber": 9}
+    between = pydicom.dcmread(save("b.dcm", created=day, **others, **patient, **LOSSY))
+    source = ("Doe", "PID-4711", "1.2.826.0.1.3680043.2.1.")
+    assert not [element for element in between.iterall() if str(element.value).startswith(source)]
+    assert save("c.dcm", created=day).read_bytes() == before
+
+
+def test_the_time_of_creation(monkeypatch):
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    assert abs((creation_time() - datetime.now()).total_seconds()) < 5
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    assert creation_time() == datetime(2023, 11, 14, 22, 13, 20)
+    aware = datetime(2024, 1, 2, 3, 4, 5, 6, tzinfo=timezone(timedelta(hours=5)))
+    assert creation_time(aware) == datetime(2024, 1, 2, 3, 4, 5)
+    for value in ("yesterday", "9" * 30, "1.5"):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", value)
+        with pytest.raises(OutputError, match="SOURCE_DATE_EPOCH"):
+            creation_time()
+
+
+def test_source_date_epoch_reaches_the_file(save, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    assert (pydicom.dcmread(save()).ContentDate, pydicom.dcmread(save()).ContentTime) == (
+        "20231114",
+        "221320",
+    )
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "soon")
+    with pytest.raises(OutputError, match="SOURCE_DATE_EPOCH"):
+        save()
+
+
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("viewer_geometry", [False, True])
 @pytest.mark.parametrize("attributes", [{}, EMPTY], ids=["full", "bare"])
-def test_dciodvfy_finds_no_error(save, source, viewer_geometry, attributes):
+def test_dciodvfy_finds_no_error(save, dciodvfy, source, viewer_geometry, attributes):
     path = save(SOPClassUID=SOURCES[source], viewer_geometry=viewer_geometry, **attributes)
     assert dciodvfy(path) == []
 
 
-@needs_dciodvfy
-def test_dciodvfy_would_find_one(save):
+def test_dciodvfy_would_find_one(save, dciodvfy):
     path = save()
     dataset = pydicom.dcmread(path)
     del dataset.SegmentationType
@@ -186,9 +299,8 @@ def test_names_of_any_character_set_survive(save, tmp_path, make_header, charact
     assert pydicom.dcmread(path).PatientName == name
 
 
-@needs_dciodvfy
 @pytest.mark.filterwarnings("ignore:Invalid value")
-def test_values_that_break_the_rules_are_left_out(save):
+def test_values_that_break_the_rules_are_left_out(save, dciodvfy):
     path = save(
         PatientSex="X",
         PatientBirthDate="1950-12",
@@ -221,9 +333,22 @@ def test_a_leading_zero_in_an_identifier_is_referred_to_as_it_is(save):
     assert pydicom.dcmread(path).SourceImageSequence[0].ReferencedSOPInstanceUID == "1.2.03.4"
 
 
-def test_a_class_that_highdicom_does_not_know(save, tmp_path):
-    with pytest.raises(OutputError, match="no DICOM SEG could be made") as raised:
-        save(SOPClassUID="1.2.3.4.5.6")
+@pytest.mark.parametrize("viewer_geometry", [False, True])
+@pytest.mark.parametrize("sop_class", [MultiFrameGrayscaleWordSecondaryCaptureImageStorage, "1.2.3.4.5.6"])
+def test_other_classes_of_images(save, dciodvfy, sop_class, viewer_geometry):
+    path = save(SOPClassUID=sop_class, viewer_geometry=viewer_geometry)
+    references = [item for item in pydicom.dcmread(path).iterall() if item.keyword == "ReferencedSOPClassUID"]
+    assert {item.value for item in references} == {sop_class}
+    assert dciodvfy(path) == []
+
+
+def test_what_a_library_says_of_a_broken_header_stays_inside(save, tmp_path, monkeypatch):
+    def fail(_):
+        raise ValueError("the name is Doe^Jane, born 1950")
+
+    monkeypatch.setattr("lungfield.export.dicom_seg.to_bytes", fail)
+    with pytest.raises(HeaderError, match="no DICOM SEG could be made") as raised:
+        save()
     assert not [text for text in ("Doe", "PID-4711", "1950", "ACC-0815") if text in str(raised.value)]
     assert list(tmp_path.iterdir()) == []
 

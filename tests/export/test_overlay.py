@@ -48,6 +48,41 @@ def test_contours_lie_on_the_edges_in_the_labels_colours(tmp_path, grey, lungs):
     assert np.abs(picture[100:230, 200] - 128).max() <= 3
 
 
+@pytest.mark.parametrize("shape", [(600, 800), (731, 977), (1201, 1601), (299, 401)])
+def test_reduced_contours_lie_where_they_do_at_full_size(tmp_path, shape):
+    """Ends of the lung at two fifths and four fifths of the height, a fifth and two fifths of the width."""
+    rows, columns = (np.arange(length) + 0.5 for length in shape)
+    within = [
+        (rows / shape[0] > 0.4) & (rows / shape[0] < 0.8),
+        (columns / shape[1] > 0.2) & (columns / shape[1] < 0.4),
+    ]
+    radiograph = Radiograph(Path("a.png"), np.full(shape, 0.5, dtype=np.float32))
+    save_overlay(radiograph, np.outer(*within).astype(np.uint8), tmp_path / "a.jpg", longest_side=400)
+    picture = load(tmp_path / "a.jpg")
+    blue = np.abs(picture - RIGHT_LUNG.colour_rgb).max(axis=2)
+    height, width = picture.shape[:2]
+    for line, expected in (
+        (blue[round(0.6 * height)], (0.2 * width, 0.4 * width)),
+        (blue[:, round(0.25 * width)], (0.4 * height, 0.8 * height)),
+    ):
+        first, last = np.flatnonzero(line < 40)[[0, -1]]
+        assert abs(first + 0.5 - expected[0]) <= 1.5
+        assert abs(last + 0.5 - expected[1]) <= 1.5
+
+
+def test_the_border_of_the_picture_is_no_contour(tmp_path, grey):
+    save_overlay(grey, np.ones((300, 400), np.uint8), tmp_path / "a.jpg")
+    picture = load(tmp_path / "a.jpg")[150:, 100:]  # away from the letter
+    assert np.abs(picture - picture[75, 150]).max() <= 4
+    assert 5 < picture[75, 150, 2] - picture[75, 150, 0] < 60
+
+
+def test_the_same_radiograph_gives_the_same_file(tmp_path, radiograph, label_map):
+    for name in ("a.jpg", "b.jpg"):
+        save_overlay(radiograph, label_map, tmp_path / name)
+    assert (tmp_path / "a.jpg").read_bytes() == (tmp_path / "b.jpg").read_bytes()
+
+
 def test_letters_stand_outside_on_the_lungs_own_side(tmp_path, grey, lungs):
     save_overlay(grey, lungs, tmp_path / "a.jpg")
     changed = np.abs(load(tmp_path / "a.jpg") - 128).max(axis=2) > 60

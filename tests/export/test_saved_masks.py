@@ -14,6 +14,30 @@ def test_png_holds_the_labels(tmp_path, label_map):
         np.testing.assert_array_equal(np.asarray(image), label_map)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (37, 53)])
+def test_png_of_any_size_and_value(tmp_path, shape):
+    values = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    save_label_map_png(values.T.copy().T, tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        image.verify()  # the checksums
+    with Image.open(tmp_path / "a.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), values)
+
+
+def test_png_as_itk_reads_it(tmp_path, label_map):
+    itk = pytest.importorskip("itk")
+    save_label_map_png(label_map, tmp_path / "a.png")
+    np.testing.assert_array_equal(itk.array_from_image(itk.imread(str(tmp_path / "a.png"))), label_map)
+
+
+def test_png_is_no_larger_than_pillows(tmp_path):
+    rows, columns = np.ogrid[:512, :512]
+    lungs = [((rows - 250) / 200) ** 2 + ((columns - column) / 90) ** 2 < 1 for column in (150, 370)]
+    Image.fromarray(lungs[0] + 2 * lungs[1].astype(np.uint8)).save(tmp_path / "pillow.png")
+    save_label_map_png(lungs[0] + 2 * lungs[1].astype(np.uint8), tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size < 1.5 * (tmp_path / "pillow.png").stat().st_size
+
+
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
 def test_nifti_as_nibabel_reads_it(tmp_path, label_map, name):
     save_nifti(label_map, tmp_path / name, Spacing(0.2, 0.3, "PixelSpacing"))
@@ -45,4 +69,7 @@ def test_nifti_without_spacing(tmp_path, label_map):
 def test_the_same_mask_gives_the_same_file(tmp_path, label_map):
     for name in ("a.nii.gz", "b.nii.gz"):
         save_nifti(label_map, tmp_path / name, None)
+    for name in ("a.png", "b.png"):
+        save_label_map_png(label_map, tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()

@@ -1,6 +1,7 @@
 import highdicom
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 from pydicom import Dataset
@@ -8,6 +9,7 @@ from pydicom.uid import ComputedRadiographyImageStorage, generate_uid
 
 from lungfield.errors import DataError
 from lungfield.mask import read_mask
+from lungfield.mask.reading import referenced_sop_instance_uids
 
 
 @pytest.fixture
@@ -193,3 +195,56 @@ def test_a_truncated_picture(tmp_path):
     (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match="cannot be read as a mask"):
         read_mask(tmp_path / "a.png")
+
+
+@pytest.fixture
+def seg(tmp_path, labels):
+    """A SEG of one radiograph, as a data set to change and its source's identifier."""
+    path = write_seg(tmp_path / "a.dcm", (labels == 2)[..., np.newaxis], ["44029006"], ["x"])
+    dataset = pydicom.dcmread(path)
+    return path, dataset, dataset.SourceImageSequence[0].ReferencedSOPInstanceUID
+
+
+def test_the_images_that_a_seg_refers_to(seg):
+    path, dataset, uid = seg
+    assert referenced_sop_instance_uids(path) == {uid}
+    second = pydicom.Dataset()
+    second.ReferencedSOPClassUID, second.ReferencedSOPInstanceUID = ComputedRadiographyImageStorage, "1.2.3"
+    dataset.ReferencedSeriesSequence[0].ReferencedInstanceSequence.append(second)
+    dataset.save_as(path)
+    assert referenced_sop_instance_uids(path) == {uid, "1.2.3"}
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_seg_that_refers_to_images_by_its_frames_alone(seg, shared):
+    path, dataset, uid = seg
+    del dataset.ReferencedSeriesSequence, dataset.SourceImageSequence
+    if shared:
+        frame = dataset.PerFrameFunctionalGroupsSequence[0]
+        dataset.SharedFunctionalGroupsSequence[0].DerivationImageSequence = frame.DerivationImageSequence
+        del frame.DerivationImageSequence
+    dataset.save_as(path)
+    assert referenced_sop_instance_uids(path) == {uid}
+    for groups in (dataset.PerFrameFunctionalGroupsSequence, dataset.SharedFunctionalGroupsSequence):
+        groups[0].pop("DerivationImageSequence", None)
+    dataset.save_as(path)
+    assert referenced_sop_instance_uids(path) == set()
+
+
+def test_references_need_no_pixels(seg):
+    path, dataset, uid = seg
+    whole = path.read_bytes()
+    path.write_bytes(whole[: -len(dataset.PixelData)])
+    assert referenced_sop_instance_uids(path) == {uid}
+
+
+def test_references_of_what_is_no_seg(seg, tmp_path):
+    path, dataset, _ = seg
+    (tmp_path / "text.dcm").write_text("not DICOM")
+    for missing in (tmp_path / "text.dcm", tmp_path / "none.dcm"):
+        with pytest.raises(DataError, match="cannot be read as DICOM SEG"):
+            referenced_sop_instance_uids(missing)
+    dataset.SOPClassUID = ComputedRadiographyImageStorage
+    dataset.save_as(path)
+    with pytest.raises(DataError, match="no segmentation"):
+        referenced_sop_instance_uids(path)

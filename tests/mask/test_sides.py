@@ -101,6 +101,17 @@ def test_a_broad_object_without_a_waist_is_cut_near_the_midline():
     assert (result[30:80, cut:180] == 2).all()
 
 
+def test_wide_and_tall_are_meant_in_the_unit_of_the_pixels(ellipse):
+    slab = np.zeros((100, 200), dtype=bool)
+    slab[30:80, 70:130] = True
+    assert set(np.unique(split_lungs(slab))) == {0, 1, 2}
+    assert np.unique(split_lungs(slab, pixel_size=(0.2, 0.1))).size == 2
+    # Lobes beside each other on square pixels lie rather above each other on tall ones.
+    lobes = ellipse(60, 95, 30, 30) | ellipse(115, 150, 30, 30)
+    assert set(np.unique(split_lungs(lobes, pixel_size=(1, 1.5)))) == {0, 1, 2}
+    assert np.unique(split_lungs(lobes, pixel_size=(3, 1))).size == 2
+
+
 def test_one_lung_that_crosses_the_midline_is_not_cut(ellipse):
     lung = ellipse(100, 110, 85, 45)
     np.testing.assert_array_equal(split_lungs(lung), 1 * lung)

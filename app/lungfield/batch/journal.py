@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,14 +154,10 @@ class Journal:
     def find(self, file: str) -> Entry | None:
         """The entry of a file, or None."""
         with self._translated():
-            found = self._database.execute("SELECT * FROM files WHERE file = ?", (file,)).fetchone()
-        if found is None:
-            return None
-        name, size, mtime_ns, uid_hash, row = found
-        return Entry(name, Fingerprint(size, mtime_ns), uid_hash, json.loads(row))
+            return _find(self._database, file)
 
     def duplicates(self) -> dict[str, list[str]]:
-        """Files that share their SOP Instance UID with others: each one's name, and the names of the others."""
+        """Files that share their SOP Instance UID: the name of each, and the names of the others."""
         with self._translated():
             found = self._database.execute(
                 "SELECT uid_hash, file FROM files WHERE uid_hash IN (SELECT uid_hash FROM files "
@@ -174,13 +170,45 @@ class Journal:
             file: [other for other in group if other != file] for group in groups.values() for file in group
         }
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise OutputError(f"The journal {self.path} cannot be written: {error}.") from error
-        except (sqlite3.DatabaseError, ValueError) as error:
-            raise DataError(
-                f"The journal {self.path} is damaged ({error}). Start anew with --overwrite after deleting it."
-            ) from error
+    def _translated(self) -> contextlib.AbstractContextManager[None]:
+        return _translated(self.path)
+
+
+def read_entries(path: Path, files: Iterable[str]) -> Iterator[Entry]:
+    """The entries of files in a journal, those that it has, in the given order; a run may be at work there.
+
+    Raises:
+        DataError: the journal is damaged.
+        OutputError: it cannot be read or written.
+    """
+    with _translated(path):
+        database = sqlite3.connect(path, isolation_level=None)
+    with contextlib.closing(database):
+        for file in files:
+            with _translated(path):
+                entry = _find(database, file)
+            if entry is not None:
+                yield entry
+
+
+def _find(database: sqlite3.Connection, file: str) -> Entry | None:
+    found = database.execute(
+        "SELECT size, mtime_ns, uid_hash, row FROM files WHERE file = ?", (file,)
+    ).fetchone()
+    if found is None:
+        return None
+    size, mtime_ns, uid_hash, row = found
+    return Entry(file, Fingerprint(size, mtime_ns), uid_hash, json.loads(row))
+
+
+@contextlib.contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """Turn what SQLite raises into errors that say what to do."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise OutputError(f"The journal {path} cannot be written: {error}.") from error
+    except (sqlite3.DatabaseError, ValueError) as error:
+        raise DataError(
+            f"The journal {path} is damaged ({error}). Delete it and begin anew, or choose another folder."
+        ) from error

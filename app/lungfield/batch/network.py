@@ -21,8 +21,8 @@ Answer = tuple[Array, Array | None] | Exception
 class NetworkThreads:
     """Runs a network on what is submitted, apart from the thread that submits.
 
-    On CUDA one thread gathers what waits into batches. On a CPU each thread takes one radiograph at a time and
-    uses one core: the logits of a radiograph then are the same bits whatever else is in work, and no core
+    On CUDA one thread gathers what waits into batches. On a CPU each thread takes one radiograph at a time
+    and uses one core: the logits of a radiograph then are the same bits whatever else is in work, and no core
     waits for another.
 
     Args:

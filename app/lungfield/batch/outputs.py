@@ -122,7 +122,7 @@ def save_outputs(
         try:
             kind.save(lungs, output / place, SaveOptions(how.created, how.viewer_geometry, seg))
         except HeaderError as error:
-            remarks.append(str(error))
+            remarks.append(str(error).removeprefix(f"{output / place}: "))
         else:
             written[one] = place.as_posix()
     return written, remarks

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from lungfield.errors import DataError
+from lungfield.mask import referenced_sop_instance_uids
 from lungfield.radiograph import stem
 
 SUFFIXES = (".nii.gz", ".nii", ".png", ".dcm", ".dicom", ".tif", ".tiff", ".gif", ".jpg", ".jpeg")
@@ -64,8 +65,6 @@ def find_references(folder: Path) -> References:
         place = path.relative_to(folder).with_name(stem(path.name, SUFFIXES))
         by_place[place] = (*by_place.get(place, ()), path)
         if path.name.lower().endswith((".dcm", ".dicom")):
-            from lungfield.mask.reading import referenced_sop_instance_uids
-
             for uid in referenced_sop_instance_uids(path):
                 by_uid[uid] = (*by_uid.get(uid, ()), path)
     if not by_place:

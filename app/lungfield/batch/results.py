@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,16 +11,45 @@ from pathlib import Path
 from typing import Any
 
 from lungfield import export
-from lungfield.batch.journal import Journal
+from lungfield.batch.journal import read_entries
 from lungfield.batch.worker import DONE, FAILED, SKIPPED
 from lungfield.inference import Bundle
 from lungfield.mask import Agreement, Summary, summarise
 
-__all__ = ["DONE", "FAILED", "SKIPPED", "BatchResult", "write_results"]
+__all__ = ["DONE", "FAILED", "SKIPPED", "BatchResult", "Rows", "write_results"]
 
 DUPLICATE = "duplicate"
 """Flag of a file that shares its SOP Instance UID with another."""
+
 _AGREEMENT = tuple(Agreement.__dataclass_fields__)
+
+
+class Rows:
+    """The rows of a run, read from its journal each time they are gone through: 100,000 need no memory.
+
+    Args:
+        journal: path of the journal.
+        files: names of the files whose rows are wanted, in the order wanted; those that have not ended are
+            left out.
+        duplicates: as `Journal.duplicates` tells.
+    """
+
+    def __init__(self, journal: Path, files: Sequence[str], duplicates: Mapping[str, Sequence[str]]) -> None:
+        self._journal = journal
+        self._files = files
+        self._duplicates = duplicates
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        """Go through the rows: what results.csv says of each file."""
+        for entry in read_entries(self._journal, self._files):
+            row = dict(entry.row)
+            others = self._duplicates.get(entry.file)
+            if others and row["status"] == DONE:
+                more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+                remark = f"same SOP Instance UID as {others[0]}{more}"
+                row["flags"] = [*row["flags"], DUPLICATE]
+                row["warnings"] = "; ".join(filter(None, (row.get("warnings"), remark)))
+            yield row
 
 
 @dataclass(frozen=True)
@@ -27,8 +57,8 @@ class BatchResult:
     """How a batch ended.
 
     Attributes:
-        files: one row an input, in the order of the inputs: what results.csv says. Files that were not
-            reached before an interrupt are missing.
+        files: one row an input, in the order of the inputs; can be gone through again and again. Files that
+            were not reached before an interrupt are missing.
         output: the folder of the results.
         bundle: what segmented them.
         seconds: how long it took, loading the bundle left out; of a resumed run, the last part.
@@ -36,26 +66,42 @@ class BatchResult:
         environment: versions and device.
     """
 
-    files: Sequence[Mapping[str, Any]]
+    files: Rows
     output: Path
     bundle: Bundle
     seconds: float
     started: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
 
+    def __len__(self) -> int:
+        """How many files have ended."""
+        return sum(self._counts[status] for status in (DONE, SKIPPED, FAILED))
+
     def count(self, status: str) -> int:
         """How many files ended as `status`."""
         return self._counts[status]
 
+    @property
+    def flagged(self) -> int:
+        """How many masks somebody should look at."""
+        return self._counts["flagged"]
+
     @cached_property
     def _counts(self) -> Counter[str]:
-        return Counter(row["status"] for row in self.files)
+        counts: Counter[str] = Counter()
+        for row in self.files:
+            counts[row["status"]] += 1
+            counts["flagged"] += bool(row.get("flags"))
+            counts["compared"] += "dice" in row
+        return counts
 
     @cached_property
     def agreement(self) -> dict[str, Summary]:
         """Agreement with the references over all files that had one; empty where none had."""
         compared = [
-            Agreement(**{name: row[name] for name in _AGREEMENT}) for row in self.files if "dice" in row
+            Agreement(**{name: math.nan if row[name] is None else row[name] for name in _AGREEMENT})
+            for row in self.files
+            if "dice" in row
         ]
         return summarise(compared) if compared else {}
 
@@ -66,34 +112,16 @@ class BatchResult:
             "bundle_version": self.bundle.version,
             "output": str(self.output),
             "started": self.started,
-            "files": len(self.files),
+            "files": len(self),
             **{status: self.count(status) for status in (DONE, SKIPPED, FAILED)},
-            "flagged": sum(bool(row.get("flags")) for row in self.files),
+            "flagged": self.flagged,
             "seconds": round(self.seconds, 2),
-            "compared": sum("dice" in row for row in self.files),
+            "compared": self._counts["compared"],
             "environment": dict(self.environment),
         }
         if self.agreement:
             summary["agreement"] = {name: vars(figure) for name, figure in self.agreement.items()}
         return summary
-
-
-def read_rows(journal: Journal, files: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The rows of files that have ended, in the given order; duplicates are flagged."""
-    duplicates = journal.duplicates()
-    for file in files:
-        entry = journal.find(file)
-        if entry is None:
-            continue
-        row = dict(entry.row)
-        others = duplicates.get(file)
-        if others and row["status"] == DONE:
-            row["flags"] = [*row.get("flags", ()), DUPLICATE]
-            remark = f"same SOP Instance UID as {others[0]}" + (
-                f" and {len(others) - 1} more" if len(others) > 1 else ""
-            )
-            row["warnings"] = "; ".join(filter(None, (row.get("warnings"), remark)))
-        yield row
 
 
 def write_results(batch: BatchResult, *, report: bool) -> None:
@@ -102,11 +130,12 @@ def write_results(batch: BatchResult, *, report: bool) -> None:
     Raises:
         OutputError: one of them could not be written.
     """
-    output = batch.output
-    summary = batch.to_json()
-    export.write_results_csv(batch.files, output / "results.csv")
-    export.write_results_json({"summary": summary, "files": batch.files}, output / "results.json")
-    if hasattr(export, "write_results_parquet"):  # TEMPORARY
-        export.write_results_parquet(batch.files, output / "results.parquet")
+    output, summary = batch.output, batch.to_json()
+    columns = tuple(export.RESULT_COLUMNS)
+    export.write_results_csv(batch.files, output / "results.csv", columns=columns)
+    export.write_results_json(
+        {"summary": summary}, output / "results.json", files=batch.files, columns=columns
+    )
+    export.write_results_parquet(batch.files, output / "results.parquet", columns=columns)
     if report:
         export.write_report(output / "report.html", summary=summary, rows=batch.files, overlay_root=output)

@@ -20,12 +20,13 @@ from typing import Any
 
 import torch
 
+from lungfield import export
 from lungfield.batch.journal import FOLDER, Entry, Fingerprint, Journal
 from lungfield.batch.network import NetworkThreads
 from lungfield.batch.outputs import DEFAULT_FORMATS, FORMATS, check_formats
 from lungfield.batch.pool import Pool, start_forkserver
 from lungfield.batch.references import References, find_references
-from lungfield.batch.results import BatchResult, read_rows, write_results
+from lungfield.batch.results import BatchResult, Rows, write_results
 from lungfield.batch.worker import DONE, Ended, Job, WorkerSettings
 from lungfield.errors import DataError, OutputError, Reason
 from lungfield.inference import DEFAULT_BUNDLE, Bundle, find_bundle
@@ -133,7 +134,9 @@ def segment_files(
     require_weights(found)
     find_device(options.device)
     options = _checked(options)
-    files = find_files(inputs, exclude=[output / kind.folder for kind in FORMATS.values()] + [output / FOLDER])
+    files = find_files(
+        inputs, exclude=[output / kind.folder for kind in FORMATS.values()] + [output / FOLDER]
+    )
     files = [file for file in files if not _is_own(file.path, output)]
     if not files:
         raise DataError(
@@ -207,16 +210,8 @@ def _open_run(journal: Journal, settings: dict[str, Any], options: Options) -> N
             )
         return
     journal.clear()
-    journal.write("started", _now().isoformat(timespec="seconds"))
+    journal.write("started", export.creation_time().isoformat())
     journal.write("settings", settings)
-
-
-def _now() -> datetime.datetime:
-    """The time, or that of SOURCE_DATE_EPOCH (reproducible-builds.org) where it is set."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    if epoch:
-        return datetime.datetime.fromtimestamp(int(epoch), datetime.UTC)
-    return datetime.datetime.now(datetime.UTC)
 
 
 @contextlib.contextmanager
@@ -374,7 +369,11 @@ class _Run:
 
     def _write_results(self, start: float) -> BatchResult:
         batch = BatchResult(
-            files=list(read_rows(self._journal, [file.relative.as_posix() for file in self._files])),
+            files=Rows(
+                self._journal.path,
+                [file.relative.as_posix() for file in self._files],
+                self._journal.duplicates(),
+            ),
             output=self._output,
             bundle=self._bundle,
             seconds=time.perf_counter() - start,

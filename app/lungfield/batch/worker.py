@@ -193,7 +193,12 @@ class _Worker:
         """Compare, write and describe."""
         settings = self._settings
         warnings = list(lungs.radiograph.warnings)
-        row: dict[str, Any] = {"file": job.relative.as_posix(), "status": DONE, "reason_code": "", "reason": ""}
+        row: dict[str, Any] = {
+            "file": job.relative.as_posix(),
+            "status": DONE,
+            "reason_code": "",
+            "reason": "",
+        }
         row |= {"flags": [str(flag) for flag in lungs.quality.flags], "confidence": lungs.quality.confidence}
         row |= _describe(lungs)
         if settings.references is not None:

@@ -28,7 +28,9 @@ def log_to(path: Path | None) -> Iterator[None]:
     except OSError as error:
         raise OutputError(f"The log file {path} cannot be written: {error.strerror}.") from error
     handler.setFormatter(
-        JsonFormatter("{levelname}{name}{message}", style="{", timestamp=True, rename_fields={"levelname": "level"})
+        JsonFormatter(
+            "{levelname}{name}{message}", style="{", timestamp=True, rename_fields={"levelname": "level"}
+        )
     )
     logger = logging.getLogger("lungfield")
     level = logger.level

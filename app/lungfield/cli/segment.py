@@ -165,16 +165,18 @@ def _report(batch: BatchResult, console: Console) -> None:
 
     from lungfield.batch import DONE, FAILED, SKIPPED
 
-    remarks = [remark for row in batch.files if (remark := _remark(row))]
-    for remark in remarks[:_SHOWN_REMARKS]:
-        console.print(remark, markup=False, highlight=False, soft_wrap=True)
-    if len(remarks) > _SHOWN_REMARKS:
-        console.print(f"... and {len(remarks) - _SHOWN_REMARKS} more remarks: see results.csv.")
-    summary = batch.to_json()
+    remarks = 0
+    for row in batch.files:
+        remark = _remark(row)
+        remarks += bool(remark)
+        if remark and remarks <= _SHOWN_REMARKS:
+            console.print(remark, markup=False, highlight=False, soft_wrap=True)
+    if remarks > _SHOWN_REMARKS:
+        console.print(f"... and {remarks - _SHOWN_REMARKS} more remarks: see results.csv.")
     counts = ", ".join(f"{batch.count(status)} {status}" for status in (DONE, SKIPPED, FAILED))
-    flagged = f" ({summary['flagged']} of them to be looked at)" if summary["flagged"] else ""
+    flagged = f" ({batch.flagged} of them to be looked at)" if batch.flagged else ""
     console.print(
-        f"{counts} of {len(batch.files)} files in {batch.seconds:.1f} s{flagged}. Results: {batch.output}",
+        f"{counts} of {len(batch)} files in {batch.seconds:.1f} s{flagged}. Results: {batch.output}",
         soft_wrap=True,
     )
     if batch.agreement:
@@ -194,4 +196,6 @@ def _remark(row: Mapping[str, Any]) -> str:
         return f"{row['status']}: {row['file']}: {row['reason']}"
     noted = [*(f"[{flag}]" for flag in row.get("flags") or ()), row.get("warnings") or ""]
     text = " ".join(filter(None, noted))
-    return f"look at: {row['file']}: {text}" if row.get("flags") else text and f"warning: {row['file']}: {text}"
+    return (
+        f"look at: {row['file']}: {text}" if row.get("flags") else text and f"warning: {row['file']}: {text}"
+    )

@@ -1,16 +1,34 @@
-"""Results as files: DICOM SEG, PNG, NIfTI, pictures and tables, each written whole or not at all."""
+"""Results as files: DICOM objects, PNG, NIfTI, pictures and tables, each written whole or not at all."""
 
+from lungfield.export.derived import creation_time
 from lungfield.export.dicom_seg import save_dicom_seg
 from lungfield.export.masks import save_label_map_png, save_nifti
 from lungfield.export.overlay import save_overlay
-from lungfield.export.tables import json_ready, write_results_csv, write_results_json
+from lungfield.export.report import write_report
+from lungfield.export.secondary_capture import save_secondary_capture
+from lungfield.export.structured_report import save_structured_report
+from lungfield.export.tables import (
+    RESULT_COLUMNS,
+    columns_of,
+    json_ready,
+    write_results_csv,
+    write_results_json,
+    write_results_parquet,
+)
 
 __all__ = [
+    "RESULT_COLUMNS",
+    "columns_of",
+    "creation_time",
     "json_ready",
     "save_dicom_seg",
     "save_label_map_png",
     "save_nifti",
     "save_overlay",
+    "save_secondary_capture",
+    "save_structured_report",
+    "write_report",
     "write_results_csv",
     "write_results_json",
+    "write_results_parquet",
 ]

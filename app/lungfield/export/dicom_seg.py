@@ -2,64 +2,46 @@
 
 from __future__ import annotations
 
-import io
-import logging
-import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.metadata import version
+from copy import deepcopy
+from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import DataElement, Dataset
-from pydicom.config import RAISE
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
-from pydicom.valuerep import validate_value
+from pydicom import Dataset
+from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from lungfield.atomic import write_whole
-from lungfield.errors import HeaderError, OutputError
-from lungfield.labels import ANATOMICAL_STRUCTURE, BACKGROUND, LUNGS, Code, Label
-from lungfield.records import Radiograph, Spacing
+from lungfield.errors import OutputError
+from lungfield.export.derived import (
+    LONG_STRING,
+    concept,
+    copy_patient_and_study,
+    creation_time,
+    derived_uids,
+    equipment,
+    errors_of_header,
+    instance_number,
+    require_dicom_source,
+    require_its_label_map,
+    source_of,
+    stamp,
+    to_bytes,
+    valid_element,
+)
+from lungfield.labels import ANATOMICAL_STRUCTURE, BACKGROUND, LUNGS, Label
+from lungfield.records import Radiograph
 
 _CONTENT_LABEL = "LUNG_FIELDS"
 _CONTENT_DESCRIPTION = "Lung fields. For research use: not a medical device."
 _SERIES_DESCRIPTION = "Lung fields (research use only)"
 # Required, and high enough to come after the series that the study's own equipment made.
 _SERIES_NUMBER = 7301
-_MANUFACTURER = "lungfield"
-_LONG_STRING = 64
-
-# What a reference to the source needs, verbatim.
-_REQUIRED_UIDS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
-# Patient and study, type 2: there in every object, empty where it is not known.
-_TYPE_2 = (
-    "PatientName",
-    "PatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyDate",
-    "StudyTime",
-    "StudyID",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-)
-# What else tells one patient or study from another, or how it was de-identified; copied where it is there.
-_OPTIONAL = (
-    "IssuerOfPatientID",
-    "PatientAge",
-    "StudyDescription",
-    "PatientIdentityRemoved",
-    "DeidentificationMethod",
-    "LongitudinalTemporalInformationModified",
-    "LossyImageCompression",
-    "LossyImageCompressionRatio",
-    "LossyImageCompressionMethod",
-)
-_CHECKED_VRS = ("AS", "CS", "DA", "DS", "TM")
-_SEXES = ("M", "F", "O")
+# What the radiograph's own pixels went through, copied where it is known.
+_COMPRESSION = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
+_STAND_IN_SIDE_PX = 8
 
 
 def save_dicom_seg(
@@ -70,6 +52,7 @@ def save_dicom_seg(
     algorithm_name: str,
     algorithm_version: str,
     viewer_geometry: bool = False,
+    created: datetime | None = None,
 ) -> None:
     """Write a label map as a binary DICOM SEG with one segment for each lung, that refers to its radiograph.
 
@@ -79,9 +62,10 @@ def save_dicom_seg(
     it requires and the source lacks is empty; dates, times and codes that are not valid DICOM are left out,
     and text is written as UTF-8.
 
-    Its identifiers derive from those of the source and from the algorithm's name and version, so that a
-    second run gives the same ones and an archive does not gather copies. All radiographs of one series give
-    one series of segmentations.
+    Its identifiers derive from those of the source, from the algorithm's name and version and from the
+    version of lungfield, so that a second run gives the same ones and an archive does not gather copies. All
+    radiographs of one series give one series of segmentations. The same input, algorithm and `created` give
+    the same bytes.
 
     Args:
         radiograph: the radiograph, read from DICOM, with its header.
@@ -93,6 +77,7 @@ def save_dicom_seg(
             patient, the radiograph's spacing or else 1 mm). A radiograph has no such place, but some viewers
             and converters, OHIF among them, refuse a SEG without one. Distances to other objects in that
             frame mean nothing.
+        created: the time to write as that of creation; by default SOURCE_DATE_EPOCH, else now.
 
     Raises:
         HeaderError: the radiograph's header has no valid identifiers to refer to, or is otherwise broken.
@@ -100,132 +85,114 @@ def save_dicom_seg(
             could not be written.
     """
     path = Path(path)
-    # With a geometry, the object says something else, so it is another object.
-    made_by = [algorithm_name, algorithm_version, "viewer geometry" if viewer_geometry else "no geometry"]
-    buffer = io.BytesIO()
-    with _quiet():
-        _check(radiograph, label_map, path)
-        try:
-            source = _source(radiograph)
-            if viewer_geometry:
-                _place_in_invented_frame(source, radiograph.spacing)
-            segmentation = _segmentation(source, label_map, algorithm_name, algorithm_version, made_by)
-            _add_context(segmentation, radiograph.header)
-            segmentation.save_as(buffer, enforce_file_format=True)
-        # Headers can be wrong in more ways than highdicom has errors for; its messages may hold identity.
-        except Exception as error:
-            raise HeaderError(
-                f"{path}: no DICOM SEG could be made from the header of {radiograph.path} "
-                f"({type(error).__name__}); check that file with a DICOM validator, or write PNG or NIfTI."
-            ) from error
-    write_whole(path, buffer.getvalue())
-
-
-def _check(radiograph: Radiograph, label_map: NDArray[np.uint8], path: Path) -> None:
-    if radiograph.header is None:
-        raise OutputError(
-            f"{path}: {radiograph.path} is {radiograph.file_format} and not DICOM, and a DICOM SEG must "
-            "refer to a DICOM image; write PNG or NIfTI instead."
-        )
-    if label_map.shape != radiograph.shape:
-        raise OutputError(
-            f"{path}: the label map has (rows, columns) {label_map.shape} and the radiograph "
-            f"{radiograph.shape}; give the label map of this radiograph."
-        )
+    require_dicom_source(radiograph, path)
+    require_its_label_map(radiograph, label_map, path)
     known = (BACKGROUND, *(label.value for label in LUNGS))
-    if not np.isin(label_map, known).all():
+    # They follow one another, so that the largest value tells.
+    if label_map.max(initial=BACKGROUND) > max(known):
         raise OutputError(f"{path}: the label map holds values other than {known}; split the lungs first.")
-    # A component with a leading zero is not valid, but it is found in archives, and a reference must match.
-    invalid = [
-        keyword
-        for keyword in _REQUIRED_UIDS
-        if not re.fullmatch(r"\d+(\.\d+)+", uid := str(radiograph.header.get(keyword, ""))) or len(uid) > 64
-    ]
-    if invalid:
-        raise HeaderError(
-            f"{path}: {radiograph.path} lacks a valid {', '.join(invalid)}, so that no DICOM SEG can refer "
-            "to it; repair the file, or write PNG or NIfTI instead."
+    with errors_of_header(radiograph, path, "DICOM SEG"):
+        segmentation = _segmentation(
+            radiograph, label_map, algorithm_name, algorithm_version, viewer_geometry
         )
-
-
-def _source(radiograph: Radiograph) -> Dataset:
-    """What highdicom takes from the source, made valid: identifiers verbatim, text as UTF-8."""
-    header = radiograph.header
-    source = Dataset()
-    source.SpecificCharacterSet = "ISO_IR 192"
-    source.Rows, source.Columns = radiograph.shape
-    for keyword in _REQUIRED_UIDS:
-        setattr(source, keyword, header[keyword].value)
-    for keyword in (*_TYPE_2, *_OPTIONAL):
-        element = _valid(header, keyword)
-        if element is not None:
-            source.add(element)
-        elif keyword in _TYPE_2:
-            setattr(source, keyword, "")
-    if source.PatientSex not in _SEXES:
-        source.PatientSex = ""
-    return source
-
-
-def _valid(header: Dataset, keyword: str) -> DataElement | None:
-    """An attribute of the header, None where it is missing, empty or breaks the rules of its type."""
-    try:
-        element = header[keyword]
-        if element.is_empty:
-            return None
-        if element.VR in _CHECKED_VRS:
-            values = element.value if element.VM > 1 else [element.value]
-            for value in values:
-                validate_value(element.VR, str(value), RAISE)
-    except Exception:
-        return None
-    return element
-
-
-def _place_in_invented_frame(source: Dataset, spacing: Spacing | None) -> None:
-    """Give the source a plane: highdicom takes the geometry of the segmentation from there."""
-    source.FrameOfReferenceUID = generate_uid(entropy_srcs=[source.SOPInstanceUID, "invented frame"])
-    source.PositionReferenceIndicator = ""
-    source.ImagePositionPatient = [0, 0, 0]
-    source.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    source.PixelSpacing = [1, 1] if spacing is None else [spacing.row_mm, spacing.column_mm]
-    source.SliceThickness = 1
+        stamp(segmentation, creation_time(created))
+        content = to_bytes(segmentation)
+    write_whole(path, content)
 
 
 def _segmentation(
-    source: Dataset, label_map: NDArray[np.uint8], name: str, algorithm_version: str, made_by: list[str]
-) -> Any:
-    """The highdicom.seg.Segmentation of a label map."""
+    radiograph: Radiograph,
+    label_map: NDArray[np.uint8],
+    algorithm_name: str,
+    algorithm_version: str,
+    viewer_geometry: bool,
+) -> Dataset:
+    """The DICOM SEG of a label map: the template with the radiograph's identity, references and masks."""
+    source = source_of(radiograph)
+    pixel_spacing_mm = None
+    if viewer_geometry:
+        spacing = radiograph.spacing
+        pixel_spacing_mm = (1.0, 1.0) if spacing is None else (spacing.row_mm, spacing.column_mm)
+    segmentation = deepcopy(_template(algorithm_name, algorithm_version, pixel_spacing_mm))
+    copy_patient_and_study(source, segmentation)
+    # With a geometry, the object says something else, so it is another object.
+    series_uid, instance_uid = derived_uids(
+        source, algorithm_name, algorithm_version, "viewer geometry" if viewer_geometry else "no geometry"
+    )
+    segmentation.SeriesInstanceUID = series_uid
+    segmentation.SOPInstanceUID = segmentation.file_meta.MediaStorageSOPInstanceUID = instance_uid
+    segmentation.InstanceNumber = instance_number(radiograph.header)
+    _refer(segmentation, source)
+    _add_context(segmentation, radiograph.header)
+    segmentation.Rows, segmentation.Columns = label_map.shape
+    segmentation.PixelData = _packed(label_map)
+    return segmentation
+
+
+@lru_cache(maxsize=16)
+def _template(
+    algorithm_name: str, algorithm_version: str, pixel_spacing_mm: tuple[float, float] | None
+) -> Dataset:
+    """The SEG that highdicom makes of a small blank stand-in for a radiograph.
+
+    Building and checking one costs more than all else, and all but identity, references and masks is the
+    same for every radiograph; so it is done once, and its copies get what is their own.
+    """
     # Imported on use: it takes a while, and not every run asks for DICOM SEG.
     import highdicom
 
     algorithm = highdicom.AlgorithmIdentificationSequence(
-        name=name[:_LONG_STRING],
-        version=algorithm_version[:_LONG_STRING],
+        name=algorithm_name[:LONG_STRING],
+        version=algorithm_version[:LONG_STRING],
         family=highdicom.sr.CodedConcept("123109", "DCM", "Artificial Intelligence"),
     )
-    software_version = version("lungfield")
-    return highdicom.seg.Segmentation(
-        source_images=[source],
-        pixel_array=label_map[np.newaxis],
+    segmentation = highdicom.seg.Segmentation(
+        source_images=[_stand_in(pixel_spacing_mm)],
+        pixel_array=np.zeros((1, _STAND_IN_SIDE_PX, _STAND_IN_SIDE_PX), dtype=np.uint8),
         segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[_segment_description(label, algorithm) for label in LUNGS],
-        series_instance_uid=generate_uid(entropy_srcs=[source.SeriesInstanceUID, *made_by]),
+        series_instance_uid=generate_uid(),
         series_number=_SERIES_NUMBER,
         series_description=_SERIES_DESCRIPTION,
-        sop_instance_uid=generate_uid(entropy_srcs=[source.SOPInstanceUID, *made_by]),
+        sop_instance_uid=generate_uid(),
         instance_number=1,
-        manufacturer=_MANUFACTURER,
-        manufacturer_model_name=name[:_LONG_STRING],
-        software_versions=software_version,
-        # Required, though software has none; what tells one copy from another is its version.
-        device_serial_number=software_version,
         content_label=_CONTENT_LABEL,
         content_description=_CONTENT_DESCRIPTION,
         transfer_syntax_uid=ExplicitVRLittleEndian,
         # A lung that was looked for and not found keeps its empty frame.
         omit_empty_frames=False,
+        **equipment(algorithm_name),
     )
+    # A plain data set is copied and written faster than highdicom's own class.
+    template = Dataset()
+    template.update(segmentation)
+    template.file_meta = segmentation.file_meta
+    return template
+
+
+def _stand_in(pixel_spacing_mm: tuple[float, float] | None) -> Dataset:
+    """A radiograph's attributes with nothing in them, in a plane of an invented frame if a spacing is given.
+
+    highdicom takes the geometry of the segmentation from there.
+    """
+    source = Dataset()
+    for keyword in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
+        setattr(source, keyword, generate_uid())
+    source.SOPClassUID = ComputedRadiographyImageStorage
+    source.SpecificCharacterSet = "ISO_IR 192"
+    for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "ReferringPhysicianName"):
+        setattr(source, keyword, "")
+    for keyword in ("StudyDate", "StudyTime", "StudyID", "AccessionNumber"):
+        setattr(source, keyword, "")
+    source.Rows = source.Columns = _STAND_IN_SIDE_PX
+    if pixel_spacing_mm is not None:
+        source.FrameOfReferenceUID = generate_uid()
+        source.PositionReferenceIndicator = ""
+        source.ImagePositionPatient = [0, 0, 0]
+        source.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        source.PixelSpacing = list(pixel_spacing_mm)
+        source.SliceThickness = 1
+    return source
 
 
 def _segment_description(label: Label, algorithm: Any) -> Any:
@@ -234,41 +201,56 @@ def _segment_description(label: Label, algorithm: Any) -> Any:
     return highdicom.seg.SegmentDescription(
         segment_number=label.value,
         segment_label=label.title,
-        segmented_property_category=_concept(ANATOMICAL_STRUCTURE),
-        segmented_property_type=_concept(label.code),
+        segmented_property_category=concept(ANATOMICAL_STRUCTURE),
+        segmented_property_type=concept(label.code),
         algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=algorithm,
         display_color=highdicom.color.CIELabColor.from_rgb(*label.colour_rgb),
     )
 
 
-def _concept(code: Code) -> Any:
-    import highdicom
-
-    return highdicom.sr.CodedConcept(code.value, code.scheme, code.meaning)
+def _refer(segmentation: Dataset, source: Dataset) -> None:
+    """Point every reference of the template to the source, and every other identifier away from it."""
+    series = segmentation.ReferencedSeriesSequence[0]
+    series.SeriesInstanceUID = source.SeriesInstanceUID
+    references = [
+        series.ReferencedInstanceSequence[0],
+        segmentation.SourceImageSequence[0],
+        *(
+            frame.DerivationImageSequence[0].SourceImageSequence[0]
+            for frame in segmentation.PerFrameFunctionalGroupsSequence
+        ),
+    ]
+    for reference in references:
+        reference.ReferencedSOPClassUID = source.SOPClassUID
+        reference.ReferencedSOPInstanceUID = source.SOPInstanceUID
+    dimensions_uid = generate_uid(entropy_srcs=[segmentation.SOPInstanceUID, "dimensions"])
+    for item in (*segmentation.DimensionOrganizationSequence, *segmentation.DimensionIndexSequence):
+        item.DimensionOrganizationUID = dimensions_uid
+    if "FrameOfReferenceUID" in segmentation:
+        segmentation.FrameOfReferenceUID = generate_uid(
+            entropy_srcs=[source.SOPInstanceUID, "invented frame"]
+        )
 
 
 def _add_context(segmentation: Dataset, header: Dataset) -> None:
-    """Add what highdicom does not take from the source: which way the picture lies, and what it shows."""
+    """Add which way the picture lies, what it shows, and what its pixels went through."""
     segmentation.BodyPartExamined = "CHEST"
-    orientation = _valid(header, "PatientOrientation")
+    orientation = valid_element(header, "PatientOrientation")
     if "FrameOfReferenceUID" not in segmentation:
         segmentation.PatientOrientation = "" if orientation is None else orientation.value
-    number = _valid(header, "InstanceNumber")
-    if number is not None and number.VM == 1 and 0 < int(number.value) < 2**31:
-        # Unique within the series of segmentations where it was within that of the radiographs.
-        segmentation.InstanceNumber = int(number.value)
+    lossy = valid_element(header, "LossyImageCompression")
+    if lossy is not None and lossy.value == "01":
+        for keyword in _COMPRESSION:
+            element = valid_element(header, keyword)
+            if element is not None:
+                segmentation.add(element)
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence highdicom, which logs values of the header, and warnings on values that are passed on."""
-    logger = logging.getLogger("highdicom")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
+def _packed(label_map: NDArray[np.uint8]) -> bytes:
+    """The frames of both lungs, a bit a pixel, without gaps, padded to an even length (PS3.5, 8.1.1)."""
+    frames = [label_map == label.value for label in LUNGS]
+    if label_map.size % 8:  # the second frame begins within a byte of the first
+        frames = [np.concatenate(frames, axis=None)]
+    packed = b"".join(np.packbits(frame, bitorder="little").tobytes() for frame in frames)
+    return packed + b"\0" * (len(packed) % 2)

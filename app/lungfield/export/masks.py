@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gzip
-import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from lungfield.atomic import write_whole
 from lungfield.records import Spacing
@@ -26,9 +26,25 @@ def save_label_map_png(label_map: NDArray[np.uint8], path: Path) -> None:
     Raises:
         OutputError: the file could not be written.
     """
-    buffer = io.BytesIO()
-    Image.fromarray(label_map.astype(np.uint8, copy=False)).save(buffer, format="PNG")
-    write_whole(path, buffer.getvalue())
+    write_whole(path, _to_png(label_map.astype(np.uint8, copy=False)))
+
+
+def _to_png(pixels: NDArray[np.uint8]) -> bytes:
+    """The bytes of an 8-bit grey PNG (W3C PNG, sections 9 to 11) of (H, W) pixels.
+
+    Pillow tries five filters on every row, in twice the time that is spent here. Label maps are
+    runs of one value, which need no filter, and are packed best by a compressor that looks for runs alone.
+    """
+    height, width = pixels.shape
+    rows = np.zeros((height, 1 + width), dtype=np.uint8)  # a row begins with its filter: 0, none
+    rows[:, 1:] = pixels
+    compressor = zlib.compressobj(level=1, strategy=zlib.Z_RLE)
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)  # depth 8, grey, not interlaced
+    chunks = {b"IHDR": header, b"IDAT": compressor.compress(rows) + compressor.flush(), b"IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        for name, content in chunks.items()
+    )
 
 
 def save_nifti(label_map: NDArray[np.uint8], path: Path, spacing: Spacing | None) -> None:

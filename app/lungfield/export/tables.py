@@ -1,4 +1,4 @@
-"""Tables of results: CSV for people and spreadsheets, JSON for programs."""
+"""Tables of results: CSV for people and spreadsheets, JSON and Parquet for programs."""
 
 from __future__ import annotations
 
@@ -7,44 +7,116 @@ import dataclasses
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from lungfield.atomic import write_whole
+from lungfield.mask.density import Density
+from lungfield.mask.measurements import Extent, Measurements
+from lungfield.mask.metrics import Agreement
 
 _SIGNIFICANT_DIGITS = 6
+_ROWS_AT_ONCE = 4096
 
 
-def write_results_csv(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+def _measured_columns() -> Mapping[str, type]:
+    """The columns of `Measurements.to_row` and `Density.to_row`; whole numbers are in pixels."""
+    nothing = Extent(area_px=0, height_px=0, width_px=0)
+    measured = {
+        column: int if column.endswith("_px") else float
+        for column in Measurements(nothing, nothing, nothing).to_row()
+    }
+    grey = dict.fromkeys(Density(None, None, None).to_row(), float)
+    return {**measured, "spacing_plane": str, **grey}
+
+
+def _agreement_columns() -> Mapping[str, type]:
+    metrics = {field.name: float for field in dataclasses.fields(Agreement)}
+    return {**metrics, "distance_unit": str}
+
+
+RESULT_COLUMNS: Mapping[str, type] = MappingProxyType(
+    {
+        "file": str,
+        "status": str,
+        "reason_code": str,
+        "reason": str,
+        "flags": list,
+        "confidence": float,
+        "warnings": str,
+        "format": str,
+        "rows": int,
+        "columns": int,
+        "view": str,
+        "row_spacing_mm": float,
+        "column_spacing_mm": float,
+        "spacing_source": str,
+        **_measured_columns(),
+        **_agreement_columns(),
+        "bundle": str,
+        "bundle_version": str,
+        "mask": str,
+        "overlay": str,
+        "seg": str,
+        "sr": str,
+        "sc": str,
+        "nifti": str,
+        "seconds": float,
+    }
+)
+"""The columns of a table of results, in their order, and the type of each; `list` is a list of text."""
+
+
+def columns_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The columns that occur in rows: those of results in their order, then others as they first appear."""
+    found = dict.fromkeys(column for row in rows for column in row)
+    known = [name for name in RESULT_COLUMNS if name in found]
+    return known + [name for name in found if name not in RESULT_COLUMNS]
+
+
+def write_results_csv(
+    rows: Iterable[Mapping[str, Any]], path: Path, *, columns: Sequence[str] | None = None
+) -> None:
     """Write rows as CSV (RFC 4180, UTF-8) that spreadsheets and pandas read as they are.
 
-    - The columns are those of all rows, in the order in which they first appear; what a row lacks is empty,
-      and so are None and NaN.
+    - What a row lacks is empty, and so are None and NaN.
     - Floats have six significant digits.
+    - The flags of a file are joined by spaces, other lists by semicolons.
     - Text that a spreadsheet would run as a formula (it begins with `=`, `+`, `-` or `@`) gets an apostrophe
       before it.
     - A byte order mark, without which Excel garbles accents, is written just where there is more than ASCII.
 
     Args:
-        rows: flat mappings from column to value.
+        rows: flat mappings from column to value; gone through once where `columns` are given, else twice.
         path: the file to write.
+        columns: the columns in their order, such as `RESULT_COLUMNS`; by default `columns_of` the rows.
 
     Raises:
         OutputError: the file could not be written.
     """
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    if columns:
-        writer.writerow([_cell(column) for column in columns])
-    writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)
-    text = buffer.getvalue()
+    rows, names = _rows_and_columns(rows, columns)
+    buffer = io.BytesIO()
     # File names can hold bytes that are no text; they are shown escaped.
-    write_whole(path, text.encode("ascii" if text.isascii() else "utf-8-sig", errors="backslashreplace"))
+    text = io.TextIOWrapper(buffer, encoding="utf-8", errors="backslashreplace", newline="")
+    writer = csv.writer(text)
+    if names:
+        writer.writerow([_cell(name) for name in names])
+    writer.writerows([_cell(row.get(name), name) for name in names] for row in rows)
+    text.flush()
+    content = buffer.getvalue()
+    write_whole(path, content if content.isascii() else b"\xef\xbb\xbf" + content)
 
 
-def write_results_json(results: Mapping[str, Any] | Sequence[Mapping[str, Any]], path: Path) -> None:
+def write_results_json(
+    results: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    path: Path,
+    *,
+    files: Iterable[Mapping[str, Any]] | None = None,
+    columns: Sequence[str] | None = None,
+) -> None:
     """Write results as indented JSON (UTF-8).
 
     Floats have six significant digits, NaN and infinity (which JSON lacks) become null, dataclasses become
@@ -53,12 +125,65 @@ def write_results_json(results: Mapping[str, Any] | Sequence[Mapping[str, Any]],
     Args:
         results: rows, or one mapping; values may be nested.
         path: the file to write.
+        files: rows to add to the mapping under 'files', one a line, each with all of the columns; they
+            are gone through once where `columns` are given, else twice.
+        columns: those of `files` in their order, such as `RESULT_COLUMNS`; by default `columns_of` them.
 
     Raises:
         OutputError: the file could not be written.
     """
-    text = json.dumps(json_ready(results), indent=2, ensure_ascii=False) + "\n"
-    write_whole(path, text.encode("utf-8", errors="backslashreplace"))
+    if files is None:
+        write_whole(path, _json_text(results, indent=2) + b"\n")
+        return
+    rows, names = _rows_and_columns(files, columns)
+    head = _json_text({**dict(results), "files": []}, indent=2)  # type: ignore[arg-type]
+    buffer = io.BytesIO()
+    buffer.write(head.removesuffix(b"]\n}"))
+    separator = b"\n    "
+    for row in rows:
+        buffer.write(separator + _json_text({name: row.get(name) for name in names}))
+        separator = b",\n    "
+    buffer.write(b"\n  ]\n}\n")
+    write_whole(path, buffer.getvalue())
+
+
+def write_results_parquet(
+    rows: Iterable[Mapping[str, Any]], path: Path, *, columns: Sequence[str] | None = None
+) -> None:
+    """Write rows as Parquet, which pandas, Polars, DuckDB and R read with its types.
+
+    Columns have the types of `RESULT_COLUMNS`; one that is not there is text. What a row lacks is null, and
+    so are None, NaN, infinity and empty text. Floats keep all of their digits.
+
+    Args:
+        rows: flat mappings from column to value; gone through once where `columns` are given, else twice.
+        path: the file to write.
+        columns: the columns in their order, such as `RESULT_COLUMNS`; by default `columns_of` the rows.
+
+    Raises:
+        OutputError: the file could not be written.
+    """
+    # Imported on use: it takes a while.
+    import pyarrow
+    import pyarrow.parquet
+
+    rows, names = _rows_and_columns(rows, columns)
+    kinds = {name: RESULT_COLUMNS.get(name, str) for name in names}
+    types = {
+        str: pyarrow.string(),
+        int: pyarrow.int64(),
+        float: pyarrow.float64(),
+        list: pyarrow.list_(pyarrow.string()),
+    }
+    schema = pyarrow.schema([(name, types[kind]) for name, kind in kinds.items()])
+    buffer = io.BytesIO()
+    with pyarrow.parquet.ParquetWriter(buffer, schema) as writer:
+        remaining = iter(rows)
+        while some := list(islice(remaining, _ROWS_AT_ONCE)):
+            values = [[_typed(row.get(name), kind) for row in some] for name, kind in kinds.items()]
+            arrays = [pyarrow.array(value, field.type) for value, field in zip(values, schema, strict=True)]
+            writer.write_batch(pyarrow.record_batch(arrays, schema=schema))
+    write_whole(path, buffer.getvalue())
 
 
 def json_ready(value: Any) -> Any:
@@ -78,13 +203,47 @@ def json_ready(value: Any) -> Any:
     return str(value)
 
 
-def _cell(value: Any) -> Any:
+def _rows_and_columns(
+    rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None
+) -> tuple[Iterable[Mapping[str, Any]], list[str]]:
+    """The rows, and the columns to write of them."""
+    if columns is not None:
+        return rows, list(columns)
+    if isinstance(rows, Iterator):
+        rows = list(rows)  # a second time round it would be empty
+    return rows, columns_of(rows)
+
+
+def _json_text(value: Any, indent: int | None = None) -> bytes:
+    text = json.dumps(json_ready(value), indent=indent, ensure_ascii=False)
+    return text.encode("utf-8", errors="backslashreplace")
+
+
+def _cell(value: Any, column: str = "") -> Any:
     """One value as CSV shows it."""
     value = json_ready(value)
     if isinstance(value, list):
-        value = "; ".join(str(item) for item in value)
+        separator = " " if RESULT_COLUMNS.get(column) is list else "; "
+        value = separator.join(str(item) for item in value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
         return f"'{value}"
     return "" if value is None else value
+
+
+def _typed(value: Any, kind: type) -> Any:
+    """One value as Parquet holds it, None where it is missing."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    if kind is list:
+        return [_text(item) for item in value]
+    return _text(value) or None if kind is str else kind(value)
+
+
+def _text(value: Any) -> str:
+    """Text that UTF-8 can hold: lists joined, bytes that are no text escaped."""
+    if isinstance(value, (list, tuple)):
+        value = "; ".join(str(item) for item in value)
+    return str(value).encode("utf-8", errors="backslashreplace").decode("utf-8")

@@ -1,21 +1,30 @@
-"""Masks after the network: cleaning, right and left, sizes, and agreement with a reference."""
+"""Masks after the network: cleaning, right and left, sizes, quality, and agreement with a reference."""
 
 from lungfield.mask.cleaning import clean_mask
+from lungfield.mask.density import Density, mean_density
 from lungfield.mask.measurements import Extent, Measurements, measure
 from lungfield.mask.metrics import METRICS, Agreement, Summary, agreement, summarise
-from lungfield.mask.reading import read_mask
+from lungfield.mask.quality import Flag, Quality, assess, flip_agreement
+from lungfield.mask.reading import read_mask, referenced_sop_instance_uids
 from lungfield.mask.sides import split_lungs
 
 __all__ = [
     "METRICS",
     "Agreement",
+    "Density",
     "Extent",
+    "Flag",
     "Measurements",
+    "Quality",
     "Summary",
     "agreement",
+    "assess",
     "clean_mask",
+    "flip_agreement",
+    "mean_density",
     "measure",
     "read_mask",
+    "referenced_sop_instance_uids",
     "split_lungs",
     "summarise",
 ]

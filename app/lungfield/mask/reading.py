@@ -176,6 +176,43 @@ def _read_dicom_seg(path: Path) -> NDArray[np.uint8]:
     return label_map
 
 
+def referenced_sop_instance_uids(path: Path) -> set[str]:
+    """The images that a DICOM SEG says it was made from, without reading its pixels.
+
+    Args:
+        path: a DICOM SEG file.
+
+    Returns:
+        SOPInstanceUIDs: those of ReferencedSeriesSequence and SourceImageSequence (PS3.3, sections C.12.1.1
+        and C.7.6.1), and where there are none those of its frames' DerivationImageSequence (C.7.6.16.2.6).
+        Empty where it names none.
+
+    Raises:
+        DataError: the file cannot be read as DICOM, or is no segmentation.
+    """
+    path = Path(path)
+    # A group a frame can take long to read, and most files need none of them.
+    return _referenced_below(path, "ReferencedSeriesSequence", "SourceImageSequence") or _referenced_below(
+        path, "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
+    )
+
+
+def _referenced_below(path: Path, *keywords: str) -> set[str]:
+    """Every ReferencedSOPInstanceUID at any depth of these sequences of a segmentation."""
+    import pydicom
+
+    try:
+        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID", *keywords])
+        sop_class = dataset.get("SOPClassUID")
+        uids = {str(item.value) for item in dataset.iterall() if item.keyword == "ReferencedSOPInstanceUID"}
+    # A damaged file can raise nearly anything from pydicom.
+    except Exception as error:
+        raise DataError(f"{path}: cannot be read as DICOM SEG; is the file complete?") from error
+    if sop_class not in (_SEGMENTATION_STORAGE, _LABEL_MAP_SEGMENTATION_STORAGE):
+        raise DataError(f"{path}: is DICOM, but no segmentation (SOPClassUID); give a DICOM SEG file.")
+    return uids
+
+
 def _side_of_segment(segment: Any) -> int | None:
     """The label of an item of SegmentSequence, None where it is no lung."""
     label = str(segment.get("SegmentLabel", "")).lower()

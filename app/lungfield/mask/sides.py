@@ -29,7 +29,9 @@ _STACKED_OVERLAP = 0.5
 _MAX_LUNG_ASPECT = 0.6
 
 
-def split_lungs(mask: NDArray[np.bool_], *, mirrored: bool = False) -> NDArray[np.uint8]:
+def split_lungs(
+    mask: NDArray[np.bool_], *, mirrored: bool = False, pixel_size: tuple[float, float] = (1.0, 1.0)
+) -> NDArray[np.uint8]:
     """Split one mask of both lungs into right and left.
 
     On a radiograph as it is usually stored, the patient's right lies on the left side of the image.
@@ -46,6 +48,8 @@ def split_lungs(mask: NDArray[np.bool_], *, mirrored: bool = False) -> NDArray[n
     Args:
         mask: (H, W) bool. Specks do not mislead it, but they are kept; `clean_mask` drops them.
         mirrored: True where the patient's right is on the right side of the image.
+        pixel_size: height and width of a pixel, in any unit: whether an object is taller than wide depends
+            on it.
 
     Returns:
         (H, W) uint8 label map: 0 background, 1 right lung, 2 left lung. All 0 for an empty mask.
@@ -55,14 +59,17 @@ def split_lungs(mask: NDArray[np.bool_], *, mirrored: bool = False) -> NDArray[n
     if box is None:
         return label_map
     midline = (mask.shape[1] - 1) / 2 - box[1].start
-    on_image_left = _on_image_left(mask[box], midline)
+    on_image_left = _on_image_left(mask[box], midline, pixel_size)
     first, second = (LEFT_LUNG, RIGHT_LUNG) if mirrored else (RIGHT_LUNG, LEFT_LUNG)
     label_map[box] = np.where(on_image_left, first.value, second.value) * mask[box]
     return label_map
 
 
-def _on_image_left(mask: NDArray[np.bool_], midline: float) -> NDArray[np.bool_]:
+def _on_image_left(
+    mask: NDArray[np.bool_], midline: float, pixel_size: tuple[float, float]
+) -> NDArray[np.bool_]:
     """Which pixels of a cropped mask belong to the lung on the left side of the image: (h, w) bool."""
+    height, width = (length * size for length, size in zip(mask.shape, pixel_size, strict=True))
     components, areas = label_components(mask)
     columns = [box[1] for box in ndimage.find_objects(components)]
     centres = np.array([np.nan] + [(side.start + side.stop - 1) / 2 for side in columns])
@@ -78,11 +85,11 @@ def _on_image_left(mask: NDArray[np.bool_], midline: float) -> NDArray[np.bool_]
         between = (centres[largest] + centres[second]) / 2
         parted = (centres < between)[components]
         in_one_half = (centres[largest] < midline) == (centres[second] < midline)
-        if in_one_half and mask.shape[1] < _MAX_LUNG_ASPECT * mask.shape[0]:
+        if in_one_half and width < _MAX_LUNG_ASPECT * height:
             parted = None
     else:
-        parted = _part_at_valley(mask)
-        if parted is None:
+        parted = _part_at_valley(mask, pixel_size)
+        if parted is None and width > height:
             parted = _part_at_midline(mask, midline)
     if parted is not None:
         return parted
@@ -96,7 +103,7 @@ def _beside(one: slice, other: slice) -> bool:
     return overlap <= _STACKED_OVERLAP * min(one.stop - one.start, other.stop - other.start)
 
 
-def _part_at_valley(mask: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+def _part_at_valley(mask: NDArray[np.bool_], pixel_size: tuple[float, float]) -> NDArray[np.bool_] | None:
     """Part merged lungs at their neck: (h, w) bool, True on the left, or None where there is no neck."""
     step = math.ceil(max(mask.shape) / _VALLEY_GRID_PX)
     small = mask[::step, ::step]
@@ -104,13 +111,14 @@ def _part_at_valley(mask: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
     if width < 2 or not small.any():
         return None
     # The border of the crop is the border of the lung.
-    depth = ndimage.distance_transform_edt(np.pad(small, 1))[1:-1, 1:-1]
+    depth = ndimage.distance_transform_edt(np.pad(small, 1), sampling=pixel_size)[1:-1, 1:-1]
     half = width // 2
     left_row, left_column = divmod(int(depth[:, :half].argmax()), half)
     right_row, right_column = divmod(int(depth[:, half:].argmax()), width - half)
     right_column += half
     # Lobes of a single lung lie rather above than beside each other.
-    if right_column - left_column <= abs(right_row - left_row):
+    pixel_height, pixel_width = pixel_size
+    if (right_column - left_column) * pixel_width <= abs(right_row - left_row) * pixel_height:
         return None
     markers = np.zeros((height, width), dtype=np.int32)
     markers[left_row, left_column], markers[right_row, right_column] = 1, 2
@@ -124,7 +132,7 @@ def _part_at_valley(mask: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
 
 
 def _depth_of_neck(depth: NDArray[np.float64], basins: NDArray[np.int32]) -> float:
-    """The half width of the widest passage between basins 1 and 2, in pixels of the grid."""
+    """The half width of the widest passage between basins 1 and 2, in the unit of `depth`."""
     across_columns = np.minimum(depth[:, :-1], depth[:, 1:])[basins[:, :-1] != basins[:, 1:]]
     across_rows = np.minimum(depth[:-1], depth[1:])[basins[:-1] != basins[1:]]
     return float(max(across_columns.max(initial=0.0), across_rows.max(initial=0.0)))
@@ -132,10 +140,10 @@ def _depth_of_neck(depth: NDArray[np.float64], basins: NDArray[np.int32]) -> flo
 
 def _part_at_midline(mask: NDArray[np.bool_], midline: float) -> NDArray[np.bool_] | None:
     """Part a wide object at its narrowest column near the midline: as `_part_at_valley`."""
-    height, width = mask.shape
+    width = mask.shape[1]
     column_areas = mask.sum(axis=0)
     share_on_left = column_areas[np.arange(width) < midline].sum() / column_areas.sum()
-    if width <= height or not _MIN_SHARE_ACROSS_MIDLINE <= share_on_left <= 1 - _MIN_SHARE_ACROSS_MIDLINE:
+    if not _MIN_SHARE_ACROSS_MIDLINE <= share_on_left <= 1 - _MIN_SHARE_ACROSS_MIDLINE:
         return None
     near = np.flatnonzero(np.abs(np.arange(width) - midline) <= width / 8)
     cut = near[column_areas[near].argmin()]

@@ -1,0 +1,93 @@
+"""The columns of a report: how each is titled and how many digits its figures are given with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lungfield.mask.metrics import DISTANCES, RATIOS
+
+MAIN = (
+    "file",
+    "status",
+    "reason_code",
+    "flags",
+    "confidence",
+    "dice",
+    "iou",
+    "hd95_mm",
+    "hd95_px",
+    "right_lung_area_mm2",
+    "left_lung_area_mm2",
+    "total_area_mm2",
+    "right_lung_area_px",
+    "left_lung_area_px",
+    "total_area_px",
+    "seconds",
+)
+"""What the table of the report shows unless all columns are asked for, in this order."""
+
+OUTPUTS = ("overlay", "mask", "nifti", "seg", "sr", "sc")
+"""The columns that hold the path of a file that was written."""
+
+_UNITS = {"mm2": ("mm²", 0), "mm": ("mm", 1), "px": ("px", 0)}
+_TITLES = {
+    "input": "Order of input",
+    "iou": "IoU",
+    "mean_iou": "Mean IoU",
+    "hd95": "HD95",
+    "assd": "ASSD",
+    "lungfield": "lungfield",
+    "monai": "MONAI",
+    "nifti": "NIfTI",
+    "sc": "Secondary Capture",
+    "seg": "DICOM SEG",
+    "sr": "Structured Report",
+    "torch": "PyTorch",
+    "seconds": "Time",
+}
+_SPECIAL_DIGITS = {"confidence": 2, "seconds": 2, "row_spacing_mm": 4, "column_spacing_mm": 4}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the results.
+
+    Attributes:
+        name: as the tables have it, with the unit: `right_lung_area_mm2`.
+        title: for people, without the unit: 'Right lung area'.
+        unit: 'mm²', 'mm', 'px', 's' or ''.
+        digits: how many digits follow the point; None shows a value as it is.
+    """
+
+    name: str
+    title: str
+    unit: str
+    digits: int | None
+
+    @property
+    def heading(self) -> str:
+        """Title and unit."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+    def show(self, value: float | None) -> str:
+        """A figure of this column as text, with thousands set apart; a dash where there is none."""
+        if value is None or value != value:
+            return "–"
+        return f"{value:,}" if self.digits is None else f"{value:,.{self.digits}f}"
+
+
+def describe(name: str) -> Column:
+    """The column of this name; also one that nobody foresaw gets its title and unit from its name."""
+    stem, _, suffix = name.rpartition("_")
+    unit, digits = _UNITS.get(suffix, ("", None))
+    stem = stem if unit else name
+    title = _TITLES.get(stem) or stem.replace("_", " ").capitalize()
+    if stem in DISTANCES:
+        digits = 2
+    elif name in RATIOS:
+        digits = 4
+    elif name.endswith("_density"):
+        digits = 3
+    elif name == "seconds":
+        unit = "s"
+    return Column(name, title, unit, _SPECIAL_DIGITS.get(name, digits))

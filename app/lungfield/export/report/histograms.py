@@ -1,0 +1,139 @@
+"""The distribution of a column, as bars."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lungfield.export.report.columns import Column
+
+_MOST_BARS = 40
+_FEWEST_VALUES = 5
+_FENCE = 3.0
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar, in parts of the chart's width and height: its left end, its size, and what it says.
+
+    `collects` is true for an outermost bar that all values farther out were counted in.
+    """
+
+    x: float
+    width: float
+    height: float
+    text: str
+    collects: bool
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """The distribution of the known values of a column.
+
+    Attributes:
+        column: what the values are.
+        edges: the ends of the bins, ascending, one more than `counts`.
+        counts: how many values lie in each bin.
+        minimum: the smallest value; it lies below the first edge where the first bin collects outliers.
+        maximum: the largest value; likewise above the last edge.
+        median: the median.
+    """
+
+    column: Column
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+    minimum: float
+    maximum: float
+    median: float
+
+    @property
+    def count(self) -> int:
+        """How many values there are."""
+        return sum(self.counts)
+
+    @property
+    def collects_below(self) -> bool:
+        """Whether the first bin holds values below the axis."""
+        return self.minimum < self.edges[0]
+
+    @property
+    def collects_above(self) -> bool:
+        """Whether the last bin holds values above the axis."""
+        return self.maximum > self.edges[-1]
+
+    @property
+    def median_x(self) -> float:
+        """Where the median lies between the ends of the axis, in [0, 1]."""
+        return (self.median - self.edges[0]) / (self.edges[-1] - self.edges[0])
+
+    @property
+    def first_label(self) -> str:
+        """What stands at the left end of the axis: the smallest value, also where its bar collects others."""
+        return self.column.show(min(self.minimum, self.edges[0]))
+
+    @property
+    def last_label(self) -> str:
+        """What stands at its right end: the largest value."""
+        return self.column.show(max(self.maximum, self.edges[-1]))
+
+    def bars(self) -> Iterator[Bar]:
+        """The bars from left to right; the tallest has height 1."""
+        last = len(self.counts) - 1
+        for place, count in enumerate(self.counts):
+            below, above = place == 0 and self.collects_below, place == last and self.collects_above
+            low = self.column.show(self.minimum if below else self.edges[place])
+            high = self.column.show(self.maximum if above else self.edges[place + 1])
+            yield Bar(
+                x=place / len(self.counts),
+                width=1 / len(self.counts),
+                height=count / max(self.counts),
+                text=f"{low} to {high}: {count:,}",
+                collects=below or above,
+            )
+
+
+def histogram(column: Column, values: Iterable[float | None]) -> Histogram | None:
+    """Count values in bins of one width.
+
+    Their number follows the Rice rule, twice the cube root of the number of values. Values beyond Tukey's far
+    fences (three times the interquartile range outside the quartiles) are counted in the outermost bins, so
+    that a few outliers do not press all others into one bar.
+
+    Args:
+        column: what the values are.
+        values: finite figures; None is left out.
+
+    Returns:
+        The histogram, or None where fewer than five values are known.
+    """
+    known = np.array([value for value in values if value is not None], dtype=np.float64)
+    if known.size < _FEWEST_VALUES:
+        return None
+    low, high = _axis(known, column)
+    bins = min(_MOST_BARS, math.ceil(2 * known.size ** (1 / 3)))
+    counts, edges = np.histogram(np.clip(known, low, high), bins=bins, range=(low, high))
+    return Histogram(
+        column,
+        tuple(edges.tolist()),
+        tuple(counts.tolist()),
+        float(known.min()),
+        float(known.max()),
+        float(np.median(known)),
+    )
+
+
+def _axis(known: NDArray[np.float64], column: Column) -> tuple[float, float]:
+    """The ends of the axis: the values' range, cut at the far fences."""
+    low, high = float(known.min()), float(known.max())
+    lower, upper = (float(quartile) for quartile in np.percentile(known, (25, 75)))
+    reach = _FENCE * (upper - lower)
+    if reach > 0:
+        low, high = max(low, lower - reach), min(high, upper + reach)
+    if low == high:
+        margin = 0.5 * 10.0 ** -(column.digits or 0)
+        low, high = low - margin, high + margin
+    return low, high

@@ -1,0 +1,270 @@
+"""Writing the report: what is counted is counted here, and the template lays it out."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import resources
+from pathlib import Path
+from statistics import median
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
+
+from lungfield.atomic import write_whole
+from lungfield.export.report.columns import MAIN, OUTPUTS, Column, describe
+from lungfield.export.report.histograms import Histogram, histogram
+from lungfield.export.report.rows import Table, collect
+from lungfield.export.report.thumbnails import MEDIA_TYPE, embed
+from lungfield.export.report.words import FLAGS, REASONS
+from lungfield.export.tables import json_ready
+from lungfield.labels import LEFT_LUNG, RIGHT_LUNG
+
+DISCLAIMER = (
+    "Research software. Not a medical device; not for diagnosis or treatment. "
+    "A neural network drew these outlines. They can be wrong, also where no flag says so."
+)
+
+_BUDGET_BYTES = 20_000_000
+_SUMMARY = (
+    "bundle",
+    "bundle_version",
+    "started",
+    "seconds",
+    "resumed",
+    "agreement",
+    "environment",
+    "settings",
+)
+
+
+def write_report(
+    path: Path,
+    *,
+    summary: Mapping[str, Any],
+    rows: Iterable[Mapping[str, Any]],
+    overlay_root: Path,
+    disclaimer: str = DISCLAIMER,
+    budget_bytes: int = _BUDGET_BYTES,
+) -> None:
+    """Write the report of a batch as one HTML page that loads nothing from any network.
+
+    The page says of the radiographs what the rows say, and nothing else. Files come worst first: those that
+    failed, then those with the lowest Dice coefficient or, where there is no reference, the lowest
+    confidence. Their thumbnails are embedded in this order as far as the budget goes; the pictures of the
+    others, and the large ones, are looked for in `overlay_root`, by their way from the page.
+
+    Args:
+        path: the file to write.
+        summary: what holds for the batch: `bundle` and `bundle_version`; `started`, `seconds`, `agreement`
+            (for each metric the fields of `lungfield.mask.Summary`), `environment` and `settings` (mappings)
+            where they are known; `resumed`, how many files an earlier part of the run had done, which
+            `seconds` leave out. How many files ended how is counted from the rows.
+        rows: one mapping an input, with the columns of results.csv: at least `file` and `status`; `flags` is
+            a list; `overlay`, `mask` and the other outputs are paths below `overlay_root`, or empty.
+        overlay_root: the folder that the rows' paths start from; on the same drive as `path`.
+        disclaimer: stands at the top of the page.
+        budget_bytes: how large thumbnails may make the page. All rows are there at any budget.
+
+    Raises:
+        OutputError: the file could not be written.
+    """
+    path = Path(path)
+    table = collect(rows, overlay_root)
+    styles, script = _styles(), _asset("script.js")
+    data = _script_json(
+        {
+            "outputs": OUTPUTS,
+            "columns": [vars(column) for column in table.columns],
+            "main": _main_columns(table),
+            "rows": table.rows,
+            "base": _address(overlay_root, path.parent),
+            "mediaType": MEDIA_TYPE,
+            "meanings": {"flag": FLAGS, "reason": REASONS},
+        }
+    )
+    known = dict.fromkeys(_SUMMARY) | json_ready(summary)
+    agreement = known["agreement"] or {}
+    overview = _overview(table)
+    place = uuid.uuid4().hex  # of the thumbnails, whose room is known when all else is there
+    page = (
+        _template()
+        .render(
+            summary=known,
+            disclaimer=disclaimer,
+            overview=overview,
+            rate=_rate(overview.files - (known["resumed"] or 0), known["seconds"]),
+            flag_meanings=FLAGS,
+            reason_meanings=REASONS,
+            metrics=[(describe(name), figures) for name, figures in agreement.items()],
+            metric_histograms=_histograms(table, agreement),
+            histograms=_histograms(table, ("confidence", *_area_columns(table))),
+            lungs=(RIGHT_LUNG, LEFT_LUNG),
+            styles=styles,
+            script=script,
+            style_hash=_hash(styles),
+            script_hash=_hash(script),
+            data=data,
+            thumbnails=place,
+        )
+        .encode("utf-8", errors="backslashreplace")
+    )
+    thumbnails = embed(table.pictures, room_bytes=budget_bytes - len(page))
+    write_whole(path, page.replace(place.encode(), _script_json(thumbnails).encode()))
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What is counted over all files.
+
+    Attributes:
+        files: how many inputs there were.
+        done: how many of them were segmented; likewise the two below.
+        skipped: readable, but not frontal chest radiographs.
+        failed: something was wrong.
+        flagged: how many have at least one flag.
+        median_confidence: over the files that have one, or None.
+        reasons: (status, code) and how often each occurs, most often first.
+        flags: code and how often each occurs, most often first.
+    """
+
+    files: int
+    done: int
+    skipped: int
+    failed: int
+    flagged: int
+    median_confidence: float | None
+    reasons: list[tuple[tuple[str, str], int]]
+    flags: list[tuple[str, int]]
+
+
+def _overview(table: Table) -> Overview:
+    ends = table.values("status")
+    codes = table.values("reason_code") or [None] * len(ends)
+    flags = table.values("flags")
+    confidences = [value for value in table.values("confidence") if value is not None]
+    statuses = Counter(ends)
+    return Overview(
+        files=len(ends),
+        done=statuses["done"],
+        skipped=statuses["skipped"],
+        failed=statuses["failed"],
+        flagged=sum(bool(some) for some in flags),
+        median_confidence=median(confidences) if confidences else None,
+        reasons=Counter((end, code) for end, code in zip(ends, codes, strict=True) if code).most_common(),
+        flags=Counter(flag for some in flags for flag in some or ()).most_common(),
+    )
+
+
+def _area_columns(table: Table) -> list[str]:
+    """The areas in mm² where any is known, else in pixels."""
+    names = (f"{structure}_area" for structure in (RIGHT_LUNG.name, LEFT_LUNG.name, "total"))
+    return [f"{name}_mm2" if table.values(f"{name}_mm2") else f"{name}_px" for name in names]
+
+
+def _main_columns(table: Table) -> list[str]:
+    """Those that the table shows at first: areas in one unit only."""
+    areas = _area_columns(table)
+    return [name for name in MAIN if "_area_" not in name or name in areas]
+
+
+def _histograms(table: Table, names: Iterable[str]) -> list[Histogram]:
+    found = (histogram(describe(name), table.values(name)) for name in names)
+    return [one for one in found if one is not None]
+
+
+def _address(folder: Path, start: Path) -> str:
+    """The way from one folder to another as the beginning of a link: '' or 'a/b/'."""
+    way = Path(os.path.relpath(folder, start)).as_posix()
+    return "" if way == "." else quote(os.fsencode(way)) + "/"
+
+
+def _template() -> Any:
+    environment = Environment(
+        loader=PackageLoader(__package__, "assets"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "figure": Column.show,
+        "grouped": "{:,}".format,
+        "duration": _duration,
+        "moment": _moment,
+        "plain": _plain,
+        "title_of": lambda name: describe(name).title,
+    }
+    return environment.get_template("report.html.j2")
+
+
+def _script_json(value: Any) -> Markup:
+    """Compact JSON for a script element: '<', '>', '&' and all beyond ASCII are escaped."""
+    return htmlsafe_json_dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def _asset(name: str) -> Markup:
+    """A file of this package, which is part of the page as it is."""
+    return Markup(resources.files(__package__).joinpath("assets", name).read_text("utf-8"))  # noqa: S704
+
+
+def _styles() -> Markup:
+    """The style sheet, with the colours that the lungs have everywhere."""
+    colours = "".join(
+        f"--{lung.name.replace('_', '-')}: rgb{lung.colour_rgb};" for lung in (RIGHT_LUNG, LEFT_LUNG)
+    )
+    return Markup(f":root {{ {colours} }}\n") + _asset("style.css")  # noqa: S704
+
+
+def _hash(text: str) -> str:
+    """What the page's Content-Security-Policy allows: this very text, inline."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode('ascii')}"
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as people say them: '42 s', '7 min 30 s', '2 h 5 min'."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if whole < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _rate(files: int, seconds: float | None) -> str:
+    """Files in a second, or in a minute where that reads better; empty where there is no rate."""
+    if files <= 0 or not seconds:
+        return ""
+    if files >= seconds:
+        return f"{files / seconds:,.1f} files per second"
+    return f"{60 * files / seconds:,.1f} files per minute"
+
+
+def _moment(text: str) -> str:
+    """A moment in ISO 8601, to the minute."""
+    try:
+        return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M %Z}".strip()
+    except ValueError:
+        return text
+
+
+def _plain(value: Any) -> str:
+    """A setting as text."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value)) or "–"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_plain(item)}" for name, item in value.items()) or "–"
+    return str(value)

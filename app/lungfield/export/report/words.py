@@ -1,0 +1,46 @@
+"""What the codes in a report mean, in words for those who read it."""
+
+from __future__ import annotations
+
+from lungfield.errors import Reason
+from lungfield.mask.quality import Flag
+
+REASONS: dict[Reason, str] = {
+    Reason.OTHER_OBJECT: "The file is another kind of image or object than a radiograph.",
+    Reason.OTHER_BODY_PART: "The header names a body part other than the chest.",
+    Reason.OTHER_VIEW: "The header names a view other than a frontal one, such as a lateral.",
+    Reason.SEVERAL_FRAMES: "The file holds several frames; a radiograph has one.",
+    Reason.UNKNOWN_FORMAT: "The file is not in a format that can be read.",
+    Reason.DAMAGED: "The file is truncated or corrupt; export it again from its source.",
+    Reason.UNSUPPORTED: "The file is intact, but stored in a way that is not supported.",
+    Reason.OVER_LIMIT: "The file or its image is larger than the limits allow.",
+    Reason.TOO_SMALL: "The image has too few pixels to show the lungs.",
+    Reason.UNIFORM: "All pixels have nearly the same value: there is no picture.",
+    Reason.INACCESSIBLE: "The file could not be opened; check that it exists and may be read.",
+    Reason.CHANGED: "The file changed while it was being worked on.",
+    Reason.CRASHED: "The process that worked on the file ended unexpectedly.",
+    Reason.TIMED_OUT: "The file took longer than the time limit.",
+    Reason.OUT_OF_MEMORY: "There was not enough memory for the file.",
+    Reason.NOT_WRITTEN: "The results could not be written; check the output folder's space and permissions.",
+    Reason.INTERNAL: "An unexpected error; please report it.",
+}
+"""Each reason code of a skipped or failed file, and what it means."""
+
+FLAGS: dict[str, str] = {
+    Flag.NO_LUNG: "No lung was found.",
+    Flag.ONE_LUNG: "One lung only, or next to nothing of the other.",
+    Flag.AREA_SMALL: "The lungs take up less of the image than usual.",
+    Flag.AREA_LARGE: "The lungs take up more of the image than usual.",
+    Flag.ASYMMETRIC: "One lung is much smaller than the other.",
+    Flag.TOUCHES_BORDER: "A lung reaches the edge of the image, and may be cut off.",
+    Flag.MISPLACED: "The lungs do not lie where lungs should, either side of the midline.",
+    Flag.ODD_SHAPE: "The outlines do not have the shape of lungs.",
+    Flag.LOW_CONFIDENCE: "The estimate that the mask is good is low.",
+    Flag.UNSTABLE: "The mirrored radiograph gave another mask.",
+    Flag.BRIGHT_LUNGS: "The lungs are brighter than what surrounds them; the grey values may be inverted.",
+    Flag.FLAT_CONTRAST: "There is hardly any contrast in the image.",
+    Flag.DOUBTFUL_WINDOW: "Much of the image is plain black or white; its window may be wrong.",
+    Flag.TAG_CONTRADICTION: "The header and the image contradict each other.",
+    "duplicate": "Another file has the same SOP Instance UID.",
+}
+"""Each flag of a segmented file, and what it means."""

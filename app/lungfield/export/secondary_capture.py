@@ -1,0 +1,166 @@
+"""The overlay as a DICOM Secondary Capture (PS3.3, section A.8), for viewers that show no segmentations."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom import Dataset
+from pydicom.uid import JPEGBaseline8Bit
+from pydicom.valuerep import DA, TM
+
+from lungfield.atomic import write_whole
+from lungfield.export.derived import (
+    LONG_STRING,
+    concept,
+    copy_patient_and_study,
+    creation_time,
+    derived_uids,
+    equipment,
+    errors_of_header,
+    instance_number,
+    require_dicom_source,
+    require_its_label_map,
+    source_of,
+    stamp,
+    to_bytes,
+    valid_element,
+)
+from lungfield.export.overlay import save_overlay
+from lungfield.labels import Code
+from lungfield.records import Radiograph
+
+_SERIES_DESCRIPTION = "Lung fields, picture (research use only)"
+# Comes after the series of segmentations and of measurements.
+_SERIES_NUMBER = 7303
+_LONGEST_SIDE_PX = 1024
+_BURNT_IN = "Research use only. Not for diagnosis or treatment."
+_SOURCE_IMAGE = Code("121322", "DCM", "Source image for image processing operation")
+# The value of LossyImageCompressionMethod for JPEG (PS3.3, section C.7.6.1.1.5.1).
+_JPEG = "ISO_10918_1"
+
+
+def save_secondary_capture(
+    radiograph: Radiograph,
+    label_map: NDArray[np.uint8],
+    path: Path,
+    *,
+    algorithm_name: str,
+    algorithm_version: str,
+    created: datetime | None = None,
+) -> None:
+    """Write the radiograph with the contours of the lungs as a DICOM colour picture of the same study.
+
+    The picture is at most 1024 pixels long, a baseline JPEG, and has 'Research use only' burnt in; it is to
+    look at, so it carries no pixel spacing to measure with. It belongs to the radiograph's patient and study
+    as a DICOM SEG does (see `save_dicom_seg`). Whether there is burnt-in text that tells who the patient is,
+    is what the radiograph's BurnedInAnnotation says of it, as the picture shows the radiograph's pixels;
+    where the radiograph says nothing, neither does the picture.
+
+    The same input, algorithm and `created` give the same bytes and the same identifiers.
+
+    Args:
+        radiograph: the radiograph, read from DICOM, with its header.
+        label_map: (H, W) uint8 of the same shape, with the values of `lungfield.labels`.
+        path: the file to write.
+        algorithm_name: what made the mask, such as the bundle's name; cut at 64 characters.
+        algorithm_version: its version; cut at 64 characters.
+        created: the time to write as that of creation; by default SOURCE_DATE_EPOCH, else now.
+
+    Raises:
+        HeaderError: the radiograph's header has no valid identifiers to refer to, or is otherwise broken.
+        OutputError: the radiograph did not come from DICOM; the label map does not belong to it; or the file
+            could not be written.
+    """
+    path = Path(path)
+    require_dicom_source(radiograph, path)
+    require_its_label_map(radiograph, label_map, path)
+    picture = _picture(radiograph, label_map)
+    with errors_of_header(radiograph, path, "secondary capture"):
+        capture = _capture(radiograph, picture, algorithm_name, algorithm_version)
+        made = creation_time(created)
+        stamp(capture, made)
+        capture.DateOfSecondaryCapture, capture.TimeOfSecondaryCapture = DA(made.date()), TM(made.time())
+        content = to_bytes(capture)
+    write_whole(path, content)
+
+
+def _picture(radiograph: Radiograph, label_map: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The overlay with its notice: (h, w, 3) uint8."""
+    # The overlay comes as a file alone.
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "overlay.jpg"
+        save_overlay(radiograph, label_map, file, longest_side=_LONGEST_SIDE_PX, caption=_BURNT_IN)
+        return np.asarray(Image.open(file))
+
+
+def _capture(
+    radiograph: Radiograph, picture: NDArray[np.uint8], algorithm_name: str, algorithm_version: str
+) -> Dataset:
+    """The highdicom.sc.SCImage of a picture."""
+    # Imported on use: it takes a while, and not every run asks for secondary captures.
+    import highdicom
+
+    source = source_of(radiograph)
+    series_uid, instance_uid = derived_uids(source, algorithm_name, algorithm_version, "picture")
+    capture = highdicom.sc.SCImage.from_ref_dataset(
+        source,
+        pixel_array=picture,
+        photometric_interpretation=highdicom.PhotometricInterpretationValues.YBR_FULL_422,
+        bits_allocated=8,
+        coordinate_system=highdicom.CoordinateSystemNames.PATIENT,
+        # Replaced below: highdicom demands one, and refuses those of old files.
+        patient_orientation=("L", "F"),
+        series_instance_uid=series_uid,
+        series_number=_SERIES_NUMBER,
+        series_description=_SERIES_DESCRIPTION,
+        sop_instance_uid=instance_uid,
+        instance_number=instance_number(radiograph.header),
+        transfer_syntax_uid=JPEGBaseline8Bit,
+        **equipment(algorithm_name),
+    )
+    copy_patient_and_study(source, capture)
+    orientation = valid_element(radiograph.header, "PatientOrientation")
+    capture.PatientOrientation = "" if orientation is None else orientation.value
+    capture.BodyPartExamined = "CHEST"
+    capture.ConversionType = "WSD"
+    burned_in = valid_element(radiograph.header, "BurnedInAnnotation")
+    if burned_in is not None and burned_in.value in ("YES", "NO"):
+        capture.BurnedInAnnotation = burned_in.value
+    capture.DerivationDescription = (
+        f"Contours of the lungs by {algorithm_name[:LONG_STRING]} {algorithm_version[:LONG_STRING]}"
+    )
+    _refer(capture, source)
+    _tell_compression(capture, radiograph.header, picture.nbytes)
+    return capture
+
+
+def _refer(capture: Dataset, source: Dataset) -> None:
+    """Say what the picture was made from (PS3.3, section C.12.4)."""
+    reference = Dataset()
+    reference.ReferencedSOPClassUID = source.SOPClassUID
+    reference.ReferencedSOPInstanceUID = source.SOPInstanceUID
+    reference.PurposeOfReferenceCodeSequence = [concept(_SOURCE_IMAGE)]
+    capture.SourceImageSequence = [reference]
+
+
+def _tell_compression(capture: Dataset, header: Dataset, size: int) -> None:
+    """Add this JPEG to the lossy compressions that the radiograph went through before."""
+    ratios, methods = (_texts(header, f"LossyImageCompression{name}") for name in ("Ratio", "Method"))
+    if len(ratios) != len(methods):
+        ratios, methods = [], []
+    capture.LossyImageCompression = "01"
+    capture.LossyImageCompressionRatio = [*ratios, f"{size / len(capture.PixelData):.3f}"]
+    capture.LossyImageCompressionMethod = [*methods, _JPEG]
+
+
+def _texts(header: Dataset, keyword: str) -> list[str]:
+    """The values of an attribute, none where it is missing or invalid."""
+    element = valid_element(header, keyword)
+    if element is None:
+        return []
+    return [str(value) for value in (element.value if element.VM > 1 else [element.value])]

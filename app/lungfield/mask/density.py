@@ -1,0 +1,92 @@
+"""How bright the lungs are on a radiograph."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lungfield.labels import LEFT_LUNG, RIGHT_LUNG
+from lungfield.records import Radiograph
+
+_STRIP_ROWS = 64
+
+
+@dataclass(frozen=True)
+class GreyLevel:
+    """The displayed grey of one structure, 0 = black, 1 = white.
+
+    Attributes:
+        mean: over its pixels, in [0, 1].
+        sd: population standard deviation over its pixels, in [0, 0.5].
+    """
+
+    mean: float
+    sd: float
+
+
+@dataclass(frozen=True)
+class Density:
+    """The grey of the lungs; None stands for a structure without pixels.
+
+    Attributes:
+        right_lung: the patient's right lung.
+        left_lung: the patient's left lung.
+        total: the pixels of both together.
+    """
+
+    right_lung: GreyLevel | None
+    left_lung: GreyLevel | None
+    total: GreyLevel | None
+
+    def to_row(self) -> dict[str, float | None]:
+        """One flat row for a table: `right_lung_mean_density`, `right_lung_sd_density` and so on."""
+        row: dict[str, float | None] = {}
+        for structure, level in vars(self).items():
+            row[f"{structure}_mean_density"] = None if level is None else level.mean
+            row[f"{structure}_sd_density"] = None if level is None else level.sd
+        return row
+
+
+def mean_density(radiograph: Radiograph, label_map: NDArray[np.uint8]) -> Density:
+    """Measure how bright the lungs are shown: exact, over all of their pixels.
+
+    This is a relative density: the grey value that the file's own windowing asks a screen to show, which
+    depends on exposure, processing and window. It is not comparable across machines, nor between two
+    radiographs of one machine unless their windowing is the same; right against left on one radiograph is.
+
+    Args:
+        radiograph: the radiograph.
+        label_map: (H, W) uint8 of the same shape, with the values of `lungfield.labels`. Lung whose side is
+            not told is passed over.
+
+    Returns:
+        Mean and standard deviation of either lung and of both.
+    """
+    moments = _moments(radiograph.pixels, label_map)
+    right, left = (_level(lung) for lung in moments)
+    return Density(right, left, _level(moments.sum(axis=0)))
+
+
+def _moments(pixels: NDArray[np.float32], label_map: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Number, sum and sum of squares of the pixels of the right and the left lung: (2, 3) float64.
+
+    Strip by strip, since fresh memory for arrays of the radiograph's size costs more than the arithmetic.
+    """
+    moments = np.zeros((2, 3))
+    for start in range(0, len(pixels), _STRIP_ROWS):
+        strip = slice(start, start + _STRIP_ROWS)
+        for row, lung in enumerate((RIGHT_LUNG, LEFT_LUNG)):
+            values = pixels[strip][label_map[strip] == lung.value].astype(np.float64)
+            moments[row] += values.size, values.sum(), values @ values
+    return moments
+
+
+def _level(moments: NDArray[np.float64]) -> GreyLevel | None:
+    count, total, squares = moments.tolist()
+    if count == 0:
+        return None
+    mean = total / count
+    return GreyLevel(mean, math.sqrt(max(0.0, squares / count - mean**2)))

@@ -1,0 +1,117 @@
+"""From a network's coarse logits to a label map on the file's own pixels.
+
+Bilinear interpolation between the centres of four neighbouring logits stays between their values. A cell with
+all four corners in one lung is therefore all lung, and one with none of them holds no lung. Just the cells that
+the contour runs through have to be interpolated: few of a radiograph's pixels.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lungfield.labels import BACKGROUND, LEFT_LUNG, RIGHT_LUNG
+from lungfield.mask.cleaning import clean_mask
+from lungfield.mask.sides import split_lungs
+
+_Value = TypeVar("_Value", bound=np.generic)
+
+# Marks a cell whose corners differ; no label has this value.
+_MIXED = 255
+
+
+def native_label_map(
+    logits: NDArray[np.floating],
+    shape: tuple[int, int],
+    *,
+    level: float = 0.0,
+    components: int = 2,
+    mirrored: bool = False,
+) -> NDArray[np.uint8]:
+    """Clean and split logits on their own grid, and draw the contours on a finer one.
+
+    A logit that cleaning takes away or adds changes its sign; all others are interpolated as they are, as
+    `torch.nn.functional.interpolate(mode="bilinear", align_corners=False)` does. So the contours of what is
+    kept are those of all logits interpolated to `shape`.
+
+    Args:
+        logits: (h, w) floating, of the lung field.
+        shape: (H, W) of the file; both grids cover the same area.
+        level: the logit above which a pixel is lung.
+        components: how many connected regions are kept at most; see `clean_mask`.
+        mirrored: True where the patient's right is on the right side of the image.
+
+    Returns:
+        (H, W) uint8 label map: 0 background, 1 right lung, 2 left lung.
+    """
+    kept = clean_mask(logits > level, components=components)
+    pixel_size = (shape[0] / logits.shape[0], shape[1] / logits.shape[1])
+    labels = split_lungs(kept, mirrored=mirrored, pixel_size=pixel_size)
+    distance = np.abs(logits.astype(np.float32) - np.float32(level))
+    # What fills a hole must be lung even where its logit lies right at the level.
+    heights = np.where(kept, np.maximum(distance, np.finfo(np.float32).tiny), -distance)
+    return _enlarge(labels, heights, shape)
+
+
+def _enlarge(
+    labels: NDArray[np.uint8], heights: NDArray[np.float32], shape: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Enlarge labels (h, w) to `shape`, ending the lungs where the interpolated heights (h, w) fall to 0."""
+    label_map = np.full(shape, BACKGROUND, dtype=np.uint8)
+    corners = _corners(labels)
+    lowest, highest = corners.min(axis=0), corners.max(axis=0)
+    cells = np.where(lowest == highest, lowest, np.uint8(_MIXED))
+    if not highest.any():
+        return label_map
+    rows = _across(shape[0], highest.any(axis=1))
+    columns = _across(shape[1], highest.any(axis=0))
+    within = cells.take(columns.cells, axis=1).take(rows.cells, axis=0)
+    places = np.flatnonzero(within == _MIXED)
+    row, column = np.divmod(places, within.shape[1])
+    numbers = rows.cells[row] * cells.shape[1] + columns.cells[column]
+    down, right = rows.weights[row], columns.weights[column]
+    weights = np.stack([(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right])
+
+    def interpolate(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        return (weights * _corners(values).reshape(4, -1).take(numbers, axis=1)).sum(axis=0)
+
+    # Where the lungs touch they are parted along a smooth line, not along the coarse pixels.
+    sides = (labels == RIGHT_LUNG.value).astype(np.float32) - (labels == LEFT_LUNG.value)
+    lung = np.where(interpolate(sides) >= 0, np.uint8(RIGHT_LUNG.value), np.uint8(LEFT_LUNG.value))
+    within.ravel()[places] = np.where(interpolate(heights) > 0, lung, np.uint8(BACKGROUND))
+    label_map[rows.extent, columns.extent] = within
+    return label_map
+
+
+def _corners(values: NDArray[_Value]) -> NDArray[_Value]:
+    """The corners of the cells: (4, h, w). Cell (i, j) begins at pixel (i, j); a last one ends there too."""
+    padded = np.pad(values, (0, 1), mode="edge")
+    return np.stack([padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]])
+
+
+class _Axis(NamedTuple):
+    """Where the pixels of the fine grid lie on one axis of the coarse one.
+
+    Attributes:
+        extent: the fine pixels that lie in the cells asked for.
+        cells: (n,) intp, the cell of each of them.
+        weights: (n,) float32 in [0, 1], the weight of the cell's end; the rest is that of its beginning.
+    """
+
+    extent: slice
+    cells: NDArray[np.intp]
+    weights: NDArray[np.float32]
+
+
+def _across(length: int, occupied: NDArray[np.bool_]) -> _Axis:
+    """The pixels of an axis, `length` in all, from the first to the last of the cells that are occupied."""
+    # The centre of the first fine pixel lies before that of the first coarse one: nothing is extrapolated.
+    scale = np.float32(occupied.size) / np.float32(length)
+    centres = np.maximum(scale * (np.arange(length, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5), 0)
+    cells = np.minimum(centres.astype(np.intp), occupied.size - 1)
+    first, last = np.flatnonzero(occupied)[[0, -1]]
+    extent = slice(*np.searchsorted(cells, [first, last + 1]))
+    weights = np.minimum(centres - cells, 1).astype(np.float32)
+    return _Axis(extent, cells[extent], weights[extent])
