@@ -7,7 +7,11 @@ from typing import ClassVar
 
 
 class Reason(StrEnum):
-    """Why a file was not segmented: the short list of codes that tables, journal and report use."""
+    """Why a file was not segmented: the short list of codes that tables, journal and report use.
+
+    What each means and what to do is in docs/reasons.md. The first four come with `NotFrontalChestError`,
+    those up to `CHANGED`, and `OUT_OF_MEMORY`, with `UnreadableError`.
+    """
 
     # Readable, but nothing to segment: the file is skipped.
     OTHER_OBJECT = "other-object"
@@ -49,7 +53,7 @@ class LungfieldError(Exception):
 
 
 class UnreadableError(LungfieldError):
-    """A file could not be read as an image: damaged, truncated, unsupported, or over a limit."""
+    """A file could not be read as an image: damaged, unsupported, over a limit, or out of reach."""
 
     default_reason = Reason.DAMAGED
 

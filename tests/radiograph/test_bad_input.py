@@ -21,6 +21,7 @@ from pydicom.encaps import encapsulate, get_frame
 
 from lungfield.errors import LungfieldError, NotFrontalChestError, UnreadableError
 from lungfield.radiograph import Limits, read_radiograph
+from lungfield.radiograph.stderr import call_and_listen, pass_on
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR")
 
@@ -171,6 +172,28 @@ def test_a_code_stream_that_is_larger_than_the_header_says(
     assert "12000 x 12000" in refused(path)
 
 
+@pytest.mark.parametrize("syntax", [uid.JPEGLossless, uid.JPEGLosslessSV1])
+def test_damage_inside_a_lossless_jpeg_that_its_decoder_only_prints(
+    syntax: uid.UID,
+    picture: NDArray[np.uint16],
+    make_dicom: Any,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    path = make_dicom(tmp_path / "a.dcm", picture, transfer_syntax=syntax)
+    content = path.read_bytes()
+    start = content.index(b"\xff\xda") + 20
+    told = 0
+    for place in range(start, len(content) - 20, (len(content) - start) // 20):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :])
+        try:
+            read_radiograph(path)
+        except UnreadableError as error:
+            told += "the compressed image is damaged" in str(error)
+    assert told > 0
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize("syntax", [uid.JPEGBaseline8Bit, uid.JPEGLSLossless, uid.RLELossless])
 def test_rows_that_are_not_those_of_the_image(
     syntax: uid.UID, picture: NDArray[np.uint16], make_dicom: Any, tmp_path: Path
@@ -268,6 +291,49 @@ def test_odd_but_harmless_headers_are_read(
         if "PixelSpacing" in keywords:
             assert radiograph.spacing is None
             assert radiograph.warnings
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {"Modality": "NEMO^NOBODY"},
+        {"Modality": "DX\\secret-4711"},
+        {"SOPClassUID": "1.2.3 Nemo^Nobody"},
+        {"BodyPartExamined": "HAND OF NEMO^NOBODY"},
+        {"ViewPosition": "LATERAL NEMO 4711"},
+        {"PatientOrientation": ["A Nemo", "F 4711"]},
+        {"NumberOfFrames": None, "Rows": None},
+    ],
+    ids=str,
+)
+def test_elements_in_the_wrong_place_are_not_quoted(
+    keywords: dict[str, Any], picture: NDArray[np.uint16], make_dicom: Any, tmp_path: Path
+) -> None:
+    path = make_dicom(tmp_path / "a.dcm", picture, **keywords)
+    refused(path, LungfieldError)
+
+
+def test_an_unknown_transfer_syntax_is_not_quoted(
+    picture: NDArray[np.uint16], make_dicom: Any, tmp_path: Path
+) -> None:
+    path = make_dicom(tmp_path / "a.dcm", picture)
+    content = path.read_bytes()
+    syntax = uid.ExplicitVRLittleEndian.encode() + b"\0"
+    path.write_bytes(content.replace(syntax, b"Nemo^Nobody secret-4"[: len(syntax)], 1))
+    assert "unknown" in refused(path)
+
+
+def test_standard_error_is_that_of_before(capfd: pytest.CaptureFixture[str]) -> None:
+    def print_two_lines() -> int:
+        os.write(2, b"Corrupt JPEG data\nanother thread\n")
+        return 7
+
+    result, lines = call_and_listen(print_two_lines)
+    assert (result, lines) == (7, [b"Corrupt JPEG data\n", b"another thread\n"])
+    assert capfd.readouterr().err == ""
+    pass_on(lines[1:])
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "another thread\nafter\n"
 
 
 def test_syntaxes_that_are_no_images(picture: NDArray[np.uint16], make_dicom: Any, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lungfield.errors import UnreadableError
+from lungfield.errors import NotFrontalChestError, UnreadableError
 from lungfield.radiograph import Limits, read_radiograph
 
 
@@ -106,13 +106,13 @@ def test_a_little_colour_is_accepted(grey: NDArray[np.uint8], tmp_path: Path) ->
 
 def test_a_colour_picture_is_turned_down(grey: NDArray[np.uint8], tmp_path: Path) -> None:
     rgb = np.stack([grey, grey[::-1], grey[:, ::-1]], axis=-1)
-    with pytest.raises(UnreadableError, match="colour"):
+    with pytest.raises(NotFrontalChestError, match="colour"):
         read_radiograph(save(tmp_path / "a.png", Image.fromarray(rgb)))
 
 
 def test_a_tiff_of_two_pages_is_turned_down(grey: NDArray[np.uint8], tmp_path: Path) -> None:
     page = Image.fromarray(grey)
-    with pytest.raises(UnreadableError, match="pages"):
+    with pytest.raises(NotFrontalChestError, match="pages"):
         read_radiograph(save(tmp_path / "a.tif", page, save_all=True, append_images=[page]))
 
 
@@ -158,7 +158,7 @@ def test_nifti_agrees_with_itk(grey: NDArray[np.uint8], tmp_path: Path) -> None:
 
 def test_nifti_volumes_are_turned_down(picture: NDArray[np.uint16], tmp_path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(np.stack([picture] * 3, axis=-1), np.eye(4)), tmp_path / "a.nii")
-    with pytest.raises(UnreadableError, match="not one plane"):
+    with pytest.raises(NotFrontalChestError, match="not one plane"):
         read_radiograph(tmp_path / "a.nii")
 
 

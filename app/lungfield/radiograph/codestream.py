@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from lungfield.errors import UnreadableError
+from lungfield.errors import Reason, UnreadableError
 
 JPEG_START = b"\xff\xd8"
 JPEG_FRAME_MARKERS = (frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}) | {0xF7}
@@ -34,11 +34,13 @@ def parse_codestream(data: bytes) -> Codestream:
         UnreadableError: it is none of these, its header is damaged, or its end marker is missing.
     """
     if not data.rstrip(b"\0").endswith(END_MARKER):
-        raise UnreadableError("the compressed image is cut off: it has no end marker")
+        raise UnreadableError("the compressed image is cut off: it has no end marker", reason=Reason.DAMAGED)
     try:
         return _parse_jpeg(data) if data.startswith(JPEG_START) else _parse_jpeg_2000(data)
     except (struct.error, IndexError, ValueError) as error:
-        raise UnreadableError("the header of the compressed image is damaged") from error
+        raise UnreadableError(
+            "the header of the compressed image is damaged", reason=Reason.DAMAGED
+        ) from error
 
 
 def _parse_jpeg(data: bytes) -> Codestream:

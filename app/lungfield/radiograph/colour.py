@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lungfield.errors import UnreadableError
+from lungfield.errors import NotFrontalChestError, Reason
 from lungfield.radiograph.contrast import sample
 
 TOLERANCE = 0.1
@@ -23,14 +23,15 @@ def luminance(rgb: NDArray[Any]) -> NDArray[Any]:
     by a tenth of the range.
 
     Raises:
-        UnreadableError: the picture is in colour.
+        NotFrontalChestError: the picture is in colour.
     """
     channels = [sample(rgb[..., channel]).astype(np.float32) for channel in range(3)]
     spread = np.maximum.reduce(channels) - np.minimum.reduce(channels)
     coloured = float(np.mean(spread > TOLERANCE * np.iinfo(rgb.dtype).max))
     if coloured > MAX_COLOURED_FRACTION:
-        raise UnreadableError(
-            f"a colour picture, not a radiograph: {coloured:.0%} of its pixels are not grey"
+        raise NotFrontalChestError(
+            f"a colour picture, not a radiograph: {coloured:.0%} of its pixels are not grey",
+            reason=Reason.OTHER_OBJECT,
         )
     if np.array_equal(rgb[..., 0], rgb[..., 1]) and np.array_equal(rgb[..., 0], rgb[..., 2]):
         return np.ascontiguousarray(rgb[..., 0])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 import zlib
-from io import BytesIO
+from collections.abc import Iterator
+from io import BufferedReader, BytesIO, FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.filereader import read_dataset, read_file_meta_info
+from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_file_meta_info
 from pydicom.pixels import apply_color_lut
 from pydicom.uid import (
@@ -22,7 +24,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from lungfield.errors import NotFrontalChestError, UnreadableError
+from lungfield.errors import NotFrontalChestError, Reason, UnreadableError
 from lungfield.radiograph import contrast, grayscale
 from lungfield.radiograph.colour import luminance
 from lungfield.radiograph.decoding import check_size, decode, number_of_frames
@@ -34,9 +36,9 @@ from lungfield.records import Radiograph
 
 PREAMBLE_BYTES = 128
 MAGIC = b"DICM"
-GROUP_LENGTH_BYTES = 12
-"""The element FileMetaInformationGroupLength, which counts what follows it (DICOM PS3.10, 7.1)."""
 GREY = ("MONOCHROME1", "MONOCHROME2")
+LARGE_READ_BYTES = 1 << 16
+BLOCK_BYTES = 1 << 20
 OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
 
 
@@ -60,41 +62,71 @@ def read_dicom(path: Path, *, require_frontal: bool, limits: Limits) -> Radiogra
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's remarks on odd values, which may be a patient's
-        with _open(path, limits=limits) as stream:
+        with _Bounded(path) as file:
+            stream = _inflated(file, limits=limits)
             dataset = _read_header(stream)
             verdict = _judge(dataset, require_frontal=require_frontal)
             check_size(dataset, limits)
             dataset.update(read_dataset(stream, *dataset.original_encoding))
-        stored = decode(dataset, limits=limits)
+        stored, remarks = decode(dataset, limits=limits)
         _drop_pixels(dataset)
-        return _radiograph(path, stored, dataset, verdict)
+        return _radiograph(path, stored, dataset, verdict, remarks)
 
 
-def _open(path: Path, *, limits: Limits) -> BinaryIO:
-    """Open the file for reading; a deflated one comes inflated, as Explicit VR Little Endian."""
-    if has_preamble(path):
-        meta = read_file_meta_info(path)
-        if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-            return _inflate(path, meta, limits=limits)
-    return path.open("rb")
+class _Bounded(BufferedReader):
+    """A file of which no more is asked than it has: Python sets memory aside for all that a length claims."""
+
+    def __init__(self, path: Path) -> None:
+        raw = FileIO(path)
+        super().__init__(raw)
+        self._size = os.fstat(raw.fileno()).st_size
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read up to `size` bytes, or all."""
+        if size is None or size < LARGE_READ_BYTES:
+            return super().read(size)
+        return super().read(max(0, min(size, self._size - self.tell())))
 
 
-def _inflate(path: Path, meta: FileMetaDataset, *, limits: Limits) -> BinaryIO:
-    """Inflate the data set behind the file meta information (DICOM PS3.5, A.5), up to the limit."""
-    start = PREAMBLE_BYTES + len(MAGIC) + GROUP_LENGTH_BYTES + meta.FileMetaInformationGroupLength
-    with path.open("rb") as stream:
-        stream.seek(start)
-        deflated = stream.read()
-    inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(deflated, limits.max_inflated_bytes + 1)
-    if len(inflated) > limits.max_inflated_bytes:
-        raise UnreadableError(f"more than {limits.max_inflated_bytes:,} bytes after inflation")
+def _inflated(file: BinaryIO, *, limits: Limits) -> BinaryIO:
+    """The file at its start; a deflated one (DICOM PS3.5, A.5) inflated, as Explicit VR Little Endian."""
+    file.seek(PREAMBLE_BYTES)
+    meta = _read_meta(file) if file.read(len(MAGIC)) == MAGIC else FileMetaDataset()
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        file.seek(0)
+        return file
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     content = BytesIO()
     content.write(bytes(PREAMBLE_BYTES) + MAGIC)
     write_file_meta_info(content, meta, enforce_standard=False)
-    content.write(inflated)
+    for block in _inflate(file):
+        content.write(block)
+        if content.tell() > limits.max_inflated_bytes:
+            raise UnreadableError(
+                f"more than {limits.max_inflated_bytes:,} bytes after inflation", reason=Reason.OVER_LIMIT
+            )
     content.seek(0)
     return content
+
+
+def _inflate(file: BinaryIO) -> Iterator[bytes]:
+    """Inflate what is left of a file, in blocks: who wants no more of them has no more in memory."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    while not inflater.eof:
+        deflated = inflater.unconsumed_tail or file.read(BLOCK_BYTES)
+        block = inflater.decompress(deflated, BLOCK_BYTES)
+        if not deflated and not block:
+            raise UnreadableError("the deflated data set is cut off", reason=Reason.DAMAGED)
+        yield block
+
+
+def _read_meta(file: BinaryIO) -> FileMetaDataset:
+    """Read the file meta information (DICOM PS3.10, 7.1), group 0002, up to the data set behind it."""
+    return FileMetaDataset(
+        read_dataset(
+            file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag.group != 2
+        )
+    )
 
 
 def _read_header(stream: BinaryIO) -> Any:
@@ -110,11 +142,12 @@ def _read_header(stream: BinaryIO) -> Any:
 def _judge(header: Dataset, *, require_frontal: bool) -> Verdict:
     verdict = judge_header(header)
     if not verdict.radiograph or (require_frontal and not verdict.frontal_chest):
-        raise NotFrontalChestError(verdict.reason)
+        raise NotFrontalChestError(verdict.reason, reason=verdict.code)
     frames = number_of_frames(header)
     if frames > 1:
         raise NotFrontalChestError(
-            f"the file holds {frames} frames, not one radiograph; export the one wanted"
+            f"the file holds {frames} frames, not one radiograph; export the one wanted",
+            reason=Reason.SEVERAL_FRAMES,
         )
     return verdict
 
@@ -126,14 +159,16 @@ def _drop_pixels(dataset: Any) -> None:
         del dataset[tag]
 
 
-def _radiograph(path: Path, stored: NDArray[Any], header: Dataset, verdict: Verdict) -> Radiograph:
-    spacing, remarks = read_spacing(header)
-    remarks += _remarks(header)
+def _radiograph(
+    path: Path, stored: NDArray[Any], header: Dataset, verdict: Verdict, remarks: tuple[str, ...]
+) -> Radiograph:
+    spacing, more = read_spacing(header)
+    remarks += more + _remarks(header)
     photometric = str(header.PhotometricInterpretation)
     valid = None
     if photometric in GREY:
         valid, more = valid_pixels(stored, header)
-        contrast.require_contrast(contrast.sample(stored, valid))
+        contrast.require_contrast(contrast.sorted_sample(stored, valid))
         pixels, extra = grayscale.to_unit(stored, header, valid=valid)
         remarks += more + extra
     else:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lungfield.errors import UnreadableError
+from lungfield.errors import NotFrontalChestError, Reason, UnreadableError
 from lungfield.radiograph.colour import luminance
 from lungfield.radiograph.contrast import to_unit
 from lungfield.radiograph.limits import Limits
@@ -31,18 +31,28 @@ def read_image(path: Path, *, file_format: str, limits: Limits) -> Radiograph:
     Their resolution in dots per inch is the printer's, so there is no spacing.
 
     Raises:
-        UnreadableError: damaged, in colour, with several pages, over a limit, or (nearly) uniform.
+        NotFrontalChestError: a picture in colour, or several pages.
+        UnreadableError: damaged, over a limit, or (nearly) uniform.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the limits decide what is too large
-        with Image.open(path, formats=(file_format,)) as image:
+        with _opened(path, file_format) as image:
             limits.check_shape(image.height, image.width)
             limits.check_compressed_bytes(image.height * image.width, path.stat().st_size)
             if file_format == "TIFF" and getattr(image, "n_frames", 1) > 1:
-                raise UnreadableError("a TIFF file of several pages; save the radiograph alone")
+                raise NotFrontalChestError(
+                    "a TIFF file of several pages; save the radiograph alone", reason=Reason.SEVERAL_FRAMES
+                )
             values = _grey_values(image)
     pixels, valid = to_unit(values)
     return Radiograph(path=path, pixels=pixels, valid=valid, file_format=file_format)
+
+
+def _opened(path: Path, file_format: str) -> Image.Image:
+    try:
+        return Image.open(path, formats=(file_format,))
+    except Image.DecompressionBombError as error:  # beyond Pillow's own limit, before ours is asked
+        raise UnreadableError("more pixels than the limit", reason=Reason.OVER_LIMIT) from error
 
 
 def _grey_values(image: Image.Image) -> NDArray[Any]:

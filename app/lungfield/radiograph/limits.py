@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lungfield.errors import UnreadableError
+from lungfield.errors import Reason, UnreadableError
 
 
 @dataclass(frozen=True)
@@ -31,25 +31,33 @@ class Limits:
     def check_file_bytes(self, size: int) -> None:
         """Raise `UnreadableError` when a file is empty or larger than the limit."""
         if size == 0:
-            raise UnreadableError("the file is empty")
+            raise UnreadableError("the file is empty", reason=Reason.DAMAGED)
         if size > self.max_file_bytes:
-            raise UnreadableError(f"{size:,} bytes are more than the limit of {self.max_file_bytes:,}")
+            raise UnreadableError(
+                f"{size:,} bytes are more than the limit of {self.max_file_bytes:,}",
+                reason=Reason.OVER_LIMIT,
+            )
 
     def check_shape(self, rows: int, columns: int, frames: int = 1) -> None:
         """Raise `UnreadableError` when an image of this shape is too large or too small."""
         if rows * columns * frames > self.max_pixels:
             raise UnreadableError(
-                f"{rows} x {columns} pixels x {frames} frames are more than the limit of {self.max_pixels:,}"
+                f"{rows} x {columns} pixels x {frames} frames are more than the limit of {self.max_pixels:,}",
+                reason=Reason.OVER_LIMIT,
             )
         if min(rows, columns) < self.min_side_px:
             raise UnreadableError(
-                f"{rows} x {columns} pixels are too few: a side needs at least {self.min_side_px}"
+                f"{rows} x {columns} pixels are too few: a side needs at least {self.min_side_px}",
+                reason=Reason.TOO_SMALL,
             )
 
     def check_compressed_bytes(self, pixels: int, size: int) -> None:
         """Raise `UnreadableError` when so few bytes cannot hold a picture of so many pixels."""
         if pixels > size * self.max_pixels_per_byte:
-            raise UnreadableError(f"{size:,} compressed bytes cannot hold a radiograph of {pixels:,} pixels")
+            raise UnreadableError(
+                f"{size:,} compressed bytes cannot hold a radiograph of {pixels:,} pixels",
+                reason=Reason.OVER_LIMIT,
+            )
 
 
 DEFAULT_LIMITS = Limits()

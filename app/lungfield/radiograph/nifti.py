@@ -10,7 +10,7 @@ import numpy as np
 from nibabel.nifti1 import Nifti1Image
 from nibabel.nifti2 import Nifti2Image
 
-from lungfield.errors import UnreadableError
+from lungfield.errors import NotFrontalChestError, Reason, UnreadableError
 from lungfield.radiograph.contrast import to_unit
 from lungfield.radiograph.limits import Limits
 from lungfield.radiograph.spacing import believable
@@ -38,19 +38,24 @@ def read_nifti(path: Path, *, limits: Limits) -> Radiograph:
     column). The orientation in the header is left alone: a mask has to lie on the array as stored.
 
     Raises:
-        UnreadableError: damaged, a volume, not grey, over a limit, or (nearly) uniform.
+        NotFrontalChestError: a volume.
+        UnreadableError: damaged, not of grey values, over a limit, or (nearly) uniform.
     """
     content = _content(path, limits)
     kind = Nifti2Image if _has(content, NIFTI2_MAGIC) else Nifti1Image
     image = kind.from_bytes(content)
     planar = [axis for axis, size in enumerate(image.shape) if size > 1]
-    if len(planar) != 2:
-        raise UnreadableError(f"shape {image.shape} is not one plane; a radiograph has two axes")
-    columns, rows = (image.shape[axis] for axis in planar)
+    if len(planar) > 2:
+        raise NotFrontalChestError(
+            f"shape {image.shape} is not one plane; a radiograph has two axes", reason=Reason.SEVERAL_FRAMES
+        )
+    columns, rows = (*(image.shape[axis] for axis in planar), 1, 1)[:2]
     limits.check_shape(rows, columns)
+    if rows * columns * image.get_data_dtype().itemsize > len(content):
+        raise UnreadableError("the values are cut off", reason=Reason.DAMAGED)
     values = np.asanyarray(image.dataobj).reshape(columns, rows)
     if values.dtype.kind not in "iuf":
-        raise UnreadableError(f"values of type {values.dtype} are not grey values")
+        raise UnreadableError(f"values of type {values.dtype} are not grey values", reason=Reason.UNSUPPORTED)
     values = np.ascontiguousarray(values.T)
     pixels, valid = to_unit(values)
     spacing, remarks = _spacing(image.header, planar)
@@ -70,7 +75,9 @@ def _content(path: Path, limits: Limits) -> bytes:
     with gzip.open(path) if gzipped else path.open("rb") as stream:
         content = stream.read(limits.max_inflated_bytes + 1)
     if len(content) > limits.max_inflated_bytes:
-        raise UnreadableError(f"more than {limits.max_inflated_bytes:,} bytes after decompression")
+        raise UnreadableError(
+            f"more than {limits.max_inflated_bytes:,} bytes after decompression", reason=Reason.OVER_LIMIT
+        )
     return content
 
 

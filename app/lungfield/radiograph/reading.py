@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from lungfield.errors import LungfieldError, UnreadableError
+from lungfield.errors import LungfieldError, Reason, UnreadableError
 from lungfield.radiograph.dicom import has_preamble, read_dicom
 from lungfield.radiograph.images import read_image
 from lungfield.radiograph.limits import DEFAULT_LIMITS, Limits
@@ -34,34 +38,27 @@ def read_radiograph(
     NIfTI (gzipped or not).
 
     Args:
-        path: a regular file.
+        path: a regular file, which has to stay as it is while it is read.
         require_frontal: turn down an image whose DICOM header says that it is no frontal view of the
             chest. Objects that are no radiographs at all (SEG, SR, CT) and cines are always turned down.
         limits: what is too large or too small to be read.
 
     Raises:
         NotFrontalChestError: a readable file that is not a frontal chest radiograph.
-        UnreadableError: a file that is damaged, unsupported, or over a limit.
+        UnreadableError: a file that is damaged, unsupported, over a limit, out of reach, or that changed
+            meanwhile. Nothing else is raised for a file, and the `reason` of either error is its code.
     """
     path = Path(path)
     try:
-        return _read(path, require_frontal=require_frontal, limits=limits)
-    except LungfieldError as error:
-        raise type(error)(f"{path}: {error}") from error
-    except OSError as error:
-        raise UnreadableError(f"{path}: the file cannot be read ({error.strerror or _DAMAGED})") from error
-    except MemoryError as error:
-        raise UnreadableError(f"{path}: there is not enough memory to read it") from error
-    except RecursionError as error:
-        raise UnreadableError(f"{path}: sequences are nested too deeply; the file is damaged") from error
-    except Exception as error:  # a library's message may quote the header, so only its kind is told
-        raise UnreadableError(f"{path}: {_DAMAGED} ({type(error).__name__})") from error
+        with _unchanged(path) as status:
+            return _read(path, status, require_frontal=require_frontal, limits=limits)
+    except Exception as error:
+        raise _explained(path, error) from error
 
 
-def _read(path: Path, *, require_frontal: bool, limits: Limits) -> Radiograph:
-    status = path.stat()
+def _read(path: Path, status: os.stat_result, *, require_frontal: bool, limits: Limits) -> Radiograph:
     if not stat.S_ISREG(status.st_mode):
-        raise UnreadableError("not a regular file")
+        raise UnreadableError("not a regular file", reason=Reason.INACCESSIBLE)
     limits.check_file_bytes(status.st_size)
     if has_preamble(path):
         return read_dicom(path, require_frontal=require_frontal, limits=limits)
@@ -74,4 +71,53 @@ def _read(path: Path, *, require_frontal: bool, limits: Limits) -> Radiograph:
         return read_nifti(path, limits=limits)
     if head.startswith(BARE_DICOM_STARTS):
         return read_dicom(path, require_frontal=require_frontal, limits=limits)
-    raise UnreadableError("neither DICOM, PNG, JPEG, TIFF nor NIfTI")
+    raise UnreadableError("neither DICOM, PNG, JPEG, TIFF nor NIfTI", reason=Reason.UNKNOWN_FORMAT)
+
+
+@contextmanager
+def _unchanged(path: Path) -> Iterator[os.stat_result]:
+    """Look at a file before and after: one that is still being copied is not to be taken for a damaged one.
+
+    Raises:
+        UnreadableError: it changed, whatever else went wrong with it meanwhile.
+        FileNotFoundError: it vanished.
+    """
+    before = path.stat()
+    try:
+        yield before
+    except Exception:
+        _require_same(before, path.stat())
+        raise
+    _require_same(before, path.stat())
+
+
+def _require_same(before: os.stat_result, after: os.stat_result) -> None:
+    if _identity(before) != _identity(after):
+        raise UnreadableError(
+            "the file changed while it was read; try again once it is complete", reason=Reason.CHANGED
+        )
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _explained(path: Path, error: Exception) -> LungfieldError:
+    """The error to raise for any that reading met: with the path, a code, and nothing of the header."""
+    match error:
+        case LungfieldError():
+            return type(error)(f"{path}: {error}", reason=error.reason)
+        case MemoryError() | OSError(errno=errno.ENOMEM):
+            reason, message = Reason.OUT_OF_MEMORY, "there is not enough memory to read it"
+        # Libraries raise OSError without a number for content, and seek to where no file reaches.
+        case OSError(errno=None | errno.EINVAL):
+            reason, message = Reason.DAMAGED, f"the file cannot be read ({_DAMAGED})"
+        case OSError():
+            reason, message = Reason.INACCESSIBLE, f"the file cannot be read ({error.strerror})"
+        case RecursionError():
+            reason, message = Reason.DAMAGED, "sequences are nested too deeply; the file is damaged"
+        case NotImplementedError():
+            reason, message = Reason.UNSUPPORTED, "nothing here can decode it; convert the file first"
+        case _:  # a library's message may quote the header, so only its kind is told
+            reason, message = Reason.DAMAGED, f"{_DAMAGED} ({type(error).__name__})"
+    return UnreadableError(f"{path}: {message}", reason=reason)

@@ -49,13 +49,21 @@ def _not_padding(stored: NDArray[Any], header: Any) -> NDArray[np.bool_] | None:
     limits = [_stored_value(header["PixelPaddingValue"].value, stored.dtype)]
     if header.get("PixelPaddingRangeLimit") is not None:
         limits.append(_stored_value(header["PixelPaddingRangeLimit"].value, stored.dtype))
-    padding = (stored >= min(limits)) & (stored <= max(limits))
-    edge = (padding[0], padding[-1], padding[:, 0], padding[:, -1])
-    if not any(side.any() for side in edge):
+
+    def is_padding(values: NDArray[Any]) -> NDArray[np.bool_]:
+        return np.asarray((values >= min(limits)) & (values <= max(limits)))
+
+    if not is_padding(_edges(stored)).any():
         return None
-    parts, _ = ndimage.label(padding)
-    outer = np.unique(np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]]))
-    return ~np.isin(parts, outer[outer > 0])
+    parts, count = ndimage.label(is_padding(stored))
+    inner = np.ones(count + 1, dtype=bool)
+    inner[_edges(parts)] = False
+    inner[0] = True  # what is no padding
+    return np.asarray(inner[parts])
+
+
+def _edges(image: NDArray[Any]) -> NDArray[Any]:
+    return np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
 
 
 def _stored_value(value: Any, dtype: np.dtype[Any]) -> int:

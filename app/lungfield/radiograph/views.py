@@ -11,6 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from pydicom.uid import UID
+
+from lungfield.errors import Reason
+
 SOP_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.1": "Computed Radiography",
     "1.2.840.10008.5.1.4.1.1.1.1": "Digital X-Ray, for presentation",
@@ -24,6 +28,14 @@ SOP_CLASSES = {
 
 MODALITIES = {"CR", "DX", "RG", "OT", "SC", "PX", "XR"}
 """Modalities of plain radiographs, of scanned film and of captures (DICOM PS3.3, C.7.3.1.1.1)."""
+
+OTHER_MODALITIES = {
+    "AU", "BI", "BMD", "CT", "DOC", "ECG", "EPS", "ES", "FID", "GM", "HD", "IO", "IVOCT", "IVUS",
+    "KER", "KO", "LEN", "M3D", "MG", "MR", "NM", "OAM", "OP", "OPM", "OPT", "OPV", "PLAN", "PR",
+    "PT", "REG", "RF", "RTDOSE", "RTIMAGE", "RTPLAN", "RTRECORD", "RTSTRUCT", "RWV", "SEG", "SM",
+    "SMR", "SR", "STAIN", "US", "VA", "XA", "XC",
+}  # fmt: skip
+"""Other modalities (DICOM PS3.3, C.7.3.1.1.1)."""
 
 CHEST_CODES = {"816094009", "51185008", "43799004", "39607008", "113197003", "T-D3000", "T-28000", "T-11300"}
 """Chest, thorax, thoracic cavity, lung and ribs, in SNOMED CT and in the older SRT (PS3.16, CID 4031)."""
@@ -77,12 +89,14 @@ class Verdict:
         frontal_chest: False where the header says that the view or the body part is another one.
         view: 'PA', 'AP' or 'frontal' where the header says so, else None.
         reason: why it is not a frontal chest radiograph; empty where it is one, or may be.
+        code: the code of that reason, or None.
     """
 
     radiograph: bool = True
     frontal_chest: bool = True
     view: str | None = None
     reason: str = ""
+    code: Reason | None = None
 
 
 def judge_header(header: Any) -> Verdict:
@@ -94,9 +108,12 @@ def judge_header(header: Any) -> Verdict:
     """
     other_object = _other_object(header)
     if other_object:
-        return Verdict(radiograph=False, frontal_chest=False, reason=other_object)
-    reason = _other_modality(header) or _animal(header) or _other_part(header) or _other_view(header)
-    return Verdict(frontal_chest=not reason, view=None if reason else _frontal_view(header), reason=reason)
+        return Verdict(radiograph=False, frontal_chest=False, reason=other_object, code=Reason.OTHER_OBJECT)
+    for contradicts, code in _CONTRADICTIONS:
+        reason = contradicts(header)
+        if reason:
+            return Verdict(frontal_chest=False, reason=reason, code=code)
+    return Verdict(view=_frontal_view(header))
 
 
 def is_mirrored(header: Any) -> bool:
@@ -108,18 +125,24 @@ def is_mirrored(header: Any) -> bool:
 
 
 def _other_object(header: Any) -> str:
-    sop_class = header.get("SOPClassUID")
-    if not sop_class or str(sop_class) in SOP_CLASSES:
+    sop_class = UID(str(header.get("SOPClassUID") or ""))
+    if not sop_class or sop_class in SOP_CLASSES:
         return ""
-    name = getattr(sop_class, "name", "") or "unknown"
-    return f"the object is a '{name}' (Modality {_text(header, 'Modality') or 'absent'}), not a radiograph"
+    name = "of another class" if sop_class.name == sop_class else f"a '{sop_class.name}'"
+    return f"the object is {name} (Modality {_modality(header) or 'absent'}), not a radiograph"
 
 
 def _other_modality(header: Any) -> str:
     modality = _text(header, "Modality")
     if modality and modality not in MODALITIES:
-        return f"Modality is {modality}, not that of a radiograph"
+        return f"Modality is {_modality(header)}, not that of a radiograph"
     return ""
+
+
+def _modality(header: Any) -> str:
+    """Modality, to be told to the user: in a damaged header its place may hold the patient's name."""
+    modality = _text(header, "Modality")
+    return modality if not modality or modality in MODALITIES | OTHER_MODALITIES else "unknown"
 
 
 def _animal(header: Any) -> str:
@@ -178,6 +201,15 @@ def _other_view(header: Any) -> str:
     if {row, column} & {"A", "P"}:
         return f"PatientOrientation is {row}\\{column}: the plane is not frontal"
     return ""
+
+
+_CONTRADICTIONS = (
+    (_other_modality, Reason.OTHER_OBJECT),
+    (_animal, Reason.OTHER_OBJECT),
+    (_other_part, Reason.OTHER_BODY_PART),
+    (_other_view, Reason.OTHER_VIEW),
+)
+"""What speaks against a frontal chest radiograph, in the order in which it is told."""
 
 
 def _other_view_in(text: str) -> str:

@@ -1,0 +1,262 @@
+"""Read damaged files by the thousand, to see that each ends as a radiograph or as one clear error.
+
+    python scripts/fuzz.py --cases 5000 --seed 1
+    python scripts/fuzz.py --seed 1 --only 1234 --keep damaged/    # that case again, and its file
+
+Files are read in a process of their own, within a limit of memory and of time. Decoders are native code
+that may crash on damaged data: a process that dies is replaced, as it is in a batch, and counted as
+`crashed`; so is one that hangs, as `timed-out`. Exit status 1 where anything but a radiograph or a
+LungfieldError came out of read_radiograph, where a message or the log names the patient, where memory went
+over the limit, or where reading did not end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import resource
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from fuzzing import Case, make_bases, make_case
+from lungfield.errors import LungfieldError, Reason
+from lungfield.radiograph import read_radiograph
+
+READ = "read"
+ESCAPED = "escaped"
+IDENTITY = ("Nemo", "4711")
+"""Parts of the name and of the ID in the files, which no message may hold."""
+MEBIBYTE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How reading one file ended.
+
+    Attributes:
+        code: 'read', a code of `Reason`, or 'escaped' for an error of any other kind.
+        message: of the error.
+        seconds: how long it took.
+        memory_mib: how much memory the process took on top of what it had before, at most.
+        digest: of the pixels, '' where there are none.
+        warned: whether the radiograph came with a remark.
+    """
+
+    code: str
+    message: str = ""
+    seconds: float = 0.0
+    memory_mib: float = 0.0
+    digest: str = ""
+    warned: bool = False
+
+
+class Reader:
+    """A process that reads files for us, replaced when it dies or hangs.
+
+    Args:
+        log: file that takes what the process and the native decoders in it print.
+        memory_mib: how much memory it may take on top of what it needs to stand ready.
+        seconds: how long it may read one file.
+    """
+
+    def __init__(self, log: Path, *, memory_mib: int, seconds: float) -> None:
+        self._log = log
+        self._memory_mib = memory_mib
+        self._seconds = seconds
+        self._context = multiprocessing.get_context("spawn")
+        self._start()
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    def read(self, path: Path) -> Outcome:
+        """Read a file there and return how it ended."""
+        started = time.perf_counter()
+        try:
+            self._connection.send(path)
+            if self._connection.poll(self._seconds):
+                return self._connection.recv()
+            outcome = Outcome(Reason.TIMED_OUT, f"no end after {self._seconds:g} s")
+        except (EOFError, ConnectionError):
+            self._process.join()
+            outcome = Outcome(Reason.CRASHED, f"exit code {self._process.exitcode}")
+        self.close()
+        self._start()
+        return replace(outcome, seconds=time.perf_counter() - started)
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.join()
+        self._connection.close()
+
+    def _start(self) -> None:
+        self._connection, theirs = self._context.Pipe()
+        self._process = self._context.Process(
+            target=_serve, args=(theirs, self._log, self._memory_mib), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+        self._connection.recv()  # it stands ready: its imports are no part of the time of a file
+
+
+def _serve(connection: Connection, log: Path, memory_mib: int) -> None:
+    """Read the files whose paths come along a connection, one after the other."""
+    with log.open("ab") as stream:
+        os.dup2(stream.fileno(), sys.stdout.fileno())
+        os.dup2(stream.fileno(), sys.stderr.fileno())
+    limit = _status_kib("VmSize") * 1024 + memory_mib * MEBIBYTE
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    connection.send("ready")
+    while True:
+        path = connection.recv()
+        Path("/proc/self/clear_refs").write_text("5")  # VmHWM, the peak, starts again
+        before = _status_kib("VmRSS")
+        started = time.perf_counter()
+        outcome = outcome_of(path)
+        seconds = time.perf_counter() - started
+        memory = max(0, _status_kib("VmHWM") - before) / 1024
+        connection.send(replace(outcome, seconds=seconds, memory_mib=memory))
+
+
+def outcome_of(path: Path) -> Outcome:
+    """Read a file here and return how it ended."""
+    try:
+        radiograph = read_radiograph(path)
+    except LungfieldError as error:
+        return Outcome(error.reason, str(error))
+    except BaseException as error:
+        return Outcome(ESCAPED, "".join(traceback.format_exception(error)))
+    digest = hashlib.sha256(radiograph.pixels.tobytes()).hexdigest()
+    return Outcome(READ, " ".join(radiograph.warnings), digest=digest, warned=bool(radiograph.warnings))
+
+
+def _status_kib(name: str) -> int:
+    """A figure of this process's memory, in KiB (proc(5), /proc/pid/status)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(f"{name}:")).split()[1])
+
+
+def main(
+    cases: int = typer.Option(2000, help="How many damaged files."),
+    seed: int = typer.Option(0, help="Another seed, other damage."),
+    only: int | None = typer.Option(None, help="Only the case of this number."),
+    keep: Path | None = typer.Option(None, help="Folder for the files that crashed, hung or escaped."),
+    memory_mib: int = typer.Option(768, help="Limit of memory on top of what the reading process holds."),
+    seconds: float = typer.Option(20.0, help="Limit of time for a file."),
+) -> None:
+    """Damage files, read them, and report."""
+    numbers = range(cases) if only is None else range(only, only + 1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        reader = Reader(folder / "log", memory_mib=memory_mib, seconds=seconds)
+        try:
+            bases = make_bases(folder)
+            whole = {name: reader.read(_written(folder, content)) for name, content in bases.items()}
+            results = []
+            for number in track(numbers, "Reading", console=Console(stderr=True)):
+                case = make_case(bases, seed=seed, number=number)
+                outcome = reader.read(_written(folder, case.content))
+                results.append((case, outcome))
+                if keep and (only is not None or _is_remarkable(outcome)):
+                    keep.mkdir(parents=True, exist_ok=True)
+                    (keep / f"{seed}-{number}").write_bytes(case.content)
+        finally:
+            reader.close()
+        log = (folder / "log").read_text(errors="replace")
+    broken = [name for name, outcome in whole.items() if outcome.code != READ]
+    print_report(results, whole, seed=seed)
+    lines = list(wrong(results, memory_mib=memory_mib))
+    lines += [f"the undamaged {name} was not read" for name in broken]
+    lines += ["the log names the patient"] * any(word in log for word in IDENTITY)
+    for line in lines:
+        print(line)
+    raise typer.Exit(bool(lines))
+
+
+def _written(folder: Path, content: bytes) -> Path:
+    path = folder / "case"
+    path.write_bytes(content)
+    return path
+
+
+def _is_remarkable(outcome: Outcome) -> bool:
+    return outcome.code in (ESCAPED, Reason.CRASHED, Reason.TIMED_OUT, Reason.OUT_OF_MEMORY)
+
+
+def wrong(results: list[tuple[Case, Outcome]], *, memory_mib: int) -> Iterator[str]:
+    """What must not be; a crash of a native decoder is contained, and so is reported only."""
+    for case, outcome in results:
+        where = f"case {case.number} ({case.base}, {case.mutation})"
+        if outcome.code == ESCAPED:
+            yield f"{where}: an error escaped\n{outcome.message}"
+        elif outcome.code == Reason.TIMED_OUT:
+            yield f"{where}: {outcome.message}"
+        elif outcome.code == Reason.OUT_OF_MEMORY or outcome.memory_mib > memory_mib:
+            yield f"{where}: more than {memory_mib} MiB of memory"
+        elif any(word.casefold() in outcome.message.casefold() for word in IDENTITY):
+            yield f"{where}: the message names the patient"
+
+
+def print_report(results: list[tuple[Case, Outcome]], whole: dict[str, Outcome], *, seed: int) -> None:
+    """Print outcomes by format and by code, crashes, the slowest files and those that took most memory."""
+    console = Console(width=200)
+    console.print(_table_of_outcomes(results, whole))
+    for case, outcome in results:
+        if outcome.code == Reason.CRASHED:
+            console.print(f"crashed: --seed {seed} --only {case.number} ({case.base}, {case.mutation}): "
+                          f"{outcome.message}")  # fmt: skip
+    slowest = max(results, key=lambda result: result[1].seconds)
+    largest = max(results, key=lambda result: result[1].memory_mib)
+    console.print(f"slowest: case {slowest[0].number}, {slowest[0].base}, {slowest[1].seconds:.2f} s")
+    console.print(
+        f"most memory: case {largest[0].number}, {largest[0].base}, {largest[1].memory_mib:.0f} MiB"
+    )
+
+
+def _table_of_outcomes(results: list[tuple[Case, Outcome]], whole: dict[str, Outcome]) -> Table:
+    """Rows are formats. 'other' are files that were read and gave other pixels than the undamaged one.
+
+    'silent' are those of them in which only bytes behind the header differ, and nothing was remarked: wrong
+    pixels that nobody is told of.
+    """
+    counts: dict[str, Counter[str]] = {name: Counter() for name in whole}
+    for case, outcome in results:
+        count = counts[case.base]
+        count["cases"] += 1
+        if outcome.code != READ:
+            count[outcome.code] += 1
+        elif outcome.digest == whole[case.base].digest:
+            count["same"] += 1
+        else:
+            count["other"] += 1
+            count["silent"] += case.mutation in ("stream", "zeroed") and not outcome.warned
+    total: Counter[str] = sum(counts.values(), Counter())
+    codes = [code for code in (*Reason, ESCAPED) if total[code]]
+    columns = ["cases", "same", "other", "silent", *codes]
+    table = Table("format", *columns, title=f"{total['cases']} damaged files")
+    for name, count in [*counts.items(), ("all", total)]:
+        table.add_row(name.split(" [")[0], *(str(count[column] or "") for column in columns))
+    return table
+
+
+if __name__ == "__main__":
+    typer.run(main)
