@@ -161,7 +161,8 @@ def contents(output):
     content = json.loads((output / "results.json").read_text())
     for part in (content["summary"], *content["files"]):
         part.pop("seconds")
-    content["summary"].pop("output")
+    for name in ("output", "resumed"):
+        content["summary"].pop(name)
     return found, content
 
 

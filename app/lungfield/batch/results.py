@@ -63,6 +63,8 @@ class BatchResult:
         bundle: what segmented them.
         seconds: how long it took, loading the bundle left out; of a resumed run, the last part.
         started: when the run was begun, in ISO 8601.
+        resumed: how many of the files had ended before the run was resumed; `seconds` is without them.
+        settings: what the results depend on.
         environment: versions and device.
     """
 
@@ -71,6 +73,8 @@ class BatchResult:
     bundle: Bundle
     seconds: float
     started: str = ""
+    resumed: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -116,7 +120,9 @@ class BatchResult:
             **{status: self.count(status) for status in (DONE, SKIPPED, FAILED)},
             "flagged": self.flagged,
             "seconds": round(self.seconds, 2),
+            "resumed": self.resumed,
             "compared": self._counts["compared"],
+            "settings": dict(self.settings),
             "environment": dict(self.environment),
         }
         if self.agreement:
@@ -138,4 +144,7 @@ def write_results(batch: BatchResult, *, report: bool) -> None:
     )
     export.write_results_parquet(batch.files, output / "results.parquet", columns=columns)
     if report:
-        export.write_report(output / "report.html", summary=summary, rows=batch.files, overlay_root=output)
+        # Imported on use: workers, which import this package too, have no need of it.
+        from lungfield.export.report import write_report
+
+        write_report(output / "report.html", summary=summary, rows=batch.files, overlay_root=output)

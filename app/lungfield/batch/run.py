@@ -260,7 +260,7 @@ class _Run:
         self._journal = journal
         self._progress = progress
         self._fingerprints: dict[int, Fingerprint] = {}
-        self._ended = 0
+        self._ended = self._resumed = 0
         self._device = options.device
 
     def carry_out(self, context: Any) -> BatchResult:
@@ -268,7 +268,7 @@ class _Run:
         start = time.perf_counter()
         _remove_parts(self._output)
         missing = self._missing()
-        self._ended = len(self._files) - len(missing)
+        self._ended = self._resumed = len(self._files) - len(missing)
         self._progress(self._ended, len(self._files), None)
         try:
             if missing:
@@ -378,6 +378,8 @@ class _Run:
             bundle=self._bundle,
             seconds=time.perf_counter() - start,
             started=self._journal.read("started"),
+            resumed=self._resumed,
+            settings=self._journal.read("settings"),
             environment=_environment(self._device),
         )
         write_results(batch, report=self._options.report)

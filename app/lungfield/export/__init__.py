@@ -4,7 +4,6 @@ from lungfield.export.derived import creation_time
 from lungfield.export.dicom_seg import save_dicom_seg
 from lungfield.export.masks import save_label_map_png, save_nifti
 from lungfield.export.overlay import save_overlay
-from lungfield.export.report import write_report
 from lungfield.export.secondary_capture import save_secondary_capture
 from lungfield.export.structured_report import save_structured_report
 from lungfield.export.tables import (
@@ -27,7 +26,6 @@ __all__ = [
     "save_overlay",
     "save_secondary_capture",
     "save_structured_report",
-    "write_report",
     "write_results_csv",
     "write_results_json",
     "write_results_parquet",

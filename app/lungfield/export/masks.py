@@ -40,7 +40,7 @@ def _to_png(pixels: NDArray[np.uint8]) -> bytes:
     rows[:, 1:] = pixels
     compressor = zlib.compressobj(level=1, strategy=zlib.Z_RLE)
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)  # depth 8, grey, not interlaced
-    chunks = {b"IHDR": header, b"IDAT": compressor.compress(rows) + compressor.flush(), b"IEND": b""}
+    chunks = {b"IHDR": header, b"IDAT": compressor.compress(rows.data) + compressor.flush(), b"IEND": b""}
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
         for name, content in chunks.items()
