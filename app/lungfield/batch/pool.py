@@ -184,7 +184,9 @@ class Pool:
         timeout = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
         for handle in wait([*by_handle, self._network.bell], timeout):
             if handle is self._network.bell:
-                self._answers |= dict(self._network.answers())
+                held = {ticket for worker in self._workers for ticket in worker.held}
+                # Of a file that is being read again, as its worker died, nobody wants the first answer.
+                self._answers |= {one: answer for one, answer in self._network.answers() if one in held}
             else:
                 self._receive(by_handle[handle])  # type: ignore[index]
         now = time.monotonic()

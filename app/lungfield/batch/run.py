@@ -309,6 +309,7 @@ class _Run:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         batch_size = 1 if on_cpu else options.batch_size or _CUDA_BATCH
         workers = min(options.workers or cores, len(jobs))
+        threads_before = torch.get_num_threads()
         torch.set_num_threads(1 if on_cpu else cores)
         network = NetworkThreads(
             predictor,
@@ -339,6 +340,7 @@ class _Run:
         finally:
             pool.close()
             network.close()
+            torch.set_num_threads(threads_before)
 
     def _begun(self, jobs: Sequence[Job]) -> Iterator[Job]:
         for job in jobs:

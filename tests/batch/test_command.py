@@ -1,0 +1,67 @@
+"""`lungfield segment` as a program among programs: its log, its last line, its exit status."""
+
+import json
+import os
+import subprocess
+import sys
+
+import misbehaving
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def segment(dark_is_lung):
+    def call(folder, output, *more):
+        here = os.path.dirname(__file__)  # noqa: PTH120  (where the bundle's transform is imported from)
+        return subprocess.run(
+            [
+                sys.executable,
+                *("-m", "lungfield.cli", "segment", str(folder), "-o", str(output)),
+                *("--bundle", str(dark_is_lung), "--workers", "1", *map(str, more)),
+            ],
+            env={**os.environ, "PYTHONPATH": here},
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+
+    return call
+
+
+@pytest.mark.slow
+def test_log_summary_and_status_are_for_programs(inputs, tmp_path, segment):
+    log = tmp_path / "logs" / "run.jsonl"
+    done = segment(inputs, tmp_path / "out", "--log-file", log, "--json")
+    assert done.returncode == 1  # one file is broken
+    summary = json.loads(done.stdout.splitlines()[-1])
+    assert {name: summary[name] for name in ("files", "done", "skipped", "failed")} == {
+        "files": 4,
+        "done": 2,
+        "skipped": 1,
+        "failed": 1,
+    }
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    ended = {line["file"]: (line["status"], line["reason_code"]) for line in lines if "file" in line}
+    assert ended["lateral.dcm"] == ("skipped", "other-view")
+    assert ended["ward/a.dcm"] == ("done", "")
+    assert all("timestamp" in line and "level" in line for line in lines)
+    for text in (log.read_text(), done.stdout, done.stderr):
+        assert "Secret" not in text
+        assert "ID-77" not in text
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_a_full_disk_has_a_status_of_its_own(tmp_path, segment):
+    (tmp_path / "in").mkdir()
+    pixels = np.full((80, 90), 180, dtype=np.uint8)
+    pixels[20:60, 20:40] = 20
+    pixels[0, 0] = misbehaving.FULL_DISK
+    Image.fromarray(pixels).save(tmp_path / "in" / "a.png")
+    done = segment(tmp_path / "in", tmp_path / "out")
+    assert done.returncode == 3
+    assert "--resume" in done.stderr
+    assert "Traceback" not in done.stderr
