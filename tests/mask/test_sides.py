@@ -106,8 +106,8 @@ def test_wide_and_tall_are_meant_in_the_unit_of_the_pixels(ellipse):
     slab[30:80, 70:130] = True
     assert set(np.unique(split_lungs(slab))) == {0, 1, 2}
     assert np.unique(split_lungs(slab, pixel_size=(0.2, 0.1))).size == 2
-    # Lobes beside each other on square pixels lie rather above each other on tall ones.
-    lobes = ellipse(60, 95, 30, 30) | ellipse(115, 150, 30, 30)
+    # Lobes that lie beside each other on broad pixels lie above each other on tall ones.
+    lobes = ellipse(80, 95, 30, 30) | ellipse(118, 133, 30, 30)
     assert set(np.unique(split_lungs(lobes, pixel_size=(1, 1.5)))) == {0, 1, 2}
     assert np.unique(split_lungs(lobes, pixel_size=(3, 1))).size == 2
 

@@ -30,6 +30,12 @@ def test_all_is_body_where_little_would_be_left():
     assert find_body(image).all()
 
 
+def test_what_does_not_reach_the_edge_is_body():
+    image = np.full((40, 50), 0.5, dtype=np.float32)
+    image[1:5, 1:5], image[30:39, 40:49] = 0, 1
+    assert find_body(image).all()
+
+
 def test_constant_image_is_all_body():
     assert find_body(np.zeros((10, 10), dtype=np.float32)).all()
 

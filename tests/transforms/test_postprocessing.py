@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Compose, EnsureChannelFirst, Resized, Transposed
+from monai.transforms import BorderPadd, CenterSpatialCropd, Compose, EnsureChannelFirst, Resized, Transposed
 
 from lungfield.records import Radiograph
 from lungfield.transforms import LungLabelMapd, RestoreGridd, as_monai
@@ -46,6 +46,49 @@ def test_logits_come_back_smooth_to_the_files_grid(preprocessing):
     edge = column[20:32]
     assert np.unique(edge.round(3)).size > 6
     assert data["image"].applied_operations == result["image"].applied_operations
+
+
+def network_output(preprocessing, *, mirrored=False):
+    """A radiograph's data after the network: its logits are the preprocessed picture of two lungs."""
+    left, right = two_lungs()
+    data = preprocessing({"image": loaded((left | right).astype(float), mirrored=mirrored)})
+    # A plain tensor, as it comes from another process.
+    return {**data, "pred": torch.from_numpy(data["image"].numpy() * 8 - 4)}
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_label_map_from_the_networks_grid_is_that_of_restored_logits(preprocessing, mirrored):
+    data = network_output(preprocessing, mirrored=mirrored)
+    label_map = LungLabelMapd(keys="pred", orig_keys="image", transform=preprocessing)(data)["pred"]
+    restored = RestoreGridd(keys="pred", orig_keys="image", transform=preprocessing)(data)
+    expected = LungLabelMapd(keys="pred")(restored)["pred"]
+    assert label_map.dtype == torch.uint8
+    torch.testing.assert_close(label_map.as_tensor(), expected.as_tensor(), rtol=0, atol=0)
+    left, right = two_lungs()
+    upright = label_map[0].numpy().T
+    on_the_left, on_the_right = (2, 1) if mirrored else (1, 2)
+    assert (upright[left] == on_the_left).mean() > 0.97
+    assert (upright[right] == on_the_right).mean() > 0.97
+    torch.testing.assert_close(label_map.affine, expected.affine)
+    assert label_map.meta["mirrored"] is mirrored
+    assert label_map.applied_operations == expected.applied_operations == []
+    assert data["image"].shape == (1, 48, 48)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [BorderPadd(keys="image", spatial_border=6), CenterSpatialCropd(keys="image", roi_size=(100, 84))],
+    ids=["padded", "cropped"],
+)
+def test_preprocessing_that_changes_more_than_the_size(preprocessing, more):
+    longer = Compose([preprocessing.transforms[0], more, preprocessing.transforms[1]])
+    data = network_output(longer)
+    label_map = LungLabelMapd(keys="pred", orig_keys="image", transform=longer)(data)["pred"]
+    assert label_map.shape == (1, 90, 120)
+    left, right = two_lungs()
+    upright = label_map[0].numpy().T
+    for value, lung in ((1, left), (2, right)):
+        assert 2 * (lung & (upright == value)).sum() / (lung.sum() + (upright == value).sum()) > 0.97
 
 
 @pytest.mark.parametrize("mirrored", [False, True])

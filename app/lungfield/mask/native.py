@@ -1,8 +1,8 @@
 """From a network's coarse logits to a label map on the file's own pixels.
 
 Bilinear interpolation between the centres of four neighbouring logits stays between their values. A cell with
-all four corners in one lung is therefore all lung, and one with none of them holds no lung. Just the cells that
-the contour runs through have to be interpolated: few of a radiograph's pixels.
+all four corners in one lung is therefore all lung, and one with none of them holds no lung. Just the cells
+that the contour runs through have to be interpolated: few of a radiograph's pixels.
 """
 
 from __future__ import annotations

@@ -69,6 +69,8 @@ def find_body(
 
 
 def _touching_edge(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    if not (region[[0, -1]].any() or region[:, [0, -1]].any()):
+        return np.zeros_like(region)
     labels, _ = ndimage.label(region)
     edge = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
     keep = np.zeros(labels.max() + 1, dtype=bool)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import Invertd, MapTransform
-from monai.transforms.utils import convert_applied_interp_mode
-from monai.utils import convert_to_numpy
+from monai.data.utils import to_affine_nd
+from monai.transforms import Invertd, InvertibleTransform, MapTransform
+from monai.transforms.utils import convert_applied_interp_mode, scale_affine
+from monai.utils import TraceKeys, convert_to_numpy, convert_to_tensor, ensure_tuple_rep
 
-from lungfield.mask import clean_mask, split_lungs
+from lungfield.mask.native import native_label_map
 
 
 class RestoreGridd(Invertd):
@@ -33,6 +35,9 @@ class RestoreGridd(Invertd):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Bring the keys back to the grid that their `orig_keys` had before the transforms."""
         result = dict(data)
+        for key in self.key_iterator(result):
+            # To MONAI, a plain tensor is one that nothing was done to.
+            result[key] = convert_to_tensor(result[key], track_meta=True)
         originals = {}
         for orig_key in set(self.orig_keys):
             original = originals[orig_key] = result[orig_key]
@@ -49,12 +54,18 @@ class RestoreGridd(Invertd):
 
 
 class LungLabelMapd(MapTransform):
-    """Logits of the lung field -> label map: threshold, clean, split into right and left.
+    """Logits of the lung field -> label map of right and left on the file's own pixels.
+
+    The mask is cleaned and split on the coarse grid of the logits, and its contour drawn on the file's, where
+    preprocessing did no more to the geometry than `Transposed` and `Resized`. Where it did more,
+    `RestoreGridd` brings the logits to the file's grid first, which takes longer.
 
     Args:
-        keys: logits (1, W, H), on the grid of the file, in MONAI's axis order; becomes uint8 (1, W, H) with
-            0 background, 1 the patient's right lung, 2 the left.
-        threshold: probability from which a pixel is lung.
+        keys: logits (1, h, w) of the picture that the network saw; becomes uint8 (1, W, H) in MONAI's axis
+            order, with 0 background, 1 the patient's right lung, 2 the left.
+        orig_keys: the images that were given to the network, with what preprocessing noted on them.
+        transform: that preprocessing. None: the logits are (1, W, H) and lie on the file's grid already.
+        threshold: probability above which a pixel is lung.
         components: how many connected regions are kept, the largest first.
     """
 
@@ -62,24 +73,60 @@ class LungLabelMapd(MapTransform):
         self,
         keys: KeysCollection,
         *,
+        orig_keys: KeysCollection = "image",
+        transform: InvertibleTransform | None = None,
         threshold: float = 0.5,
         components: int = 2,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        # Compared with the logits, which saves the sigmoid of every pixel of a large image.
+        self.orig_keys = ensure_tuple_rep(orig_keys, len(self.keys))
+        self.transform = transform
+        # Compared with the logits, which saves the sigmoid.
         self.logit = float(np.log(threshold / (1 - threshold)))
         self.components = components
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Replace the logits by the label map."""
         result = dict(data)
-        for key in self.key_iterator(result):
-            logits = result[key]
-            upright = convert_to_numpy(logits[0] > self.logit).T
-            mirrored = bool(getattr(logits, "meta", {}).get("mirrored", False))
-            label_map = split_lungs(clean_mask(upright, components=self.components), mirrored=mirrored)
-            tensor = torch.from_numpy(np.ascontiguousarray(label_map.T[None]))
-            meta = logits.meta if isinstance(logits, MetaTensor) else None
-            result[key] = MetaTensor(tensor, meta=meta)
+        for key, orig_key in self.key_iterator(result, self.orig_keys):
+            logits, shape, meta = self._upright(result, key, orig_key)
+            label_map = native_label_map(
+                convert_to_numpy(logits.float()),
+                shape,
+                level=self.logit,
+                components=self.components,
+                mirrored=bool(meta.get("mirrored", False)),
+            )
+            result[key] = MetaTensor(torch.from_numpy(label_map).T[None], meta=meta)
         return result
+
+    def _upright(
+        self, data: Mapping[Hashable, Any], key: Hashable, orig_key: Hashable
+    ) -> tuple[torch.Tensor, tuple[int, int], dict[str, Any]]:
+        """Logits (h, w) as rows and columns, the file's (rows, columns), and what is known of the file."""
+        if self.transform is None:
+            restored = data[key]
+        elif (file := _before_resizing(data[orig_key])) is not None:
+            return data[key][0], *file
+        else:
+            restored = RestoreGridd(keys=key, orig_keys=orig_key, transform=self.transform)(data)[key]
+        rows, columns = restored[0].T.shape
+        return restored[0].T, (rows, columns), getattr(restored, "meta", {})
+
+
+def _before_resizing(image: torch.Tensor) -> tuple[tuple[int, int], dict[str, Any]] | None:
+    """(rows, columns) and metadata of a file that was but transposed and resized; None if there was more."""
+    if not isinstance(image, MetaTensor):
+        return None
+    steps = image.applied_operations
+    if [step[TraceKeys.CLASS_NAME].removesuffix("d") for step in steps] != ["Transpose", "Resize"]:
+        return None
+    transposed, resized = (step[TraceKeys.EXTRA_INFO] for step in steps)
+    if tuple(transposed["indices"]) != (0, 2, 1) or resized["new_dim"]:
+        return None
+    rows, columns = (int(side) for side in steps[1][TraceKeys.ORIG_SIZE])
+    meta = deepcopy(image.meta)
+    back = to_affine_nd(len(image.affine) - 1, scale_affine(image.shape[1:], (rows, columns)))
+    meta["affine"] = image.affine @ torch.as_tensor(back, dtype=image.affine.dtype)
+    return (rows, columns), meta

@@ -70,13 +70,13 @@ class RadiographReader(ImageReader):
 
 
 def as_monai(radiograph: Radiograph) -> tuple[NDArray[np.float32], dict[str, Any]]:
-    """The (W, H) array and the metadata that `LoadImaged` would have made of a radiograph."""
+    """A (W, H) view of the pixels, and the metadata that `LoadImaged` would have made of a radiograph."""
     spacing = radiograph.spacing
     row_mm, column_mm = (spacing.row_mm, spacing.column_mm) if spacing else (1.0, 1.0)
     metadata = _metadata(radiograph.shape, row_mm=row_mm, column_mm=column_mm)
     metadata["mirrored"] = radiograph.mirrored
     metadata["spacing_source"] = spacing.source if spacing else "none"
-    return np.ascontiguousarray(radiograph.pixels.T), metadata
+    return radiograph.pixels.T, metadata
 
 
 def _metadata(shape: tuple[int, ...], *, row_mm: float, column_mm: float) -> dict[str, Any]:
