@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -103,9 +102,7 @@ class BatchResult:
     def agreement(self) -> dict[str, Summary]:
         """Agreement with the references over all files that had one; empty where none had."""
         compared = [
-            Agreement(**{name: math.nan if row[name] is None else row[name] for name in _AGREEMENT})
-            for row in self.files
-            if "dice" in row
+            Agreement(**{name: row[name] for name in _AGREEMENT}) for row in self.files if "dice" in row
         ]
         return summarise(compared) if compared else {}
 

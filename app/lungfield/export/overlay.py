@@ -39,14 +39,12 @@ def save_overlay(
 ) -> None:
     """Write the radiograph as a JPEG with each lung's contour, a light fill and the letter R or L.
 
-    The picture holds nothing from the file's header: what it may say of the patient is up to `caption`.
-
     Args:
         radiograph: the radiograph.
         label_map: (H, W) uint8 of the same shape, with the values of `lungfield.labels`.
         path: the file to write.
-        longest_side: a larger radiograph is reduced to this many pixels; a smaller one keeps its size.
-        caption: a line of text below the picture, or None; what does not fit is cut off.
+        longest_side: as for `render_overlay`, and likewise `caption`.
+        caption: a line of text below the picture, or None.
 
     Raises:
         OutputError: the shapes differ, or the file could not be written.
@@ -56,6 +54,32 @@ def save_overlay(
             f"{path}: the label map has (rows, columns) {label_map.shape} and the radiograph "
             f"{radiograph.shape}; give the label map of this radiograph."
         )
+    picture = render_overlay(radiograph, label_map, longest_side=longest_side, caption=caption)
+    buffer = io.BytesIO()
+    picture.save(buffer, format="JPEG", quality=_JPEG_QUALITY, subsampling=0)
+    write_whole(path, buffer.getvalue())
+
+
+def render_overlay(
+    radiograph: Radiograph,
+    label_map: NDArray[np.uint8],
+    *,
+    longest_side: int = 1024,
+    caption: str | None = None,
+) -> Image.Image:
+    """Draw each lung's contour, a light fill and the letter R or L on a radiograph.
+
+    The picture holds nothing from the file's header: what it may say of the patient is up to `caption`.
+
+    Args:
+        radiograph: the radiograph.
+        label_map: (H, W) uint8 of the same shape, with the values of `lungfield.labels`.
+        longest_side: a larger radiograph is reduced to this many pixels; a smaller one keeps its size.
+        caption: a line of text below the picture, or None; what does not fit is cut off.
+
+    Returns:
+        An RGB picture, 8 bits a channel.
+    """
     size = _reduced_size(radiograph.shape, longest_side)
     grey = _reduced(_to_grey(radiograph.pixels), size)
     lungs = {value: _find_lung(label_map == value, size) for value in _COLOURS}
@@ -70,11 +94,7 @@ def save_overlay(
     for label in LUNGS:
         if (lung := lungs[label.value]) is not None:
             _draw_letter(picture, lung, label)
-    if caption:
-        picture = _with_caption(picture, caption)
-    buffer = io.BytesIO()
-    picture.save(buffer, format="JPEG", quality=_JPEG_QUALITY, subsampling=0)
-    write_whole(path, buffer.getvalue())
+    return _with_caption(picture, caption) if caption else picture
 
 
 def _reduced_size(shape: tuple[int, int], longest_side: int) -> tuple[int, int]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pydicom import Dataset
 from pydicom.uid import JPEGBaseline8Bit
 from pydicom.valuerep import DA, TM
@@ -30,7 +28,7 @@ from lungfield.export.derived import (
     to_bytes,
     valid_element,
 )
-from lungfield.export.overlay import save_overlay
+from lungfield.export.overlay import render_overlay
 from lungfield.labels import Code
 from lungfield.records import Radiograph
 
@@ -79,7 +77,9 @@ def save_secondary_capture(
     path = Path(path)
     require_dicom_source(radiograph, path)
     require_its_label_map(radiograph, label_map, path)
-    picture = _picture(radiograph, label_map)
+    picture = np.asarray(
+        render_overlay(radiograph, label_map, longest_side=_LONGEST_SIDE_PX, caption=_BURNT_IN)
+    )
     with errors_of_header(radiograph, path, "secondary capture"):
         capture = _capture(radiograph, picture, algorithm_name, algorithm_version)
         made = creation_time(created)
@@ -87,15 +87,6 @@ def save_secondary_capture(
         capture.DateOfSecondaryCapture, capture.TimeOfSecondaryCapture = DA(made.date()), TM(made.time())
         content = to_bytes(capture)
     write_whole(path, content)
-
-
-def _picture(radiograph: Radiograph, label_map: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The overlay with its notice: (h, w, 3) uint8."""
-    # The overlay comes as a file alone.
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "overlay.jpg"
-        save_overlay(radiograph, label_map, file, longest_side=_LONGEST_SIDE_PX, caption=_BURNT_IN)
-        return np.asarray(Image.open(file))
 
 
 def _capture(
