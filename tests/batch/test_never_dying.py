@@ -189,14 +189,14 @@ def test_a_run_killed_at_random_moments_and_resumed_gives_the_same_bytes(many, t
     assert start(many, whole, dark_is_lung).wait() == 1  # one file is damaged
     moments = random.Random(5)
     kills = 0
-    for _ in range(3):
+    for _ in range(2):
         process = start(many, broken, dark_is_lung, *(("--resume",) if broken.exists() else ()))
         wait_for_files(process, broken, ended_files(broken) + moments.randint(1, 5))
         time.sleep(moments.uniform(0, 0.05))
         kills += process.poll() is None
         process.kill()
         process.wait()
-    assert kills == 3
+    assert kills == 2
     assert 0 < ended_files(broken) < 24
     assert start(many, broken, dark_is_lung, "--resume").wait() == 1
     files, tables = contents(whole)

@@ -95,7 +95,7 @@ def test_memory_is_that_of_all_descendants():
 def test_arrangement_is_that_of_the_engine(tmp_path, monkeypatch):
     taken = {}
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     class Network:
@@ -109,13 +109,13 @@ def test_arrangement_is_that_of_the_engine(tmp_path, monkeypatch):
 
     def pool(*_, workers, **__):
         taken.update(workers=workers)
-        raise Stop
+        raise StopError
 
     monkeypatch.setattr(engine, "NetworkThreads", Network)
     monkeypatch.setattr(engine, "Pool", pool)
     before = torch.get_num_threads()
     try:
-        with pytest.raises(Stop):
+        with pytest.raises(StopError):
             segment_files([SAMPLES], tmp_path, "unet", options=Options(report=False))
     finally:
         torch.set_num_threads(before)
@@ -165,7 +165,7 @@ def test_run_tells_start_segmenting_and_closing(files, tmp_path):
 def test_files_that_are_not_segmented_are_not_timed(files, tmp_path):
     lateral = SAMPLES / "08_lateral.dcm"
     call = Call([files["uncompressed"][0], lateral], SAMPLES / "09_ct.dcm", tmp_path, "unet", workers=1)
-    with pytest.raises(BenchmarkError, match="2 of 3 files did not end as they should: .*lateral"):
+    with pytest.raises(BenchmarkError, match=r"2 of 3 files did not end as they should: .*lateral"):
         run(call)
 
 
@@ -176,7 +176,7 @@ def test_failure_of_the_stock_way_is_told(tmp_path):
 
 
 def test_other_tools_are_not_fetched(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "torchxrayvision", None)
     (tool,) = other_tools([], device="cpu", threads=1)
     assert (tool.images_per_s, tool.remark) == (None, NOT_INSTALLED)
 

@@ -78,7 +78,7 @@ class Options:
         overwrite: forget a run that was begun there, and begin anew.
         report: write report.html.
         device: 'auto', 'cpu', 'cuda', 'cuda:1', ...
-        workers: processes that read and write; None for one each core, or half of them beside a GPU.
+        workers: processes that read and write; None for one each core.
         batch_size: radiographs to a batch of the network, on CUDA; None for 16.
         time_limit_s: how long reading, or finishing, a single file may take, in seconds.
         memory_limit_bytes: what a worker may take for its files.

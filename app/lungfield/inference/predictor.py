@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
-from monai.utils import convert_to_numpy
 from numpy.typing import NDArray
 
 from lungfield.errors import BundleError
@@ -63,13 +62,15 @@ class Processing:
         """
         # As a MetaTensor it says what MONAI's own workflow would say: how the image lies, and that it is one.
         prediction = MetaTensor(logits, meta=prepared["image"].meta)
-        label_map = convert_to_numpy(self._postprocessing({**prepared, "pred": prediction})["pred"])
+        finished = self._postprocessing({**prepared, "pred": prediction})["pred"]
+        # A plain tensor, as converting a MetaTensor brings the transposed map in order, and back.
+        label_map = finished.as_tensor() if isinstance(finished, MetaTensor) else torch.as_tensor(finished)
         if label_map.shape != (1, *radiograph.shape[::-1]):
             raise BundleError(
-                f"The post-processing of {self.bundle.inference_config} gave {label_map.shape} instead of "
-                f"{(1, *radiograph.shape[::-1])} (1, columns, rows)."
+                f"The post-processing of {self.bundle.inference_config} gave {tuple(label_map.shape)} "
+                f"instead of {(1, *radiograph.shape[::-1])} (1, columns, rows)."
             )
-        return np.ascontiguousarray(label_map[0].T.astype(np.uint8, copy=False))
+        return np.ascontiguousarray(label_map[0].T.numpy().astype(np.uint8, copy=False))
 
 
 class Predictor:
