@@ -57,7 +57,8 @@ def start_forkserver() -> Any:
     from multiprocessing import forkserver
 
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["lungfield.batch.worker"])
+    # highdicom, which takes a second to import, is imported on use elsewhere.
+    context.set_forkserver_preload(["lungfield.batch.worker", "highdicom"])
     with _environment_of_workers():
         forkserver.ensure_running()
     return context
