@@ -35,7 +35,7 @@ _START_LIMIT_S = 300.0
 #: What workers are started with. There is one for each core already, so libraries compute in one thread:
 #: those of OpenBLAS wait for each other by spinning, which on busy cores takes longer than the work (300 ms
 #: for the mean of a lung, instead of 4). And glibc is to keep the memory of one radiograph for the next: to
-#: have it cleared by the system again and again cost 8 % of the rate of the whole. Other systems ignore these.
+#: have it cleared by the system again and again cost 8 % of the rate. Other systems ignore these.
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
