@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -181,12 +182,17 @@ def _report(batch: BatchResult, console: Console) -> None:
     )
     if batch.agreement:
         table = Table(title="Agreement with the reference")
-        for heading in ("metric", "radiographs", "mean", "sd", "95 % interval", "min", "max"):
-            table.add_column(heading)
+        for heading in ("metric", "n", "mean", "sd", "95 % interval", "min", "max"):
+            table.add_column(heading, no_wrap=True)
         for name, figure in batch.agreement.items():
-            interval = f"{figure.ci95_low:.4f} to {figure.ci95_high:.4f}"
-            numbers = [f"{value:.4f}" for value in (figure.mean, figure.sd, figure.minimum, figure.maximum)]
-            table.add_row(name, str(figure.count), *numbers[:2], interval, *numbers[2:])
+            mean, sd, low, high, least, most = (
+                "–" if math.isnan(value) else f"{value:.4f}"
+                for value in (
+                    *(figure.mean, figure.sd, figure.ci95_low, figure.ci95_high),
+                    *(figure.minimum, figure.maximum),
+                )
+            )
+            table.add_row(name, str(figure.count), mean, sd, f"{low}-{high}", least, most)
         console.print(table)
 
 
