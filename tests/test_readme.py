@@ -29,7 +29,8 @@ def test_first_command_segments_the_samples(call_lungfield, tmp_path):
     command[command.index("-o") + 1] = str(tmp_path / "out")
     done = call_lungfield(*command[1:], cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    for pattern in ("masks/*.png", "seg/*.dcm", "overlays/*.jpg", "results.csv", "results.json"):
+    results = ("report.html", "results.csv", "results.json", "results.parquet")
+    for pattern in ("masks/*.png", "seg/*.dcm", "overlays/*.jpg", *results):
         assert f"`{pattern}`" in README
         assert list((tmp_path / "out").glob(pattern))
 
