@@ -63,6 +63,14 @@ class Segmentation:
         """Flags and a confidence: whether somebody should look at this mask."""
         return assess(self.label_map, self.probability, self.radiograph, flipped=self.probability_of_mirrored)
 
+    @property
+    def _algorithm(self) -> dict[str, str]:
+        """What DICOM objects name as their maker."""
+        return {
+            "algorithm_name": f"lungfield {self.bundle.name}",
+            "algorithm_version": self.bundle.version,
+        }
+
     def agreement(self, reference: str | Path | NDArray[np.generic]) -> Agreement:
         """Compare with a reference mask: (H, W) values that are not 0 on lung, or the path of a file.
 
@@ -94,8 +102,7 @@ class Segmentation:
             self.radiograph,
             self.label_map,
             Path(path),
-            algorithm_name=f"lungfield {self.bundle.name}",
-            algorithm_version=self.bundle.version,
+            **self._algorithm,
             viewer_geometry=viewer_geometry,
             created=created,
         )
@@ -115,8 +122,7 @@ class Segmentation:
             self.measurements,
             Path(path),
             density=self.density,
-            algorithm_name=f"lungfield {self.bundle.name}",
-            algorithm_version=self.bundle.version,
+            **self._algorithm,
             created=created,
             segmentation=segmentation,
         )
@@ -127,8 +133,7 @@ class Segmentation:
             self.radiograph,
             self.label_map,
             Path(path),
-            algorithm_name=f"lungfield {self.bundle.name}",
-            algorithm_version=self.bundle.version,
+            **self._algorithm,
             created=created,
         )
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from itertools import cycle, islice
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -15,44 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lungfield.batch.arrangement import Arrangement
 from lungfield.batch.network import NetworkThreads
 from lungfield.batch.pool import start_forkserver
 from lungfield.inference.predictor import Predictor
 from lungfield.radiograph import read_radiograph
 
 _BATCHES_AT_LEAST = 16
-
-
-@dataclass(frozen=True)
-class Arrangement:
-    """How the engine shares the machine out.
-
-    Attributes:
-        cores: CPU cores that this process may use.
-        workers: processes that read and write.
-        network_threads: batches of the network at a time.
-        torch_threads: threads within one batch.
-        batch_size: radiographs to a batch.
-    """
-
-    cores: int
-    workers: int
-    network_threads: int
-    torch_threads: int
-    batch_size: int
-
-
-def arrangement(device: str, workers: int | None = None) -> Arrangement:
-    """What `lungfield.batch.run` takes by default on a device ('cpu' or 'cuda'); a test compares the two."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    on_cpu = device == "cpu"
-    return Arrangement(
-        cores=cores,
-        workers=workers or cores,
-        network_threads=min(cores, 8) if on_cpu else 1,
-        torch_threads=1 if on_cpu else cores,
-        batch_size=1 if on_cpu else 16,
-    )
 
 
 def network_rate(

@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from benchmarking.end_to_end import Call, EndToEnd, run_apart
 from benchmarking.files import Kind, make_files
-from benchmarking.limits import Arrangement, arrangement, network_rate, reading_rate
+from benchmarking.limits import network_rate, reading_rate
 from benchmarking.others import other_tools
 from benchmarking.stages import stage_costs
 from benchmarking.stock import stock_seconds
 from benchmarking.summary import rate_between, ratios, spent
+from lungfield.batch.arrangement import Arrangement, arrangement
 from lungfield.inference import Bundle, find_bundle, shipped
 from lungfield.inference.precision import best_precision
 from lungfield.inference.predictor import Predictor

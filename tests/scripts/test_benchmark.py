@@ -17,13 +17,14 @@ import torch
 from benchmarking.end_to_end import Call, run
 from benchmarking.errors import BenchmarkError
 from benchmarking.files import SYNTAXES, Kind, make_files
-from benchmarking.limits import Arrangement, arrangement, network_rate
+from benchmarking.limits import network_rate
 from benchmarking.memory import peak_memory, process_tree
 from benchmarking.others import NOT_INSTALLED, other_tools
 from benchmarking.stock import stock_seconds
 from benchmarking.summary import rate_between, ratios, spent
 from lungfield.batch import Options, segment_files
 from lungfield.batch import run as engine
+from lungfield.batch.arrangement import Arrangement, arrangement
 from lungfield.inference import find_bundle, shipped
 from lungfield.inference.predictor import find_device
 from lungfield.radiograph import read_radiograph

@@ -118,11 +118,6 @@ class Journal:
         self._database.close()
         self._lock.release()
 
-    @property
-    def begun(self) -> bool:
-        """Whether a run was begun in this folder."""
-        return self.read("settings") is not None
-
     def read(self, key: str) -> Any:
         """What was written under a key, or None."""
         with self._translated():

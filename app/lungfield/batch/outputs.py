@@ -20,14 +20,12 @@ class Format:
         suffix: of its files.
         needs_dicom: whether it refers to a DICOM image, and is left out for other inputs.
         save: writes it.
-        meaning: for the help of the command line.
     """
 
     folder: str
     suffix: str
     needs_dicom: bool
     save: Callable[[Segmentation, Path, SaveOptions], None]
-    meaning: str
 
     def place(self, name: PurePath) -> PurePath:
         """The file's path below the output folder, for a radiograph's name without suffix."""
@@ -51,15 +49,9 @@ class SaveOptions:
 
 #: What `--formats` knows. DICOM SEG comes before the report that refers to it.
 FORMATS: Mapping[str, Format] = {
-    "mask": Format(
-        "masks", ".png", False, lambda lungs, path, _: lungs.save_mask(path), "label map as 8-bit PNG"
-    ),
-    "nifti": Format(
-        "nifti", ".nii.gz", False, lambda lungs, path, _: lungs.save_mask(path), "label map as NIfTI"
-    ),
-    "overlay": Format(
-        "overlays", ".jpg", False, lambda lungs, path, _: lungs.save_overlay(path), "picture to look at"
-    ),
+    "mask": Format("masks", ".png", False, lambda lungs, path, _: lungs.save_mask(path)),
+    "nifti": Format("nifti", ".nii.gz", False, lambda lungs, path, _: lungs.save_mask(path)),
+    "overlay": Format("overlays", ".jpg", False, lambda lungs, path, _: lungs.save_overlay(path)),
     "seg": Format(
         "seg",
         ".dcm",
@@ -67,21 +59,18 @@ FORMATS: Mapping[str, Format] = {
         lambda lungs, path, how: lungs.save_seg(
             path, viewer_geometry=how.viewer_geometry, created=how.created
         ),
-        "DICOM SEG",
     ),
     "sr": Format(
         "sr",
         ".dcm",
         True,
         lambda lungs, path, how: lungs.save_report(path, created=how.created, segmentation=how.seg),
-        "DICOM structured report (TID 1500) with the measurements",
     ),
     "sc": Format(
         "sc",
         ".dcm",
         True,
         lambda lungs, path, how: lungs.save_secondary_capture(path, created=how.created),
-        "overlay as DICOM secondary capture",
     ),
 }
 DEFAULT_FORMATS = ("mask", "overlay", "seg")

@@ -6,7 +6,6 @@ import contextlib
 import datetime
 import hashlib
 import logging
-import os
 import platform
 import signal
 import tempfile
@@ -21,6 +20,7 @@ from typing import Any
 import torch
 
 from lungfield import export
+from lungfield.batch.arrangement import arrangement
 from lungfield.batch.journal import FOLDER, Entry, Fingerprint, Journal
 from lungfield.batch.network import NetworkThreads
 from lungfield.batch.outputs import DEFAULT_FORMATS, FORMATS, check_formats
@@ -46,8 +46,8 @@ _TRANSIENT = (
     Reason.OUT_OF_MEMORY,
     Reason.TIMED_OUT,
 )
-_CPU_THREADS = 8
-_CUDA_BATCH = 16
+
+Progress = Callable[[int, int, Mapping[str, Any] | None], None]
 
 
 class Interrupted(BaseException):
@@ -104,7 +104,7 @@ def segment_files(
     bundle: str | Path = DEFAULT_BUNDLE,
     *,
     options: Options | None = None,
-    progress: Callable[[int, int, Mapping[str, Any] | None], None] | None = None,
+    progress: Progress | None = None,
 ) -> BatchResult:
     """Segment files and folders into `output`, whose sub-folders mirror the tree of the inputs.
 
@@ -232,9 +232,6 @@ def _signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-Progress = Callable[[int, int, Mapping[str, Any] | None], None]
-
-
 def _no_progress(_ended: int, _files: int, _row: Mapping[str, Any] | None) -> None:
     pass
 
@@ -305,16 +302,14 @@ class _Run:
 
     def _segment(self, context: Any, predictor: Predictor, jobs: Sequence[Job]) -> None:
         options = self._options
-        on_cpu = predictor.device.type == "cpu"
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        batch_size = 1 if on_cpu else options.batch_size or _CUDA_BATCH
-        workers = min(options.workers or cores, len(jobs))
+        share = arrangement(predictor.device.type, options.workers, options.batch_size)
+        workers = min(share.workers, len(jobs))
         threads_before = torch.get_num_threads()
-        torch.set_num_threads(1 if on_cpu else cores)
+        torch.set_num_threads(share.torch_threads)
         network = NetworkThreads(
             predictor,
-            batch_size=batch_size,
-            threads=min(cores, _CPU_THREADS) if on_cpu else 1,
+            batch_size=share.batch_size,
+            threads=share.network_threads,
             with_mirrored=options.check_mirrored,
         )
         settings = WorkerSettings(
@@ -332,7 +327,7 @@ class _Run:
             network,
             workers=workers,
             # Two batches for the network, shared among the workers: one in work, one waiting.
-            held=max(2, 2 * batch_size // workers),
+            held=max(2, 2 * share.batch_size // workers),
             time_limit_s=options.time_limit_s,
         )
         try:

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path, PurePath
 from typing import Any
@@ -132,7 +132,7 @@ class _InWork:
     job: Job
     radiograph: Radiograph
     prepared: Prepared
-    seconds: float = field(default=0.0)
+    seconds: float
 
 
 def work(connection: Connection, settings: WorkerSettings) -> None:

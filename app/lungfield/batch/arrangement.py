@@ -1,0 +1,47 @@
+"""How the cores of a machine are shared out among reading, the network and writing."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+_CPU_THREADS = 8
+_CUDA_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """Numbers of processes and threads.
+
+    Attributes:
+        cores: CPU cores that this process may use.
+        workers: processes that read and write.
+        network_threads: batches of the network at a time.
+        torch_threads: threads within one batch.
+        batch_size: radiographs to a batch.
+    """
+
+    cores: int
+    workers: int
+    network_threads: int
+    torch_threads: int
+    batch_size: int
+
+
+def arrangement(device: str, workers: int | None = None, batch_size: int | None = None) -> Arrangement:
+    """Share the machine out.
+
+    Args:
+        device: type of the network's device, 'cpu' or 'cuda'.
+        workers: processes that read and write; None for one each core.
+        batch_size: radiographs to a batch on CUDA; None for 16. On a CPU each batch is a single one.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    on_cpu = device == "cpu"
+    return Arrangement(
+        cores=cores,
+        workers=workers or cores,
+        network_threads=min(cores, _CPU_THREADS) if on_cpu else 1,
+        torch_threads=1 if on_cpu else cores,
+        batch_size=1 if on_cpu else batch_size or _CUDA_BATCH,
+    )
