@@ -1,0 +1,166 @@
+"""What a DICOMweb archive is asked for: series, headers, objects, and to keep one (PS3.18, chapter 10)."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dicomweb_client import DICOMwebClient
+from pydicom import Dataset
+from requests import RequestException
+
+from lungfield.errors import DataError, OutputError
+
+_AS_STORED = (("application/dicom", "*"),)  # else archives decompress what they send
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an object lies.
+
+    Attributes:
+        study: StudyInstanceUID.
+        series: SeriesInstanceUID.
+        instance: SOPInstanceUID.
+        modality: Modality.
+    """
+
+    study: str
+    series: str
+    instance: str
+    modality: str
+
+    @classmethod
+    def of(cls, header: Dataset) -> Place:
+        """The place that a header tells."""
+        return cls(
+            str(header.StudyInstanceUID),
+            str(header.SeriesInstanceUID),
+            str(header.SOPInstanceUID),
+            str(header.get("Modality", "")),
+        )
+
+    @property
+    def info(self) -> dict[str, str]:
+        """The place in DICOM's own words."""
+        return {
+            "StudyInstanceUID": self.study,
+            "SeriesInstanceUID": self.series,
+            "SOPInstanceUID": self.instance,
+            "Modality": self.modality,
+        }
+
+
+class Archive:
+    """An archive that speaks DICOMweb, with errors that name it.
+
+    Args:
+        client: of the archive.
+    """
+
+    def __init__(self, client: DICOMwebClient) -> None:
+        self._client = client
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return str(self._client.base_url)
+
+    def series(self, filters: Mapping[str, str]) -> Iterator[Dataset]:
+        """Every series that matches (QIDO-RS), however many the archive tells at once.
+
+        Args:
+            filters: values by DICOM keyword.
+
+        Raises:
+            DataError: the archive does not answer, or refuses.
+        """
+        seen: set[str] = set()
+        while True:
+            with self._errors("cannot be searched"):
+                page = self._client.search_for_series(search_filters=dict(filters), offset=len(seen))
+                found = {str(one.SeriesInstanceUID): one for one in map(_dataset, page)}
+            new = found.keys() - seen
+            if not new:  # the end; or an archive without paging, which told everything the first time
+                return
+            yield from (series for uid, series in found.items() if uid in new)
+            seen |= new
+
+    def headers(self, study: str, series: str) -> list[Dataset]:
+        """The headers of a series' objects (WADO-RS metadata), by InstanceNumber, without what is bulky.
+
+        Raises:
+            DataError: the archive does not answer, or refuses.
+        """
+        with self._errors("gave no headers"):
+            headers = [_dataset(one) for one in self._client.retrieve_series_metadata(study, series)]
+        return sorted(headers, key=lambda header: int(header.get("InstanceNumber") or 0))
+
+    @contextmanager
+    def fetched(self, place: Place) -> Iterator[Path]:
+        """An object as a temporary file, in the transfer syntax in which the archive has it (WADO-RS).
+
+        Raises:
+            DataError: the archive does not answer, or refuses.
+        """
+        with self._errors("gave no image"):
+            dataset = self._client.retrieve_instance(
+                place.study, place.series, place.instance, media_types=_AS_STORED
+            )
+        with as_file(dataset) as path:
+            yield path
+
+    def send(self, dataset: Dataset) -> None:
+        """Have the archive keep an object (STOW-RS).
+
+        Raises:
+            DataError: the archive does not answer, or refuses to answer.
+            OutputError: it did not keep the object.
+        """
+        with self._errors("took no object"):
+            answer = self._client.store_instances([dataset])
+        for failure in answer.get("FailedSOPSequence") or ():
+            raise OutputError(
+                f"{self.url}: did not keep a {dataset.Modality} object (FailureReason "
+                f"{int(failure.get('FailureReason') or 0):#06x}, PS3.18 annex I); see the archive's log."
+            )
+
+    @contextmanager
+    def _errors(self, what: str) -> Iterator[None]:
+        """Turn what the client raises into an error that says where and what to do."""
+        try:
+            yield
+        # ValueError: it answered, and not with what DICOMweb says.
+        except (RequestException, ValueError, AttributeError) as error:
+            response = getattr(error, "response", None)
+            status = "" if response is None else f" {response.status_code}"
+            raise DataError(
+                f"{self.url}: the archive {what} ({type(error).__name__}{status}); is that the root of its "
+                "DICOMweb services, is it up, and are user and password right?"
+            ) from error
+
+
+def to_bytes(dataset: Dataset) -> bytes:
+    """A data set as the bytes of a DICOM file."""
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+@contextmanager
+def as_file(dataset: Dataset) -> Iterator[Path]:
+    """A data set as a temporary file, in a folder that only its owner may read."""
+    with tempfile.TemporaryDirectory(prefix="lungs-") as folder:
+        path = Path(folder) / "object.dcm"
+        path.write_bytes(to_bytes(dataset))
+        yield path
+
+
+def _dataset(item: Mapping[str, Any]) -> Dataset:
+    """A header in the JSON of DICOM (PS3.18, annex F); what is told by an address only is left empty."""
+    return Dataset.from_json(dict(item), bulk_data_uri_handler=lambda uri: None)  # noqa: ARG005

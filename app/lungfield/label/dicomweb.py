@@ -1,0 +1,384 @@
+"""The radiographs of a DICOMweb archive as MONAI Label's datastore, masks going back as DICOM SEG."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from dicomweb_client.session_utils import create_session_from_user_pass
+from monailabel.config import settings
+from monailabel.datastore.dicom import DICOMwebClientX, DICOMWebDatastore
+from monailabel.datastore.local import LocalDatastore
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.datastore import DefaultLabelTag
+from pydicom import Dataset
+
+import lungfield
+from lungfield.errors import DataError, OutputError
+from lungfield.label.archive import Archive, Place, as_file
+from lungfield.label.folder import names_of
+from lungfield.label.masks import read_label
+from lungfield.label.segmentations import AUTOMATIC, Maker, make_segmentation
+from lungfield.labels import LUNG_SIDE_UNKNOWN, LUNGS
+from lungfield.mask import split_lungs
+from lungfield.radiograph import judge_header, read_radiograph
+
+MODALITIES = ("CR", "DX")
+"""What is looked for in an archive unless its search filter names a Modality."""
+
+# MONAI Label's default, which finds no radiograph: taken for nobody having said anything.
+_STOCK_FILTER = {"Modality": "CT"}
+_RETRY_MS = 250
+_UID = re.compile(r"[0-9.]{1,64}")
+_DICOM = ".dcm"
+_SUFFIXES = (_DICOM, ".nii.gz", ".nii", ".nrrd", ".mha", ".png")
+_LUNG_CODES = {lung.code.value for lung in LUNGS}
+
+
+@dataclass(frozen=True)
+class _Label:
+    """A segmentation in the archive.
+
+    Attributes:
+        place: where it lies.
+        image: SeriesInstanceUID of the radiograph that it is of.
+        created: date and time, as text that sorts.
+    """
+
+    place: Place
+    image: str
+    created: str
+
+
+def make_datastore(app: MONAILabelApp, url: str) -> RadiographArchive:
+    """The datastore for the address of a DICOMweb server, by MONAI Label's own settings.
+
+    Read are MONAI_LABEL_DICOMWEB_USERNAME, _PASSWORD, _CACHE_PATH and _SEARCH_FILTER, and
+    MONAI_LABEL_QIDO_PREFIX, MONAI_LABEL_WADO_PREFIX and MONAI_LABEL_STOW_PREFIX.
+
+    Args:
+        app: whose `conf` may have `viewer_geometry` 'true'; see `make_segmentation`.
+        url: root of QIDO-RS, WADO-RS and STOW-RS, such as http://127.0.0.1:8042/dicom-web.
+
+    Raises:
+        DataError: nothing there answers as DICOMweb does.
+    """
+    # It writes the identifiers of every study that it asks about to the server's log.
+    logging.getLogger("dicomweb_client").setLevel(logging.WARNING)
+    user, password = settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD
+    client = DICOMwebClientX(
+        url=url,
+        session=create_session_from_user_pass(user, password) if user and password else None,
+        qido_url_prefix=settings.MONAI_LABEL_QIDO_PREFIX,
+        wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
+        stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,
+    )
+    # By itself it tries for half a minute.
+    client.set_http_retry_params(max_attempts=3, wait_exponential_multiplier=_RETRY_MS)
+    given = settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER
+    archive = RadiographArchive(
+        client,
+        {} if given == _STOCK_FILTER else given,
+        cache_path=settings.MONAI_LABEL_DICOMWEB_CACHE_PATH.strip() or None,
+        viewer_geometry=wants_viewer_geometry(app),
+    )
+    archive.list_images()  # an archive that does not answer is better found out now
+    return archive
+
+
+def wants_viewer_geometry(app: MONAILabelApp) -> bool:
+    """Whether the app was told to place its DICOM SEG in a plane; see `make_segmentation`."""
+    return str(app.conf.get("viewer_geometry", "")).lower() in ("true", "1", "yes")
+
+
+class RadiographArchive(DICOMWebDatastore):
+    """The CR and DX series of a DICOMweb archive.
+
+    What is otherwise than in MONAI Label's own datastore, which is made for CT:
+
+    - Images are the files as the archive stores them, not NIfTI, so that lungfield's reader sees to grey
+      values, sides and views.
+    - An image's id is its SeriesInstanceUID; where an id is asked for, a StudyInstanceUID will do too. Of
+      several images, the first is taken whose header does not speak against a frontal chest radiograph.
+    - Labels are written by lungfield's writer of DICOM SEG. Only those that an annotator had a hand in count
+      as labels, so that nobody trains on masks that this or another run of lungfield sent.
+    - Nothing is remembered for hours: what comes into the archive is listed at once.
+    - PatientID is not kept.
+
+    Images and labels are cached in a folder that only its owner may read. Deleting through MONAI Label clears
+    the cache; the archive keeps everything.
+
+    Args:
+        client: of the archive.
+        search_filter: QIDO-RS keywords and values that images must match; a value may be a list, any of which
+            will do. Without a Modality: CR and DX.
+        cache_path: folder for the cache; by default MONAI Label's own below the home directory.
+        viewer_geometry: see `make_segmentation`.
+    """
+
+    def __init__(
+        self,
+        client: DICOMwebClientX,
+        search_filter: Mapping[str, Any] | None = None,
+        *,
+        cache_path: str | None = None,
+        viewer_geometry: bool = False,
+    ) -> None:
+        super().__init__(client, search_filter={}, cache_path=cache_path, convert_to_nifti=False)
+        Path(self._datastore_path).chmod(0o700)
+        self._archive = Archive(client)
+        self._filters = _combinations({"Modality": MODALITIES, **(search_filter or {})})
+        self._viewer_geometry = viewer_geometry
+        # Objects never change in an archive, so a series of segmentations is looked at once.
+        self._known_labels: dict[tuple[str, str], list[_Label]] = {}
+
+    def list_images(self) -> list[str]:
+        """The SeriesInstanceUID of every series that matches, also of lateral views and hands."""
+        return list(self._series())
+
+    def json(self) -> dict[str, Any]:
+        """What `GET /datastore/?output=all` tells: all images, also those that were never fetched."""
+        listed: dict[str, Any] = super().json()
+        objects = listed["objects"]
+        for uid, series in self._series().items():
+            info = {keyword: str(series.get(keyword, "")) for keyword in ("StudyInstanceUID", "Modality")}
+            objects.setdefault(uid, {"image": {"ext": _DICOM, "info": info}, "labels": {}})
+        return listed
+
+    def get_image_uri(self, image_id: str) -> str:
+        """The file of a radiograph, fetched where it is not in the cache yet.
+
+        Args:
+            image_id: SeriesInstanceUID or StudyInstanceUID.
+
+        Raises:
+            DataError: the archive has no such image, or does not answer.
+        """
+        if path := self._cached(image_id):
+            return path
+        place = self._find(image_id)
+        if path := self._cached(place.series):
+            return path
+        with self._archive.fetched(place) as file:
+            super().add_image(place.series, str(file), place.info)
+        return self._cached(place.series)
+
+    def get_labeled_images(
+        self,
+        label_tag: str | None = None,  # noqa: ARG002
+        labels: list[str] | None = None,  # noqa: ARG002
+    ) -> list[str]:
+        """The images that have a segmentation in the archive which an annotator had a hand in."""
+        return list(self._newest_labels())
+
+    def get_unlabeled_images(
+        self,
+        label_tag: str | None = None,  # noqa: ARG002
+        labels: list[str] | None = None,  # noqa: ARG002
+    ) -> list[str]:
+        """The other images."""
+        labelled = self._newest_labels()
+        return [image for image in self.list_images() if image not in labelled]
+
+    def get_label_uri(self, label_id: str, label_tag: str, image_id: str = "") -> str:  # noqa: ARG002
+        """The file of a label: for 'final' the newest DICOM SEG of the archive, else what was saved here.
+
+        Args:
+            label_id: the image's SeriesInstanceUID.
+            label_tag: 'final', 'original', ...
+            image_id: not needed.
+        """
+        if label_tag == DefaultLabelTag.FINAL and (label := self._newest_labels().get(label_id)):
+            self._fetch_label(label)
+        return str(LocalDatastore.get_label_uri(self, label_id, label_tag))
+
+    def save_label(
+        self,
+        image_id: str,
+        label_filename: str,
+        label_tag: str,
+        label_info: dict[str, Any],
+        label_id: str = "",  # noqa: ARG002
+    ) -> str:
+        """Keep a mask; a final one becomes a DICOM SEG in the study of its radiograph.
+
+        Args:
+            image_id: SeriesInstanceUID or StudyInstanceUID.
+            label_filename: a label map on the radiograph's pixels; see `lungfield.label.masks.read_label`.
+            label_tag: 'final' for the archive; any other one stays in the cache.
+            label_info: what the client says of it. One that names a model was made by it alone.
+            label_id: not needed.
+
+        Returns:
+            The image's SeriesInstanceUID.
+
+        Raises:
+            DataError: the mask cannot be read or does not fit; or there is no such image.
+            OutputError: no SEG can be made for that radiograph, or the archive did not keep it.
+        """
+        image = Path(self.get_image_uri(image_id))
+        series = image.name.removesuffix(_DICOM)
+        radiograph = read_radiograph(image, require_frontal=False)
+        label_map = read_label(Path(label_filename), radiograph.shape, names=names_of(label_info))
+        if label_tag != DefaultLabelTag.FINAL:
+            return self._keep(series, Path(label_filename), label_tag, label_info or {})
+        if LUNG_SIDE_UNKNOWN in label_map:
+            label_map = split_lungs(label_map > 0, mirrored=radiograph.mirrored)
+        segmentation = make_segmentation(
+            radiograph, label_map, _maker(label_info or {}), viewer_geometry=self._viewer_geometry
+        )
+        self._archive.send(segmentation)
+        with as_file(segmentation) as file:
+            info = {**(label_info or {}), **Place.of(segmentation).info}
+            return self._keep(series, file, label_tag, info)
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:  # noqa: ARG002
+        """Refuse: an image that only the cache has would never be listed.
+
+        Raises:
+            OutputError: always.
+        """
+        raise OutputError(
+            "Send images to the archive itself, by C-STORE or STOW-RS; they are listed at once."
+        )
+
+    def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
+        """The files to train on, fetched where they are not in the cache yet.
+
+        Args:
+            full_path: False for paths relative to the cache.
+
+        Returns:
+            `{"image": DICOM file, "label": DICOM SEG file}` for each labelled image.
+        """
+        pairs = [
+            {"image": self.get_image_uri(label.image), "label": self._fetch_label(label)}
+            for label in self._newest_labels().values()
+        ]
+        if full_path:
+            return pairs
+        cache = Path(self._datastore_path).resolve()
+        return [{key: str(Path(path).relative_to(cache)) for key, path in pair.items()} for pair in pairs]
+
+    def _to_id(self, file: str) -> tuple[str, str]:
+        """A file's name without its suffix, and the suffix; what follows the dots of a UID is none."""
+        suffix = next((one for one in _SUFFIXES if file.endswith(one)), Path(file).suffix)
+        return file.removesuffix(suffix), suffix
+
+    def _cached(self, series: str) -> str:
+        """The file of an image in the cache, '' where it is not there."""
+        path = str(LocalDatastore.get_image_uri(self, series))
+        return path if path and Path(path).is_file() else ""
+
+    def _series(self, **filters: str) -> dict[str, Dataset]:
+        """What the archive tells of each series of images."""
+        return {
+            str(series.SeriesInstanceUID): series
+            for one in self._filters
+            for series in self._archive.series({**one, **filters})
+        }
+
+    def _find(self, image_id: str) -> Place:
+        """Where the radiograph lies that an id means.
+
+        Raises:
+            DataError: there is none.
+        """
+        if _UID.fullmatch(image_id):  # else it might be a pattern of QIDO-RS, or a path
+            for keyword in ("SeriesInstanceUID", "StudyInstanceUID"):
+                # Not every archive heeds every filter.
+                series = [
+                    one
+                    for one in self._series(**{keyword: image_id}).values()
+                    if one[keyword].value == image_id
+                ]
+                if series:
+                    return self._first_frontal(series)
+        raise DataError(
+            f"{self._archive.url}: there is no such image; give the SeriesInstanceUID or StudyInstanceUID of "
+            "one that GET /datastore/?output=all lists."
+        )
+
+    def _first_frontal(self, series: list[Dataset]) -> Place:
+        """The first image that may be a frontal chest radiograph, else the first: the reader says why not."""
+        headers = [
+            header
+            for one in sorted(series, key=lambda one: int(one.get("SeriesNumber") or 0))
+            for header in self._archive.headers(str(one.StudyInstanceUID), str(one.SeriesInstanceUID))
+        ]
+        if not headers:
+            raise DataError(f"{self._archive.url}: the series has no images; is it still being sent?")
+        return Place.of(next((one for one in headers if judge_header(one).frontal_chest), headers[0]))
+
+    def _newest_labels(self) -> dict[str, _Label]:
+        """The newest label of each labelled image, by the image's SeriesInstanceUID."""
+        images = self._series()
+        studies = {str(series.StudyInstanceUID) for series in images.values()}
+        newest: dict[str, _Label] = {}
+        for series in self._archive.series({"Modality": "SEG"}):
+            if str(series.StudyInstanceUID) not in studies:
+                continue
+            for label in self._labels_in(series):
+                if label.image in images and label.created >= getattr(newest.get(label.image), "created", ""):
+                    newest[label.image] = label
+        return newest
+
+    def _labels_in(self, series: Dataset) -> list[_Label]:
+        """The labels among the segmentations of a series."""
+        key = str(series.SeriesInstanceUID), str(series.get("NumberOfSeriesRelatedInstances", ""))
+        if key not in self._known_labels:
+            headers = self._archive.headers(str(series.StudyInstanceUID), str(series.SeriesInstanceUID))
+            self._known_labels[key] = [label for header in headers for label in _labels_of(header)]
+        return self._known_labels[key]
+
+    def _fetch_label(self, label: _Label) -> str:
+        """The file of a label, fetched where the cache does not have this one."""
+        self.get_image_uri(label.image)
+        file = str(LocalDatastore.get_label_uri(self, label.image, DefaultLabelTag.FINAL))
+        info = self.get_label_info(label.image, DefaultLabelTag.FINAL)
+        if info.get("SOPInstanceUID") != label.place.instance or not Path(file).is_file():
+            with self._archive.fetched(label.place) as fetched:
+                self._keep(label.image, fetched, DefaultLabelTag.FINAL, label.place.info)
+        return str(LocalDatastore.get_label_uri(self, label.image, DefaultLabelTag.FINAL))
+
+    def _keep(self, series: str, file: Path, tag: str, info: dict[str, Any]) -> str:
+        """Copy a label to the cache."""
+        return str(LocalDatastore.save_label(self, series, str(file), tag, dict(info)))
+
+
+def _labels_of(header: Dataset) -> Iterator[_Label]:
+    """The label that a segmentation's header tells of: none unless it has a lung that somebody drew."""
+    segments = header.get("SegmentSequence") or ()
+    codes = {
+        code.get("CodeValue")
+        for segment in segments
+        for code in segment.get("SegmentedPropertyTypeCodeSequence") or ()
+    }
+    drawn = any(segment.get("SegmentAlgorithmType") != AUTOMATIC for segment in segments)
+    if not (drawn and codes & _LUNG_CODES):
+        return
+    created = f"{header.get('ContentDate', '')}{header.get('ContentTime', '')}"
+    for series in header.get("ReferencedSeriesSequence") or ():
+        yield _Label(Place.of(header), str(series.SeriesInstanceUID), created)
+
+
+def _maker(label_info: Mapping[str, Any]) -> Maker:
+    """What made a mask: the bundle that inference names, else an annotator."""
+    params = label_info.get("params") or {}
+    if label_info.get("model"):
+        return Maker(
+            f"lungfield {params.get('bundle') or label_info['model']}",
+            str(params.get("version") or lungfield.__version__),
+        )
+    return Maker("MONAI Label with lungfield", lungfield.__version__, corrected=True)
+
+
+def _combinations(filters: Mapping[str, Any]) -> list[dict[str, str]]:
+    """One search for each combination of values, as QIDO-RS takes a single value for a keyword."""
+    values = [one if isinstance(one, (list, tuple)) else [one] for one in filters.values()]
+    return [dict(zip(filters, map(str, chosen), strict=True)) for chosen in product(*values)]

@@ -1,0 +1,198 @@
+"""Segmenting for MONAI Label: the same steps as `lungfield segment`, one task a bundle."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.batch_infer import BatchInferTask
+from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+from monailabel.utils.others.generic import device_list, name_to_device
+
+from lungfield.errors import BundleError, DataError, LungfieldError
+from lungfield.inference import Bundle
+from lungfield.inference.predictor import Predictor
+from lungfield.label.geometry import default_suffix
+from lungfield.label.masks import require_known, save_mask
+from lungfield.label.weights import WEIGHTS_NAME, WeightStore
+from lungfield.labels import LUNGS
+from lungfield.pipeline import Segmentation
+from lungfield.radiograph import find_files, read_radiograph
+
+logger = logging.getLogger(__name__)
+
+
+class LungInferTask(InferTask):
+    """Segments the lungs with one bundle, by its newest weights.
+
+    The network is loaded with the first radiograph, and again when there are newer weights.
+
+    Args:
+        weights: the bundle and its later weights.
+        device: 'auto', or a device that requests take unless they name another.
+    """
+
+    def __init__(self, weights: WeightStore, *, device: str = "auto") -> None:
+        super().__init__(
+            type=InferType.SEGMENTATION,
+            labels={lung.title.lower(): lung.value for lung in LUNGS},
+            dimension=2,
+            description=str(weights.bundle.metadata.get("description", "")),
+            config={"device": device_list()},
+        )
+        self.weights = weights
+        self.device = device
+        self._loading = threading.Lock()
+        self._loaded: tuple[Path, int, str] | None = None
+        self._predictor: Predictor | None = None
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle with the weights that are used now."""
+        return self.weights.current()
+
+    def info(self) -> dict[str, Any]:
+        """What clients are told: the base class's, and the version, which names the weights too."""
+        return super().info() | {"version": self.bundle.version}
+
+    def is_valid(self) -> bool:
+        """Whether there are weights."""
+        return self.bundle.has_weights
+
+    def get_path(self, validate: bool = True) -> str | None:
+        """The file of weights that clients may download, delete or replace: never the shipped one.
+
+        Args:
+            validate: False for where to put weights that are handed in.
+        """
+        if not validate:
+            return str(self.weights.new_folder() / WEIGHTS_NAME)
+        latest = self.weights.latest()
+        return str(latest) if latest else None
+
+    def segment(self, image: str | Path, *, device: str | None = None) -> Segmentation:
+        """Segment a radiograph.
+
+        Args:
+            image: its file, or a folder with nothing but that file.
+            device: 'auto', 'cpu', 'cuda', ..., or a name of `device_list`; None for the task's own.
+
+        Raises:
+            LungfieldError: the file cannot be segmented, or the weights not be used.
+        """
+        radiograph = read_radiograph(_the_file(Path(image)))
+        predictor = self._load(device or self.device)
+        return Segmentation(radiograph, *predictor(radiograph), predictor.bundle)
+
+    def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Segment the radiograph of a request of the server.
+
+        Args:
+            request: `image`, a path; `result_extension`, see `save_mask`; `device`.
+
+        Returns:
+            The file of the mask, for the caller to remove, and what else there is to tell.
+
+        Raises:
+            LungfieldError: as `segment`; or the mask cannot be written in that format.
+        """
+        started = time.monotonic()
+        image = request.get("image")
+        if not isinstance(image, str) or not image:
+            raise DataError("There is no such image here; GET /datastore/?output=all lists those there are.")
+        device = request.get("device")
+        lungs = self.segment(image, device=name_to_device(device) if device else None)
+        segmented = time.monotonic()
+        suffix = str(request.get("result_extension") or default_suffix(lungs.radiograph.path))
+        path = _temporary_file(suffix)
+        try:
+            save_mask(lungs, path)
+        except Exception:
+            path.unlink()
+            raise
+        return str(path), {
+            "label_names": self.labels,
+            "bundle": lungs.bundle.name,
+            "version": lungs.bundle.version,
+            "flags": [str(flag) for flag in lungs.quality.flags],
+            "confidence": round(float(lungs.quality.confidence), 3),
+            "latencies": {
+                "infer": round(segmented - started, 2),
+                "write": round(time.monotonic() - segmented, 2),
+                "total": round(time.monotonic() - started, 2),
+            },
+        }
+
+    def _load(self, device: str) -> Predictor:
+        """The predictor of the newest weights."""
+        bundle = self.bundle
+        if not bundle.has_weights:
+            raise BundleError(f"The bundle {bundle.name!r} has no weights.")
+        wanted = (bundle.weights, bundle.weights.stat().st_mtime_ns, device)
+        with self._loading:
+            if self._predictor is None or self._loaded != wanted:
+                self._predictor = Predictor(bundle, device=device)
+                self._loaded = wanted
+            return self._predictor
+
+
+class LungBatchInferTask(BatchInferTask):
+    """Segments many images; one that cannot be segmented gets an `error` and does not end the rest."""
+
+    def __call__(
+        self, request: dict[str, Any], datastore: Datastore, infer: Callable[..., dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Segment the images of a request, and keep the masks in the datastore.
+
+        Args:
+            request: `images`: 'all', 'labeled', 'unlabeled' or a list of names; `label_tag`; ...
+            datastore: where the images are, and the masks go.
+            infer: segments one.
+
+        Returns:
+            By the image's name, what `infer` returned, or `error`.
+        """
+
+        def infer_or_tell(one: dict[str, Any], store: Datastore) -> dict[str, Any]:
+            try:
+                return infer(one, store)
+            except LungfieldError as error:
+                logger.warning("not segmented: %s", error)
+                return {"error": str(error)}
+
+        # The base class deals images out to the GPUs, and divides by zero where there are none.
+        several = torch.cuda.is_available() and request.get("multi_gpu", True)
+        result: dict[str, Any] = super().__call__(request | {"multi_gpu": several}, datastore, infer_or_tell)
+        return result
+
+
+def _temporary_file(suffix: str) -> Path:
+    """Make an empty file for a mask.
+
+    Raises:
+        OutputError: a mask cannot be written with that suffix.
+    """
+    require_known(suffix)  # before it becomes part of a path
+    with tempfile.NamedTemporaryFile(prefix="lungs-", suffix=suffix, delete=False) as file:
+        return Path(file.name)
+
+
+def _the_file(path: Path) -> Path:
+    """The file that is meant: `path`, or where that is a folder the only file in it.
+
+    Raises:
+        DataError: there are several, or none.
+    """
+    if not path.is_dir():
+        return path
+    files = find_files([path])
+    if len(files) != 1:
+        raise DataError(f"{path}: {len(files)} files there; a radiograph is one file.")
+    return files[0].path

@@ -1,0 +1,154 @@
+"""Masks for viewers and from them: written where the viewer places the radiograph, and read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813 - as everybody calls it
+from numpy.typing import NDArray
+
+from lungfield.errors import DataError, OutputError
+from lungfield.export import save_label_map_png
+from lungfield.label.geometry import geometry_of
+from lungfield.labels import BACKGROUND, LEFT_LUNG, LUNG_SIDE_UNKNOWN, LUNGS, RIGHT_LUNG
+from lungfield.mask import read_mask
+from lungfield.pipeline import Segmentation
+
+PICTURE = ".png"
+DICOM_SEG = ".dcm"
+VOLUMES = (".nii.gz", ".nii", ".nrrd", ".mha")
+#: These go to viewers that show everything as a volume.
+_ALWAYS_VOLUMES = (".nrrd", ".mha")
+_BOTH_LUNGS = 255
+
+
+def require_known(suffix: str) -> None:
+    """Raise `OutputError`, with those there are, where a mask cannot be written with that suffix."""
+    known = (PICTURE, *VOLUMES, DICOM_SEG)
+    if suffix not in known:
+        raise OutputError(
+            f"A mask cannot be had as '{suffix}'; result_extension is one of {', '.join(known)}."
+        )
+
+
+def save_mask(lungs: Segmentation, path: Path) -> None:
+    """Write the label map of a segmentation so that it lies on the radiograph in a viewer.
+
+    Args:
+        lungs: the segmentation; its radiograph's file has to be where it was.
+        path: .png (H, W); .nii or .nii.gz, (W, H) or (W, H, 1) as ITK takes the radiograph's file; .nrrd or
+            .mha (W, H, 1); .dcm for a DICOM SEG, of a radiograph from DICOM only.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    if path.name.endswith(PICTURE):
+        save_label_map_png(lungs.label_map, path)
+    elif path.name.endswith(DICOM_SEG):
+        lungs.save_seg(path)
+    else:
+        _save_volume(lungs, path, always_volume=path.name.endswith(_ALWAYS_VOLUMES))
+
+
+def _save_volume(lungs: Segmentation, path: Path, *, always_volume: bool) -> None:
+    geometry = geometry_of(lungs.radiograph.path, lungs.radiograph.spacing)
+    volume = always_volume or geometry.axes > 2
+    # SimpleITK's arrays have the slowest axis first, as (H, W) has.
+    image = sitk.GetImageFromArray(lungs.label_map[np.newaxis] if volume else lungs.label_map)
+    if geometry.axes == image.GetDimension():
+        image.SetSpacing(geometry.spacing)
+        image.SetOrigin(geometry.origin)
+        image.SetDirection(geometry.direction)
+    else:
+        image.SetSpacing((*geometry.spacing, 1.0))
+        image.SetOrigin((*geometry.origin, 0.0))
+    try:
+        sitk.WriteImage(image, str(path), useCompression=True)
+    except RuntimeError as error:
+        raise OutputError(f"{path}: the mask cannot be written; is there space?") from error
+
+
+def read_label(
+    path: Path, shape: tuple[int, int] | None = None, *, names: Mapping[int, str] | None = None
+) -> NDArray[np.uint8]:
+    """Read a mask that an annotator saved.
+
+    Args:
+        path: a label map as PNG, NIfTI, NRRD or MetaImage, or a DICOM SEG.
+        shape: (rows, columns) of the radiograph; None takes any.
+        names: what the values of a label map mean, such as `{1: "right lung", 2: "left lung"}`; structures
+            that are no lungs are left out. None: 1 is the right lung and 2 the left, and a mask of two
+            levels, 0 and 255, is of both.
+
+    Returns:
+        (H, W) uint8 with the values of `lungfield.labels`.
+
+    Raises:
+        DataError: the file cannot be read, has another size, or values that mean nothing.
+    """
+    path = Path(path)
+    dicom_seg = path.name.lower().endswith(DICOM_SEG)
+    label_map = read_mask(path) if dicom_seg else _named(_values(path), names or {}, path)
+    if shape is not None and label_map.shape != shape:
+        raise DataError(
+            f"{path.name}: the mask has {label_map.shape[1]}x{label_map.shape[0]} pixels and the radiograph "
+            f"{shape[1]}x{shape[0]}; save it on the radiograph's own grid."
+        )
+    return label_map
+
+
+def _values(path: Path) -> NDArray[Any]:
+    """The values (H, W) of a file that ITK reads."""
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise DataError(
+            f"{path.name}: cannot be read as a mask; give PNG, NIfTI, NRRD, MetaImage or DICOM SEG."
+        ) from error
+    if image.GetNumberOfComponentsPerPixel() > 1:
+        raise DataError(f"{path.name}: has several values a pixel; a label map has one.")
+    values = sitk.GetArrayFromImage(image)
+    if values.ndim > 2:
+        values = values.squeeze()
+    if values.ndim != 2:
+        raise DataError(f"{path.name}: has the size {image.GetSize()}; a radiograph's mask has one plane.")
+    return values
+
+
+def _named(values: NDArray[Any], names: Mapping[int, str], path: Path) -> NDArray[np.uint8]:
+    """Turn the values of a file into labels, by their names where there are any."""
+    found = np.unique(values).tolist()
+    meaning = {BACKGROUND: BACKGROUND}
+    if names:
+        meaning |= {value: _label_of(name) for value, name in names.items()}
+    elif set(found) <= {BACKGROUND, _BOTH_LUNGS}:
+        meaning[_BOTH_LUNGS] = LUNG_SIDE_UNKNOWN
+    else:
+        meaning |= {lung.value: lung.value for lung in LUNGS}
+    unknown = [value for value in found if value not in meaning]
+    if unknown:
+        raise DataError(
+            f"{path.name}: holds the value {unknown[0]:g}, which means nothing; a label map has 0, "
+            + ", ".join(f"{value} ({name})" for value, name in (names or _names_of_lungs()).items())
+            + "."
+        )
+    label_map = np.zeros(values.shape, dtype=np.uint8)
+    for value in found:
+        label_map[values == value] = meaning[value]
+    return label_map
+
+
+def _names_of_lungs() -> dict[int, str]:
+    return {lung.value: lung.title.lower() for lung in LUNGS}
+
+
+def _label_of(name: str) -> int:
+    """The label of a structure by its name; background for what is no lung."""
+    words = name.lower().replace("_", " ")
+    if "lung" not in words:
+        return BACKGROUND
+    sides = [lung.value for lung, side in ((RIGHT_LUNG, "right"), (LEFT_LUNG, "left")) if side in words]
+    return sides[0] if len(sides) == 1 else LUNG_SIDE_UNKNOWN

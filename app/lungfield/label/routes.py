@@ -1,0 +1,119 @@
+"""What the web application answers otherwise than MONAI Label does."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import parse_qs
+
+import requests
+from fastapi import APIRouter, Depends, FastAPI, Form, Request
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+from monailabel.config import settings
+from monailabel.endpoints.user.auth import RBAC
+from monailabel.interfaces.utils.app import app_instance
+from monailabel.utils.others.generic import name_to_device
+from starlette.routing import Match
+
+from lungfield.errors import DataError
+from lungfield.label.archive import to_bytes
+from lungfield.label.dicomweb import wants_viewer_geometry
+from lungfield.label.inference import LungInferTask
+from lungfield.label.segmentations import Maker, make_segmentation
+
+_AS_USER = [Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))]
+_TIMEOUT_S = 60
+_DICOM_SEG = "dicom_seg"
+
+
+def add_routes(server: FastAPI) -> None:
+    """Put this module's routes before MONAI Label's: the first one that matches a request answers it.
+
+    - `POST /infer/{model}?output=dicom_seg`: MONAI Label's own needs a NIfTI file and dcmqi, which takes no
+      radiograph, and serves archives only.
+    - `GET /proxy/dicom/...`, through which OHIF speaks with the archive: MONAI Label's own leaves out what
+      follows the question mark. A search for one study then finds all of them, and OHIF shows the name of
+      another patient.
+    """
+    server.router.routes[:0] = [*_segmentations.routes, *_proxy.routes]
+
+
+class _ForSegmentations(APIRoute):
+    """A route for requests of a DICOM SEG; all others go on to MONAI Label's own route of that path."""
+
+    def matches(self, scope: Any) -> Any:
+        """Whether a request is for this route, as Starlette asks."""
+        query = parse_qs(scope.get("query_string", b"").decode())
+        return super().matches(scope) if query.get("output") == [_DICOM_SEG] else (Match.NONE, {})
+
+
+_segmentations = APIRouter(route_class=_ForSegmentations, dependencies=_AS_USER)
+_proxy = APIRouter(dependencies=_AS_USER)
+
+
+@_segmentations.post("/infer/{model}", include_in_schema=False)
+def infer_segmentation(model: str, image: str = "", params: str = Form("{}")) -> Response:
+    """Segment a radiograph that is DICOM, and answer with the DICOM SEG.
+
+    Args:
+        model: name of the bundle.
+        image: its id in the datastore.
+        params: JSON; `device` is heeded.
+
+    Raises:
+        LungfieldError: there is no such model or image, it cannot be segmented, or it is not DICOM.
+    """
+    app = app_instance()
+    task = app._infers.get(model)
+    if not isinstance(task, LungInferTask):
+        raise DataError(f"There is no such model; GET /info/ lists {', '.join(app._infers)}.")
+    path = app.datastore().get_image_uri(image) if image else ""
+    if not path:
+        raise DataError("There is no such image here; GET /datastore/?output=all lists those there are.")
+    device = json.loads(params or "{}").get("device")
+    lungs = task.segment(path, device=name_to_device(device) if device else None)
+    segmentation = make_segmentation(
+        lungs.radiograph,
+        lungs.label_map,
+        Maker(f"lungfield {lungs.bundle.name}", lungs.bundle.version),
+        viewer_geometry=wants_viewer_geometry(app),
+    )
+    return Response(
+        to_bytes(segmentation),
+        media_type="application/dicom",
+        headers={"Content-Disposition": 'attachment; filename="lungs.dcm"'},
+    )
+
+
+@_proxy.get("/proxy/dicom/{path:path}", include_in_schema=False)
+def ask_archive(path: str, request: Request) -> Response:
+    """Pass a question on to the archive, all of it, and its answer back.
+
+    Args:
+        path: 'qido/studies', 'wado/studies/1.2/metadata', ...; the first word says which of MONAI Label's
+            prefixes, if any, the archive wants.
+        request: whose query and Accept header go along.
+    """
+    service, _, rest = path.partition("/")
+    prefixes = {"qido": settings.MONAI_LABEL_QIDO_PREFIX, "wado": settings.MONAI_LABEL_WADO_PREFIX}
+    if service in (*prefixes, "stow"):
+        # OHIF asks for headers where it searches; they come from WADO-RS.
+        service = "wado" if rest.endswith("/metadata") else service
+        path = "/".join(filter(None, (prefixes.get(service), rest)))
+    user, password = settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD
+    try:
+        answer = requests.get(
+            f"{settings.MONAI_LABEL_STUDIES.rstrip('/')}/{path}",
+            params=request.query_params.multi_items(),
+            headers={"Accept": request.headers.get("Accept", "*/*")},
+            auth=(user, password) if user and password else None,
+            timeout=_TIMEOUT_S,
+        )
+    except requests.RequestException as error:
+        raise DataError(
+            f"{settings.MONAI_LABEL_STUDIES}: does not answer ({type(error).__name__})."
+        ) from error
+    return Response(
+        answer.content, answer.status_code, headers={"Content-Type": answer.headers.get("Content-Type", "")}
+    )

@@ -1,0 +1,89 @@
+"""Starting the server: MONAI Label's own command, with lungfield's app and safe settings."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lungfield.atomic import write_whole
+from lungfield.errors import BundleError, DataError
+from lungfield.label.bundles import chosen_bundles
+
+WEB_APPLICATION = "lungfield.label.asgi:app"
+_APP = '''"""The MONAI Label app of lungfield. Written by `lungfield label`: changes made here are lost."""
+
+from lungfield.label.main import LungFields
+
+__all__ = ["LungFields"]
+'''
+
+
+def require_monai_label() -> None:
+    """Raise `BundleError`, with what to install, where MONAI Label is missing."""
+    if importlib.util.find_spec("monailabel") is None:
+        raise BundleError(
+            "MONAI Label is not installed. In an environment of its own: "
+            "pip install -c constraints-label.txt 'lungfield[label]'; docs/monai-label.md says more."
+        )
+
+
+def default_home() -> Path:
+    """The user's folder for logs and for the weights that the server trains."""
+    from platformdirs import user_data_path
+
+    return user_data_path("lungfield") / "label"
+
+
+def prepare_home(home: Path) -> Path:
+    """Make the folder that MONAI Label takes for the app, and return it.
+
+    MONAI Label writes into the folder of its app, and an installed package is no place for that.
+
+    Raises:
+        OutputError: it cannot be written to.
+    """
+    home = home.expanduser().resolve()
+    write_whole(home / "main.py", _APP.encode())
+    return home
+
+
+def start(
+    studies: str,
+    *,
+    home: Path,
+    bundles: Sequence[str] = (),
+    device: str = "auto",
+    conf: Mapping[str, str] | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+) -> None:
+    """Run the server until it is stopped.
+
+    Args:
+        studies: a folder of radiographs, which has to be there, or the http(s) address of a DICOMweb server.
+        home: folder for logs and later weights; made where missing.
+        bundles: names or folders; none for all shipped ones that have weights.
+        device: 'auto', 'cpu', 'cuda', ...
+        conf: further settings of the app; see `lungfield.label.main.LungFields`.
+        host: address to listen on. The server asks nobody who they are: keep to the loopback.
+        port: port to listen on.
+
+    Raises:
+        DataError: there is no such folder.
+        BundleError: MONAI Label is missing, or a bundle is, or its weights.
+        OutputError: `home` cannot be written to.
+    """
+    require_monai_label()
+    if not studies.startswith(("http://", "https://")) and not Path(studies).is_dir():
+        raise DataError(f"{studies}: no such folder; give a folder of radiographs or a DICOMweb address.")
+    chosen_bundles(",".join(bundles))  # MONAI Label would bury the error in a traceback
+
+    from monailabel.main import Main
+
+    command = Main()
+    words = ["start_server", "--app", str(prepare_home(home)), "--studies", studies]
+    words += ["--host", host, "--port", str(port), "--uvicorn_app", WEB_APPLICATION]
+    for name, value in {**(conf or {}), "bundles": ",".join(bundles), "device": device}.items():
+        words += ["--conf", name, value]
+    command.action_start_server(command.args_parser().parse_args(words))

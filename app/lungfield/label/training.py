@@ -1,0 +1,262 @@
+"""Training on corrections: a bundle's own recipe, from its newest weights, on the masks saved so far."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import logging
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.train import TrainTask
+from monailabel.utils.others.generic import device_list, name_to_device
+
+from lungfield.atomic import write_whole
+from lungfield.datasets import SetDescription
+from lungfield.datasets.layout import LABELS, Item, finish_set, label_values, start_set
+from lungfield.errors import BundleError, DataError
+from lungfield.export import save_label_map_png
+from lungfield.inference import Bundle
+from lungfield.label.masks import read_label
+from lungfield.label.weights import WEIGHTS_NAME, WeightStore
+from lungfield.labels import LUNGS
+from lungfield.radiograph import read_radiograph, stem
+
+logger = logging.getLogger(__name__)
+
+DATA = "data"
+LOG = "training.log"
+SUMMARY = "summary.json"
+HISTORY = "history.csv"
+_METRIC = "val_mean_dice"
+
+
+@dataclass(frozen=True)
+class Correction:
+    """A radiograph and the mask that an annotator saved for it.
+
+    Attributes:
+        id: the image's name in the datastore.
+        image: file of the radiograph.
+        label: file of the mask.
+        names: what the mask's values mean, or None where nobody said.
+    """
+
+    id: str
+    image: Path
+    label: Path
+    names: dict[int, str] | None = None
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a request of training may set; see the bundle's train.yaml for what is not here.
+
+    Attributes:
+        max_epochs: how many times every training image is seen.
+        learning_rate: highest rate of the schedule, a quarter of the recipe's: the weights are good already.
+        batch_size: images a step.
+        val_split: part of the images, in [0, 1), that the best epoch is chosen by; always one at least.
+        device: 'cpu', 'cuda', 'cuda:1', ...
+    """
+
+    max_epochs: int = 12
+    learning_rate: float = 0.0005
+    batch_size: int = 4
+    val_split: float = 0.2
+    device: str = "cpu"
+
+    @classmethod
+    def of(cls, request: dict[str, Any]) -> Options:
+        """The options of a request, whose values may be text, as 3D Slicer sends them.
+
+        Raises:
+            DataError: a value that cannot be.
+        """
+        try:
+            options = cls(
+                max_epochs=int(request.get("max_epochs", cls.max_epochs)),
+                learning_rate=float(request.get("learning_rate", cls.learning_rate)),
+                batch_size=int(request.get("batch_size", cls.batch_size)),
+                val_split=float(request.get("val_split", cls.val_split)),
+                device=name_to_device(request.get("device")),
+            )
+        except (TypeError, ValueError) as error:
+            raise DataError(f"An option of training is not a number: {error}.") from error
+        if not (options.max_epochs >= 1 and options.batch_size >= 1 and options.learning_rate > 0):
+            raise DataError("max_epochs, batch_size and learning_rate must be above 0.")
+        if not 0 <= options.val_split < 1:
+            raise DataError("val_split must be at least 0 and below 1.")
+        return options
+
+
+class FineTuneTask(TrainTask):
+    """Trains a bundle on the final labels of the datastore by `python -m monai.bundle run training`.
+
+    A training has a folder of its own: the data list that it saw, its log, its history, and at the end the
+    weights, which count from then on. Those that the bundle ships with are never touched.
+
+    Args:
+        weights: the bundle and its later weights.
+    """
+
+    def __init__(self, weights: WeightStore) -> None:
+        super().__init__(f"Train {weights.bundle.name} on the saved labels, from its newest weights")
+        self.weights = weights
+
+    def config(self) -> dict[str, Any]:
+        """What a client can set, and its defaults."""
+        options = {name: value for name, value in vars(Options()).items() if name != "device"}
+        return options | {"device": device_list()}
+
+    def stats(self) -> dict[str, Any]:
+        """How far the newest training is, or what it reached, in the words that 3D Slicer looks for."""
+        folder = max(self.weights.folder.glob(f"*/{DATA}"), default=Path()).parent
+        if not (folder / HISTORY).is_file():
+            return {}
+        with (folder / HISTORY).open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+        stats: dict[str, Any] = {
+            "epoch": len(rows),
+            "best_metric": max((float(row[_METRIC]) for row in rows if row.get(_METRIC)), default=0.0),
+        }
+        summary = folder / SUMMARY
+        return stats | (json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else {})
+
+    def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
+        """Train, and have the result used from now on.
+
+        Args:
+            request: `max_epochs` and so on; see `Options`.
+            datastore: whose final labels are trained on.
+
+        Returns:
+            What was trained on what, and how well it did.
+
+        Raises:
+            LungfieldError: there are no labels, one of them cannot be used, or the training failed.
+        """
+        options = Options.of(request)
+        started = time.monotonic()
+        corrections = corrections_in(datastore)
+        if not corrections:
+            raise DataError("There is nothing to train on: save labels first (tag 'final').")
+        bundle = self.weights.current()
+        folder = self.weights.new_folder()
+        training, validation = write_data(corrections, folder / DATA, options)
+        _run(_command(bundle, folder, options), folder / LOG)
+        return self._finish(
+            folder,
+            {
+                "model": bundle.name,
+                "started_from": bundle.version,
+                "training_images": training,
+                "validation_images": validation,
+                "total_epochs": options.max_epochs,
+                "total_time": round(time.monotonic() - started, 1),
+            },
+        )
+
+    def _finish(self, folder: Path, summary: dict[str, Any]) -> dict[str, Any]:
+        """Put the best weights in use, and drop the checkpoints that only a stopped run needs."""
+        for checkpoint in folder.glob("checkpoint_epoch=*.pt"):
+            checkpoint.unlink()
+        write_whole(folder / SUMMARY, json.dumps(summary, indent=1).encode())
+        (folder / "best_model.pt").replace(folder / WEIGHTS_NAME)
+        return self.stats() | {"version": self.weights.current().version}
+
+
+def corrections_in(datastore: Datastore) -> list[Correction]:
+    """The images of a datastore that have a final label."""
+    names = getattr(datastore, "label_names", None)
+    pairs = [(Path(one["image"]), Path(one["label"])) for one in datastore.datalist()]
+    return [
+        Correction(stem(image.name), image, label, names(stem(image.name)) if names else None)
+        for image, label in pairs
+    ]
+
+
+def write_data(corrections: list[Correction], folder: Path, options: Options) -> tuple[int, int]:
+    """Write the data set that a bundle's train.yaml reads: a list, and the masks as label maps.
+
+    The radiographs stay where they are. Which of them are for validation depends on their names alone, so
+    that a later training does not choose its epoch by images that an earlier one learnt. The list for
+    training is filled up to whole batches, as some networks cannot learn from a batch of one image.
+
+    Args:
+        corrections: one or more; a single one serves both for training and validation.
+        folder: where to.
+        options: `val_split` and `batch_size` are heeded.
+
+    Returns:
+        How many images are for training, and how many for validation.
+
+    Raises:
+        DataError: a mask cannot be used.
+        UnreadableError: a radiograph cannot be read.
+    """
+    start_set(folder)
+    ordered = sorted(corrections, key=lambda one: hashlib.sha256(one.id.encode()).digest())
+    items = [_write_item(one, folder) for one in ordered]
+    count = max(1, round(options.val_split * len(items)))
+    validation, training = items[:count], items[count:] or items
+    batches = -(-len(training) // options.batch_size)
+    finish_set(
+        folder,
+        SetDescription("corrections", description="Masks that were saved through MONAI Label."),
+        {"training": list(islice(cycle(training), batches * options.batch_size)), "validation": validation},
+        label_values=label_values(lung.value for lung in LUNGS),
+        split={"val_split": options.val_split, "by": "SHA-256 of the image's name"},
+    )
+    return len(training), len(validation)
+
+
+def _write_item(one: Correction, folder: Path) -> Item:
+    shape = read_radiograph(one.image, require_frontal=False).shape
+    label = f"{LABELS}/{one.id}.png"
+    save_label_map_png(read_label(one.label, shape, names=one.names), folder / label)
+    return Item(one.id, str(one.image.resolve()), label, "corrections")
+
+
+def _command(bundle: Bundle, folder: Path, options: Options) -> list[str]:
+    """The command that anyone could give to train the bundle on that data."""
+    settings = {
+        "config_file": bundle.root / "configs" / "train.yaml",
+        "dataset_dir": folder / DATA,
+        "output_dir": folder,
+        "initial_weights": bundle.weights,
+        "max_epochs": options.max_epochs,
+        "learning_rate": options.learning_rate,
+        "batch_size": options.batch_size,
+        "save_interval": options.max_epochs,
+        "num_workers": 0,
+        "device": options.device,
+    }
+    words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+    return [sys.executable, "-m", "monai.bundle", "run", "training", *words]
+
+
+def _run(command: list[str], log: Path) -> None:
+    """Run a command, its output in the log, where MONAI Label shows the last lines as progress.
+
+    Raises:
+        BundleError: it failed.
+    """
+    logger.info("training: %s", " ".join(command))
+    with (
+        log.open("w", encoding="utf-8") as file,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
+    ):
+        for line in process.stdout or ():
+            file.write(line)
+            logger.info("%s", line.rstrip())
+    if process.returncode:
+        last = log.read_text(encoding="utf-8").strip().splitlines()[-1:]
+        raise BundleError(f"The training failed: {''.join(last)} All of it is in {log}.")

@@ -1,0 +1,74 @@
+"""Take a picture of a mask in OHIF, the viewer that a MONAI Label server brings at /ohif.
+
+The server must serve a DICOMweb archive in which the study has a DICOM SEG; docs/monai-label-pacs.md says how
+to get there. Needs Playwright (`pip install playwright`) and Chromium.
+
+    python scripts/viewer_screenshot.py http://127.0.0.1:8000 STUDY_INSTANCE_UID picture.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+# OHIF draws with WebGL, which needs no graphics card this way; the rest keeps Chromium off the network.
+CHROMIUM = (
+    "--no-sandbox",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+)
+LOADING_MS = 180_000
+DRAWING_MS = 5_000
+COLOURS = 255
+
+
+def open_mask(page: Page, server: str, study: str) -> None:
+    """Open a study and lay its newest segmentation on its radiograph."""
+    page.goto(f"{server}/ohif/viewer?StudyInstanceUIDs={study}")
+    page.click("[data-cy=confirm-and-hide-button]")
+    # The first image has to be there, else a double click is lost.
+    page.wait_for_function("document.querySelector('.cornerstone-canvas')?.width > 300")
+    page.dblclick("[data-cy=study-browser-thumbnail-no-image] >> nth=0")
+    page.get_by_role("button", name="Yes").click()
+    page.click("[data-cy=panelSegmentation-btn]")
+    page.get_by_text("Left lung").first.wait_for()
+    page.wait_for_timeout(DRAWING_MS)
+
+
+def main() -> None:
+    """Take the picture."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("server", help="such as http://127.0.0.1:8000")
+    parser.add_argument("study", help="StudyInstanceUID")
+    parser.add_argument("picture", type=Path, help="PNG file to write")
+    parser.add_argument("--chromium", default=shutil.which("chromium"), help="its program")
+    arguments = parser.parse_args()
+    host = urlsplit(arguments.server).netloc
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=arguments.chromium, args=CHROMIUM)
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.set_default_timeout(LOADING_MS)
+        # OHIF would fetch a typeface from the internet, and waits for it.
+        page.route("**/*", lambda route: route.continue_() if host in route.request.url else route.abort())
+        open_mask(page, arguments.server.rstrip("/"), arguments.study)
+        page.screenshot(path=arguments.picture)
+        browser.close()
+    # A palette is enough for a grey picture with two colours on it, and a quarter of the size.
+    Image.open(arguments.picture).quantize(COLOURS).save(arguments.picture, optimize=True)
+
+
+if __name__ == "__main__":
+    main()
