@@ -1,0 +1,107 @@
+"""How MkDocs makes a site of pages that were written to be read in the repository too.
+
+Named under `hooks` in mkdocs.yml. Bundles' cards, the changelog and CONTRIBUTING become pages of the site
+although they lie outside of docs/; links between all of them lead to the same places on the site as in the
+repository; and the page of commands is filled with what the commands say of themselves.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parents[1]
+OUTSIDE = ("bundles/*/docs/README.md", "CHANGELOG.md", "CONTRIBUTING.md")
+
+_COMMANDS = "<!-- commands -->"
+_NOT_RUN = re.compile(r"^<!-- not run: .*? -->\n", re.MULTILINE)
+_FENCE_OR_LINK = re.compile(
+    r"^ *```.*?^ *```|(?<=\]\()(?P<target>[^)\s#:]+)(?=[)#])", re.MULTILINE | re.DOTALL
+)
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages outside of docs/, and whatever outside of it a page links to."""
+    from mkdocs.structure.files import File
+
+    def add(place: str) -> None:
+        path, uri = ROOT / place, site_place(place)
+        if path.is_file() and uri not in files.src_uris:
+            files.append(File.generated(config, uri, abs_src_path=str(path)))
+        elif path.is_dir() and f"{uri}/README.md" not in files.src_uris:
+            names = sorted(file.name for file in path.iterdir())
+            for name in names:
+                add(f"{place}/{name}")
+            text = "\n".join([f"# {place}\n", *(f"- [{name}]({name})" for name in names)])
+            files.append(File.generated(config, f"{uri}/README.md", content=text))
+
+    for pattern in OUTSIDE:
+        for page in sorted(ROOT.glob(pattern)):
+            add(page.relative_to(ROOT).as_posix())
+    for file in list(files.documentation_pages()):
+        for place in _links(repository_place(file.src_uri), file.content_string):
+            if not place.startswith("docs/"):
+                add(place)
+    return files
+
+
+def on_page_markdown(markdown: str, *, page: Page, **_: object) -> str:
+    """Turn links to the site's places, drop remarks that are for the tests, and fill in the commands."""
+    here = repository_place(page.file.src_uri)
+
+    def turn(match: re.Match[str]) -> str:
+        if match["target"] is None:
+            return match[0]
+        place = _resolved(here, match["target"])
+        uri = site_place(place) + ("/README.md" if (ROOT / place).is_dir() else "")
+        return posixpath.relpath(uri, posixpath.dirname(page.file.src_uri))
+
+    markdown = _FENCE_OR_LINK.sub(turn, _NOT_RUN.sub("", markdown))
+    if markdown.startswith("## "):  # the results, which are sections where they are made
+        markdown = markdown[1:]
+    return markdown.replace(_COMMANDS, commands()) if _COMMANDS in markdown else markdown
+
+
+def on_page_content(html: str, *, page: Page, **_: object) -> str:
+    """Leave the width to a page's tables where it has no sections to list beside them."""
+    if not any(item.children for item in page.toc):
+        page.meta["hide"] = ["toc"]
+    return html
+
+
+def commands() -> str:
+    """What `lungfield --help` and the help of every command below it say, as Markdown."""
+    words = [sys.executable, "-m", "typer", "lungfield.cli.main", "utils", "docs", "--name", "lungfield"]
+    text = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    return text.partition("\n")[2]  # the page has a title of its own
+
+
+def site_place(place: str) -> str:
+    """A path in the repository -> its place below the site's root."""
+    return "index.md" if place == "README.md" else place.removeprefix("docs/")
+
+
+def repository_place(uri: str) -> str:
+    """A page's place below the site's root -> its path in the repository."""
+    return f"docs/{uri}" if (ROOT / "docs" / uri).is_file() else uri
+
+
+def _resolved(page: str, target: str) -> str:
+    return posixpath.normpath(posixpath.join(posixpath.dirname(page), target))
+
+
+def _links(page: str, markdown: str) -> Iterator[str]:
+    """The paths in the repository that a page links to."""
+    for match in _FENCE_OR_LINK.finditer(markdown):
+        if match["target"] is not None:
+            yield _resolved(page, match["target"])
