@@ -6,6 +6,7 @@ import re
 import pytest
 import torch
 import yaml
+from ignite.engine import Engine
 from monai.bundle import ConfigParser
 
 from lungfield.inference import BUNDLES, all_bundles, find_bundle
@@ -20,6 +21,8 @@ FILES = (
     "configs/paper.yaml",
     "configs/evaluate.yaml",
     "configs/inference.yaml",
+    "configs/multi_gpu_train.yaml",
+    "configs/multi_gpu_evaluate.yaml",
     "configs/logging.conf",
     "docs/README.md",
     "docs/data_license.txt",
@@ -99,7 +102,10 @@ def test_networks_are_the_same_in_all_configs(bundle):
     assert train["image_size"] == inference["image_size"]
 
 
-@pytest.mark.parametrize("name", ["train.yaml", "evaluate.yaml", "inference.yaml"])
+@pytest.mark.parametrize(
+    "name",
+    ["train.yaml", "evaluate.yaml", "inference.yaml", "multi_gpu_train.yaml", "multi_gpu_evaluate.yaml"],
+)
 def test_configs_differ_from_the_other_bundles_in_the_network_alone(bundle, name):
     """Text for text, comments too: what one bundle learns, all learn."""
 
@@ -184,6 +190,45 @@ def test_evaluation_and_training_see_what_inference_sees(bundle):
     ]
     assert evaluate["validate::dataloader"]["batch_size"] == 1
     assert train["validate"]["inferer"] == inference["inferer"]
+
+
+@pytest.mark.parametrize(("images", "batches"), [(1, 1), (3, 1), (4, 1), (5, 1), (6, 2)])
+def test_no_single_image_is_left_for_the_last_batch(images, batches):
+    """Batch normalisation fails on it where a network has shrunk it to a single pixel."""
+    parser = stacked(find_bundle(REFERENCE), "train.yaml")
+    parser["train::dataset"] = list(range(images))
+    parser["batch_size"], parser["num_workers"] = 4, 0
+    assert len(parser.get_parsed_content("train::dataloader")) == batches
+
+
+def test_a_stop_while_weights_are_saved_leaves_older_ones(tmp_path, monkeypatch):
+    parser = stacked(find_bundle(REFERENCE), "train.yaml")
+    parser["network"] = torch.nn.Conv2d(1, 1, kernel_size=1)
+    parser["ckpt_dir"] = str(tmp_path)
+    parser["resumable_checkpoints::to_save"] = {"network": "@network"}
+    savers = [parser.get_parsed_content(name) for name in ("best_weights", "resumable_checkpoints")]
+    engine = Engine(lambda _engine, _batch: None)
+
+    def save(epoch):
+        engine.state.epoch, engine.state.metrics = epoch, {"val_mean_dice": epoch / 10}
+        for saver in savers:
+            saver(engine)
+
+    def stop(_state, file):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    save(1)
+    save(2)
+    best = (tmp_path / "best_model.pt").read_bytes()
+    monkeypatch.setattr(torch, "save", stop)
+    engine.state.epoch, engine.state.metrics = 3, {"val_mean_dice": 0.3}
+    for saver in savers:
+        with pytest.raises(KeyboardInterrupt):
+            saver(engine)
+    assert {path.name for path in tmp_path.iterdir()} == {"best_model.pt", "checkpoint_epoch=2.pt"}
+    assert (tmp_path / "best_model.pt").read_bytes() == best
+    assert torch.load(tmp_path / "checkpoint_epoch=2.pt", weights_only=True)
 
 
 def test_comments_above_the_run_lists_hold(bundle):

@@ -57,6 +57,10 @@ def test_weights_must_fit(tmp_path):
     torch.save({"network": {"weight": torch.ones(2, 3), "bias": torch.zeros(2)}}, tmp_path / "whole.pt")
     workflow.load_weights(network, tmp_path / "whole.pt")
     assert torch.equal(network.weight, torch.ones(2, 3))
+    (tmp_path / "models").mkdir()
+    torch.save({"weight": torch.full((2, 3), 2.0), "bias": torch.zeros(2)}, tmp_path / "models" / "model.pt")
+    workflow.load_weights(network, "shipped", bundle_root=tmp_path)
+    assert torch.equal(network.weight, torch.full((2, 3), 2.0))
     torch.save({"weight": torch.ones(5, 3), "bias": torch.zeros(5)}, tmp_path / "other.pt")
     (tmp_path / "text.pt").write_text("not weights")
     for name, message in [("other.pt", "Linear"), ("text.pt", "text.pt"), ("none.pt", "missing")]:
@@ -107,14 +111,14 @@ def test_masks_that_would_have_one_name_are_refused(tmp_path, make_dicom, pictur
 def checkpoints(tmp_path):
     """What a training of eight epochs saves, with three behind it."""
     from ignite.engine import Engine
-    from monai.handlers import CheckpointSaver
+    from ignite.handlers import Checkpoint, DiskSaver
 
     trainer = Engine(lambda _engine, _batch: None)
-    trainer.state.max_epochs = 8
+    trainer.state.max_epochs, trainer.state.epoch_length = 8, 10
     network = torch.nn.Linear(3, 2)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     parts = {"network": network, "optimizer": optimizer, "lr_scheduler": optimizer, "trainer": trainer}
-    return CheckpointSaver(tmp_path, parts, save_interval=1)
+    return Checkpoint(parts, DiskSaver(tmp_path, require_empty=False))
 
 
 def test_a_checkpoint_must_be_one(tmp_path, checkpoints):
@@ -126,15 +130,24 @@ def test_a_checkpoint_must_be_one(tmp_path, checkpoints):
         ("no.pt", "missing"),
     ]:
         with pytest.raises(BundleError, match=message):
-            workflow.resume(tmp_path / name, checkpoints)
+            workflow.resume(tmp_path / name, checkpoints, tmp_path)
 
 
 def test_a_finished_run_says_how_to_go_on(tmp_path, checkpoints):
-    state = {name: {} for name in checkpoints.save_dict}
+    state = {name: {} for name in checkpoints.to_save}
     state["trainer"] = {"iteration": 80, "epoch_length": 10, "max_epochs": 8}
     torch.save(state, tmp_path / "checkpoint_epoch=8.pt")
     with pytest.raises(BundleError, match="8 epochs behind it already"):
-        workflow.resume(tmp_path / "checkpoint_epoch=8.pt", checkpoints)
+        workflow.resume(tmp_path / "checkpoint_epoch=8.pt", checkpoints, tmp_path)
+
+
+def test_a_run_goes_on_with_epochs_of_the_same_length(tmp_path, checkpoints):
+    """Or the place in the schedule, counted in steps, would be another one."""
+    state = {name: {} for name in checkpoints.to_save}
+    state["trainer"] = {"iteration": 15, "epoch_length": 5, "max_epochs": 8}
+    torch.save(state, tmp_path / "checkpoint_epoch=3.pt")
+    with pytest.raises(BundleError, match=r"had 5 steps .* have 10 now"):
+        workflow.resume(tmp_path / "checkpoint_epoch=3.pt", checkpoints, tmp_path)
 
 
 def test_the_users_error_is_found_behind_others():

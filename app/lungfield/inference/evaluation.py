@@ -16,6 +16,7 @@ from monai.utils import convert_to_numpy
 from torch.nn import functional
 
 from lungfield.export import write_results_csv, write_results_json
+from lungfield.inference.distributed import from_all, in_order_of_data, is_first
 from lungfield.mask import Agreement, agreement, summarise
 from lungfield.records import Spacing
 
@@ -25,6 +26,7 @@ class AgreementHandler:
 
     Needs batches of one image with its `label` (1, 1, W, H) on the grid of the file, `id`, `dataset` and
     `spacing_mm` as `load_data_list` gives them, and a `pred` that post-processing has brought to that grid.
+    Of several processes the first one writes what all have measured.
 
     Args:
         output_dir: where the two files go; made where missing.
@@ -71,10 +73,10 @@ class AgreementHandler:
         self._results.append(_Result(name, dataset, result, self._loss))
 
     def _finish(self, engine: Engine) -> None:
-        self.output_dir.mkdir(parents=True, exist_ok=True)
+        everything = in_order_of_data(from_all(self._results))
         summaries: dict[str, Any] = {}
-        for dataset in sorted({one.dataset for one in self._results}):
-            results = [one for one in self._results if one.dataset == dataset]
+        for dataset in sorted({one.dataset for one in everything}):
+            results = [one for one in everything if one.dataset == dataset]
             figures = summarise([one.agreement for one in results])
             loss = sum(one.loss for one in results) / len(results)
             summaries[dataset] = {"images": len(results), "loss": loss} | {
@@ -84,9 +86,14 @@ class AgreementHandler:
             engine.state.metrics |= {f"{dataset}_{name}": mean for name, mean in means.items()}
             shown = ", ".join(f"{name} {mean:.4f}" for name, mean in means.items())
             logging.getLogger("lungfield").info("%s, %d images: %s", dataset, len(results), shown)
+        if is_first():
+            self._write(everything, summaries)
+
+    def _write(self, results: list[_Result], summaries: dict[str, Any]) -> None:
+        self.output_dir.mkdir(parents=True, exist_ok=True)
         rows = [
             {"id": one.name, "dataset": one.dataset, **vars(one.agreement), "loss": one.loss}
-            for one in self._results
+            for one in results
         ]
         write_results_csv(rows, self.output_dir / "metrics.csv")
         write_results_json(summaries, self.output_dir / "summary.json")

@@ -13,13 +13,15 @@ from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 
 from lungfield.export import write_results_csv
+from lungfield.inference.distributed import from_all, is_first
 
 
 class HistoryHandler:
     """Writes history.csv, a row an epoch: metrics and mean loss of training and validation, rate, seconds.
 
     Attach it to the trainer, after its `ValidationHandler`. An epoch without validation leaves those
-    columns empty. A resumed run keeps the rows of the epochs before the one that it starts with.
+    columns empty. A resumed run keeps the rows of the epochs before the one that it starts with. Of several
+    processes the first one writes, and the losses are means over the images of all.
 
     Args:
         output_dir: where the file goes; made where missing.
@@ -74,17 +76,18 @@ class HistoryHandler:
         )
 
     def _finish_epoch(self, engine: Engine) -> None:
-        validated = self._validation_loss.count > 0
         row: dict[str, Any] = {"epoch": engine.state.epoch}
         row |= {name: float(value) for name, value in engine.state.metrics.items()}
-        row["train_loss"] = self._training_loss.value
-        if validated:
+        row["train_loss"] = self._training_loss.over_all()
+        validation_loss = self._validation_loss.over_all()
+        if validation_loss is not None:
             row |= {name: float(value) for name, value in self.validator.state.metrics.items()}
-            row["val_loss"] = self._validation_loss.value
+            row["val_loss"] = validation_loss
         row["learning_rate"] = self.optimizer.param_groups[0]["lr"]
         row["seconds"] = time.monotonic() - self._started
         self._rows = [*(self._rows or []), row]
-        write_results_csv(self._rows, self.path)
+        if is_first():
+            write_results_csv(self._rows, self.path)
 
 
 class _Mean:
@@ -100,6 +103,7 @@ class _Mean:
         self.total += mean * count
         self.count += count
 
-    @property
-    def value(self) -> float:
-        return self.total / self.count
+    def over_all(self) -> float | None:
+        """The mean over the images of all processes; None where there are none."""
+        totals, counts = zip(*from_all((self.total, self.count)), strict=True)
+        return sum(totals) / sum(counts) if any(counts) else None

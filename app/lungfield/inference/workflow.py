@@ -71,18 +71,22 @@ def require_file(path: str | Path, *, what: str, advice: str) -> str:
     return str(path)
 
 
-def load_weights(network: Any, path: str | Path | None) -> Any:
+def load_weights(network: Any, path: str | Path | None, *, bundle_root: str | Path = ".") -> Any:
     """Load a state dict, or the network in a checkpoint of training, and return the network.
 
     Args:
         network: a torch module.
-        path: a file that `torch.load(weights_only=True)` reads; None leaves the network as it is.
+        path: a file that `torch.load(weights_only=True)` reads; 'shipped' for models/model.pt of the bundle;
+            None leaves the network as it is.
+        bundle_root: folder of the bundle.
 
     Raises:
         BundleError: the file is missing, holds no weights, or those of another network.
     """
     if path is None:
         return network
+    if path == "shipped":
+        path = Path(bundle_root) / "models" / "model.pt"
     state = _load_state(path, what="file of weights", advice="Give the path of a model.pt, or train first.")
     try:
         network.load_state_dict(state.get("network", state))
@@ -118,7 +122,7 @@ def _load_state(path: str | Path, *, what: str, advice: str) -> Any:
         raise BundleError(f"{path} cannot be read as a {what} ({type(error).__name__}). {advice}") from error
 
 
-def resume(path: str | Path | None, checkpoints: Any) -> None:
+def resume(path: str | Path | None, checkpoints: Any, ckpt_dir: str | Path) -> None:
     """Let a run go on where the checkpoint of an earlier one stopped; None starts afresh.
 
     All that the checkpoints hold is taken over, the best score so far and the patience that is left among it.
@@ -127,11 +131,13 @@ def resume(path: str | Path | None, checkpoints: Any) -> None:
 
     Args:
         path: a checkpoint_epoch=*.pt file of that run.
-        checkpoints: the `CheckpointSaver` that writes such files; its `save_dict` has network, optimizer,
-            lr_scheduler, trainer and whatever else there is to go on with.
+        checkpoints: the `ignite.handlers.Checkpoint` that writes such files; its `to_save` has network,
+            optimizer, lr_scheduler, trainer and whatever else there is to go on with.
+        ckpt_dir: where this run saves, and where the earlier one's best weights are taken to.
 
     Raises:
-        BundleError: there is no such file, it is no checkpoint of such a run, or it is at its end already.
+        BundleError: there is no such file, it is no checkpoint of such a run, that run had another number of
+            steps an epoch, or it is at its end already.
     """
     if path is None:
         return
@@ -139,28 +145,39 @@ def resume(path: str | Path | None, checkpoints: Any) -> None:
 
     advice = "Look for checkpoint_epoch=*.pt in its ckpt_dir."
     state = _load_state(path, what="checkpoint to go on from", advice=advice)
-    parts = dict(checkpoints.save_dict)
+    parts = dict(checkpoints.to_save)
     missing = [name for name in parts if name not in state]
     if missing:
         raise BundleError(f"{path} is no checkpoint to go on from: it lacks {', '.join(missing)}. {advice}")
     trainer = parts["trainer"]
-    epochs = state["trainer"]["iteration"] // state["trainer"]["epoch_length"]
+    steps, steps_then = trainer.state.epoch_length, state["trainer"]["epoch_length"]
+    if steps != steps_then:
+        raise BundleError(
+            f"An epoch had {steps_then} steps in the run of {path}, and would have {steps} now. Give the "
+            "same data, --batch_size and number of processes."
+        )
+    epochs = state["trainer"]["iteration"] // steps
     if epochs >= trainer.state.max_epochs:
         raise BundleError(f"{path} has {epochs} epochs behind it already. Give more by --max_epochs.")
     parts["lr_scheduler"] = _PlaceInSchedule(parts["lr_scheduler"])
-    if not _bring_best_weights(Path(path).parent, Path(checkpoints.save_dir)):
+    if not _bring_best_weights(Path(path).parent, Path(ckpt_dir)):
         # A record of weights that are gone would keep others from being saved.
         parts.pop("best_weights", None)
     CheckpointLoader(str(path), parts, map_location="cpu").attach(trainer)
 
 
 def _bring_best_weights(earlier: Path, now: Path) -> bool:
-    """Take the best weights of an earlier run to where this one writes; False if there are none."""
+    """Take the best weights of an earlier run to where this one writes; False if there are none.
+
+    Of several processes the first one does so, and all hear how it ended: they must agree on what is best.
+    """
+    from lungfield.inference.distributed import from_all, is_first
+
     source, target = earlier / "best_model.pt", now / "best_model.pt"
-    if not target.is_file() and source.is_file():
+    if is_first() and not target.is_file() and source.is_file():
         now.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
-    return target.is_file()
+    return from_all(target.is_file())[0]
 
 
 class _PlaceInSchedule:
