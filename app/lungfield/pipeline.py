@@ -137,7 +137,7 @@ class Segmentation:
             created=created,
         )
 
-    def save_overlay(self, path: str | Path, *, longest_side: int = 1024) -> None:
+    def save_overlay(self, path: str | Path, *, longest_side: int = 768) -> None:
         """Write a JPEG of the radiograph with the contours of the lungs."""
         export.save_overlay(self.radiograph, self.label_map, Path(path), longest_side=longest_side)
 

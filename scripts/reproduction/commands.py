@@ -33,8 +33,6 @@ def training(run: Run, stage: Stage, data: Path, *, device: str, pretrained: str
         "seed": run.key.seed,
         # The weights at the end of the schedule are measured: no choice is made on the validation images.
         "early_stop_patience": stage.epochs,
-        # MONAI removes the older file before it writes, and not in one step: with two, one is always whole.
-        "resumable_checkpoints::n_saved": 2,
     }
     if run.variant.encoder:
         options["pretrained"] = pretrained

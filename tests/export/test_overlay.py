@@ -7,6 +7,7 @@ from PIL import Image
 
 from lungfield.errors import OutputError
 from lungfield.export import save_overlay
+from lungfield.export.overlay import render_overlay
 from lungfield.labels import LEFT_LUNG, RIGHT_LUNG
 from lungfield.records import Radiograph
 
@@ -93,11 +94,52 @@ def test_letters_stand_outside_on_the_lungs_own_side(tmp_path, grey, lungs):
     assert not ((columns > 60) & (columns < 340)).any()
 
 
-@pytest.mark.parametrize(("shape", "expected"), [((300, 400), (75, 100)), ((400, 300), (100, 75))])
-def test_reduced_to_the_longest_side(tmp_path, shape, expected):
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((300, 400), (75, 100)),
+        ((400, 300), (100, 75)),
+        ((120, 149), (120, 149)),  # nearer to 100 than half of it is
+        ((120, 151), (60, 76)),
+        ((301, 362), (76, 91)),
+    ],
+)
+def test_reduced_by_the_whole_number_that_comes_nearest(tmp_path, shape, expected):
     radiograph = Radiograph(Path("a.png"), np.zeros(shape, dtype=np.float32))
     save_overlay(radiograph, np.zeros(shape, np.uint8), tmp_path / "a.jpg", longest_side=100)
     assert load(tmp_path / "a.jpg").shape[:2] == expected
+
+
+def test_a_reduced_pixel_is_the_mean_of_a_square(tmp_path):
+    rng = np.random.default_rng(2)
+    squares = rng.integers(0, 256, (12, 16))
+    spread = rng.integers(-9, 10, (12, 3, 16, 3))
+    spread -= spread.mean(axis=(1, 3), keepdims=True).round().astype(int)
+    pixels = np.clip(squares[:, None, :, None] + spread, 0, 255).reshape(36, 48)
+    radiograph = Radiograph(Path("a.png"), (pixels / 255).astype(np.float32))
+    picture = render_overlay(radiograph, np.zeros((36, 48), np.uint8), longest_side=16)
+    means = pixels.reshape(12, 3, 16, 3).mean(axis=(1, 3))
+    assert np.abs(np.asarray(picture).astype(int) - means[..., None]).max() <= 1
+
+
+def test_a_lung_that_ends_within_a_square_covers_its_part_of_it(tmp_path):
+    """The middle of the contour runs where the lung ends, to a part of a reduced pixel."""
+    white = Radiograph(Path("a.png"), np.ones((240, 240), dtype=np.float32))
+    middles = []
+    for end in (80, 81, 82, 83, 84):
+        labels = np.zeros((240, 240), dtype=np.uint8)
+        labels[40:200, 40:end] = 1
+        line = np.asarray(render_overlay(white, labels, longest_side=60)).astype(float)[30, 15:28, 0]
+        strength = np.clip(line[-1] - line, 0, None) * (line < 200)  # the contour alone, not the light fill
+        middles.append(15.5 + (strength * np.arange(strength.size)).sum() / strength.sum())
+    np.testing.assert_allclose(middles, np.array([80, 81, 82, 83, 84]) / 4, atol=0.3)
+    assert (np.diff(middles) > 0.1).all()
+
+
+def test_colour_is_stored_at_full_resolution(tmp_path, grey, lungs):
+    save_overlay(grey, lungs, tmp_path / "a.jpg")
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert [layer[1:3] for layer in image.layer] == [(1, 1)] * 3  # sampling factors of Y, Cb and Cr
 
 
 def test_rows_and_columns_are_not_swapped(tmp_path):

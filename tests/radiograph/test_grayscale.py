@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
+from lungfield.radiograph.contrast import Histogram
 from lungfield.radiograph.grayscale import is_inverted, to_unit
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR")
@@ -225,6 +226,30 @@ def test_invalid_pixels_have_no_say_in_the_range() -> None:
     stored = ramp()
     stored[:50] = 60_000
     valid = stored < 60_000
-    pixels, _ = to_unit(stored, header(), valid=valid)
+    pixels, _ = to_unit(stored, header(), histogram=Histogram.of(stored, valid))
     plain, _ = to_unit(ramp(), header())
     np.testing.assert_array_equal(pixels[50:], plain[50:])
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16])
+def test_all_values_that_sixteen_bits_can_hold(dtype: type[np.integer[Any]]) -> None:
+    stored = np.arange(1 << 16, dtype=np.uint16).view(dtype).reshape(256, 256)
+    pixels, _ = to_unit(stored, header(PixelRepresentation=int(dtype is np.int16), BitsStored=16))
+    unit = (stored.astype(float) - stored.min()) / 65535
+    np.testing.assert_allclose(pixels, np.clip((unit - 0.001) / 0.998, 0, 1), atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.int64, np.float32])
+@pytest.mark.parametrize("where", [None, "valid"])
+def test_percentiles_are_those_of_numpy(dtype: type[np.generic], where: str | None) -> None:
+    rng = np.random.default_rng(3)
+    image = (60 + 20 * rng.standard_normal((90, 70))).astype(dtype)
+    valid = None if where is None else rng.random(image.shape) < 0.3
+    values = image.ravel() if valid is None else image[valid]
+    histogram = Histogram.of(image, valid)
+    percents = (0, 0.1, 2.5, 33, 50, 99.9, 100)
+    np.testing.assert_allclose(histogram.percentiles(*percents), np.percentile(values, percents), rtol=1e-6)
+    turned = histogram.mapped(lambda values: -(values.astype(np.float64) ** 2))
+    expected = np.percentile(-(values.astype(np.float64) ** 2), percents)
+    np.testing.assert_allclose(turned.percentiles(*percents), expected, rtol=1e-6)
+    assert histogram.fraction(histogram.values > 70) == pytest.approx(np.mean(values > 70))

@@ -78,6 +78,7 @@ class Options:
         overwrite: forget a run that was begun there, and begin anew.
         report: write report.html.
         device: 'auto', 'cpu', 'cuda', 'cuda:1', ...
+        backend: what runs the network: 'torch', or 'openvino' on a CPU.
         workers: processes that read and write; None for one each core.
         batch_size: radiographs to a batch of the network, on CUDA; None for 16.
         time_limit_s: how long reading, or finishing, a single file may take, in seconds.
@@ -92,6 +93,7 @@ class Options:
     overwrite: bool = False
     report: bool = True
     device: str = "auto"
+    backend: str = "torch"
     workers: int | None = None
     batch_size: int | None = None
     time_limit_s: float = 120.0
@@ -132,7 +134,7 @@ def segment_files(
     options = options or Options()
     found = find_bundle(bundle)
     require_weights(found)
-    find_device(options.device)
+    find_device(options.device, options.backend)
     options = _checked(options)
     files = find_files(
         inputs, exclude=[output / kind.folder for kind in FORMATS.values()] + [output / FOLDER]
@@ -185,6 +187,7 @@ def _settings(bundle: Bundle, options: Options) -> dict[str, Any]:
         "bundle": bundle.name,
         "bundle_version": bundle.version,
         "weights_sha256": weights,
+        "backend": options.backend,
         "formats": list(options.formats),
         "viewer_geometry": options.viewer_geometry,
         "check_mirrored": options.check_mirrored,
@@ -269,7 +272,7 @@ class _Run:
         self._progress(self._ended, len(self._files), None)
         try:
             if missing:
-                predictor = Predictor(self._bundle, device=self._options.device)
+                predictor = Predictor(self._bundle, device=self._options.device, backend=self._options.backend)
                 self._device = predictor.device.type
                 start = time.perf_counter()
                 self._segment(context, predictor, missing)

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from lungfield.cli import bundles, prepare, segment
+from lungfield.cli import bundles, export, label, prepare, segment
 from lungfield.errors import LungfieldError
 
 app = typer.Typer(
@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 app.command(name="segment")(segment.segment)
 app.command(name="bundles")(bundles.bundles)
+app.command(name="label")(label.label)
+app.command(name="export")(export.export)
 app.add_typer(prepare.app, name="prepare")
 
 

@@ -46,6 +46,7 @@ def segment(
     resume: bool = typer.Option(False, "--resume", help="Go on with the run that the output folder holds."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Forget that run and begin anew."),
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1, ..."),
+    backend: str = typer.Option("torch", help="What runs the network: torch, or openvino on a CPU (faster)."),
     workers: int | None = typer.Option(
         None, min=1, help="Processes that read and write; by default one for each core."
     ),
@@ -92,6 +93,7 @@ def segment(
         overwrite=overwrite,
         report=report,
         device=device,
+        backend=backend,
         workers=workers,
         batch_size=batch_size,
         time_limit_s=time_limit,

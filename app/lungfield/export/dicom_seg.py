@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from datetime import datetime
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from lungfield.atomic import write_whole
@@ -113,7 +113,7 @@ def _segmentation(
     if viewer_geometry:
         spacing = radiograph.spacing
         pixel_spacing_mm = (1.0, 1.0) if spacing is None else (spacing.row_mm, spacing.column_mm)
-    segmentation = deepcopy(_template(algorithm_name, algorithm_version, pixel_spacing_mm))
+    segmentation = dcmread(BytesIO(_template(algorithm_name, algorithm_version, pixel_spacing_mm)))
     copy_patient_and_study(source, segmentation)
     # With a geometry, the object says something else, so it is another object.
     series_uid, instance_uid = derived_uids(
@@ -132,11 +132,12 @@ def _segmentation(
 @lru_cache(maxsize=16)
 def _template(
     algorithm_name: str, algorithm_version: str, pixel_spacing_mm: tuple[float, float] | None
-) -> Dataset:
-    """The SEG that highdicom makes of a small blank stand-in for a radiograph.
+) -> bytes:
+    """The SEG that highdicom makes of a small blank stand-in for a radiograph, as a DICOM file.
 
     Building and checking one costs more than all else, and all but identity, references and masks is the
-    same for every radiograph; so it is done once, and its copies get what is their own.
+    same for every radiograph; so it is done once, and copies get what is their own. To read a file is the
+    fastest way to copy it: pydicom decodes no more than is asked for, and writes the rest as it was.
     """
     # Imported on use: it takes a while, and not every run asks for DICOM SEG.
     import highdicom
@@ -163,11 +164,7 @@ def _template(
         omit_empty_frames=False,
         **equipment(algorithm_name),
     )
-    # A plain data set is copied and written faster than highdicom's own class.
-    template = Dataset()
-    template.update(segmentation)
-    template.file_meta = segmentation.file_meta
-    return template
+    return to_bytes(segmentation)
 
 
 def _stand_in(pixel_spacing_mm: tuple[float, float] | None) -> Dataset:

@@ -11,6 +11,7 @@ from monai.data import MetaTensor
 from numpy.typing import NDArray
 
 from lungfield.errors import BundleError
+from lungfield.inference.backends import BACKENDS, OpenVINONetwork, openvino, to_openvino
 from lungfield.inference.registry import Bundle, all_bundles
 from lungfield.inference.workflow import load_weights, require_file
 from lungfield.records import Radiograph
@@ -79,19 +80,23 @@ class Predictor:
     Args:
         bundle: the bundle to load. Its config can run code: load only bundles that you trust.
         device: 'auto' (CUDA where there is one), 'cpu', 'cuda', 'cuda:1', ...
+        backend: what runs the network: 'torch', or 'openvino' (on a CPU, which 'auto' then means).
 
     Raises:
-        BundleError: weights are missing or do not fit, the config lacks a part, or the device is not there.
+        BundleError: weights are missing or do not fit, the config lacks a part, or the device or the backend
+            is not there.
     """
 
-    def __init__(self, bundle: Bundle, *, device: str = "auto") -> None:
+    def __init__(self, bundle: Bundle, *, device: str = "auto", backend: str = "torch") -> None:
         self.bundle = bundle
-        self.device = find_device(device)
-        require_weights(bundle)
+        self.device = find_device(device, backend)
         self.processing = Processing(bundle)
-        network, self._inferer = _parse(bundle, self.device, "network_def", "inferer")
-        load_weights(network, bundle.weights)
-        self._network: torch.nn.Module = network.to(self.device, memory_format=torch.channels_last).eval()
+        (self._inferer,) = _parse(bundle, self.device, "inferer")
+        network = load_network(bundle)
+        if backend == "openvino":
+            self._network: torch.nn.Module = OpenVINONetwork(to_openvino(network, input_shape(bundle)))
+        else:
+            self._network = network.to(self.device, memory_format=torch.channels_last)
 
     def __call__(self, radiograph: Radiograph) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Segment one radiograph.
@@ -130,6 +135,35 @@ def lung_probability(logits: torch.Tensor) -> NDArray[np.float32]:
     logits = torch.as_tensor(logits)
     probability = torch.sigmoid(logits[0]) if len(logits) == 1 else 1 - torch.softmax(logits, dim=0)[0]
     return probability.numpy()
+
+
+def load_network(bundle: Bundle) -> torch.nn.Module:
+    """A bundle's network with its weights, on the CPU, in evaluation.
+
+    Raises:
+        BundleError: weights are missing or do not fit, or the config cannot be used.
+    """
+    require_weights(bundle)
+    (network,) = _parse(bundle, "cpu", "network_def")
+    loaded: torch.nn.Module = load_weights(network, bundle.weights)
+    return loaded.eval()
+
+
+def input_shape(bundle: Bundle) -> tuple[int, int, int, int]:
+    """(1, C, h, w) of the network's input, as the bundle's metadata has it.
+
+    Raises:
+        BundleError: it has not.
+    """
+    try:
+        image = bundle.metadata["network_data_format"]["inputs"]["image"]
+        height, width = image["spatial_shape"]
+        return 1, int(image["num_channels"]), int(height), int(width)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(
+            f"{bundle.root / 'configs' / 'metadata.json'} does not say the shape of the network's input, "
+            "under network_data_format, inputs, image: num_channels and spatial_shape."
+        ) from error
 
 
 def require_weights(bundle: Bundle) -> None:
@@ -174,12 +208,23 @@ def _drop_transforms(parser: ConfigParser, section: str, name: str) -> None:
     parser[section]["transforms"] = kept
 
 
-def find_device(name: str) -> torch.device:
+def find_device(name: str, backend: str = "torch") -> torch.device:
     """The device of a name; 'auto' is CUDA where there is one.
 
+    Args:
+        name: 'auto', 'cpu', 'cuda', 'cuda:1', ...
+        backend: what is to run the network there; OpenVINO does so on the CPU alone.
+
     Raises:
-        BundleError: torch knows no such device, or it is not here.
+        BundleError: torch knows no such device, or it is not here, or the backend does not run on it.
     """
+    if backend not in BACKENDS:
+        raise BundleError(f"There is no backend {backend!r}: choose {' or '.join(BACKENDS)}.")
+    if backend == "openvino":
+        openvino()  # said at once where it is missing
+        if name not in ("auto", "cpu"):
+            raise BundleError(f"OpenVINO runs on the CPU here, not on {name!r}: give --device cpu or auto.")
+        return torch.device("cpu")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,8 @@ from numpy.typing import NDArray
 from lungfield.errors import Reason, UnreadableError
 
 SAMPLES = 1 << 18
+MAX_TABLE = 1 << 16
+"""Integers of no more values than this are dealt with value by value: there are more pixels than values."""
 RANGE_PERCENTILES = (0.1, 99.9)
 CONTRAST_PERCENTILES = (0.5, 99.5)
 MIN_LEVELS = 8
@@ -26,21 +30,60 @@ def sample(values: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> NDAr
     return values[grid].ravel() if valid is None else values[grid][valid[grid]]
 
 
-def sorted_sample(values: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> NDArray[Any]:
-    """Return the same values in ascending order: sorting integers once makes their percentiles cheap."""
-    return np.sort(sample(values, valid), kind="stable")
+@dataclass(frozen=True)
+class Histogram:
+    """The values of an image, and how many of its pixels have each.
+
+    Attributes:
+        values: (n,) in ascending order.
+        counts: (n,) intp, of pixels; 0 where a value between two others does not occur.
+    """
+
+    values: NDArray[Any]
+    counts: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, image: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> Histogram:
+        """Of the pixels that `sample` takes from a (H, W) image."""
+        found = sample(image, valid)
+        if found.size and found.dtype.kind in "iu" and found.dtype.itemsize <= 4:
+            lowest, highest = int(found.min()), int(found.max())
+            if highest - lowest < MAX_TABLE:
+                counts = np.bincount(np.subtract(found, lowest, dtype=np.intp))
+                return cls(np.arange(lowest, highest + 1), counts)
+        return cls(np.sort(found), np.ones(found.size, dtype=np.intp))
+
+    def mapped(self, mapping: Callable[[NDArray[Any]], NDArray[Any]]) -> Histogram:
+        """Of the image after a mapping of its values."""
+        values = mapping(self.values)
+        order = np.argsort(values, kind="stable")
+        return Histogram(values[order], self.counts[order])
+
+    def percentiles(self, *percents: float) -> tuple[float, ...]:
+        """The values below which so many percent of the pixels lie, interpolated as by `numpy.percentile`."""
+        last = np.cumsum(self.counts)
+        places = np.array(percents) / 100 * (last[-1] - 1)
+        below, above = (
+            self.values[np.searchsorted(last, whole, side="right")].astype(np.float64)
+            for whole in (np.floor(places), np.ceil(places))
+        )
+        return tuple((below + (above - below) * (places % 1)).tolist())
+
+    def fraction(self, chosen: NDArray[np.bool_]) -> float:
+        """The part of the pixels whose values, (n,), are chosen."""
+        return float(self.counts[chosen].sum() / self.counts.sum())
 
 
-def robust_range(samples: NDArray[Any]) -> tuple[float, float]:
+def robust_range(histogram: Histogram) -> tuple[float, float]:
     """Return (low, high), low < high, of the values, without the outermost 0.1 % on either side.
 
     What lies out there is burnt-in text, markers and dead pixels; a picture whose range is taken up by
     them is too flat.
     """
-    low, high = np.percentile(samples, RANGE_PERCENTILES)
+    low, high = histogram.percentiles(*RANGE_PERCENTILES)
     if not high > low:
-        low, high = samples.min(), samples.max()
-    return (float(low), float(high)) if high > low else (float(low), float(low) + 1.0)
+        low, high = float(histogram.values[0]), float(histogram.values[-1])
+    return (low, high) if high > low else (low, low + 1.0)
 
 
 def stretch(values: NDArray[Any], low: float, high: float) -> NDArray[np.float32]:
@@ -51,17 +94,17 @@ def stretch(values: NDArray[Any], low: float, high: float) -> NDArray[np.float32
     return np.clip(unit, 0.0, 1.0, out=unit)
 
 
-def require_contrast(samples: NDArray[Any]) -> None:
+def require_contrast(histogram: Histogram) -> None:
     """Turn down an image in which there is (almost) nothing to see.
 
     Raises:
         UnreadableError: 99 % of the values differ by fewer than `MIN_LEVELS` grey levels; or, of floating
             point values, not at all; or there is no value to look at.
     """
-    if samples.size == 0:
+    if histogram.values.size == 0:
         raise UnreadableError("no part of the image is free of padding and shutter", reason=Reason.UNIFORM)
-    low, high = np.percentile(samples, CONTRAST_PERCENTILES)
-    least = MIN_LEVELS if samples.dtype.kind in "iu" else 1e-6 * max(abs(low), abs(high), 1e-30)
+    low, high = histogram.percentiles(*CONTRAST_PERCENTILES)
+    least = MIN_LEVELS if histogram.values.dtype.kind in "iu" else 1e-6 * max(abs(low), abs(high), 1e-30)
     if not high - low >= least:
         raise UnreadableError(
             f"the image is (nearly) uniform: 99 % of its values lie between {low:g} and {high:g}",
@@ -85,9 +128,9 @@ def to_unit(values: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_
     valid = None
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         valid = np.isfinite(values)
-    samples = sorted_sample(values, valid)
-    require_contrast(samples)
-    low, high = (0.0, 255.0) if values.dtype == np.uint8 else robust_range(samples)
+    histogram = Histogram.of(values, valid)
+    require_contrast(histogram)
+    low, high = (0.0, 255.0) if values.dtype == np.uint8 else robust_range(histogram)
     if valid is not None:
         values = np.where(valid, values, low)
     return stretch(values, low, high), valid

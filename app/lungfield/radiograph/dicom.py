@@ -168,8 +168,9 @@ def _radiograph(
     valid = None
     if photometric in GREY:
         valid, more = valid_pixels(stored, header)
-        contrast.require_contrast(contrast.sorted_sample(stored, valid))
-        pixels, extra = grayscale.to_unit(stored, header, valid=valid)
+        histogram = contrast.Histogram.of(stored, valid)
+        contrast.require_contrast(histogram)
+        pixels, extra = grayscale.to_unit(stored, header, histogram=histogram)
         remarks += more + extra
     else:
         rgb = apply_color_lut(stored, header) if photometric == "PALETTE COLOR" else stored

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_windowing
 
-from lungfield.radiograph.contrast import robust_range, sorted_sample, stretch
+from lungfield.radiograph.contrast import MAX_TABLE, Histogram, robust_range, stretch
 
 Values = NDArray[Any]
 Mapping = Callable[[Values], Values]
@@ -19,13 +19,12 @@ Mapping = Callable[[Values], Values]
 MAX_CLIPPED_FRACTION = 0.5
 MIN_SPREAD = 0.1
 SPREAD_PERCENTILES = (0.5, 99.5)
-MAX_TABLE = 1 << 16
 BLOCK_ROWS = 64
 _BROKEN_LUT = (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError)
 
 
 def to_unit(
-    stored: Values, header: Dataset, *, valid: NDArray[np.bool_] | None = None
+    stored: Values, header: Dataset, *, histogram: Histogram | None = None
 ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     """Return the radiograph as a viewer shows it, and remarks for the user.
 
@@ -35,14 +34,15 @@ def to_unit(
     Args:
         stored: (H, W) the stored values, of an integer type.
         header: the `pydicom.Dataset` of a MONOCHROME1 or MONOCHROME2 image.
-        valid: (H, W) where there is image, if not everywhere; the rest has no say in the range.
+        histogram: of the values that have a say in the range; None where all have.
 
     Returns:
         (H, W) float32 in [0, 1], dark where the detector got the most radiation, as in the lungs.
     """
-    samples = sorted_sample(stored, valid)
+    if histogram is None:
+        histogram = Histogram.of(stored)
     modality, remarks = _modality_lut(header)
-    voi, more = _voi_lut(header, modality(samples))
+    voi, more = _voi_lut(header, histogram.mapped(modality))
     inverted = is_inverted(header)
 
     def render(values: Values) -> NDArray[np.float32]:
@@ -60,9 +60,12 @@ def to_unit(
 def _look_up(table: NDArray[np.float32], stored: Values, lowest: int) -> NDArray[np.float32]:
     """The entries of a table, whose first one is for the value `lowest`, at each pixel."""
     pixels = np.empty(stored.shape, dtype=np.float32)
-    for start in range(0, len(stored), BLOCK_ROWS):  # their indices, of eight bytes each, stay in the cache
+    indices = np.empty((BLOCK_ROWS, stored.shape[1]), dtype=np.intp)  # few enough to stay in the cache
+    for start in range(0, len(stored), BLOCK_ROWS):
         rows = slice(start, start + BLOCK_ROWS)
-        index = np.subtract(stored[rows], lowest, dtype=np.intp)
+        index = indices[: len(stored[rows])]
+        index[...] = stored[rows]
+        index -= lowest
         np.take(table, index, out=pixels[rows], mode="clip")
     return pixels
 
@@ -97,14 +100,14 @@ def _modality_lut(header: Dataset) -> tuple[Mapping, tuple[str, ...]]:
     return lambda values: values * slope + intercept, ()
 
 
-def _voi_lut(header: Dataset, samples: Values) -> tuple[Mapping, tuple[str, ...]]:
+def _voi_lut(header: Dataset, histogram: Histogram) -> tuple[Mapping, tuple[str, ...]]:
     """The mapping of VOILUTSequence, or the first window, or the full range, onto [0, 1] (PS3.3, C.11.2).
 
     Args:
         header: of the image.
-        samples: some of its values, as they come out of the modality LUT.
+        histogram: of its values as they come out of the modality LUT.
     """
-    low, high = robust_range(samples)
+    low, high = robust_range(histogram)
 
     def full_range(values: Values) -> Values:
         return stretch(values, low, high)
@@ -116,15 +119,15 @@ def _voi_lut(header: Dataset, samples: Values) -> tuple[Mapping, tuple[str, ...]
             name, mapping = "window", _window(header)
         else:
             return full_range, ()
-        shown = mapping(samples)
+        shown = histogram.mapped(mapping)
     except (*_BROKEN_LUT, NotImplementedError):
         return full_range, ("The VOI LUT or window is damaged; the full range is shown instead.",)
-    clipped = float(np.mean((shown <= 0) | (shown >= 1)))
+    clipped = shown.fraction((shown.values <= 0) | (shown.values >= 1))
     if clipped > MAX_CLIPPED_FRACTION:
         return full_range, (
             f"The {name} clips {clipped:.0%} of the pixels; the full range is shown instead.",
         )
-    darkest, brightest = np.percentile(shown, SPREAD_PERCENTILES)
+    darkest, brightest = shown.percentiles(*SPREAD_PERCENTILES)
     if not brightest - darkest >= MIN_SPREAD:
         return full_range, (f"The {name} leaves the image flat; the full range is shown instead.",)
     return mapping, ()

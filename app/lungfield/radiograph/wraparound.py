@@ -27,7 +27,7 @@ def has_wrong_sign(stored: NDArray[Any], bits: int) -> bool:
     if not rows.min() < 0 and not rows.max() >> (bits - 1):
         return False  # both readings are the same
     half = 1 << (bits - 1)
-    other = rows % (2 * half) if rows.min() < 0 else (rows + half) % (2 * half)
+    other = (rows if rows.min() < 0 else rows + half) & (2 * half - 1)
     return _is_smoother(other, rows, bits)
 
 
@@ -42,15 +42,19 @@ def has_too_few_bits(raw: NDArray[Any], stored: NDArray[Any], bits: int) -> bool
     return _is_smoother(_some_rows(raw), _some_rows(stored), bits)
 
 
-def _some_rows(values: NDArray[Any]) -> NDArray[np.int64]:
-    return values[:: max(1, len(values) // ROWS)].astype(np.int64)
+def _some_rows(values: NDArray[Any]) -> NDArray[np.signedinteger[Any]]:
+    """Some rows, of a type that holds twice their range."""
+    dtype = np.int32 if values.dtype.itemsize <= 2 else np.int64
+    return values[:: max(1, len(values) // ROWS)].astype(dtype)
 
 
-def _is_smoother(other: NDArray[np.int64], rows: NDArray[np.int64], bits: int) -> bool:
+def _is_smoother(
+    other: NDArray[np.signedinteger[Any]], rows: NDArray[np.signedinteger[Any]], bits: int
+) -> bool:
     jumps = _jumps(rows, bits)
     return jumps >= MIN_JUMPS and jumps >= MIN_RATIO * _jumps(other, bits)
 
 
-def _jumps(rows: NDArray[np.int64], bits: int) -> float:
+def _jumps(rows: NDArray[np.signedinteger[Any]], bits: int) -> float:
     """The fraction of neighbours along the rows that are half of the range apart, or more."""
     return float(np.mean(np.abs(np.diff(rows, axis=1)) >= 1 << (bits - 1)))

@@ -1,0 +1,43 @@
+"""`lungfield export`: a bundle's network as a file for other programs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import typer
+
+from lungfield.inference import DEFAULT_BUNDLE
+
+
+def export(
+    bundle: str = typer.Argument(
+        DEFAULT_BUNDLE, help="A shipped bundle's name, or the folder of another that you trust."
+    ),
+    format: str = typer.Option(..., help="torchscript (.ts), onnx (.onnx) or openvino (.xml and .bin)."),
+    output: Path = typer.Option(..., "-o", "--output", help="The file, with the ending of its format."),
+    any_size: bool = typer.Option(
+        False,
+        "--any-size",
+        help="ONNX of any height and width too (exporting takes twice as long).",
+    ),
+    as_json: bool = typer.Option(False, "--json", help="End with one line of JSON instead of a summary."),
+) -> None:
+    """Export a bundle's network with its weights to TorchScript, ONNX or OpenVINO.
+
+    The file also holds metadata.json and inference.json, the bundle's own. It is compared with the network on
+    the sample radiographs, and kept only where they agree.
+    """
+    from lungfield.inference import find_bundle
+    from lungfield.inference.exporting import export_network
+
+    done = export_network(find_bundle(bundle), output, format, any_size=any_size)
+    if as_json:
+        print(json.dumps(asdict(done) | {"path": str(done.path)}))
+        return
+    print(
+        f"{done.path}: {done.size_bytes / 1e6:.1f} MB. In float32, on {done.radiographs} radiographs, its "
+        f"logits differ from the network's by {done.max_difference:.2g} at most (they reach "
+        f"{done.largest_logit:.1f}); lowest Dice of the masks {done.least_dice:.6f}."
+    )

@@ -1,0 +1,196 @@
+"""Networks that run outside of torch's eager mode: OpenVINO in its place, and the files of exports."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import logging
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lungfield.errors import BundleError
+from lungfield.inference.workflow import require_file
+
+#: What `Predictor` and `lungfield segment --backend` take.
+BACKENDS = ("torch", "openvino")
+
+_HINTS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
+
+
+class OpenVINONetwork(nn.Module):
+    """A network that OpenVINO runs on the CPU, called as the torch module is that it was made from.
+
+    It computes in the precision that `torch.autocast` asks for, as torch's own layers do, and takes as many
+    cores as torch would. The images of a batch go through one by one, so that what else is in the batch
+    does not change a bit of the logits; several Python threads may call at the same time.
+
+    Args:
+        model: an `openvino.Model` with one input and one output, (N, C, H, W) float32 each.
+
+    Shapes:
+        input (N, C, H, W); output (N, C_out, H, W) float32 logits, on the input's device.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self._model = model
+        self._compiled: dict[tuple[Any, ...], Any] = {}
+        self._compiling = threading.Lock()
+        self._requests = threading.local()
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the logits of `image`."""
+        request = self._request(tuple(image.shape[1:]))
+        arrays = image.detach().float().contiguous().cpu().numpy()
+        logits = np.concatenate([request.infer([one[None]])[0] for one in arrays])
+        return torch.from_numpy(logits).to(image.device)
+
+    def _request(self, shape: tuple[int, ...]) -> Any:
+        """What this thread runs single images of a shape (C, H, W) with."""
+        autocast = torch.is_autocast_enabled("cpu")
+        hint = _HINTS[torch.get_autocast_dtype("cpu") if autocast else torch.float32]
+        key = (shape, hint, torch.get_num_threads())
+        requests: dict[Any, Any] = self._requests.__dict__
+        if key not in requests:
+            with self._compiling:
+                if key not in self._compiled:
+                    self._compiled[key] = self._compile(*key)
+            requests[key] = self._compiled[key].create_infer_request()
+        return requests[key]
+
+    def _compile(self, shape: tuple[int, ...], hint: str, threads: int) -> Any:
+        # One compiled model for all threads, as what fits the cache once may not fit it twice.
+        streams = max(1, (os.cpu_count() or 1) // threads)
+        settings = {
+            "INFERENCE_PRECISION_HINT": hint,
+            "INFERENCE_NUM_THREADS": threads * streams,
+            "NUM_STREAMS": streams,
+            "ENABLE_CPU_PINNING": False,  # the cores are shared with the processes that read and write
+        }
+        model = self._model.clone()
+        model.reshape([1, *shape])
+        return openvino().Core().compile_model(model, "CPU", settings)
+
+
+class OnnxNetwork(nn.Module):
+    """A network in an ONNX file, run by ONNX Runtime on the CPU in float32.
+
+    Args:
+        path: the file; its one input and output are (N, C, H, W) float32.
+
+    Shapes:
+        input (N, C, H, W); output (N, C_out, H, W) float32 logits, on the input's device.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        onnxruntime = _library("onnxruntime", "ONNX Runtime", "onnx")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._input = self._session.get_inputs()[0].name
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the logits of `image`."""
+        array = image.detach().float().contiguous().cpu().numpy()
+        (logits,) = self._session.run(None, {self._input: array})
+        return torch.from_numpy(logits).to(image.device)
+
+
+def load_exported(path: str | Path) -> nn.Module:
+    """Load a network that was exported: TorchScript (.ts, .pt), ONNX (.onnx) or OpenVINO (.xml and .bin).
+
+    A TorchScript file is a program: load only those that you trust.
+
+    Raises:
+        BundleError: the file is missing, of another kind, or damaged, or what runs it is not installed.
+    """
+    path = Path(path)
+    loaders: dict[str, Callable[[Path], nn.Module]] = {
+        ".ts": _load_torchscript,
+        ".pt": _load_torchscript,
+        ".onnx": OnnxNetwork,
+        ".xml": lambda file: OpenVINONetwork(openvino().Core().read_model(file)),
+    }
+    load = loaders.get(path.suffix)
+    if load is None:
+        raise BundleError(
+            f"{path} is no exported network by its name: give a file that ends in .ts, .onnx or .xml, "
+            "as `lungfield export` writes them."
+        )
+    require_file(path, what="The exported network", advice="Write it by `lungfield export`.")
+    try:
+        return load(path)
+    except BundleError:
+        raise
+    except Exception as error:  # each library raises its own
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise BundleError(f"{path} cannot be read as an exported network: {reason}") from error
+
+
+def to_openvino(network: nn.Module, input_shape: tuple[int, ...]) -> Any:
+    """Convert a network to an `openvino.Model` whose batch, height and width are free.
+
+    Args:
+        network: in evaluation, on the CPU.
+        input_shape: (N, C, H, W) of an input to follow through the network. What the network does for small
+            images only (padding them to the least side that it takes) is seen on a small one alone.
+
+    Raises:
+        BundleError: OpenVINO is not installed.
+    """
+    with quiet():
+        model = openvino().convert_model(network, example_input=torch.zeros(input_shape))
+    model.inputs[0].get_tensor().set_names({"image"})
+    model.outputs[0].get_tensor().set_names({"pred"})
+    return model
+
+
+def openvino() -> ModuleType:
+    """The module `openvino`.
+
+    Raises:
+        BundleError: it is not installed.
+    """
+    # Its package tells its makers of every import and conversion over the internet, unless this is missing.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    return _library("openvino", "OpenVINO", "openvino")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep silent what exporters say of their own making: their passes, and torch's plans for its modules."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+def _library(module: str, name: str, extra: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise BundleError(f"{name} is not installed: pip install 'lungfield[{extra}]'.") from error
+
+
+def _load_torchscript(path: Path) -> nn.Module:
+    if importlib.util.find_spec("torch_tensorrt"):  # knows the engines in the files of MONAI's trt_export
+        importlib.import_module("torch_tensorrt")
+    with quiet():
+        network: nn.Module = torch.jit.load(str(path), map_location="cpu")
+    return network.eval()

@@ -1,0 +1,203 @@
+"""A bundle's network as a file for other programs, compared with the network before it gets its name."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lungfield.errors import BundleError, LungfieldError, NotFrontalChestError, OutputError
+from lungfield.inference.backends import load_exported, openvino, quiet, to_openvino
+from lungfield.inference.predictor import Processing, input_shape, load_network, require_weights
+from lungfield.inference.registry import Bundle, shipped
+from lungfield.mask import agreement
+from lungfield.radiograph import read_radiograph
+
+#: The formats, and the ending of their files.
+FORMATS = {"torchscript": ".ts", "onnx": ".onnx", "openvino": ".xml"}
+
+#: How far a logit may be from that of the network, of the largest logit.
+TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Export:
+    """An exported network, and how it compares with the one that it was made from.
+
+    Both ran in float32 on the radiographs of `sample_data`.
+
+    Attributes:
+        path: the file; OpenVINO's weights lie beside it, as .bin.
+        format: one of `FORMATS`.
+        size_bytes: of all its files.
+        radiographs: how many were compared.
+        largest_logit: the largest absolute value of a logit of the network.
+        max_difference: the largest absolute difference of a logit.
+        least_dice: the lowest Dice of the lungs in the two label maps of a radiograph.
+    """
+
+    path: Path
+    format: str
+    size_bytes: int
+    radiographs: int
+    largest_logit: float
+    max_difference: float
+    least_dice: float
+
+
+def export_network(
+    bundle: Bundle,
+    path: str | Path,
+    format: str,
+    *,
+    any_size: bool = False,
+) -> Export:
+    """Export a bundle's network with its weights, its metadata and its inference config in the file.
+
+    The file takes its name only after its logits on the sample radiographs were found to be those of the
+    network, so that a file that is there can be used.
+
+    Args:
+        bundle: a bundle with weights. Its config can run code: export only bundles that you trust.
+        path: where to; a file of that name is replaced.
+        format: 'torchscript' (.ts), 'onnx' (.onnx) or 'openvino' (.xml, with a .bin beside it).
+        any_size: leave height and width free in ONNX too, and not the batch alone; its exporter then takes
+            about twice as long. The other formats always leave them free.
+
+    Raises:
+        BundleError: the format is unknown, the bundle has no weights, what the format needs is not
+            installed, or the network cannot be put into it.
+        OutputError: the name has another ending, the file cannot be written, or it does not agree.
+    """
+    path = Path(path)
+    if format not in FORMATS:
+        raise BundleError(f"There is no format {format!r} to export to: choose {', '.join(FORMATS)}.")
+    if path.suffix != FORMATS[format]:
+        raise OutputError(f"{path}: a file of the format {format} ends in {FORMATS[format]}.")
+    require_weights(bundle)
+    writers: dict[str, Callable[[Bundle, Path], None]] = {
+        "torchscript": _write_torchscript,
+        "onnx": partial(_write_onnx, any_size=any_size),
+        "openvino": _write_openvino,
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
+            part = Path(folder, path.name)
+            _write(writers[format], bundle, part)
+            # Weights before the file that refers to them.
+            written = sorted(Path(folder).iterdir(), key=lambda file: file == part)
+            size_bytes = sum(file.stat().st_size for file in written)
+            compared = _compare(bundle, load_exported(part))
+            for file in written:
+                file.replace(path.with_name(file.name))
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or type(error).__name__}.") from error
+    return Export(path, format, size_bytes, **compared)
+
+
+def _write(write: Callable[[Bundle, Path], None], bundle: Bundle, path: Path) -> None:
+    """Write the file; whatever an exporter stumbles over becomes a `BundleError`."""
+    try:
+        write(bundle, path)
+    except (LungfieldError, OSError):
+        raise
+    except Exception as error:  # each library raises its own
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise BundleError(
+            f"The network of the bundle {bundle.name!r} cannot be exported to {path.name}: {reason}. "
+            "Try another format, and ONNX without --any-size."
+        ) from error
+
+
+def _compare(bundle: Bundle, exported: nn.Module) -> dict[str, Any]:
+    """Run the network and its export on the sample radiographs, in float32.
+
+    Raises:
+        OutputError: they do not agree.
+    """
+    network, processing = load_network(bundle), Processing(bundle)
+    largest, differences, dice = [], [], []
+    for file in sorted((shipped("sample_data") / "images").iterdir()):
+        try:
+            radiograph = read_radiograph(file)
+        except NotFrontalChestError:  # two of the samples are there to be turned down
+            continue
+        prepared = processing.prepare(radiograph)
+        image = torch.as_tensor(prepared["image"][None])
+        with torch.inference_mode():
+            expected, made = network(image), exported(image)
+        largest.append(float(expected.abs().max()))
+        differences.append(float((made - expected).abs().max()))
+        maps = [processing.finish(prepared, logits[0], radiograph) for logits in (made, expected)]
+        dice.append(agreement(*maps, spacing=None).dice)
+    if not max(differences) <= TOLERANCE * max(1, *largest):
+        raise OutputError(
+            f"The exported network does not agree with the bundle {bundle.name!r}: a logit differs by "
+            f"{max(differences):.3g}. The file was not kept; try another format."
+        )
+    return {
+        "radiographs": len(dice),
+        "largest_logit": max(largest),
+        "max_difference": max(differences),
+        "least_dice": min(dice),
+    }
+
+
+def _write_torchscript(bundle: Bundle, path: Path) -> None:
+    from monai.bundle import ckpt_export
+
+    with quiet():
+        ckpt_export(
+            net_id="network_def",
+            filepath=str(path),
+            ckpt_file=str(bundle.weights),
+            meta_file=str(bundle.root / "configs" / "metadata.json"),
+            config_file=str(bundle.inference_config),
+        )
+
+
+def _write_onnx(bundle: Bundle, path: Path, *, any_size: bool) -> None:
+    try:
+        import onnx
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise BundleError("The export to ONNX needs more: pip install 'lungfield[onnx]'.") from error
+    from monai.networks.utils import convert_to_onnx
+
+    _, *image_shape = input_shape(bundle)
+    with quiet():
+        model = convert_to_onnx(
+            load_network(bundle),
+            [torch.zeros(2, *image_shape)],  # of one image, the exporter would take the batch for fixed
+            input_names=["image"],
+            output_names=["pred"],
+            dynamo=True,
+            dynamic_shapes=(dict.fromkeys((0, 2, 3) if any_size else (0,), torch.export.Dim.DYNAMIC),),
+            external_data=False,
+            verbose=False,
+        )
+    onnx.helper.set_model_props(model, _embedded(bundle))
+    onnx.save(model, path)
+
+
+def _write_openvino(bundle: Bundle, path: Path) -> None:
+    model = to_openvino(load_network(bundle), input_shape(bundle))
+    for name, text in _embedded(bundle).items():
+        model.set_rt_info(text, name)
+    openvino().save_model(model, path, compress_to_fp16=False)
+
+
+def _embedded(bundle: Bundle) -> dict[str, str]:
+    """What MONAI's `ckpt_export` puts into TorchScript: the metadata and the inference config, as JSON."""
+    from monai.bundle import ConfigParser
+
+    config = ConfigParser.load_config_file(str(bundle.inference_config))
+    return {"metadata.json": json.dumps(bundle.metadata), "inference.json": json.dumps(config)}
