@@ -131,7 +131,7 @@ def _compare(bundle: Bundle, exported: nn.Module) -> dict[str, Any]:
         except NotFrontalChestError:  # two of the samples are there to be turned down
             continue
         prepared = processing.prepare(radiograph)
-        image = torch.as_tensor(prepared["image"][None])
+        image = prepared["image"][None].as_subclass(torch.Tensor)
         with torch.inference_mode():
             expected, made = network(image), exported(image)
         largest.append(float(expected.abs().max()))
