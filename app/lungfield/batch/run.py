@@ -272,7 +272,9 @@ class _Run:
         self._progress(self._ended, len(self._files), None)
         try:
             if missing:
-                predictor = Predictor(self._bundle, device=self._options.device, backend=self._options.backend)
+                predictor = Predictor(
+                    self._bundle, device=self._options.device, backend=self._options.backend
+                )
                 self._device = predictor.device.type
                 start = time.perf_counter()
                 self._segment(context, predictor, missing)
