@@ -33,10 +33,10 @@ COVERED = {
         "tests/test_end_to_end.py::test_ends_well_and_the_last_line_is_json"
     ),
     r"lungfield segment radiographs/ -o out --bundle (?!unet).*": (
-        "tests/docs/test_commands.py::test_shipped_weights_segment"
+        "tests/docs/test_page_commands.py::test_shipped_weights_segment"
     ),
     r"lungfield segment radiographs/ -o out --resume": (
-        "tests/docs/test_commands.py::test_page_runs[docs/segment.md]"
+        "tests/docs/test_page_commands.py::test_page_runs[docs/segment.md]"
     ),
     r"lungfield segment radiographs/ -o out2 --formats .*": (
         "tests/batch/test_batch.py::test_every_format_is_written_and_only_for_dicom_where_it_has_to_be"
