@@ -35,8 +35,8 @@ COVERED = {
     r"lungfield segment radiographs/ -o out --bundle (?!unet).*": (
         "tests/docs/test_page_commands.py::test_shipped_weights_segment"
     ),
-    r"lungfield segment radiographs/ -o out --resume": (
-        "tests/docs/test_page_commands.py::test_page_runs[docs/segment.md]"
+    r"lungfield segment (radiographs/|sample_data/images) -o out( --reference [^ ]*)? --resume": (
+        "tests/batch/test_never_dying.py::test_a_run_killed_at_random_moments_and_resumed_gives_the_same_bytes"
     ),
     r"lungfield segment radiographs/ -o out2 --formats .*": (
         "tests/batch/test_batch.py::test_every_format_is_written_and_only_for_dicom_where_it_has_to_be"
