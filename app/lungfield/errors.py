@@ -80,3 +80,8 @@ class OutputError(LungfieldError):
 
 class HeaderError(OutputError):
     """The header of a radiograph does not allow a DICOM object that refers to it."""
+
+
+def first_line(error: BaseException) -> str:
+    """What a library's error says in its first line; its name where it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,6 +1,5 @@
 """The site is built without a complaint, and opens from a folder, without a network, wide and narrow."""
 
-import shutil
 import subprocess
 import sys
 
@@ -8,11 +7,7 @@ import pytest
 from pages import ROOT
 
 pytest.importorskip("mkdocs", reason="the extra `docs` is not installed")
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium")
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
-ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 PHONE = {"width": 390, "height": 844}
 WIDE = {"width": 1280, "height": 900}
 
@@ -59,14 +54,6 @@ def test_remarks_for_tests_are_left_out(site):
     assert "not run:" not in (site / "training.html").read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def opened(chromium):
     """A function that opens a page; what it complains of, or asks of a network, fails the test."""
@@ -87,7 +74,6 @@ def opened(chromium):
     assert complaints == []
 
 
-@needs_chromium
 def test_every_page_fits_on_a_phone_and_shows_its_pictures(site, opened):
     page = opened(viewport=PHONE)
     for file in sorted(site.rglob("*.html")):
@@ -101,7 +87,6 @@ def test_every_page_fits_on_a_phone_and_shows_its_pictures(site, opened):
         assert page.locator("h1").count() == 1, file
 
 
-@needs_chromium
 def test_colours_follow_the_system_and_the_switch(site, opened):
     def brightness(page):
         colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -116,7 +101,6 @@ def test_colours_follow_the_system_and_the_switch(site, opened):
     light.wait_for_function("document.body.dataset.mdColorScheme === 'slate'")
 
 
-@needs_chromium
 def test_search_works_from_a_folder(site, opened):
     page = opened(viewport=WIDE)
     page.goto((site / "index.html").as_uri())

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lungfield.errors import BundleError
+from lungfield.errors import BundleError, first_line
 from lungfield.inference.workflow import require_file
 
 #: What `Predictor` and `lungfield segment --backend` take.
@@ -135,8 +135,7 @@ def load_exported(path: str | Path) -> nn.Module:
     except BundleError:
         raise
     except Exception as error:  # each library raises its own
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise BundleError(f"{path} cannot be read as an exported network: {reason}") from error
+        raise BundleError(f"{path} cannot be read as an exported network: {first_line(error)}") from error
 
 
 def to_openvino(network: nn.Module, input_shape: tuple[int, ...]) -> Any:

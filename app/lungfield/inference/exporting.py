@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from lungfield.errors import BundleError, LungfieldError, NotFrontalChestError, OutputError
+from lungfield.errors import BundleError, LungfieldError, NotFrontalChestError, OutputError, first_line
 from lungfield.inference.backends import load_exported, openvino, quiet, to_openvino
-from lungfield.inference.predictor import Processing, input_shape, load_network, require_weights
+from lungfield.inference.predictor import Processing, input_shape, load_network, plain, require_weights
 from lungfield.inference.registry import Bundle, shipped
 from lungfield.mask import agreement
 from lungfield.radiograph import read_radiograph
@@ -110,10 +110,9 @@ def _write(write: Callable[[Bundle, Path], None], bundle: Bundle, path: Path) ->
     except (LungfieldError, OSError):
         raise
     except Exception as error:  # each library raises its own
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise BundleError(
-            f"The network of the bundle {bundle.name!r} cannot be exported to {path.name}: {reason}. "
-            "Try another format, and ONNX without --any-size."
+            f"The network of the bundle {bundle.name!r} cannot be exported to {path.name}: "
+            f"{first_line(error)}. Try another format, and ONNX without --any-size."
         ) from error
 
 
@@ -131,7 +130,7 @@ def _compare(bundle: Bundle, exported: nn.Module) -> dict[str, Any]:
         except NotFrontalChestError:  # two of the samples are there to be turned down
             continue
         prepared = processing.prepare(radiograph)
-        image = prepared["image"][None].as_subclass(torch.Tensor)
+        image = plain(prepared["image"][None])
         with torch.inference_mode():
             expected, made = network(image), exported(image)
         largest.append(float(expected.abs().max()))

@@ -117,17 +117,17 @@ class Predictor:
 
     def network_input(self, radiograph: Radiograph) -> torch.Tensor:
         """What the network is given: (1, C, h, w) float32, after the bundle's preprocessing."""
-        return _plain(self.processing.prepare(radiograph)["image"][None])
+        return plain(self.processing.prepare(radiograph)["image"][None])
 
     def logits(self, network_input: torch.Tensor) -> torch.Tensor:
         """The logits (N, C, h, w) float32 of a batch, by the bundle's inferer, on the predictor's device."""
-        batch = _plain(network_input).to(self.device, memory_format=torch.channels_last, non_blocking=True)
+        batch = plain(network_input).to(self.device, memory_format=torch.channels_last, non_blocking=True)
         with torch.inference_mode():
             logits: torch.Tensor = self._inferer(batch, self._network)
         return logits
 
 
-def _plain(image: torch.Tensor) -> torch.Tensor:
+def plain(image: torch.Tensor) -> torch.Tensor:
     """The same tensor without MONAI's metadata, which would be handed on at every step of the network."""
     return image.as_subclass(torch.Tensor)
 

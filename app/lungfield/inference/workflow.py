@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from lungfield.errors import BundleError, DataError, LungfieldError
+from lungfield.errors import BundleError, DataError, LungfieldError, first_line
 from lungfield.inference.registry import find_bundle
 
 #: Parameters of `monai.bundle run` itself, which are no overrides.
@@ -91,9 +91,8 @@ def load_weights(network: Any, path: str | Path | None, *, bundle_root: str | Pa
     try:
         network.load_state_dict(state.get("network", state))
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise BundleError(
-            f"{path} does not hold the weights of {type(network).__name__}: {reason}"
+            f"{path} does not hold the weights of {type(network).__name__}: {first_line(error)}"
         ) from error
     return network
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from pydicom import Dataset
 from requests import RequestException
 
 from lungfield.errors import DataError, OutputError
+from lungfield.export.derived import to_bytes
 
 _AS_STORED = (("application/dicom", "*"),)  # else archives decompress what they send
 
@@ -143,13 +143,6 @@ class Archive:
                 f"{self.url}: the archive {what} ({type(error).__name__}{status}); is that the root of its "
                 "DICOMweb services, is it up, and are user and password right?"
             ) from error
-
-
-def to_bytes(dataset: Dataset) -> bytes:
-    """A data set as the bytes of a DICOM file."""
-    buffer = io.BytesIO()
-    dataset.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
 
 
 @contextmanager

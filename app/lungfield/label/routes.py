@@ -17,7 +17,7 @@ from monailabel.utils.others.generic import name_to_device
 from starlette.routing import Match
 
 from lungfield.errors import DataError
-from lungfield.label.archive import to_bytes
+from lungfield.export.derived import to_bytes
 from lungfield.label.dicomweb import wants_viewer_geometry
 from lungfield.label.inference import LungInferTask
 from lungfield.label.segmentations import Maker, make_segmentation
