@@ -13,7 +13,7 @@ pytest.importorskip("monailabel", reason="needs MONAI Label: docs/monai-label.md
 
 import nibabel
 import SimpleITK as sitk  # noqa: N813
-from scipy.ndimage import center_of_mass
+from answers import assert_same_lungs, received
 
 from lungfield import Segmenter
 from lungfield.inference import find_bundle
@@ -29,25 +29,6 @@ def segment(studies):
     """What `lungfield.Segmenter` makes of an image of the datastore."""
     segmenter = Segmenter("unet")
     return lambda name: segmenter(studies / (name + IMAGES[name])).label_map
-
-
-def received(response, tmp_path):
-    """The file that the server sent, under the name that it gave it."""
-    assert response.status_code == 200, response.text
-    name = response.headers["content-disposition"].split('filename="')[1].rstrip('"')
-    path = tmp_path / name
-    path.write_bytes(response.content)
-    return path
-
-
-def assert_same_lungs(mask, expected):
-    assert mask.shape == expected.shape
-    assert set(np.unique(mask)) == {0, 1, 2}
-    for value in LUNGS.values():
-        assert agreement(mask == value, expected == value, spacing=None).dice > 0.99
-    # The patient's right is on the left of the picture, and the picture upright.
-    assert center_of_mass(mask == 1)[1] < center_of_mass(mask == 2)[1]
-    assert (mask[: len(mask) // 4] > 0).sum() < (mask[len(mask) // 4 : len(mask) // 2] > 0).sum()
 
 
 def test_tells_what_it_has(server):

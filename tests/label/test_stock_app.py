@@ -14,10 +14,10 @@ pytest.importorskip("monailabel", reason="needs MONAI Label: docs/monai-label.md
 
 import nibabel
 import SimpleITK as sitk  # noqa: N813
+from answers import assert_same_lungs, received
 
 from lungfield import Segmenter
 from lungfield.inference import find_bundle
-from lungfield.mask.metrics import agreement
 
 pytestmark = pytest.mark.timeout(600)
 FILES = {"dicom": "dicom.dcm", "picture": "picture.png", "volume": "volume.nii.gz"}
@@ -43,20 +43,6 @@ def stock(serve, studies, tmp_path_factory):
         command += ["--conf", *setting]
     env = {"MONAI_LABEL_DATASTORE_FILE_EXT": '["*.dcm", "*.png", "*.nii.gz"]'}
     return serve(folder / "studies", command=command, env=env), folder / "studies"
-
-
-def received(response, tmp_path):
-    assert response.status_code == 200, response.text
-    name = response.headers["content-disposition"].split('filename="')[1].rstrip('"')
-    path = tmp_path / name
-    path.write_bytes(response.content)
-    return path
-
-
-def assert_same_lungs(mask, expected):
-    assert mask.shape == expected.shape
-    for value in (1, 2):
-        assert agreement(mask == value, expected == value, spacing=None).dice > 0.99
 
 
 def test_knows_the_bundle(stock):
