@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lungfield.pose import UPRIGHT, Pose
 
 
 @dataclass(frozen=True)
@@ -33,19 +35,28 @@ class Spacing:
         """The area of one pixel, in mm²."""
         return self.row_mm * self.column_mm
 
+    def transposed(self) -> Spacing:
+        """The same with rows and columns in each other's place."""
+        return replace(self, row_mm=self.column_mm, column_mm=self.row_mm)
+
 
 @dataclass(frozen=True)
 class Radiograph:
-    """A frontal chest radiograph, decoded and ready for every later stage.
+    """A frontal chest radiograph, decoded, brought upright, and ready for every later stage.
+
+    Pixels, valid pixels, spacing and shape are those of the upright picture: head at the top, the patient's
+    right on the left side. What is named stored is that of the file.
 
     Attributes:
         path: the file it came from.
-        pixels: (H, W) float32 in [0, 1]; rows and columns as stored in the file; lungs dark.
+        pixels: (H, W) float32 in [0, 1]; upright; lungs dark.
         valid: (H, W) bool, False where the file says there is no image (padding, shutter), or None
             where all of it is image.
         spacing: distance of pixels, or None where the file gives none that can be believed.
+        pose: how the picture lies in the file.
+        pose_told: whether the file says how it lies; where it does not, `pose` is the usual one.
+        polarity_told: whether the file says, without contradicting itself, which of its values are dark.
         file_format: 'DICOM', 'PNG', 'JPEG', 'TIFF' or 'NIfTI'.
-        mirrored: True where the file says that the patient's right is on the right side of the image.
         view: 'PA', 'AP' or 'frontal' where the file says so, else None.
         warnings: remarks for the user on what was odd and how it was resolved, free of identity.
         header: the DICOM data set without its pixels (`pydicom.Dataset`), else None; needed to
@@ -56,14 +67,28 @@ class Radiograph:
     pixels: NDArray[np.float32]
     valid: NDArray[np.bool_] | None = None
     spacing: Spacing | None = None
+    pose: Pose = UPRIGHT
+    pose_told: bool = False
+    polarity_told: bool = False
     file_format: str = "PNG"
-    mirrored: bool = False
     view: str | None = None
     warnings: tuple[str, ...] = ()
     header: Any = field(default=None, repr=False, compare=False)
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(rows, columns) of the stored image."""
+        """(rows, columns) of the upright picture."""
         rows, columns = self.pixels.shape
         return rows, columns
+
+    @property
+    def stored_shape(self) -> tuple[int, int]:
+        """(rows, columns) of the picture as the file stores it."""
+        return self.pose.stored_pair(self.shape)
+
+    @property
+    def stored_spacing(self) -> Spacing | None:
+        """`spacing` with rows and columns as the file stores them."""
+        if self.spacing is None or not self.pose.transposed:
+            return self.spacing
+        return self.spacing.transposed()

@@ -258,8 +258,8 @@ def _sop_instance_uid(radiograph: Radiograph) -> str | None:
 
 def _describe(lungs: Segmentation) -> dict[str, Any]:
     radiograph = lungs.radiograph
-    rows, columns = radiograph.shape
-    spacing = radiograph.spacing
+    rows, columns = radiograph.stored_shape
+    spacing = radiograph.stored_spacing
     return {
         "format": radiograph.file_format,
         "rows": rows,

@@ -25,6 +25,7 @@ from lungfield.datasets.splits import Split
 from lungfield.errors import DataError
 from lungfield.labels import BACKGROUND, LEFT_LUNG, LUNG_SIDE_UNKNOWN, RIGHT_LUNG
 from lungfield.mask import read_mask
+from lungfield.pose import UPRIGHT, Pose
 
 Track = Callable[[Sequence[Any]], Iterable[Any]]
 """Passes through what it is given and shows how far it got, as `rich.progress.track` does."""
@@ -65,14 +66,14 @@ class SourceImage:
     """An original radiograph, decoded.
 
     Attributes:
-        pixels: (H, W) float32 in [0, 1], lungs dark.
+        pixels: (H, W) float32 in [0, 1], upright, lungs dark.
         spacing_mm: (row, column) in mm, or None where it is not known.
-        mirrored: True where the patient's right is on the right side of the image.
+        pose: how the original lies in its file, and so do its masks.
     """
 
     pixels: NDArray[np.float32]
     spacing_mm: tuple[float, float] | None = None
-    mirrored: bool = False
+    pose: Pose = UPRIGHT
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def read_source(path: Path) -> SourceImage:
     radiograph = read_radiograph(path, require_frontal=False)
     spacing = radiograph.spacing
     spacing_mm = (spacing.row_mm, spacing.column_mm) if spacing else None
-    return SourceImage(radiograph.pixels, spacing_mm, radiograph.mirrored)
+    return SourceImage(radiograph.pixels, spacing_mm, radiograph.pose)
 
 
 def prepare(
@@ -220,19 +221,19 @@ def _label_map(case: Case, image: SourceImage, shape: Shape) -> tuple[NDArray[np
     """The (h, w) label map of a case, and whether right and left had to change places."""
     label_map = np.full(shape, BACKGROUND, dtype=np.uint8)
     for mask in case.masks:
-        stored = read_mask(mask.path)
-        if not same_aspect(_shape(stored), _shape(image.pixels)):
+        upright = image.pose.upright(read_mask(mask.path))
+        if not same_aspect(_shape(upright), _shape(image.pixels)):
             raise DataError(
-                f"Mask {mask.path} has {_size(stored)} pixels and does not fit {case.image} with "
+                f"Mask {mask.path} has {_size(upright)} pixels and does not fit {case.image} with "
                 f"{_size(image.pixels)}: rows and columns must be in the same ratio."
             )
         if mask.label != LUNG_SIDE_UNKNOWN:
-            stored = np.where(stored != BACKGROUND, mask.label, BACKGROUND).astype(np.uint8)
-        for value in set(np.unique(stored).tolist()) - {BACKGROUND}:
-            _add_lung(label_map, resize_mask(stored == value, shape), value, mask.path)
+            upright = np.where(upright != BACKGROUND, mask.label, BACKGROUND).astype(np.uint8)
+        for value in set(np.unique(upright).tolist()) - {BACKGROUND}:
+            _add_lung(label_map, resize_mask(upright == value, shape), value, mask.path)
     if not label_map.any():
         raise DataError(f"The mask of {case.image} is empty: {', '.join(str(m.path) for m in case.masks)}.")
-    return _sides_by_position(label_map, mirrored=image.mirrored)
+    return _sides_by_position(label_map)
 
 
 def _add_lung(label_map: NDArray[np.uint8], lung: NDArray[np.bool_], value: int, path: Path) -> None:
@@ -247,7 +248,7 @@ def _add_lung(label_map: NDArray[np.uint8], lung: NDArray[np.bool_], value: int,
     label_map[lung & ~other] = value
 
 
-def _sides_by_position(label_map: NDArray[np.uint8], *, mirrored: bool) -> tuple[NDArray[np.uint8], bool]:
+def _sides_by_position(label_map: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
     """Make the right lung the one that lies where the patient's right does.
 
     Names of masks cannot be relied on: some sets say 'left' for the left side of the image.
@@ -255,8 +256,7 @@ def _sides_by_position(label_map: NDArray[np.uint8], *, mirrored: bool) -> tuple
     right, left = label_map == RIGHT_LUNG.value, label_map == LEFT_LUNG.value
     if not (right.any() and left.any()):
         return label_map, False
-    right_comes_first = np.nonzero(right)[1].mean() < np.nonzero(left)[1].mean()
-    if right_comes_first != mirrored:
+    if np.nonzero(right)[1].mean() < np.nonzero(left)[1].mean():
         return label_map, False
     swapped = label_map.copy()
     swapped[right], swapped[left] = LEFT_LUNG.value, RIGHT_LUNG.value

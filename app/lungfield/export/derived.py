@@ -90,10 +90,10 @@ def require_its_label_map(radiograph: Radiograph, label_map: NDArray[np.uint8], 
     Raises:
         OutputError: it is not.
     """
-    if label_map.shape != radiograph.shape:
+    if label_map.shape != radiograph.stored_shape:
         raise OutputError(
             f"{path}: the label map has (rows, columns) {label_map.shape} and the radiograph "
-            f"{radiograph.shape}; give the label map of this radiograph."
+            f"{radiograph.stored_shape}; give the label map of this radiograph."
         )
 
 
@@ -102,7 +102,7 @@ def source_of(radiograph: Radiograph) -> Dataset:
     header = radiograph.header
     source = Dataset()
     source.SpecificCharacterSet = "ISO_IR 192"
-    source.Rows, source.Columns = radiograph.shape
+    source.Rows, source.Columns = radiograph.stored_shape
     for keyword in _REQUIRED_UIDS:
         setattr(source, keyword, header[keyword].value)
     for keyword in (*_TYPE_2, *_OPTIONAL):

@@ -111,7 +111,7 @@ def _segmentation(
     source = source_of(radiograph)
     pixel_spacing_mm = None
     if viewer_geometry:
-        spacing = radiograph.spacing
+        spacing = radiograph.stored_spacing
         pixel_spacing_mm = (1.0, 1.0) if spacing is None else (spacing.row_mm, spacing.column_mm)
     segmentation = dcmread(BytesIO(_template(algorithm_name, algorithm_version, pixel_spacing_mm)))
     copy_patient_and_study(source, segmentation)

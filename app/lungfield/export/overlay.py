@@ -42,7 +42,7 @@ def save_overlay(
 
     Args:
         radiograph: the radiograph.
-        label_map: (H, W) uint8 of the same shape, with the values of `lungfield.labels`.
+        label_map: (H, W) uint8 on the pixels as the file stores them, with the values of `lungfield.labels`.
         path: the file to write.
         longest_side: as for `render_overlay`, and likewise `caption`.
         caption: a line of text below the picture, or None.
@@ -50,10 +50,10 @@ def save_overlay(
     Raises:
         OutputError: the shapes differ, or the file could not be written.
     """
-    if label_map.shape != radiograph.shape:
+    if label_map.shape != radiograph.stored_shape:
         raise OutputError(
             f"{path}: the label map has (rows, columns) {label_map.shape} and the radiograph "
-            f"{radiograph.shape}; give the label map of this radiograph."
+            f"{radiograph.stored_shape}; give the label map of this radiograph."
         )
     picture = render_overlay(radiograph, label_map, longest_side=longest_side, caption=caption)
     # Colour at full resolution: a contour is but two pixels wide.
@@ -74,7 +74,7 @@ def render_overlay(
 
     Args:
         radiograph: the radiograph.
-        label_map: (H, W) uint8 of the same shape, with the values of `lungfield.labels`.
+        label_map: (H, W) uint8 on the pixels as the file stores them, with the values of `lungfield.labels`.
         longest_side: in pixels, about. A larger radiograph is reduced by a whole number, the one that comes
             nearest to this.
         caption: a line of text below the picture, or None; what does not fit is cut off.
@@ -83,7 +83,7 @@ def render_overlay(
         An RGB picture, 8 bits a channel.
     """
     factor = max(1, round(max(radiograph.shape) / longest_side))
-    grey = _reduced(_to_grey(radiograph.pixels), factor)
+    grey = _reduced(_to_grey(radiograph.pose.stored(radiograph.pixels)), factor)
     lungs = {value: _find_lung(label_map == value, factor) for value in _COLOURS}
     # Pillow blends three bands in a third of the time of one picture in colour.
     bands = [grey.copy() for _ in "RGB"]

@@ -56,7 +56,7 @@ class Processing:
             radiograph: the one that was segmented.
 
         Returns:
-            Label map (H, W) uint8 on the radiograph's own pixels: 0 background, 1 right lung, 2 left lung.
+            Label map (H, W) uint8 on the file's own pixels: 0 background, 1 right lung, 2 left lung.
 
         Raises:
             BundleError: the bundle's post-processing does not end in a map of that size.
@@ -66,10 +66,11 @@ class Processing:
         finished = self._postprocessing({**prepared, "pred": prediction})["pred"]
         # A plain tensor, as converting a MetaTensor brings the transposed map in order, and back.
         label_map = finished.as_tensor() if isinstance(finished, MetaTensor) else torch.as_tensor(finished)
-        if label_map.shape != (1, *radiograph.shape[::-1]):
+        expected = (1, *radiograph.stored_shape[::-1])
+        if label_map.shape != expected:
             raise BundleError(
                 f"The post-processing of {self.bundle.inference_config} gave {tuple(label_map.shape)} "
-                f"instead of {(1, *radiograph.shape[::-1])} (1, columns, rows)."
+                f"instead of {expected} (1, columns, rows)."
             )
         return np.ascontiguousarray(label_map[0].T.numpy().astype(np.uint8, copy=False))
 
@@ -105,7 +106,7 @@ class Predictor:
             radiograph: as `read_radiograph` gives it.
 
         Returns:
-            Label map (H, W) uint8 on the radiograph's own pixels: 0 background, 1 right lung, 2 left lung;
+            Label map (H, W) uint8 on the file's own pixels: 0 background, 1 right lung, 2 left lung;
             and the probability of lung (h, w) float32 in [0, 1] on the network's grid.
 
         Raises:

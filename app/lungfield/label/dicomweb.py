@@ -224,11 +224,12 @@ class RadiographArchive(DICOMWebDatastore):
         image = Path(self.get_image_uri(image_id))
         series = image.name.removesuffix(_DICOM)
         radiograph = read_radiograph(image, require_frontal=False)
-        label_map = read_label(Path(label_filename), radiograph.shape, names=names_of(label_info))
+        label_map = read_label(Path(label_filename), radiograph.stored_shape, names=names_of(label_info))
         if label_tag != DefaultLabelTag.FINAL:
             return self._keep(series, Path(label_filename), label_tag, label_info or {})
         if LUNG_SIDE_UNKNOWN in label_map:
-            label_map = split_lungs(label_map > 0, mirrored=radiograph.mirrored)
+            pose = radiograph.pose
+            label_map = pose.stored(split_lungs(pose.upright(label_map > 0)))
         segmentation = make_segmentation(
             radiograph, label_map, _maker(label_info or {}), viewer_geometry=self._viewer_geometry
         )

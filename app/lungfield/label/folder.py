@@ -47,7 +47,7 @@ class RadiographFolder(LocalDatastore):
         """
         image = self.get_image_uri(image_id)
         if image:  # else the base class says that there is no such image
-            shape = read_radiograph(Path(image), require_frontal=False).shape
+            shape = read_radiograph(Path(image), require_frontal=False).stored_shape
             read_label(Path(label_filename), shape, names=names_of(label_info))
         return str(super().save_label(image_id, label_filename, label_tag, label_info))
 

@@ -219,7 +219,7 @@ def write_data(corrections: list[Correction], folder: Path, options: Options) ->
 
 
 def _write_item(one: Correction, folder: Path) -> Item:
-    shape = read_radiograph(one.image, require_frontal=False).shape
+    shape = read_radiograph(one.image, require_frontal=False).stored_shape
     label = f"{LABELS}/{one.id}.png"
     save_label_map_png(read_label(one.label, shape, names=one.names), folder / label)
     return Item(one.id, str(one.image.resolve()), label, "corrections")

@@ -28,7 +28,6 @@ def native_label_map(
     *,
     level: float = 0.0,
     components: int = 2,
-    mirrored: bool = False,
 ) -> NDArray[np.uint8]:
     """Clean and split logits on their own grid, and draw the contours on a finer one.
 
@@ -37,18 +36,17 @@ def native_label_map(
     kept are those of all logits interpolated to `shape`.
 
     Args:
-        logits: (h, w) floating, of the lung field.
-        shape: (H, W) of the file; both grids cover the same area.
+        logits: (h, w) floating, of the lung field on an upright picture.
+        shape: (H, W) of the picture; both grids cover the same area.
         level: the logit above which a pixel is lung.
         components: how many connected regions are kept at most; see `clean_mask`.
-        mirrored: True where the patient's right is on the right side of the image.
 
     Returns:
         (H, W) uint8 label map: 0 background, 1 right lung, 2 left lung.
     """
     kept = clean_mask(logits > level, components=components)
     pixel_size = (shape[0] / logits.shape[0], shape[1] / logits.shape[1])
-    labels = split_lungs(kept, mirrored=mirrored, pixel_size=pixel_size)
+    labels = split_lungs(kept, pixel_size=pixel_size)
     distance = np.abs(logits.astype(np.float32) - np.float32(level))
     # What fills a hole must be lung even where its logit lies right at the level.
     heights = np.where(kept, np.maximum(distance, np.finfo(np.float32).tiny), -distance)

@@ -30,11 +30,11 @@ _MAX_LUNG_ASPECT = 0.6
 
 
 def split_lungs(
-    mask: NDArray[np.bool_], *, mirrored: bool = False, pixel_size: tuple[float, float] = (1.0, 1.0)
+    mask: NDArray[np.bool_], *, pixel_size: tuple[float, float] = (1.0, 1.0)
 ) -> NDArray[np.uint8]:
     """Split one mask of both lungs into right and left.
 
-    On a radiograph as it is usually stored, the patient's right lies on the left side of the image.
+    The mask is that of an upright radiograph: the patient's right lies on the left side of the image.
 
     - Objects that lie beside each other are the two lungs, wherever the midline of the image runs, unless
       they lie in one half of it and together are as slender as one lung.
@@ -47,7 +47,6 @@ def split_lungs(
 
     Args:
         mask: (H, W) bool. Specks do not mislead it, but they are kept; `clean_mask` drops them.
-        mirrored: True where the patient's right is on the right side of the image.
         pixel_size: height and width of a pixel, in any unit: whether an object is taller than wide depends
             on it.
 
@@ -60,8 +59,7 @@ def split_lungs(
         return label_map
     midline = (mask.shape[1] - 1) / 2 - box[1].start
     on_image_left = _on_image_left(mask[box], midline, pixel_size)
-    first, second = (LEFT_LUNG, RIGHT_LUNG) if mirrored else (RIGHT_LUNG, LEFT_LUNG)
-    label_map[box] = np.where(on_image_left, first.value, second.value) * mask[box]
+    label_map[box] = np.where(on_image_left, RIGHT_LUNG.value, LEFT_LUNG.value) * mask[box]
     return label_map
 
 

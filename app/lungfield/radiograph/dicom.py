@@ -25,13 +25,16 @@ from pydicom.uid import (
 )
 
 from lungfield.errors import NotFrontalChestError, Reason, UnreadableError
+from lungfield.pose import UPRIGHT
 from lungfield.radiograph import contrast, grayscale
 from lungfield.radiograph.colour import luminance
 from lungfield.radiograph.decoding import check_size, decode, number_of_frames
 from lungfield.radiograph.limits import Limits
+from lungfield.radiograph.orientation import read_pose
+from lungfield.radiograph.polarity import read_polarity
 from lungfield.radiograph.shutter import valid_pixels
 from lungfield.radiograph.spacing import read_spacing
-from lungfield.radiograph.views import Verdict, is_mirrored, judge_header
+from lungfield.radiograph.views import Verdict, judge_header
 from lungfield.records import Radiograph
 
 PREAMBLE_BYTES = 128
@@ -166,24 +169,30 @@ def _radiograph(
     remarks += more + _remarks(header)
     photometric = str(header.PhotometricInterpretation)
     valid = None
+    pose = read_pose(header)
+    upright = pose or UPRIGHT
     if photometric in GREY:
         valid, more = valid_pixels(stored, header)
+        valid = None if valid is None else np.ascontiguousarray(upright.upright(valid))
+        stored = upright.upright(stored)
         histogram = contrast.Histogram.of(stored, valid)
         contrast.require_contrast(histogram)
         pixels, extra = grayscale.to_unit(stored, header, histogram=histogram)
         remarks += more + extra
     else:
         rgb = apply_color_lut(stored, header) if photometric == "PALETTE COLOR" else stored
-        pixels, _ = contrast.to_unit(luminance(rgb))
+        pixels, _ = contrast.to_unit(upright.upright(luminance(rgb)))
     if valid is not None:
         pixels[~valid] = 0
     return Radiograph(
         path=path,
         pixels=np.ascontiguousarray(pixels),
         valid=valid,
-        spacing=spacing,
+        spacing=spacing.transposed() if spacing and upright.transposed else spacing,
+        pose=upright,
+        pose_told=pose is not None,
+        polarity_told=photometric in GREY and read_polarity(header).told,
         file_format="DICOM",
-        mirrored=is_mirrored(header),
         view=verdict.view,
         warnings=remarks,
         header=header,

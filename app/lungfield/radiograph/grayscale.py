@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import apply_windowing
 
 from lungfield.radiograph.contrast import MAX_TABLE, Histogram, robust_range, stretch
+from lungfield.radiograph.polarity import read_polarity
 
 Values = NDArray[Any]
 Mapping = Callable[[Values], Values]
@@ -41,13 +42,17 @@ def to_unit(
     """
     if histogram is None:
         histogram = Histogram.of(stored)
+    polarity = read_polarity(header)
     modality, remarks = _modality_lut(header)
-    voi, more = _voi_lut(header, histogram.mapped(modality))
-    inverted = is_inverted(header)
+    more: tuple[str, ...] = ()
+    if polarity.linear:
+        voi = _attenuation(histogram.mapped(modality), falling=not polarity.inverted)
+    else:
+        voi, more = _voi_lut(header, histogram.mapped(modality))
 
     def render(values: Values) -> NDArray[np.float32]:
         shown = voi(modality(values)).astype(np.float32)
-        return 1 - shown if inverted else shown
+        return 1 - shown if polarity.inverted or polarity.linear else shown
 
     lowest, highest = int(stored.min()), int(stored.max())
     if highest - lowest >= MAX_TABLE:
@@ -70,16 +75,21 @@ def _look_up(table: NDArray[np.float32], stored: Values, lowest: int) -> NDArray
     return pixels
 
 
-def is_inverted(header: Dataset) -> bool:
-    """Tell whether high values are to be shown dark.
+def _attenuation(histogram: Histogram, *, falling: bool) -> Mapping:
+    """The logarithm of values that are proportional to the X-ray intensity, its full range onto [0, 1].
 
-    PresentationLUTShape decides where it is present, else the photometric interpretation: never both
-    (DICOM PS3.3, C.8.11.3.1.2).
+    Args:
+        histogram: of the values.
+        falling: high values mean few X-rays, so that the intensity is what they lack of the highest.
     """
-    shape = str(header.get("PresentationLUTShape") or "").strip().upper()
-    if shape in ("IDENTITY", "INVERSE"):
-        return shape == "INVERSE"
-    return str(header.get("PhotometricInterpretation") or "") == "MONOCHROME1"
+    lowest, highest = float(histogram.values[0]), float(histogram.values[-1])
+
+    def logarithm(values: Values) -> Values:
+        intensity = highest - values if falling else values - min(lowest, 0)
+        return np.log(np.maximum(intensity, 1))
+
+    low, high = robust_range(histogram.mapped(logarithm))
+    return lambda values: stretch(logarithm(values), low, high)
 
 
 def _modality_lut(header: Dataset) -> tuple[Mapping, tuple[str, ...]]:

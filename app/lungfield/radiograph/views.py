@@ -14,6 +14,7 @@ from typing import Any
 from pydicom.uid import UID
 
 from lungfield.errors import Reason
+from lungfield.radiograph.orientation import directions
 
 SOP_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.1": "Computed Radiography",
@@ -116,14 +117,6 @@ def judge_header(header: Any) -> Verdict:
     return Verdict(view=_frontal_view(header))
 
 
-def is_mirrored(header: Any) -> bool:
-    """Tell whether rows run to the patient's right, so that it is on the right side of the image.
-
-    PatientOrientation names the directions of a row and of a column (DICOM PS3.3, C.7.6.1.1.1).
-    """
-    return _orientation(header)[0] == "R"
-
-
 def _other_object(header: Any) -> str:
     sop_class = UID(str(header.get("SOPClassUID") or ""))
     if not sop_class or sop_class in SOP_CLASSES:
@@ -197,7 +190,7 @@ def _other_view(header: Any) -> str:
         view = _other_view_in(_text(header, keyword))
         if view:
             return f"{keyword} says {view}, not frontal"
-    row, column = _orientation(header)
+    row, column = directions(header)
     if {row, column} & {"A", "P"}:
         return f"PatientOrientation is {row}\\{column}: the plane is not frontal"
     return ""
@@ -228,17 +221,7 @@ def _frontal_view(header: Any) -> str | None:
         named = {FRONTAL_WORDS[word] for word in words if word in FRONTAL_WORDS}
         if len(named) == 1:
             return named.pop()
-    return "frontal" if set(_orientation(header)) & {"L", "R"} else None
-
-
-def _orientation(header: Any) -> tuple[str, str]:
-    """The main directions of a row and of a column, of A, P, R, L, H, F; each '' where unknown."""
-    value = header.get("PatientOrientation") or ""
-    parts = [value] if isinstance(value, str) else list(value)
-    if len(parts) != 2:
-        return "", ""
-    row, column = (str(part).strip().upper()[:1] for part in parts)
-    return row, column
+    return "frontal" if set(directions(header)) & {"L", "R"} else None
 
 
 def _codes(header: Any, keyword: str) -> Iterator[tuple[str, str]]:

@@ -16,6 +16,7 @@ from monai.transforms.utils import convert_applied_interp_mode, scale_affine
 from monai.utils import TraceKeys, convert_to_numpy, convert_to_tensor, ensure_tuple_rep
 
 from lungfield.mask.native import native_label_map
+from lungfield.pose import Pose
 
 
 class RestoreGridd(Invertd):
@@ -62,7 +63,7 @@ class LungLabelMapd(MapTransform):
 
     Args:
         keys: logits (1, h, w) of the picture that the network saw; becomes uint8 (1, W, H) in MONAI's axis
-            order, with 0 background, 1 the patient's right lung, 2 the left.
+            order, on the file's own pixels: 0 background, 1 the patient's right lung, 2 the left.
         orig_keys: the images that were given to the network, with what preprocessing noted on them.
         transform: that preprocessing. None: the logits are (1, W, H) and lie on the file's grid already.
         threshold: probability above which a pixel is lung.
@@ -96,15 +97,16 @@ class LungLabelMapd(MapTransform):
                 shape,
                 level=self.logit,
                 components=self.components,
-                mirrored=bool(meta.get("mirrored", False)),
             )
-            result[key] = MetaTensor(torch.from_numpy(label_map).T[None], meta=meta)
+            pose = Pose(*map(bool, meta.get("pose", ())))
+            stored = np.ascontiguousarray(pose.stored(label_map))
+            result[key] = MetaTensor(torch.from_numpy(stored).T[None], meta=_of_stored(meta, pose))
         return result
 
     def _upright(
         self, data: Mapping[Hashable, Any], key: Hashable, orig_key: Hashable
     ) -> tuple[torch.Tensor, tuple[int, int], dict[str, Any]]:
-        """Logits (h, w) as rows and columns, the file's (rows, columns), and what is known of the file."""
+        """Logits (h, w) as rows and columns, the upright image's (rows, columns), and its metadata."""
         if self.transform is None:
             restored = data[key]
         elif (file := _before_resizing(data[orig_key])) is not None:
@@ -115,8 +117,16 @@ class LungLabelMapd(MapTransform):
         return restored[0].T, (rows, columns), getattr(restored, "meta", {})
 
 
+def _of_stored(meta: dict[str, Any], pose: Pose) -> dict[str, Any]:
+    """The metadata of an upright image (W, H), with the affine that the file's own columns and rows have."""
+    if not pose.transposed or "affine" not in meta:
+        return meta
+    swapped = torch.as_tensor(meta["affine"])[[1, 0, 2, 3]][:, [1, 0, 2, 3]]
+    return {**meta, "affine": swapped, "spatial_shape": np.flip(meta["spatial_shape"])}
+
+
 def _before_resizing(image: torch.Tensor) -> tuple[tuple[int, int], dict[str, Any]] | None:
-    """(rows, columns) and metadata of a file that was but transposed and resized; None if there was more."""
+    """(rows, columns) and metadata of an image that was transposed and resized, no more; else None."""
     if not isinstance(image, MetaTensor):
         return None
     steps = image.applied_operations

@@ -6,6 +6,7 @@ import logging
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ class RadiographReader(ImageReader):
     A radiograph comes as float32 in [0, 1], lungs dark whatever the file's polarity, and a mask as uint8
     label values; both from DICOM, PNG, JPEG, TIFF and NIfTI. The configs follow it with
     `Transposed(indices=[0, 2, 1])`, so that networks see the picture upright as (1, H, W), and undo that
-    before saving, so that `SaveImaged` writes a mask onto the pixels as they are stored.
+    before saving. Radiographs come upright; `LungLabelMapd` lays the mask on the pixels as they are stored.
 
     Args:
         kind: 'radiograph' or 'mask'.
@@ -74,7 +75,7 @@ def as_monai(radiograph: Radiograph) -> tuple[NDArray[np.float32], dict[str, Any
     spacing = radiograph.spacing
     row_mm, column_mm = (spacing.row_mm, spacing.column_mm) if spacing else (1.0, 1.0)
     metadata = _metadata(radiograph.shape, row_mm=row_mm, column_mm=column_mm)
-    metadata["mirrored"] = radiograph.mirrored
+    metadata["pose"] = np.array(astuple(radiograph.pose))  # collated and taken apart again by MONAI
     metadata["spacing_source"] = spacing.source if spacing else "none"
     return radiograph.pixels.T, metadata
 
