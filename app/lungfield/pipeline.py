@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lungfield import export
+from lungfield import correction, export
 from lungfield.errors import OutputError
 from lungfield.inference import DEFAULT_BUNDLE, Bundle, find_bundle
-from lungfield.inference.predictor import Predictor
+from lungfield.inference.predictor import Predictor, Processing, Steps, lung_probability, plain
 from lungfield.mask import (
     Agreement,
     Density,
@@ -36,7 +36,7 @@ class Segmentation:
     Attributes:
         radiograph: what was segmented.
         label_map: (H, W) uint8 on the file's own pixels: 0 background, 1 the patient's right lung, 2 left.
-        probability: (h, w) float32 in [0, 1], the probability of lung on the network's own grid.
+        probability: (h, w) float32 in [0, 1], the probability of lung on the network's own grid, upright.
         bundle: what segmented it.
         probability_of_mirrored: as `probability`, from the mirrored radiograph and mirrored back, where that
             second opinion was asked for.
@@ -51,17 +51,22 @@ class Segmentation:
     @cached_property
     def measurements(self) -> Measurements:
         """Areas, heights and widths, in pixels and where the spacing is known in mm."""
-        return measure(self.label_map, self.radiograph.spacing)
+        return measure(self._upright, self.radiograph.spacing)
 
     @cached_property
     def density(self) -> Density:
         """Mean grey value of each lung as displayed, in [0, 1]."""
-        return mean_density(self.radiograph, self.label_map)
+        return mean_density(self.radiograph, self._upright)
 
     @cached_property
     def quality(self) -> Quality:
         """Flags and a confidence: whether somebody should look at this mask."""
-        return assess(self.label_map, self.probability, self.radiograph, flipped=self.probability_of_mirrored)
+        return assess(self._upright, self.probability, self.radiograph, flipped=self.probability_of_mirrored)
+
+    @property
+    def _upright(self) -> NDArray[np.uint8]:
+        """The label map on the pixels of the upright radiograph."""
+        return self.radiograph.pose.upright(self.label_map)
 
     @property
     def _algorithm(self) -> dict[str, str]:
@@ -78,7 +83,7 @@ class Segmentation:
             DataError: the file cannot be read, or its size is another.
         """
         mask = read_mask(Path(reference)) if isinstance(reference, (str, Path)) else reference
-        return agreement(self.label_map, mask, spacing=self.radiograph.spacing)
+        return agreement(self.label_map, mask, spacing=self.radiograph.stored_spacing)
 
     def save_mask(self, path: str | Path) -> None:
         """Write the label map as an 8-bit PNG or as NIfTI, as the name says: .png, .nii or .nii.gz.
@@ -88,7 +93,7 @@ class Segmentation:
         """
         name = str(path).lower()
         if name.endswith((".nii", ".nii.gz")):
-            export.save_nifti(self.label_map, Path(path), self.radiograph.spacing)
+            export.save_nifti(self.label_map, Path(path), self.radiograph.stored_spacing)
         elif name.endswith(".png"):
             export.save_label_map_png(self.label_map, Path(path))
         else:
@@ -173,4 +178,51 @@ class Segmenter:
         """
         if not isinstance(radiograph, Radiograph):
             radiograph = read_radiograph(Path(radiograph))
-        return Segmentation(radiograph, *self._predictor(radiograph), self.bundle)
+        return self._predictor.drive(segmenting(radiograph, self._predictor.processing))
+
+
+def segmenting(radiograph: Radiograph, processing: Processing) -> Steps[Segmentation]:
+    """Segment a radiograph in steps, whoever runs the network: the one place where a result is put together.
+
+    Where the file does not say how the picture lies, or which of its values are dark, and the first mask is
+    not that of lungs, the other poses and the opposite polarity are tried on a small copy
+    (`lungfield.correction`).
+
+    Args:
+        radiograph: as `read_radiograph` gives it.
+        processing: of the bundle.
+
+    Yields:
+        What the network is to be given: (C, h, w) float32.
+
+    Returns:
+        The segmentation.
+
+    Raises:
+        BundleError: the bundle's post-processing does not end in a map of the radiograph's size.
+    """
+    lungs = yield from _segmenting_as_it_is(radiograph, processing)
+    changes = correction.possible_changes(radiograph, lungs.quality)
+    if not changes:
+        return lungs
+    small = correction.reduced(radiograph)
+    tried = []
+    for change in changes:
+        trial = yield from _segmenting_as_it_is(change.applied_to(small), processing)
+        tried.append((change, trial.quality))
+    best = correction.best_change(lungs.quality, tried)
+    if best is None:
+        return lungs
+    return (yield from _segmenting_as_it_is(best.applied_to(radiograph), processing))
+
+
+def _segmenting_as_it_is(radiograph: Radiograph, processing: Processing) -> Steps[Segmentation]:
+    prepared = processing.prepare(radiograph)
+    logits, mirrored = yield plain(prepared["image"])
+    return Segmentation(
+        radiograph,
+        processing.finish(prepared, logits, radiograph),
+        lung_probability(logits),
+        processing.bundle,
+        None if mirrored is None else lung_probability(mirrored),
+    )

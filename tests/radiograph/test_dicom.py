@@ -214,16 +214,6 @@ def test_overlays_are_ignored(picture: NDArray[np.uint16], make_dicom: Any, tmp_
     assert not any(tag.group == 0x6000 for tag in radiograph.header.keys())  # noqa: SIM118
 
 
-def test_mirrored_where_rows_run_to_the_right_of_the_patient(
-    picture: NDArray[np.uint16], make_dicom: Any, tmp_path: Path
-) -> None:
-    expected = {("R", "F"): True, ("L", "F"): False, None: False}
-    for orientation, mirrored in expected.items():
-        value = list(orientation) if orientation else None
-        path = make_dicom(tmp_path / "a.dcm", picture, PatientOrientation=value)
-        assert read_radiograph(path).mirrored is mirrored
-
-
 def test_a_missing_instance_uid_is_a_remark(
     picture: NDArray[np.uint16], make_dicom: Any, tmp_path: Path
 ) -> None:

@@ -9,7 +9,6 @@ from pydicom import uid
 from pydicom.dataset import Dataset
 
 from lungfield.radiograph import judge_header
-from lungfield.radiograph.views import is_mirrored
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR")
 
@@ -116,11 +115,3 @@ def test_objects_of_another_kind(sop_class: uid.UID, modality: str) -> None:
     assert not verdict.radiograph
     assert not verdict.frontal_chest
     assert modality in verdict.reason
-
-
-def test_mirrored() -> None:
-    assert is_mirrored(header(PatientOrientation=["R", "F"]))
-    assert is_mirrored(header(PatientOrientation=["RA", "F"]))
-    assert not is_mirrored(header(PatientOrientation=["L", "F"]))
-    assert not is_mirrored(header())
-    assert not is_mirrored(header(PatientOrientation="R"))

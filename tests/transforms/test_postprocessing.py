@@ -4,12 +4,13 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import BorderPadd, CenterSpatialCropd, Compose, EnsureChannelFirst, Resized, Transposed
 
-from lungfield.records import Radiograph
+from lungfield.pose import ALL_POSES, UPRIGHT, Pose
+from lungfield.records import Radiograph, Spacing
 from lungfield.transforms import LungLabelMapd, RestoreGridd, as_monai
 
 
-def loaded(pixels, *, mirrored=False):
-    array, metadata = as_monai(Radiograph(path="x", pixels=pixels.astype(np.float32), mirrored=mirrored))
+def loaded(pixels, *, pose=UPRIGHT):
+    array, metadata = as_monai(Radiograph(path="x", pixels=pixels.astype(np.float32), pose=pose))
     return EnsureChannelFirst()(MetaTensor.ensure_torch_and_prune_meta(array, metadata))
 
 
@@ -48,29 +49,27 @@ def test_logits_come_back_smooth_to_the_files_grid(preprocessing):
     assert data["image"].applied_operations == result["image"].applied_operations
 
 
-def network_output(preprocessing, *, mirrored=False):
+def network_output(preprocessing, *, pose=UPRIGHT):
     """A radiograph's data after the network: its logits are the preprocessed picture of two lungs."""
     left, right = two_lungs()
-    data = preprocessing({"image": loaded((left | right).astype(float), mirrored=mirrored)})
+    data = preprocessing({"image": loaded((left | right).astype(float), pose=pose)})
     # A plain tensor, as it comes from another process.
     return {**data, "pred": torch.from_numpy(data["image"].numpy() * 8 - 4)}
 
 
-@pytest.mark.parametrize("mirrored", [False, True])
-def test_label_map_from_the_networks_grid_is_that_of_restored_logits(preprocessing, mirrored):
-    data = network_output(preprocessing, mirrored=mirrored)
+@pytest.mark.parametrize("pose", ALL_POSES, ids=str)
+def test_label_map_from_the_networks_grid_is_that_of_restored_logits(preprocessing, pose):
+    data = network_output(preprocessing, pose=pose)
     label_map = LungLabelMapd(keys="pred", orig_keys="image", transform=preprocessing)(data)["pred"]
     restored = RestoreGridd(keys="pred", orig_keys="image", transform=preprocessing)(data)
     expected = LungLabelMapd(keys="pred")(restored)["pred"]
     assert label_map.dtype == torch.uint8
     torch.testing.assert_close(label_map.as_tensor(), expected.as_tensor(), rtol=0, atol=0)
     left, right = two_lungs()
-    upright = label_map[0].numpy().T
-    on_the_left, on_the_right = (2, 1) if mirrored else (1, 2)
-    assert (upright[left] == on_the_left).mean() > 0.97
-    assert (upright[right] == on_the_right).mean() > 0.97
+    upright = pose.upright(label_map[0].numpy().T)
+    assert (upright[left] == 1).mean() > 0.97
+    assert (upright[right] == 2).mean() > 0.97
     torch.testing.assert_close(label_map.affine, expected.affine)
-    assert label_map.meta["mirrored"] is mirrored
     assert label_map.applied_operations == expected.applied_operations == []
     assert data["image"].shape == (1, 48, 48)
 
@@ -91,16 +90,28 @@ def test_preprocessing_that_changes_more_than_the_size(preprocessing, more):
         assert 2 * (lung & (upright == value)).sum() / (lung.sum() + (upright == value).sum()) > 0.97
 
 
-@pytest.mark.parametrize("mirrored", [False, True])
-def test_label_map_has_the_patients_sides(mirrored):
+@pytest.mark.parametrize("pose", ALL_POSES, ids=str)
+def test_label_map_has_the_patients_sides(pose):
     left, right = two_lungs()
-    logits = loaded(np.where(left | right, 3.0, -3.0), mirrored=mirrored)
+    logits = loaded(np.where(left | right, 3.0, -3.0), pose=pose)
     label_map = LungLabelMapd(keys="pred")({"pred": logits})["pred"]
     assert label_map.dtype == torch.uint8
-    assert label_map.shape == (1, 90, 120)
-    upright = label_map[0].numpy().T
-    on_the_left, on_the_right = (2, 1) if mirrored else (1, 2)
-    np.testing.assert_array_equal(upright, left * on_the_left + right * on_the_right)
+    assert label_map.shape == (1, *pose.stored_pair((120, 90))[::-1])
+    np.testing.assert_array_equal(label_map[0].numpy().T, pose.stored(left * 1 + right * 2))
+
+
+def test_the_affine_is_that_of_the_files_own_columns_and_rows(preprocessing):
+    turned = Pose.of_directions("F", "R")
+    pixels = np.logical_or(*two_lungs()).astype(np.float32)
+    spacing = Spacing(row_mm=0.2, column_mm=0.3, source="PixelSpacing")
+    array, metadata = as_monai(Radiograph(path="x", pixels=pixels, pose=turned, spacing=spacing))
+    image = EnsureChannelFirst()(MetaTensor.ensure_torch_and_prune_meta(array, metadata))
+    data = preprocessing({"image": image})
+    data["pred"] = torch.from_numpy(data["image"].numpy() * 8 - 4)
+    label_map = LungLabelMapd(keys="pred", transform=preprocessing)(data)["pred"]
+    assert label_map.shape == (1, 120, 90)
+    # Upright rows are the columns that the file stores.
+    np.testing.assert_allclose(label_map.affine.diagonal(), [0.2, 0.3, 1, 1])
 
 
 def test_threshold_is_a_probability():

@@ -27,9 +27,9 @@ from lungfield.errors import (
     OutputError,
     Reason,
 )
-from lungfield.inference.predictor import Prepared, Processing, lung_probability
+from lungfield.inference.predictor import Processing, Steps
 from lungfield.inference.registry import Bundle
-from lungfield.pipeline import Segmentation
+from lungfield.pipeline import Segmentation, segmenting
 from lungfield.radiograph import read_radiograph
 from lungfield.records import Radiograph
 
@@ -88,7 +88,7 @@ class Read:
 
 @dataclass(frozen=True)
 class Finish:
-    """To a worker: the network's answer for a file that it has prepared."""
+    """To a worker: the network's answer for what it has prepared of a file."""
 
     ticket: int
     logits: NDArray[np.float32]
@@ -130,8 +130,8 @@ class _InWork:
     """A file between reading and writing."""
 
     job: Job
-    radiograph: Radiograph
-    prepared: Prepared
+    steps: Steps[Segmentation]
+    uid: str | None
     seconds: float
 
 
@@ -163,31 +163,37 @@ class _Worker:
         start = time.perf_counter()
         try:
             radiograph = read_radiograph(job.path)
-            prepared = self._processing.prepare(radiograph)
+            steps = segmenting(radiograph, self._processing)
+            network_input = next(steps)
         except Exception as error:
             return self._failed(job, error, time.perf_counter() - start)
-        network_input = np.asarray(prepared["image"], dtype=np.float32)
-        self._in_work[job.ticket] = _InWork(job, radiograph, prepared, time.perf_counter() - start)
-        return PreparedFile(job.ticket, network_input)
+        seconds = time.perf_counter() - start
+        self._in_work[job.ticket] = _InWork(job, steps, _sop_instance_uid(radiograph), seconds)
+        return PreparedFile(job.ticket, network_input.numpy())
 
-    def finish(self, message: Finish) -> Ended:
+    def finish(self, message: Finish) -> PreparedFile | Ended:
+        """Go on with the network's answer: to the results, or to another pose that the network is to see."""
         start = time.perf_counter()
         file = self._in_work.pop(message.ticket)
-        uid = _sop_instance_uid(file.radiograph)
+        mirrored = None if message.mirrored is None else torch.from_numpy(message.mirrored)
         try:
-            logits = torch.from_numpy(message.logits)
-            lungs = Segmentation(
-                file.radiograph,
-                self._processing.finish(file.prepared, logits, file.radiograph),
-                lung_probability(logits),
-                self._settings.bundle,
-                None if message.mirrored is None else lung_probability(torch.from_numpy(message.mirrored)),
-            )
-            row = self._done(file.job, lungs, uid)
+            network_input = file.steps.send((torch.from_numpy(message.logits), mirrored))
+        except StopIteration as end:
+            return self._end(file, end.value, start)
+        except Exception as error:
+            return self._failed(file.job, error, file.seconds + time.perf_counter() - start)
+        file.seconds += time.perf_counter() - start
+        self._in_work[message.ticket] = file
+        return PreparedFile(message.ticket, network_input.numpy())
+
+    def _end(self, file: _InWork, lungs: Segmentation, start: float) -> Ended:
+        try:
+            row = self._done(file.job, lungs, file.uid)
         except Exception as error:
             return self._failed(file.job, error, file.seconds + time.perf_counter() - start)
         row["seconds"] = file.seconds + time.perf_counter() - start
-        return Ended(message.ticket, row, None if uid is None else hashlib.sha256(uid.encode()).hexdigest())
+        uid_hash = None if file.uid is None else hashlib.sha256(file.uid.encode()).hexdigest()
+        return Ended(file.job.ticket, row, uid_hash)
 
     def _done(self, job: Job, lungs: Segmentation, uid: str | None) -> dict[str, Any]:
         """Compare, write and describe."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Generator
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +18,11 @@ from lungfield.inference.workflow import load_weights, require_file
 from lungfield.records import Radiograph
 from lungfield.transforms import as_monai
 
+Result = TypeVar("Result")
+Answer = tuple[torch.Tensor, torch.Tensor | None]
+"""Logits (C, h, w) float32 on the CPU, and those of the mirrored input, mirrored back, where asked for."""
+Steps = Generator[torch.Tensor, Answer, Result]
+"""Work that needs a network now and then: yields inputs (C, h, w) float32, and is sent an answer to each."""
 Prepared = dict[str, Any]
 """A radiograph after the preprocessing: MONAI's dictionary, with what the way back needs."""
 
@@ -99,22 +105,16 @@ class Predictor:
         else:
             self._network = network.to(self.device, memory_format=torch.channels_last)
 
-    def __call__(self, radiograph: Radiograph) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Segment one radiograph.
-
-        Args:
-            radiograph: as `read_radiograph` gives it.
-
-        Returns:
-            Label map (H, W) uint8 on the file's own pixels: 0 background, 1 right lung, 2 left lung;
-            and the probability of lung (h, w) float32 in [0, 1] on the network's grid.
-
-        Raises:
-            BundleError: the bundle's post-processing does not end in a map of that size.
-        """
-        prepared = self.processing.prepare(radiograph)
-        logits = self.logits(prepared["image"][None])[0].cpu()
-        return self.processing.finish(prepared, logits, radiograph), lung_probability(logits)
+    def drive(self, steps: Steps[Result]) -> Result:
+        """Give a generator the logits of each network input that it yields, and return what it returns."""
+        try:
+            network_input = next(steps)
+            while True:
+                logits = self.logits(network_input[None])[0].cpu()
+                network_input = steps.send((logits, None))
+        except StopIteration as end:
+            result: Result = end.value
+            return result
 
     def network_input(self, radiograph: Radiograph) -> torch.Tensor:
         """What the network is given: (1, C, h, w) float32, after the bundle's preprocessing."""

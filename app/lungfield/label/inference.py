@@ -23,7 +23,7 @@ from lungfield.label.geometry import default_suffix
 from lungfield.label.masks import require_known, save_mask
 from lungfield.label.weights import WEIGHTS_NAME, WeightStore
 from lungfield.labels import LUNGS
-from lungfield.pipeline import Segmentation
+from lungfield.pipeline import Segmentation, segmenting
 from lungfield.radiograph import find_files, read_radiograph
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class LungInferTask(InferTask):
         """
         radiograph = read_radiograph(_the_file(Path(image)))
         predictor = self._load(device or self.device)
-        return Segmentation(radiograph, *predictor(radiograph), predictor.bundle)
+        return predictor.drive(segmenting(radiograph, predictor.processing))
 
     def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Segment the radiograph of a request of the server.

@@ -80,12 +80,14 @@ def _attenuation(histogram: Histogram, *, falling: bool) -> Mapping:
 
     Args:
         histogram: of the values.
-        falling: high values mean few X-rays, so that the intensity is what they lack of the highest.
+        falling: high values mean few X-rays: the intensity is what they lack of the full scale, which is
+            that of the bits that the highest value needs.
     """
     lowest, highest = float(histogram.values[0]), float(histogram.values[-1])
+    full_scale = max(highest, (1 << max(int(highest), 0).bit_length()) - 1)
 
     def logarithm(values: Values) -> Values:
-        intensity = highest - values if falling else values - min(lowest, 0)
+        intensity = full_scale - values if falling else values - min(lowest, 0)
         return np.log(np.maximum(intensity, 1))
 
     low, high = robust_range(histogram.mapped(logarithm))
