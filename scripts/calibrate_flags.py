@@ -7,7 +7,7 @@ Every case is a prepared radiograph as it is or spoiled, or a picture without a 
 segmented once and kept under runs/flags/cases; then all are assessed. runs/flags/cases.csv has features, Dice
 and flags of each, summary.json what the flags are worth on the cases for the test, and quality-flags.png the
 curves. Constants are fitted on the other cases: training and validation radiographs, and every second
-picture; `--fit` prints those of `lungfield.mask.quality` that come of it.
+picture; `--fit` prints those of `lungfield.mask.quality` and `lungfield.mask.mirror` that come of it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import typer
 from matplotlib import pyplot
 from numpy.typing import NDArray
 from rich.progress import track
-from scipy import optimize
+from scipy import optimize, special
 from skimage import transform
 
 from hard_cases import (
@@ -42,7 +42,7 @@ from hard_cases import (
 from lungfield.datasets import load_data_list
 from lungfield.inference import find_bundle
 from lungfield.inference.predictor import Predictor, lung_probability
-from lungfield.mask import agreement, quality, read_mask
+from lungfield.mask import agreement, mirror, quality, read_mask
 from lungfield.mask.components import bounding_box
 from lungfield.mask.quality import Flag, Quality, assess
 from lungfield.radiograph import read_radiograph
@@ -354,6 +354,21 @@ def build_atlas(dataset_dir: Path, *, side: int = 16) -> list[str]:
     return ["".join(map(str, row)) for row in np.round(9 * (mean + mean[:, ::-1]) / 2).astype(int)]
 
 
+def fit_mirror(dataset_dir: Path, *, ridge: float = 5.0) -> list[list[int]]:
+    """Logistic regression without intercept on the training references, against their mirror images."""
+    masks = [read_mask(Path(item["label"])) > 0 for item in load_data_list(dataset_dir, "training")]
+    values = np.array([mirror.asymmetry(mask[bounding_box(mask)]) for mask in masks])
+
+    def loss(weights: NDArray[np.floating]) -> float:
+        return np.logaddexp(0, -values @ weights).sum() + 0.5 * ridge * weights @ weights
+
+    def gradient(weights: NDArray[np.floating]) -> NDArray[np.floating]:
+        return ridge * weights - values.T @ special.expit(-values @ weights)
+
+    weights = optimize.minimize(loss, np.zeros(values.shape[1]), jac=gradient, method="L-BFGS-B").x
+    return np.round(10 * weights).astype(int).reshape(len(weights) // 8, 8).tolist()
+
+
 def main(
     dataset_dir: Path,
     output: Path = typer.Option(Path("runs/flags"), "-o", "--output"),
@@ -380,6 +395,7 @@ def main(
     if fit:
         print(json.dumps(fit_confidence([case for case in judged if case.case.role == "fit"]), indent=1))
         print("\n".join(build_atlas(dataset_dir)))
+        print(*fit_mirror(dataset_dir), sep="\n")
     write_table(judged, output / "cases.csv")
     tests = {
         name: [case for case in judged if case.bundle == name and case.case.role == "test"]

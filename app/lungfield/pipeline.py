@@ -21,6 +21,7 @@ from lungfield.mask import (
     Quality,
     agreement,
     assess,
+    is_mirrored,
     mean_density,
     measure,
     read_mask,
@@ -51,20 +52,22 @@ class Segmentation:
     @cached_property
     def measurements(self) -> Measurements:
         """Areas, heights and widths, in pixels and where the spacing is known in mm."""
-        return measure(self._upright, self.radiograph.spacing)
+        return measure(self.upright_label_map, self.radiograph.spacing)
 
     @cached_property
     def density(self) -> Density:
         """Mean grey value of each lung as displayed, in [0, 1]."""
-        return mean_density(self.radiograph, self._upright)
+        return mean_density(self.radiograph, self.upright_label_map)
 
     @cached_property
     def quality(self) -> Quality:
         """Flags and a confidence: whether somebody should look at this mask."""
-        return assess(self._upright, self.probability, self.radiograph, flipped=self.probability_of_mirrored)
+        return assess(
+            self.upright_label_map, self.probability, self.radiograph, flipped=self.probability_of_mirrored
+        )
 
     @property
-    def _upright(self) -> NDArray[np.uint8]:
+    def upright_label_map(self) -> NDArray[np.uint8]:
         """The label map on the pixels of the upright radiograph."""
         return self.radiograph.pose.upright(self.label_map)
 
@@ -181,7 +184,9 @@ class Segmenter:
         return self._predictor.drive(segmenting(radiograph, self._predictor.processing))
 
 
-def segmenting(radiograph: Radiograph, processing: Processing) -> Steps[Segmentation]:
+def segmenting(
+    radiograph: Radiograph, processing: Processing, *, correct: bool = True
+) -> Steps[Segmentation]:
     """Segment a radiograph in steps, whoever runs the network: the one place where a result is put together.
 
     Where the file does not say how the picture lies, or which of its values are dark, and the first mask is
@@ -191,6 +196,7 @@ def segmenting(radiograph: Radiograph, processing: Processing) -> Steps[Segmenta
     Args:
         radiograph: as `read_radiograph` gives it.
         processing: of the bundle.
+        correct: False to leave the radiograph as its file says.
 
     Yields:
         What the network is to be given: (C, h, w) float32.
@@ -202,18 +208,21 @@ def segmenting(radiograph: Radiograph, processing: Processing) -> Steps[Segmenta
         BundleError: the bundle's post-processing does not end in a map of the radiograph's size.
     """
     lungs = yield from _segmenting_as_it_is(radiograph, processing)
-    changes = correction.possible_changes(radiograph, lungs.quality)
+    changes = correction.possible_changes(radiograph, lungs.quality) if correct else []
     if not changes:
         return lungs
     small = correction.reduced(radiograph)
     tried = []
     for change in changes:
         trial = yield from _segmenting_as_it_is(change.applied_to(small), processing)
-        tried.append((change, trial.quality))
+        tried.append((change, trial.quality, trial))
     best = correction.best_change(lungs.quality, tried)
     if best is None:
         return lungs
-    return (yield from _segmenting_as_it_is(best.applied_to(radiograph), processing))
+    change, trial = best
+    if not change.pose.is_upright and is_mirrored(trial.upright_label_map > 0):
+        change = change.mirrored()
+    return (yield from _segmenting_as_it_is(change.applied_to(radiograph), processing))
 
 
 def _segmenting_as_it_is(radiograph: Radiograph, processing: Processing) -> Steps[Segmentation]:

@@ -55,6 +55,8 @@ class Radiograph:
         spacing: distance of pixels, or None where the file gives none that can be believed.
         pose: how the picture lies in the file.
         pose_told: whether the file says how it lies; where it does not, `pose` is the usual one.
+        corrections: what was done to the picture because its mask showed what the file does not tell, by the
+            flags of `lungfield.mask.Flag`.
         polarity_told: whether the file says, without contradicting itself, which of its values are dark.
         file_format: 'DICOM', 'PNG', 'JPEG', 'TIFF' or 'NIfTI'.
         view: 'PA', 'AP' or 'frontal' where the file says so, else None.
@@ -70,6 +72,7 @@ class Radiograph:
     pose: Pose = UPRIGHT
     pose_told: bool = False
     polarity_told: bool = False
+    corrections: tuple[str, ...] = ()
     file_format: str = "PNG"
     view: str | None = None
     warnings: tuple[str, ...] = ()
@@ -80,6 +83,23 @@ class Radiograph:
         """(rows, columns) of the upright picture."""
         rows, columns = self.pixels.shape
         return rows, columns
+
+    def in_pose(self, further: Pose) -> Radiograph:
+        """The radiograph turned by a further pose, which then counts as upright."""
+        if further.is_upright:
+            return self
+        return replace(
+            self,
+            pixels=np.ascontiguousarray(further.upright(self.pixels)),
+            valid=None if self.valid is None else np.ascontiguousarray(further.upright(self.valid)),
+            spacing=self.spacing.transposed() if self.spacing and further.transposed else self.spacing,
+            pose=self.pose.then(further),
+        )
+
+    @property
+    def pixel_aspect(self) -> float:
+        """Height of a pixel by its width; 1 where nothing is known."""
+        return self.spacing.row_mm / self.spacing.column_mm if self.spacing else 1.0
 
     @property
     def stored_shape(self) -> tuple[int, int]:

@@ -191,7 +191,7 @@ def test_a_header_that_allows_no_seg_is_a_warning(tmp_path, chest, make_dicom, r
 
 
 def test_no_lung_is_flagged(tmp_path, make_dicom, run):
-    bright = np.tile(np.linspace(2000, 4000, 90), (80, 1)).astype(np.uint16)
+    bright = np.tile(np.linspace(2000, 2300, 90), (80, 1)).astype(np.uint16)  # and not dark when inverted
     make_dicom(tmp_path / "in" / "bright.dcm", bright, WindowCenter=1500, WindowWidth=5000)
     (row,) = run(tmp_path / "in", tmp_path / "out").files
     assert row["status"] == "done"

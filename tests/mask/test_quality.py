@@ -14,6 +14,7 @@ from lungfield import Segmenter
 from lungfield.datasets import make_phantom
 from lungfield.mask import Flag, assess, flip_agreement
 from lungfield.mask.components import bounding_box
+from lungfield.pipeline import segmenting
 from lungfield.radiograph import read_radiograph
 from lungfield.records import Radiograph, Spacing
 
@@ -127,9 +128,12 @@ def spacing_of_a_mouse(chest):
     chest.radiograph["spacing"] = Spacing(0.02, 0.02, "PixelSpacing")
 
 
-def stored_head_down(chest):
-    chest.radiograph["header"] = Dataset()
-    chest.radiograph["header"].PatientOrientation = ["L", "H"]
+def turned_by_its_mask(chest):
+    chest.radiograph["corrections"] = ("orientation-corrected",)
+
+
+def inverted_by_its_mask(chest):
+    chest.radiograph["corrections"] = ("polarity-corrected",)
 
 
 def seen_from_the_side(chest):
@@ -152,8 +156,9 @@ PROVOKED = (
     (flat, Flag.FLAT_CONTRAST),
     (narrow_window, Flag.DOUBTFUL_WINDOW),
     (spacing_of_a_mouse, Flag.TAG_CONTRADICTION),
-    (stored_head_down, Flag.TAG_CONTRADICTION),
     (seen_from_the_side, Flag.TAG_CONTRADICTION),
+    (turned_by_its_mask, Flag.ORIENTATION_CORRECTED),
+    (inverted_by_its_mask, Flag.POLARITY_CORRECTED),
 )
 
 
@@ -241,6 +246,15 @@ def test_what_lies_outside_of_the_shutter_does_not_count(chest):
     assert Flag.BRIGHT_LUNGS in chest.assess().flags
 
 
+def test_anisotropic_pixels_have_the_shape_that_they_have_in_the_patient(chest):
+    squeezed = chest.pixels[::3]
+    chest.label_map, chest.probabilities = chest.label_map[::3], chest.probabilities[::3]
+    chest.pixels = np.ascontiguousarray(squeezed)
+    assert Flag.ODD_SHAPE in chest.assess().flags
+    chest.radiograph["spacing"] = Spacing(1.2, 0.4, "PixelSpacing")
+    assert Flag.ODD_SHAPE not in chest.assess().flags
+
+
 def test_agreement_with_the_mirrored_picture():
     one = np.array([[0.9, 0.8, 0.1, 0.2]])
     other = np.array([[0.9, 0.1, 0.6, 0.2]])
@@ -256,8 +270,8 @@ def flags_of():
     def flags_of(picture):
         if isinstance(picture, np.ndarray):
             picture = Radiograph(Path("picture.png"), np.ascontiguousarray(picture, dtype=np.float32))
-        lungs = segmenter(picture)
-        return assess(lungs.label_map, lungs.probability, lungs.radiograph).flags
+        predictor = segmenter._predictor
+        return predictor.drive(segmenting(picture, predictor.processing, correct=False)).quality.flags
 
     return flags_of
 

@@ -89,9 +89,7 @@ def test_spacing_padding_and_shutter_turn_with_the_pixels(
     np.testing.assert_allclose(radiograph.pixels, np.where(pose.upright(valid), picture / 4095, 0), atol=1e-6)
 
 
-def test_a_capture_in_colour_turns_too(
-    picture: NDArray[np.uint16], make_dicom: Any, tmp_path: Path
-) -> None:
+def test_a_capture_in_colour_turns_too(picture: NDArray[np.uint16], make_dicom: Any, tmp_path: Path) -> None:
     grey = (picture >> 4).astype(np.uint8)
     stored = np.ascontiguousarray(np.repeat(grey[::-1, :, None], 3, axis=2))
     path = make_dicom(

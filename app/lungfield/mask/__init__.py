@@ -4,6 +4,7 @@ from lungfield.mask.cleaning import clean_mask
 from lungfield.mask.density import Density, mean_density
 from lungfield.mask.measurements import Extent, Measurements, measure
 from lungfield.mask.metrics import METRICS, Agreement, Summary, agreement, summarise
+from lungfield.mask.mirror import is_mirrored
 from lungfield.mask.quality import Flag, Quality, assess, flip_agreement
 from lungfield.mask.reading import read_mask, referenced_sop_instance_uids
 from lungfield.mask.sides import split_lungs
@@ -21,6 +22,7 @@ __all__ = [
     "assess",
     "clean_mask",
     "flip_agreement",
+    "is_mirrored",
     "mean_density",
     "measure",
     "read_mask",

@@ -18,6 +18,7 @@ from scipy.spatial import ConvexHull
 
 from lungfield.labels import LEFT_LUNG, RIGHT_LUNG
 from lungfield.mask.components import bounding_box
+from lungfield.mask.sampling import occupancy, sampled
 from lungfield.records import Radiograph
 
 Mask = NDArray[np.bool_]
@@ -41,6 +42,8 @@ class Flag(StrEnum):
     FLAT_CONTRAST = "flat-contrast"
     DOUBTFUL_WINDOW = "doubtful-window"
     TAG_CONTRADICTION = "tag-contradiction"
+    ORIENTATION_CORRECTED = "orientation-corrected"
+    POLARITY_CORRECTED = "polarity-corrected"
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,6 @@ class Quality:
     features: Features
 
 
-# The label map, the pixels and the probabilities are looked at on this many points along each axis at most.
-_GRID_PX = 128
 _LUNG_FROM = 0.5  # probability
 _SIDES = {"right": RIGHT_LUNG, "left": LEFT_LUNG}
 
@@ -133,6 +134,7 @@ def assess(
     features = extract_features(label_map, probabilities, radiograph, flipped=flipped)
     confidence = estimate_confidence(features)
     found = _flags(features, confidence) | _contradictions(features, radiograph.header)
+    found |= {Flag(name) for name in radiograph.corrections}
     return Quality(tuple(flag for flag in Flag if flag in found), confidence, features)
 
 
@@ -154,17 +156,17 @@ def extract_features(
     flipped: NDArray[np.float32] | None = None,
 ) -> Features:
     """What `assess` takes flags and confidence from; arguments as there."""
-    labels = _sampled(label_map)
-    pixels = _sampled(radiograph.pixels, labels.shape)
+    labels = sampled(label_map)
+    pixels = sampled(radiograph.pixels, labels.shape)
     valid = np.ones(labels.shape, dtype=bool)
     if radiograph.valid is not None:
-        valid = _sampled(radiograph.valid, labels.shape)
+        valid = sampled(radiograph.valid, labels.shape)
     rows, columns = radiograph.shape
     features = _grey_features(pixels, valid) | {"area_fraction": float(np.mean(labels != 0))}
     if labels.any():
-        features |= _shape_features(labels, aspect=rows / columns)
+        features |= _shape_features(labels, aspect=rows / columns * radiograph.pixel_aspect)
         features |= _contrast_features(pixels, labels != 0, valid)
-        features |= _network_features(_sampled(probabilities), label_map)
+        features |= _network_features(sampled(probabilities), label_map)
         if radiograph.spacing is not None:
             features["height_mm"] = features["height"] * rows * radiograph.spacing.row_mm
     if flipped is not None:
@@ -240,14 +242,13 @@ def _contradictions(features: Features, header: Any) -> set[Flag]:
         [] if header is None else [str(value).upper() for value in header.get("PatientOrientation") or []]
     )
     not_frontal = any(value.startswith(("A", "P")) for value in orientation)
-    head_down = len(orientation) == 2 and orientation[1].startswith("H")
     impossible = height_mm is not None and not _MIN_HEIGHT_MM <= height_mm <= _MAX_HEIGHT_MM
-    return {Flag.TAG_CONTRADICTION} if not_frontal or head_down or impossible else set()
+    return {Flag.TAG_CONTRADICTION} if not_frontal or impossible else set()
 
 
 def _network_features(probabilities: NDArray[np.float32], label_map: NDArray[np.uint8]) -> Features:
     """How sure the network was of the mask."""
-    mask = _sampled(label_map, probabilities.shape) != 0
+    mask = sampled(label_map, probabilities.shape) != 0
     contour = ndimage.binary_dilation(mask) ^ ndimage.binary_erosion(mask)
     total = float(probabilities.sum()) + np.count_nonzero(mask)
     return {
@@ -263,7 +264,7 @@ def _shape_features(labels: NDArray[np.uint8], *, aspect: float) -> Features:
 
     Args:
         labels: (n, m) uint8 on a grid over the whole image, not all 0.
-        aspect: rows / columns of the image.
+        aspect: height / width of the image.
     """
     mask = labels != 0
     box = _box(mask)
@@ -293,8 +294,7 @@ def _shape_features(labels: NDArray[np.uint8], *, aspect: float) -> Features:
 
 def _likeness(mask: Mask) -> float:
     """How much a mask, cropped to its bounding box, looks like lungs: soft Dice with the atlas, in [0, 1]."""
-    side, blocks = 4 * len(_ATLAS), (len(_ATLAS), 4, len(_ATLAS), 4)
-    occupied = _sampled(mask, (side, side)).reshape(blocks).mean(axis=(1, 3))
+    occupied = occupancy(mask)
     return float(2 * np.minimum(occupied, _ATLAS).sum() / (occupied.sum() + _ATLAS.sum()))
 
 
@@ -348,13 +348,3 @@ def _box(mask: Mask) -> tuple[slice, slice]:
     """The bounding box of a mask that is not empty."""
     box = bounding_box(mask)
     return (slice(0, 0), slice(0, 0)) if box is None else box
-
-
-def _sampled(array: NDArray[Any], shape: tuple[int, ...] | None = None) -> NDArray[Any]:
-    """Points of an array on a regular grid over all of it: of `shape`, or of at most `_GRID_PX` a side."""
-    shape = shape or tuple(min(_GRID_PX, length) for length in array.shape)
-    places = [
-        ((np.arange(points) + 0.5) * (length / points)).astype(np.intp)
-        for points, length in zip(shape, array.shape, strict=True)
-    ]
-    return array[np.ix_(*places)]

@@ -41,6 +41,8 @@ FLAGS: dict[str, str] = {
     Flag.FLAT_CONTRAST: "There is hardly any contrast in the image.",
     Flag.DOUBTFUL_WINDOW: "Much of the image is plain black or white; its window may be wrong.",
     Flag.TAG_CONTRADICTION: "The header and the image contradict each other.",
+    Flag.ORIENTATION_CORRECTED: "The picture was turned: not its file, but its mask shows how it lies.",
+    Flag.POLARITY_CORRECTED: "The lungs were bright, as the mask showed; the picture was inverted.",
     "duplicate": "Another file has the same SOP Instance UID.",
 }
 """Each flag of a segmented file, and what it means."""
