@@ -1,4 +1,4 @@
-"""What a compressed image says of itself, read from its first bytes without decoding it."""
+"""What a compressed image says of itself, and where it ends, without decoding it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ JPEG_FRAME_MARKERS = (frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}) | {0xF7
 JPEG_STANDALONE_MARKERS = frozenset({0x01, *range(0xD0, 0xD8)})
 JPEG_2000_START = b"\xff\x4f\xff\x51"
 JP2_BOXES_BYTES = 4096
+JPEG_2000_TILE_PART = b"\xff\x90"
 END_MARKER = b"\xff\xd9"
 
 
@@ -31,16 +32,57 @@ def parse_codestream(data: bytes) -> Codestream:
     Sources: ITU-T T.81, B.2.2 (frame header); T.87, C.2.2 (the same for JPEG-LS); T.800, A.5.1 (SIZ).
 
     Raises:
-        UnreadableError: it is none of these, its header is damaged, or its end marker is missing.
+        UnreadableError: it is none of these, or its header is damaged.
     """
-    if not data.rstrip(b"\0").endswith(END_MARKER):
-        raise UnreadableError("the compressed image is cut off: it has no end marker", reason=Reason.DAMAGED)
     try:
         return _parse_jpeg(data) if data.startswith(JPEG_START) else _parse_jpeg_2000(data)
     except (struct.error, IndexError, ValueError) as error:
         raise UnreadableError(
             "the header of the compressed image is damaged", reason=Reason.DAMAGED
         ) from error
+
+
+def without_tail(data: bytes) -> bytes:
+    """Return a code stream up to its end marker, whatever a writer has put behind it.
+
+    A JPEG 2000 stream whose end marker is missing, or whose tile-parts are followed by other bytes, gets one
+    where its last tile-part ends: tile-parts tell their lengths (ITU-T T.800, A.4.2). A JPEG or JPEG-LS
+    stream without an end marker comes back as it is: only decoding shows whether rows are missing.
+
+    Raises:
+        UnreadableError: a tile-part is cut off.
+    """
+    if data.startswith(JPEG_START):
+        found = data.rfind(END_MARKER)
+        return data if found < 0 or has_end(data) else data[: found + len(END_MARKER)]
+    start = data.index(JPEG_2000_START, 0, JP2_BOXES_BYTES)
+    end = _end_of_tile_parts(data, start)
+    if end is None:  # the last one reaches to the end marker
+        return data if has_end(data) else data + END_MARKER
+    return data if data[end : end + 2] == END_MARKER else data[start:end] + END_MARKER
+
+
+def has_end(data: bytes) -> bool:
+    """Whether nothing but the padding of DICOM (PS3.5, A.4) follows an end marker."""
+    return data.rstrip(b"\0").endswith(END_MARKER)
+
+
+def _end_of_tile_parts(data: bytes, start: int) -> int | None:
+    """The position behind the last tile-part; None where it does not tell its length."""
+    position = start + 2
+    try:
+        while data[position : position + 2] != JPEG_2000_TILE_PART:  # markers of the main header
+            position += 2 + struct.unpack_from(">H", data, position + 2)[0]
+        while data[position : position + 2] == JPEG_2000_TILE_PART:
+            length = struct.unpack_from(">I", data, position + 6)[0]
+            if length == 0:
+                return None
+            position += length
+    except struct.error:
+        position = len(data) + 1
+    if position > len(data):
+        raise UnreadableError("the compressed image is cut off", reason=Reason.DAMAGED)
+    return position
 
 
 def _parse_jpeg(data: bytes) -> Codestream:

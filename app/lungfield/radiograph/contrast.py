@@ -126,11 +126,28 @@ def to_unit(values: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_
         UnreadableError: the image is (nearly) uniform.
     """
     valid = None
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        valid = np.isfinite(values)
+    if values.dtype.kind == "f":
+        values, valid = finite(values)
     histogram = Histogram.of(values, valid)
     require_contrast(histogram)
     low, high = (0.0, 255.0) if values.dtype == np.uint8 else robust_range(histogram)
+    pixels = stretch(values, low, high)
     if valid is not None:
-        values = np.where(valid, values, low)
-    return stretch(values, low, high), valid
+        pixels[~valid] = 0
+    return pixels, valid
+
+
+def finite(
+    values: NDArray[Any], valid: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Return floating point values without what is not a number, and where they are valid.
+
+    Args:
+        values: (H, W); what is not finite becomes the lowest value that is.
+        valid: (H, W), where they are valid otherwise; None for everywhere.
+    """
+    numbers = np.isfinite(values)
+    if numbers.all():
+        return values, valid
+    lowest = values[numbers].min() if numbers.any() else 0
+    return np.where(numbers, values, lowest), numbers if valid is None else valid & numbers

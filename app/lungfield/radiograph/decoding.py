@@ -9,14 +9,17 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.encaps import get_frame
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels import get_decoder
 from pydicom.uid import (
     HTJ2K,
     JPEG2000,
     UID,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
     HTJ2KLossless,
     HTJ2KLosslessRPCL,
+    ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
@@ -28,10 +31,17 @@ from pydicom.uid import (
 )
 
 from lungfield.errors import LungfieldError, Reason, UnreadableError
-from lungfield.radiograph.codestream import JPEG_START, parse_codestream
+from lungfield.radiograph.bits import stored_values
+from lungfield.radiograph.codestream import (
+    END_MARKER,
+    JPEG_START,
+    Codestream,
+    has_end,
+    parse_codestream,
+    without_tail,
+)
 from lungfield.radiograph.limits import Limits
 from lungfield.radiograph.stderr import call_and_listen, pass_on
-from lungfield.radiograph.wraparound import has_too_few_bits, has_wrong_sign
 
 PLUGINS: dict[UID, str] = {
     # One decoder each: pydicom would try gdcm first, which damaged baseline JPEG can crash.
@@ -48,6 +58,11 @@ PLUGINS: dict[UID, str] = {
     RLELossless: "pydicom",  # pylibjpeg-rle panics, past any `except Exception`, on damaged data
 }
 """The pydicom plugin for each compressed transfer syntax but JPEG Extended, which has none for 12 bits."""
+
+
+NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
+FLOATS = {"FloatPixelData": "f4", "DoubleFloatPixelData": "f8"}
+PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB")
 
 
 def check_size(header: Dataset, limits: Limits) -> None:
@@ -73,6 +88,45 @@ def number_of_frames(header: Dataset) -> int:
         raise UnreadableError("NumberOfFrames (0028,0008) is damaged", reason=Reason.DAMAGED) from error
 
 
+def complete_photometric(dataset: Dataset) -> tuple[bool, tuple[str, ...]]:
+    """Set PhotometricInterpretation and SamplesPerPixel where they are missing, unknown or at odds.
+
+    Returns:
+        Whether PhotometricInterpretation was as it should be, and remarks for the user.
+    """
+    photometric = str(dataset.get("PhotometricInterpretation") or "").strip().upper()
+    known = photometric in PHOTOMETRIC or photometric.startswith("YBR_")
+    samples = dataset.get("SamplesPerPixel")
+    if samples not in (1, 3):
+        colour = known and (photometric == "RGB" or photometric.startswith("YBR_"))
+        samples = dataset.SamplesPerPixel = 3 if colour else 1
+    grey = photometric in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+    if known and grey == (samples == 1):
+        dataset.PhotometricInterpretation = photometric
+        return True, ()
+    if samples == 1:
+        dataset.PhotometricInterpretation = "MONOCHROME2"
+    else:
+        lossy = dataset.file_meta.TransferSyntaxUID == JPEGBaseline8Bit
+        dataset.PhotometricInterpretation = "YBR_FULL_422" if lossy else "RGB"
+        if "PlanarConfiguration" not in dataset:
+            dataset.PlanarConfiguration = 0
+    return False, (
+        "PhotometricInterpretation (0028,0004) is missing or wrong: the image is read as "
+        f"{dataset.PhotometricInterpretation}.",
+    )
+
+
+def _floats(dataset: Dataset, keyword: str, dtype: str) -> NDArray[Any]:
+    """Float Pixel Data or Double Float Pixel Data (DICOM PS3.3, C.7.6.24 and C.7.6.25)."""
+    order = "<" if dataset.file_meta.TransferSyntaxUID.is_little_endian else ">"
+    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    values = np.frombuffer(dataset[keyword].value, dtype=order + dtype)
+    if values.size < rows * columns:
+        raise UnreadableError(f"{keyword} is cut off", reason=Reason.DAMAGED)
+    return values[: rows * columns].reshape(rows, columns).astype(dtype)
+
+
 def decode(dataset: Dataset, *, limits: Limits) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Return the stored values of a data set of one frame, unused bits cleared, and remarks for the user.
 
@@ -88,20 +142,31 @@ def decode(dataset: Dataset, *, limits: Limits) -> tuple[NDArray[Any], tuple[str
         UnreadableError: the data are damaged or cut off, or nothing here can decode their transfer syntax.
         MemoryError: there is not enough of it.
     """
+    syntax = dataset.file_meta.TransferSyntaxUID
+    for keyword, dtype in FLOATS.items():
+        if dataset.get(keyword):
+            return _floats(dataset, keyword, dtype), ()
     if not dataset.get("PixelData"):
         raise UnreadableError("there is no PixelData (7FE0,0010)", reason=Reason.DAMAGED)
-    syntax = dataset.file_meta.TransferSyntaxUID
     try:
+        if syntax not in NATIVE and syntax not in PLUGINS and syntax != JPEGExtended12Bit:
+            raise NotImplementedError(_name(syntax))
         if dataset["PixelData"].is_undefined_length and not syntax.is_encapsulated:
             raise UnreadableError(
                 f"PixelData is compressed, but the transfer syntax is '{_name(syntax)}'",
                 reason=Reason.DAMAGED,
             )
+        remarks: tuple[str, ...] = ()
         if syntax.is_encapsulated:
-            _check_frame(dataset, syntax, limits)
-        values = _DECODERS.get(syntax, _decode)(dataset)
+            frame, remarks = _checked_frame(dataset, syntax, limits)
+            values = _decoded(dataset, syntax, frame)
+        else:
+            values = _decode(dataset)
         values = values.astype(values.dtype.newbyteorder("="), copy=False)
-        return _clear_unused_bits(values, int(dataset.BitsStored)) if values.ndim == 2 else (values, ())
+        if values.ndim == 2:
+            values, more = stored_values(values, dataset, compressed=syntax.is_encapsulated)
+            remarks += more
+        return values, remarks
     except (LungfieldError, MemoryError):
         raise
     except NotImplementedError as error:
@@ -153,44 +218,28 @@ _DECODERS: dict[UID, Callable[[Dataset], NDArray[Any]]] = {
 }
 """For the syntaxes that need more than pydicom with the plugin of `PLUGINS`."""
 
+_SILENT_ON_MISSING_ROWS = (JPEGBaseline8Bit, JPEGExtended12Bit)
+"""libjpeg fills the place of missing rows with grey, and says so to nobody."""
+
 
 def _name(syntax: UID) -> str:
     """The name of a transfer syntax that has one: the UID itself may be damaged, and hold anything."""
     return "unknown" if syntax.name == syntax else str(syntax.name)
 
 
-def _clear_unused_bits(raw: NDArray[Any], bits: int) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Clear what lies above BitsStored, or fill it with the sign (DICOM PS3.5, 8.1.1), and doubt the result.
-
-    Args:
-        raw: (H, W) integers.
-        bits: BitsStored.
-    """
-    unused = 8 * raw.dtype.itemsize - bits
-    if not 0 <= unused < 8 * raw.dtype.itemsize:
-        raise ValueError("BitsStored is not within BitsAllocated")
-    lowest = -(1 << (bits - 1)) if raw.dtype.kind == "i" else 0
-    fits = raw.min() >= lowest and raw.max() < lowest + (1 << bits)
-    stored = raw if fits else (raw << unused) >> unused
-    if has_wrong_sign(stored, bits):
-        return stored, ("PixelRepresentation (0028,0103) seems to be wrong: the picture wraps around.",)
-    if not fits and has_too_few_bits(raw, stored, bits):
-        return stored, ("BitsStored (0028,0101) seems to be wrong: the values need more bits than that.",)
-    return stored, ()
-
-
 def _first_frame(dataset: Dataset) -> bytes:
     return get_frame(dataset.PixelData, 0, number_of_frames=1)
 
 
-def _check_frame(dataset: Dataset, syntax: UID, limits: Limits) -> None:
-    """Compare what the header and the compressed image say, since decoders believe one or the other."""
+def _checked_frame(dataset: Dataset, syntax: UID, limits: Limits) -> tuple[bytes, tuple[str, ...]]:
+    """The compressed image without what follows it; where the header says something else, it is corrected.
+
+    Decoders believe the one or the other, so both have to say the same.
+    """
     frame = _first_frame(dataset)
     limits.check_compressed_bytes(dataset.Rows * dataset.Columns, len(frame))
     if syntax == RLELossless:
-        return
-    if syntax not in PLUGINS and syntax != JPEGExtended12Bit:
-        raise NotImplementedError(_name(syntax))
+        return frame, ()
     codestream = parse_codestream(frame)
     if (codestream.rows, codestream.columns) != (dataset.Rows, dataset.Columns):
         raise UnreadableError(
@@ -199,13 +248,70 @@ def _check_frame(dataset: Dataset, syntax: UID, limits: Limits) -> None:
             reason=Reason.DAMAGED,
         )
     wide_jpeg = frame.startswith(JPEG_START) and dataset.BitsAllocated not in (8, 16)  # gdcm aborts on these
-    if (
-        codestream.components != dataset.SamplesPerPixel
-        or codestream.precision > dataset.BitsAllocated
-        or wide_jpeg  # DICOM PS3.5, 8.2.1
-    ):
+    if codestream.precision > dataset.BitsAllocated or wide_jpeg:  # DICOM PS3.5, 8.2.1
         raise UnreadableError(
-            f"the compressed image has {codestream.components} components of {codestream.precision} bits, "
-            f"but the header says {dataset.SamplesPerPixel} of {dataset.BitsAllocated}",
+            f"the compressed image has {codestream.precision} bits a sample, "
+            f"but the header says {dataset.BitsAllocated}",
             reason=Reason.DAMAGED,
         )
+    remarks = _reconciled(dataset, syntax, codestream)
+    ended = without_tail(frame)
+    if ended is not frame:
+        _with_frame(dataset, ended)
+    if not has_end(frame):
+        remarks += ("The compressed image does not end as it should; all of its rows are there.",)
+    return ended, remarks
+
+
+def _reconciled(dataset: Dataset, syntax: UID, codestream: Codestream) -> tuple[str, ...]:
+    """Make the header say of samples and bits what the compressed image does, and remark on it."""
+    remarks: tuple[str, ...] = ()
+    samples = codestream.components
+    if samples != dataset.SamplesPerPixel:
+        if samples not in (1, 3):
+            raise UnreadableError(
+                f"the compressed image has {samples} samples a pixel; a radiograph has one",
+                reason=Reason.UNSUPPORTED,
+            )
+        dataset.SamplesPerPixel = samples
+        colour = "YBR_FULL_422" if syntax == JPEGBaseline8Bit else "RGB"
+        dataset.PhotometricInterpretation = colour if samples == 3 else "MONOCHROME2"
+        dataset.PlanarConfiguration = 0
+        remarks += ("SamplesPerPixel (0028,0002) is not that of the compressed image, which is believed.",)
+    if syntax == JPEGBaseline8Bit and (dataset.BitsAllocated, dataset.BitsStored) != (8, 8):
+        dataset.BitsAllocated = dataset.BitsStored = 8
+        dataset.HighBit = 7
+        remarks += ("BitsStored (0028,0101) is not that of the compressed image, which has 8 bits.",)
+    return remarks
+
+
+def _decoded(dataset: Dataset, syntax: UID, frame: bytes) -> NDArray[Any]:
+    """Decode a compressed image.
+
+    Raises:
+        UnreadableError: rows are missing.
+    """
+    decoder = _DECODERS.get(syntax, _decode)
+    if syntax in _SILENT_ON_MISSING_ROWS and END_MARKER not in frame:
+        # What follows a complete image is not looked at; in the place of missing rows, it would be decoded.
+        fillers = (b"\0" * 2048, b"\x55" * 2048)
+        values, others = (decoder(_with_frame(dataset, frame + one + END_MARKER)) for one in fillers)
+        if not np.array_equal(values, others):
+            raise UnreadableError("the compressed image is cut off", reason=Reason.DAMAGED)
+        return values
+    try:
+        return decoder(dataset)
+    except RuntimeError:
+        if syntax not in (JPEGLSLossless, JPEGLSNearLossless):
+            raise
+        # Some writers pad before the end marker or leave it out, and the decoder takes that for damage.
+        end = frame.rfind(END_MARKER)
+        content = (frame if end < 0 else frame[:end]).rstrip(b"\0\xff")
+        return decoder(_with_frame(dataset, content + END_MARKER))
+
+
+def _with_frame(dataset: Dataset, frame: bytes) -> Dataset:
+    """The data set with another compressed image."""
+    dataset.PixelData = encapsulate([frame])
+    dataset["PixelData"].is_undefined_length = True
+    return dataset

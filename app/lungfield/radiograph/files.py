@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from lungfield.errors import DataError
-from lungfield.radiograph.dicom import has_preamble
+from lungfield.radiograph.streams import has_preamble
 
 logger = logging.getLogger(__name__)
 

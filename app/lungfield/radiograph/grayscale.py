@@ -33,7 +33,7 @@ def to_unit(
     picture flat, gives way to the full range of values.
 
     Args:
-        stored: (H, W) the stored values, of an integer type.
+        stored: (H, W) the stored values, integers or finite floating point numbers.
         header: the `pydicom.Dataset` of a MONOCHROME1 or MONOCHROME2 image.
         histogram: of the values that have a say in the range; None where all have.
 
@@ -54,6 +54,8 @@ def to_unit(
         shown = voi(modality(values)).astype(np.float32)
         return 1 - shown if polarity.inverted or polarity.linear else shown
 
+    if stored.dtype.kind == "f":
+        return render(stored), remarks + more
     lowest, highest = int(stored.min()), int(stored.max())
     if highest - lowest >= MAX_TABLE:
         return render(stored), remarks + more

@@ -17,6 +17,8 @@ class Limits:
         max_pixels: rows x columns x frames.
         max_file_bytes: size of the file.
         max_inflated_bytes: size after decompression, of deflated DICOM and of gzipped NIfTI.
+        max_header_reads: how often a DICOM header is read from, about twice an element. Those of radiographs
+            have some hundred elements, those of large enhanced objects some 100,000.
         max_pixels_per_byte: pixels for each byte of a compressed image. A radiograph has at most some
             hundred; a few bytes that claim to be millions of pixels are no radiograph.
         min_side_px: rows, and columns.
@@ -25,6 +27,7 @@ class Limits:
     max_pixels: int = 100_000_000
     max_file_bytes: int = 1 << 30
     max_inflated_bytes: int = 1 << 28
+    max_header_reads: int = 500_000
     max_pixels_per_byte: int = 5_000
     min_side_px: int = 64
 
@@ -57,6 +60,13 @@ class Limits:
             raise UnreadableError(
                 f"{size:,} compressed bytes cannot hold a radiograph of {pixels:,} pixels",
                 reason=Reason.OVER_LIMIT,
+            )
+
+    def check_header_reads(self, count: int) -> None:
+        """Raise `UnreadableError` when a header has been read from too often."""
+        if count > self.max_header_reads:
+            raise UnreadableError(
+                "the header has more elements than any radiograph", reason=Reason.OVER_LIMIT
             )
 
 

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lungfield.errors import LungfieldError, Reason, UnreadableError
-from lungfield.radiograph.dicom import has_preamble, read_dicom
+from lungfield.radiograph.dicom import read_dicom
 from lungfield.radiograph.images import read_image
 from lungfield.radiograph.limits import DEFAULT_LIMITS, Limits
 from lungfield.radiograph.nifti import HEADER_BYTES, is_nifti, read_nifti
+from lungfield.radiograph.streams import GZIP_MAGIC, MAGIC, has_preamble, is_gzipped_dicom
 from lungfield.records import Radiograph
 
 IMAGE_MAGIC = {
@@ -24,6 +25,7 @@ IMAGE_MAGIC = {
     b"II+\0": "TIFF",
     b"MM\0+": "TIFF",
 }
+ZIP_MAGIC = b"PK\x03\x04"
 BARE_DICOM_STARTS = (b"\x02\0", b"\x08\0", b"\0\x08")
 """The group of the first element of a data set without preamble: 0002 or 0008."""
 _DAMAGED = "damaged, or of a kind that is not supported"
@@ -69,8 +71,11 @@ def _read(path: Path, status: os.stat_result, *, require_frontal: bool, limits: 
             return read_image(path, file_format=file_format, limits=limits)
     if is_nifti(path, head):
         return read_nifti(path, limits=limits)
-    if head.startswith(BARE_DICOM_STARTS):
+    gzipped_dicom = head.startswith(GZIP_MAGIC) and is_gzipped_dicom(path)
+    if gzipped_dicom or head.startswith((MAGIC, *BARE_DICOM_STARTS)):
         return read_dicom(path, require_frontal=require_frontal, limits=limits)
+    if head.startswith(ZIP_MAGIC):
+        raise UnreadableError("a zip archive; unpack it, and name the folder", reason=Reason.UNSUPPORTED)
     raise UnreadableError("neither DICOM, PNG, JPEG, TIFF nor NIfTI", reason=Reason.UNKNOWN_FORMAT)
 
 

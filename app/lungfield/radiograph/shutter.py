@@ -44,7 +44,7 @@ def _not_padding(stored: NDArray[Any], header: Any) -> NDArray[np.bool_] | None:
 
     Only where it reaches the edge of the image: the same value amid the lung is a black pixel.
     """
-    if header.get("PixelPaddingValue") is None:
+    if header.get("PixelPaddingValue") is None or stored.dtype.kind == "f":
         return None
     limits = [_stored_value(header["PixelPaddingValue"].value, stored.dtype)]
     if header.get("PixelPaddingRangeLimit") is not None:

@@ -118,7 +118,10 @@ def judge_header(header: Any) -> Verdict:
 
 
 def _other_object(header: Any) -> str:
-    sop_class = UID(str(header.get("SOPClassUID") or ""))
+    if "DirectoryRecordSequence" in header:
+        return "a DICOMDIR lists other files; name its folder instead"
+    meta = getattr(header, "file_meta", None) or {}
+    sop_class = UID(str(header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or ""))
     if not sop_class or sop_class in SOP_CLASSES:
         return ""
     name = "of another class" if sop_class.name == sop_class else f"a '{sop_class.name}'"

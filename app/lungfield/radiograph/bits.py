@@ -1,0 +1,145 @@
+"""From the words in PixelData to the values that were stored: byte order, justification, unused bits, sign.
+
+Headers are wrong in all four, and nothing in a file says so, but the picture does: neighbours in a radiograph
+are alike, and values that are read wrongly jump from one end of their range to the other.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+ROWS = 64
+ROWS_FOR_BYTE_ORDER = 16
+MIN_JUMPS = 0.001
+MIN_RATIO = 4.0
+MIN_RATIO_OF_BYTE_ORDERS = 8.0
+
+Remarks = tuple[str, ...]
+
+
+def stored_values(raw: NDArray[Any], dataset: Dataset, *, compressed: bool) -> tuple[NDArray[Any], Remarks]:
+    """Return the values that a device stored, and remarks where the header is wrong about them.
+
+    Args:
+        raw: (H, W) as decoded, with all of its bits; floating point values are returned as they are.
+        dataset: BitsStored, HighBit and PixelRepresentation; the last is corrected where it is wrong.
+        compressed: by an image codec, which knows the order of bytes and keeps values to the right.
+
+    Raises:
+        ValueError: BitsStored is not within the bits of `raw`.
+    """
+    if raw.dtype.kind == "f":
+        return raw, ()
+    remarks: Remarks = ()
+    if not compressed and is_byte_swapped(raw):
+        raw = raw.byteswap()
+        remarks += ("The bytes of PixelData (7FE0,0010) are in the other order than the file says.",)
+    bits = int(dataset.BitsStored)
+    if not 0 < bits <= 8 * raw.dtype.itemsize:
+        raise ValueError("BitsStored is not within BitsAllocated")
+    if not compressed:
+        raw, more = _justified(raw, bits, dataset)
+        remarks += more
+    values, more = _without_unused_bits(raw, bits, dataset)
+    return values, remarks + more
+
+
+def _justified(raw: NDArray[Any], bits: int, dataset: Dataset) -> tuple[NDArray[Any], Remarks]:
+    """Shift values that are stored with unused bits below them (HighBit; DICOM PS3.5, 8.1.1)."""
+    try:
+        shift = int(dataset.HighBit) + 1 - bits
+    except (AttributeError, TypeError, ValueError):
+        return raw, ()
+    if not 0 < shift <= 8 * raw.dtype.itemsize - bits:
+        return raw, ()
+    if (raw & ((1 << shift) - 1)).any() and raw.min() >= 0 and raw.max() < 1 << bits:
+        return raw, ("HighBit (0028,0102) is wrong: the values use the lowest bits.",)
+    return raw >> shift, ()
+
+
+def _without_unused_bits(raw: NDArray[Any], bits: int, dataset: Dataset) -> tuple[NDArray[Any], Remarks]:
+    """Clear what lies above BitsStored, or fill it with the sign (PS3.5, 8.1.1), and doubt the result."""
+    lowest = -(1 << (bits - 1)) if raw.dtype.kind == "i" else 0
+    fits = raw.min() >= lowest and raw.max() < lowest + (1 << bits)
+    unused = 8 * raw.dtype.itemsize - bits
+    values = raw if fits else (raw << unused) >> unused
+    if has_wrong_sign(values, bits):
+        signed = values.dtype.kind == "u"
+        dataset.PixelRepresentation = int(signed)
+        return _with_other_sign(values, unused), (
+            "PixelRepresentation (0028,0103) is wrong: the values are read as "
+            + ("signed." if signed else "unsigned."),
+        )
+    if not fits and has_too_few_bits(raw, values, bits):
+        return raw, (
+            "BitsStored (0028,0101) is wrong: the values need more bits than that, and are read so.",
+        )
+    return values, ()
+
+
+def _with_other_sign(values: NDArray[Any], unused: int) -> NDArray[Any]:
+    other = np.dtype(("i" if values.dtype.kind == "u" else "u") + str(values.dtype.itemsize))
+    return ((values << unused).view(other) >> unused).astype(other, copy=False)
+
+
+def is_byte_swapped(raw: NDArray[Any]) -> bool:
+    """Tell whether 16-bit values, (H, W), have their bytes in the wrong order."""
+    if raw.dtype.itemsize != 2:
+        return False
+    rows = raw[:: max(1, len(raw) // ROWS_FOR_BYTE_ORDER)]
+    if not (rows & 0xFF).any():
+        return False  # 8 bits in the upper bytes
+    return _roughness(rows) > MIN_RATIO_OF_BYTE_ORDERS * max(_roughness(rows.byteswap()), 1.0)
+
+
+def has_wrong_sign(stored: NDArray[Any], bits: int) -> bool:
+    """Tell whether values are signed but were read as unsigned (PixelRepresentation), or the reverse.
+
+    Args:
+        stored: (H, W) integers as they were read, in the range of `bits`.
+        bits: BitsStored.
+    """
+    rows = _some_rows(stored)
+    if not rows.min() < 0 and not rows.max() >> (bits - 1):
+        return False  # both readings are the same
+    half = 1 << (bits - 1)
+    other = (rows if rows.min() < 0 else rows + half) & (2 * half - 1)
+    return _is_smoother(other, rows, bits)
+
+
+def has_too_few_bits(raw: NDArray[Any], stored: NDArray[Any], bits: int) -> bool:
+    """Tell whether parts of the values lie in bits above BitsStored, and were cleared with these.
+
+    Args:
+        raw: (H, W) integers with all of their bits.
+        stored: (H, W) the same integers, the bits above BitsStored cleared.
+        bits: BitsStored.
+    """
+    return _is_smoother(_some_rows(raw), _some_rows(stored), bits)
+
+
+def _some_rows(values: NDArray[Any]) -> NDArray[np.signedinteger[Any]]:
+    """Some rows, of a type that holds twice their range."""
+    dtype = np.int32 if values.dtype.itemsize <= 2 else np.int64
+    return values[:: max(1, len(values) // ROWS)].astype(dtype)
+
+
+def _is_smoother(
+    other: NDArray[np.signedinteger[Any]], rows: NDArray[np.signedinteger[Any]], bits: int
+) -> bool:
+    jumps = _jumps(rows, bits)
+    return jumps >= MIN_JUMPS and jumps >= MIN_RATIO * _jumps(other, bits)
+
+
+def _jumps(rows: NDArray[np.signedinteger[Any]], bits: int) -> float:
+    """The fraction of neighbours along the rows that are half of the range apart, or more."""
+    return float(np.mean(np.abs(np.diff(rows, axis=1)) >= 1 << (bits - 1)))
+
+
+def _roughness(rows: NDArray[Any]) -> float:
+    """How far neighbours along the rows are apart on average."""
+    return float(np.abs(np.diff(rows.astype(np.int32), axis=1)).mean())

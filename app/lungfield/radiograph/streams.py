@@ -1,0 +1,170 @@
+"""A DICOM file as a stream that pydicom reads: bounded, unpacked, and in a transfer syntax that it knows."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedIOBase, BufferedReader, BytesIO, FileIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pydicom.dataset import FileMetaDataset
+from pydicom.filereader import read_dataset
+from pydicom.filewriter import write_file_meta_info
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from lungfield.errors import Reason, UnreadableError
+from lungfield.radiograph.limits import Limits
+
+PREAMBLE_BYTES = 128
+MAGIC = b"DICM"
+GZIP_MAGIC = b"\x1f\x8b"
+GZIP_BITS = 16 + zlib.MAX_WBITS
+EXPLICIT_START = struct.Struct("<HH2s")
+GE_IMPLICIT = UID("1.2.840.113619.5.2")
+"""Private: Implicit VR, of which only the pixels are big endian."""
+LARGE_READ_BYTES = 1 << 16
+BLOCK_BYTES = 1 << 20
+
+
+def has_preamble(path: Path) -> bool:
+    """Tell whether a file has the preamble and the prefix of DICOM (PS3.10, 7.1), and so is DICOM."""
+    with path.open("rb") as stream:
+        stream.seek(PREAMBLE_BYTES)
+        return stream.read(len(MAGIC)) == MAGIC
+
+
+def is_gzipped_dicom(path: Path) -> bool:
+    """Tell whether a gzipped file has the preamble and the prefix of DICOM inside."""
+    with path.open("rb") as file:
+        start = b"".join(block for block, _ in zip(_inflate(file, GZIP_BITS), range(1), strict=False))
+    return start[PREAMBLE_BYTES : PREAMBLE_BYTES + len(MAGIC)] == MAGIC
+
+
+@contextmanager
+def dicom_stream(path: Path, limits: Limits) -> Iterator[BinaryIO]:
+    """A DICOM file at its start, as pydicom can read it; gzipped, deflated, or without its preamble.
+
+    Raises:
+        UnreadableError: it is over a limit, or the compressed part of it is cut off.
+    """
+    with _File(FileIO(path), limits=limits) as file:
+        yield _inflated(_complete(file, limits), limits)
+
+
+class _Bounded(BufferedIOBase):
+    """What bounds reading: no more is asked of a stream than it has, and not without end.
+
+    Python sets memory aside for all that a length claims; and a header of millions of elements takes minutes.
+    """
+
+    _reads = 0
+
+    def __init__(self, *args: Any, limits: Limits) -> None:
+        super().__init__(*args)
+        self._limits = limits
+        self._size = self.seek(0, os.SEEK_END)
+        self.seek(0)
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read up to `size` bytes, or all."""
+        self._reads += 1
+        self._limits.check_header_reads(self._reads)
+        if size is None or size < LARGE_READ_BYTES:
+            return super().read(size)
+        return super().read(max(0, min(size, self._size - self.tell())))
+
+
+class _File(_Bounded, BufferedReader):
+    """A file on the disk."""
+
+
+class _Buffer(_Bounded, BytesIO):
+    """A file in memory."""
+
+
+def _complete(file: BinaryIO, limits: Limits) -> BinaryIO:
+    """The file at its start; one that is gzipped unpacked, and one that lacks its preamble with one."""
+    start = file.read(len(MAGIC))
+    file.seek(0)
+    if start.startswith(GZIP_MAGIC):
+        content = BytesIO()
+        for block in _inflate(file, GZIP_BITS):
+            _append(content, block, limits)
+        return _complete(_Buffer(content.getbuffer(), limits=limits), limits)
+    if start == MAGIC:
+        return _Buffer(bytes(PREAMBLE_BYTES) + file.read(), limits=limits)
+    return file
+
+
+def _inflated(file: BinaryIO, limits: Limits) -> BinaryIO:
+    """The file at its start, in a transfer syntax that pydicom reads.
+
+    A deflated data set (DICOM PS3.5, A.5) is inflated, with the header of zlib or without it, and becomes
+    Explicit VR Little Endian; so does one that is called deflated and is not. The private syntax of GE is
+    Implicit VR Little Endian, but for the bytes of its pixels.
+    """
+    file.seek(PREAMBLE_BYTES)
+    meta = _read_meta(file) if file.read(len(MAGIC)) == MAGIC else FileMetaDataset()
+    syntax = meta.get("TransferSyntaxUID")
+    if syntax not in (DeflatedExplicitVRLittleEndian, GE_IMPLICIT):
+        file.seek(0)
+        return file
+    meta.TransferSyntaxUID = ImplicitVRLittleEndian if syntax == GE_IMPLICIT else ExplicitVRLittleEndian
+    content = BytesIO()
+    content.write(bytes(PREAMBLE_BYTES) + MAGIC)
+    write_file_meta_info(content, meta, enforce_standard=False)
+    start = file.read(EXPLICIT_START.size)
+    file.seek(-len(start), os.SEEK_CUR)
+    if syntax == GE_IMPLICIT or _is_explicit(start):
+        _append(content, file.read(), limits)
+    else:
+        for block in _inflate(file, zlib.MAX_WBITS if _has_zlib_header(start) else -zlib.MAX_WBITS):
+            _append(content, block, limits)
+    return _Buffer(content.getbuffer(), limits=limits)
+
+
+def _is_explicit(start: bytes) -> bool:
+    """Whether a data set starts as one in Explicit VR Little Endian does: with group 0008 and letters."""
+    if len(start) < EXPLICIT_START.size:
+        return False
+    group, _, representation = EXPLICIT_START.unpack(start)
+    return group == 0x0008 and representation.isalpha() and representation.isupper()
+
+
+def _has_zlib_header(start: bytes) -> bool:
+    """Whether bytes start with the header of zlib (RFC 1950, 2.2), which DICOM leaves out."""
+    return (
+        len(start) > 1 and start[0] & 0x0F == 8 and start[0] >> 4 <= 7 and not (start[0] << 8 | start[1]) % 31
+    )
+
+
+def _append(content: BytesIO, block: bytes, limits: Limits) -> None:
+    content.write(block)
+    if content.tell() > limits.max_inflated_bytes:
+        raise UnreadableError(
+            f"more than {limits.max_inflated_bytes:,} bytes after inflation", reason=Reason.OVER_LIMIT
+        )
+
+
+def _inflate(file: BinaryIO, window_bits: int) -> Iterator[bytes]:
+    """Inflate what is left of a file, in blocks: who wants no more of them has no more in memory."""
+    inflater = zlib.decompressobj(window_bits)
+    while not inflater.eof:
+        deflated = inflater.unconsumed_tail or file.read(BLOCK_BYTES)
+        block = inflater.decompress(deflated, BLOCK_BYTES)
+        if not deflated and not block:
+            raise UnreadableError("the deflated data set is cut off", reason=Reason.DAMAGED)
+        yield block
+
+
+def _read_meta(file: BinaryIO) -> FileMetaDataset:
+    """Read the file meta information (DICOM PS3.10, 7.1), group 0002, up to the data set behind it."""
+    return FileMetaDataset(
+        read_dataset(
+            file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag.group != 2
+        )
+    )
