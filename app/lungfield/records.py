@@ -21,8 +21,8 @@ class Spacing:
         column_mm: between columns (along a row), in mm, positive and finite.
         source: the attribute it was taken from: a DICOM keyword such as `PixelSpacing` or
             `ImagerPixelSpacing`, or `NIfTI header`.
-        plane: where the distance holds: 'patient' (calibrated, or divided by the magnification) or
-            'detector' (in the plane of the detector: lengths in the patient are smaller).
+        plane: where the distance holds: 'patient' (calibrated, or divided by the magnification), 'detector'
+            (in the plane of the detector: lengths in the patient are smaller), or 'unknown'.
     """
 
     row_mm: float
@@ -53,6 +53,7 @@ class Radiograph:
         valid: (H, W) bool, False where the file says there is no image (padding, shutter), or None
             where all of it is image.
         spacing: distance of pixels, or None where the file gives none that can be believed.
+        stored_aspect: height of a pixel by its width as the file stores it, where `spacing` is None.
         pose: how the picture lies in the file.
         pose_told: whether the file says how it lies; where it does not, `pose` is the usual one.
         corrections: what was done to the picture because its mask showed what the file does not tell, by the
@@ -69,6 +70,7 @@ class Radiograph:
     pixels: NDArray[np.float32]
     valid: NDArray[np.bool_] | None = None
     spacing: Spacing | None = None
+    stored_aspect: float = 1.0
     pose: Pose = UPRIGHT
     pose_told: bool = False
     polarity_told: bool = False
@@ -99,7 +101,9 @@ class Radiograph:
     @property
     def pixel_aspect(self) -> float:
         """Height of a pixel by its width; 1 where nothing is known."""
-        return self.spacing.row_mm / self.spacing.column_mm if self.spacing else 1.0
+        if self.spacing is not None:
+            return self.spacing.row_mm / self.spacing.column_mm
+        return 1 / self.stored_aspect if self.pose.transposed else self.stored_aspect
 
     @property
     def stored_shape(self) -> tuple[int, int]:

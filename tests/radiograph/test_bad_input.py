@@ -115,7 +115,7 @@ def test_a_compressed_image_that_is_cut_off(
     frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
     dataset.PixelData = encapsulate([frame[: len(frame) * 2 // 3]])
     dataset.save_as(path)
-    assert "cut off" in refused(path) or "PixelData" in refused(path)
+    assert any(word in refused(path) for word in ("cut off", "damaged", "PixelData"))
     content = path.read_bytes()
     path.write_bytes(content[: len(content) * 2 // 3])
     refused(path)

@@ -252,3 +252,51 @@ def test_percentiles_are_those_of_numpy(dtype: type[np.generic], where: str | No
     expected = np.percentile(-(values.astype(np.float64) ** 2), percents)
     np.testing.assert_allclose(turned.percentiles(*percents), expected, rtol=1e-6)
     assert histogram.fraction(histogram.values > 70) == pytest.approx(np.mean(values > 70))
+
+
+def lut_declared_as_ss(entries: Any, *, first: int, bits: int = 16) -> Dataset:
+    """A LUT whose descriptor and data are called signed, as some writers do."""
+    item = Dataset()
+
+    def signed(values: Any) -> list[int]:
+        return [int(value) for value in np.asarray(values, dtype=np.uint16).view(np.int16)]
+
+    item.add_new("LUTDescriptor", "SS", signed([len(entries) % 65536, first % 65536, bits]))
+    item.add_new("LUTData", "SS", signed(entries))
+    return item
+
+
+@pytest.mark.parametrize("sequence", ["ModalityLUTSequence", "VOILUTSequence"])
+def test_a_lut_that_is_declared_signed_has_its_full_range(sequence: str) -> None:
+    entries = np.linspace(0, 65535, 4096).astype(np.uint16)
+    stored = np.tile(np.arange(4096, dtype=np.uint16), (4, 1))
+    pixels, _ = to_unit(stored, header(**{sequence: [lut_declared_as_ss(entries, first=0)]}))
+    np.testing.assert_allclose(pixels[0], np.arange(4096) / 4095, atol=0.002)
+
+
+@pytest.mark.parametrize("sequence", ["ModalityLUTSequence", "VOILUTSequence"])
+@pytest.mark.parametrize("vr", ["US", "SS"])
+def test_the_first_mapped_value_is_read_as_the_input_needs(sequence: str, vr: str) -> None:
+    entries = list(range(0, 60_000, 1_000))
+    signed = np.tile(np.arange(-30, 30, dtype=np.int16), (4, 1))
+    item = lut(entries, first=0, bits=16)
+    item.add_new("LUTDescriptor", vr, [60, -30 if vr == "SS" else 65506, 16])
+    pixels, _ = to_unit(signed, header(PixelRepresentation=1, **{sequence: [item]}))
+    assert (np.diff(pixels[0]) > 0).all()
+    # Unsigned input that reaches it: a large first value is what it says.
+    stored = np.tile(np.arange(40_000, 40_060, dtype=np.uint16), (4, 1))
+    item = lut_declared_as_ss(entries, first=40_000)
+    pixels, _ = to_unit(stored, header(BitsStored=16, **{sequence: [item]}))
+    assert (np.diff(pixels[0]) > 0).all()
+
+
+@pytest.mark.parametrize("border", [0, 4095])
+def test_borders_do_not_make_a_window_clip(border: int) -> None:
+    rng = np.random.default_rng(0)
+    body = rng.integers(1000, 3000, (100, 100)).astype(np.uint16)
+    stored = np.full((100, 260), border, dtype=np.uint16)
+    stored[:, 80:180] = body
+    window = {"WindowCenter": 2000, "WindowWidth": 2200, "VOILUTFunction": "LINEAR_EXACT"}
+    pixels, remarks = to_unit(stored, header(**window))
+    assert remarks == ()
+    np.testing.assert_allclose(pixels[:, 80:180], (body - 900) / 2200, atol=1e-5)

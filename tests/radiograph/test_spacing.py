@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 
-from lungfield.radiograph.spacing import read_spacing
+from lungfield.radiograph.spacing import read_pixel_aspect, read_spacing
 from lungfield.records import Spacing
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR")
@@ -24,7 +24,19 @@ def header(**keywords: Any) -> Dataset:
     ("keywords", "expected"),
     [
         ({}, None),
-        ({"PixelSpacing": [0.2, 0.3]}, Spacing(0.2, 0.3, "PixelSpacing", "patient")),
+        ({"PixelSpacing": [0.2, 0.3]}, Spacing(0.2, 0.3, "PixelSpacing", "unknown")),
+        (
+            {"PixelSpacing": [0.2, 0.3], "PixelSpacingCalibrationType": "GEOMETRY"},
+            Spacing(0.2, 0.3, "PixelSpacing", "patient"),
+        ),
+        (
+            {"PixelSpacing": [0.14, 0.139], "ImagerPixelSpacing": [0.1389, 0.1389]},
+            Spacing(0.1389, 0.1389, "ImagerPixelSpacing", "detector"),
+        ),
+        (
+            {"PixelSpacing": [0.14299, 0.14299], "ImagerPixelSpacing": [0.143, 0.143]},
+            Spacing(0.143, 0.143, "ImagerPixelSpacing", "detector"),
+        ),
         (
             {"PixelSpacing": [0.14, 0.14], "ImagerPixelSpacing": [0.15, 0.15]},
             Spacing(0.14, 0.14, "PixelSpacing", "patient"),
@@ -91,3 +103,10 @@ def test_a_single_number_is_no_pair() -> None:
     dataset = Dataset()
     dataset.add_new("PixelSpacing", "DS", "0.2")
     assert read_spacing(dataset)[0] is None
+
+
+@pytest.mark.parametrize(
+    ("ratio", "aspect"), [(None, 1), ([2, 1], 2), ([100, 200], 0.5), ([0, 1], 1), ([50, 1], 1), ("1", 1)]
+)
+def test_the_shape_of_a_pixel(ratio: Any, aspect: float) -> None:
+    assert read_pixel_aspect(header(PixelAspectRatio=ratio)) == aspect

@@ -59,6 +59,7 @@ _RELATIVE_DENSITY = Code("relative-density", _PRIVATE_SCHEME, "Displayed grey, 0
 
 _PLANE_COMMENTS = {
     "detector": "Lengths and areas in mm hold in the plane of the detector; in the patient they are smaller.",
+    "unknown": "Whether lengths and areas in mm hold in the patient or at the detector is not known.",
     None: "The distance of the pixels is not known: areas and lengths are in pixels.",
 }
 _DENSITY_COMMENT = "Densities depend on exposure, processing and window; compare them within one image only."

@@ -41,7 +41,7 @@ class Measurements:
         right_lung: the patient's right lung.
         left_lung: the patient's left lung.
         total: all of the lungs, their side told or not, with the box around both.
-        spacing_plane: 'patient' or 'detector', the plane in which lengths in mm hold (`Spacing.plane`), or
+        spacing_plane: where lengths in mm hold: 'patient', 'detector' or 'unknown' (`Spacing.plane`), or
             None where there are none.
     """
 

@@ -17,6 +17,7 @@ MAX_TABLE = 1 << 16
 RANGE_PERCENTILES = (0.1, 99.9)
 CONTRAST_PERCENTILES = (0.5, 99.5)
 MIN_LEVELS = 8
+MAX_EDGE_FRACTION = 0.05
 
 
 def sample(values: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> NDArray[Any]:
@@ -52,6 +53,14 @@ class Histogram:
                 counts = np.bincount(np.subtract(found, lowest, dtype=np.intp))
                 return cls(np.arange(lowest, highest + 1), counts)
         return cls(np.sort(found), np.ones(found.size, dtype=np.intp))
+
+    def without_edges(self) -> Histogram:
+        """Without its lowest and its highest value where many pixels have them: borders and burnt-out air."""
+        counts = self.counts.copy()
+        for edge in (0, -1):
+            if counts[edge] > MAX_EDGE_FRACTION * self.counts.sum() and counts.sum() > counts[edge]:
+                counts[edge] = 0
+        return Histogram(self.values, counts)
 
     def mapped(self, mapping: Callable[[NDArray[Any]], NDArray[Any]]) -> Histogram:
         """Of the image after a mapping of its values."""

@@ -164,7 +164,9 @@ def decode(dataset: Dataset, *, limits: Limits) -> tuple[NDArray[Any], tuple[str
             values = _decode(dataset)
         values = values.astype(values.dtype.newbyteorder("="), copy=False)
         if values.ndim == 2:
-            values, more = stored_values(values, dataset, compressed=syntax.is_encapsulated)
+            values, more = stored_values(
+                values, dataset, compressed=syntax.is_encapsulated and syntax != RLELossless
+            )
             remarks += more
         return values, remarks
     except (LungfieldError, MemoryError):
@@ -301,13 +303,14 @@ def _decoded(dataset: Dataset, syntax: UID, frame: bytes) -> NDArray[Any]:
         return values
     try:
         return decoder(dataset)
-    except RuntimeError:
-        if syntax not in (JPEGLSLossless, JPEGLSNearLossless):
-            raise
-        # Some writers pad before the end marker or leave it out, and the decoder takes that for damage.
+    except (RuntimeError, UnreadableError):
+        # Some writers pad before the end marker or leave it out, and decoders take that for damage.
         end = frame.rfind(END_MARKER)
-        content = (frame if end < 0 else frame[:end]).rstrip(b"\0\xff")
-        return decoder(_with_frame(dataset, content + END_MARKER))
+        content = frame if end < 0 else frame[:end]
+        trimmed = content.rstrip(b"\0\xff")
+        if not frame.startswith(JPEG_START) or (end >= 0 and len(trimmed) == len(content)):
+            raise
+        return decoder(_with_frame(dataset, trimmed + END_MARKER))
 
 
 def _with_frame(dataset: Dataset, frame: bytes) -> Dataset:

@@ -28,7 +28,7 @@ from lungfield.radiograph.limits import Limits
 from lungfield.radiograph.orientation import read_pose
 from lungfield.radiograph.polarity import read_polarity
 from lungfield.radiograph.shutter import valid_pixels
-from lungfield.radiograph.spacing import read_spacing
+from lungfield.radiograph.spacing import read_pixel_aspect, read_spacing
 from lungfield.radiograph.streams import dicom_stream
 from lungfield.radiograph.views import Verdict, judge_header
 from lungfield.records import Radiograph
@@ -123,6 +123,7 @@ def _radiograph(
         pixels=np.ascontiguousarray(pixels),
         valid=valid,
         spacing=spacing.transposed() if spacing and upright.transposed else spacing,
+        stored_aspect=read_pixel_aspect(header),
         pose=upright,
         pose_told=pose is not None,
         polarity_told=photometric in GREY and read_polarity(header).told,

@@ -21,6 +21,7 @@ MAX_CLIPPED_FRACTION = 0.5
 MIN_SPREAD = 0.1
 SPREAD_PERCENTILES = (0.5, 99.5)
 BLOCK_ROWS = 64
+WORDS = 1 << 16
 _BROKEN_LUT = (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError)
 
 
@@ -43,7 +44,7 @@ def to_unit(
     if histogram is None:
         histogram = Histogram.of(stored)
     polarity = read_polarity(header)
-    modality, remarks = _modality_lut(header)
+    modality, remarks = _modality_lut(header, histogram)
     more: tuple[str, ...] = ()
     if polarity.linear:
         voi = _attenuation(histogram.mapped(modality), falling=not polarity.inverted)
@@ -96,11 +97,16 @@ def _attenuation(histogram: Histogram, *, falling: bool) -> Mapping:
     return lambda values: stretch(logarithm(values), low, high)
 
 
-def _modality_lut(header: Dataset) -> tuple[Mapping, tuple[str, ...]]:
-    """The mapping of ModalityLUTSequence, or RescaleSlope and RescaleIntercept (PS3.3, C.11.1)."""
+def _modality_lut(header: Dataset, histogram: Histogram) -> tuple[Mapping, tuple[str, ...]]:
+    """The mapping of ModalityLUTSequence, or RescaleSlope and RescaleIntercept (PS3.3, C.11.1).
+
+    Args:
+        header: of the image.
+        histogram: of its stored values.
+    """
     try:
         if header.get("ModalityLUTSequence"):
-            return _lookup(header.ModalityLUTSequence[0], header), ()
+            return _lookup(header.ModalityLUTSequence[0], header, histogram), ()
         slope, intercept = header.get("RescaleSlope"), header.get("RescaleIntercept")
         if slope is None or intercept is None:
             return _as_they_are, ()
@@ -128,12 +134,12 @@ def _voi_lut(header: Dataset, histogram: Histogram) -> tuple[Mapping, tuple[str,
 
     try:
         if header.get("VOILUTSequence"):
-            name, mapping = "VOI LUT", _unit_lookup(header.VOILUTSequence[0], header)
+            name, mapping = "VOI LUT", _unit_lookup(header.VOILUTSequence[0], header, histogram)
         elif header.get("WindowCenter") is not None and header.get("WindowWidth") is not None:
             name, mapping = "window", _window(header)
         else:
             return full_range, ()
-        shown = histogram.mapped(mapping)
+        shown = histogram.without_edges().mapped(mapping)
     except (*_BROKEN_LUT, NotImplementedError):
         return full_range, ("The VOI LUT or window is damaged; the full range is shown instead.",)
     clipped = shown.fraction((shown.values <= 0) | (shown.values >= 1))
@@ -172,13 +178,13 @@ def _first_number(header: Dataset, keyword: str) -> float:
     return float(value[0] if header[keyword].VM > 1 else value)
 
 
-def _unit_lookup(item: Dataset, header: Dataset) -> Mapping:
-    """A VOI LUT as a mapping onto [0, 1].
+def _unit_lookup(item: Dataset, header: Dataset, histogram: Histogram) -> Mapping:
+    """A VOI LUT as a mapping onto [0, 1]; arguments as for `_lookup`.
 
     The scale is the full one of the bits that the entries need: descriptors often name 16 bits where the
     entries have 12, or 8 where they have 12.
     """
-    lookup = _lookup(item, header)
+    lookup = _lookup(item, header, histogram)
     highest = int(_entries(item, header).max())
     if highest == 0:
         raise ValueError("a LUT of zeros")
@@ -186,24 +192,35 @@ def _unit_lookup(item: Dataset, header: Dataset) -> Mapping:
     return lambda values: lookup(values) / scale
 
 
-def _lookup(item: Dataset, header: Dataset) -> Mapping:
-    """A LUT as a mapping; what lies before its first entry or after its last gets that one."""
+def _lookup(item: Dataset, header: Dataset, histogram: Histogram) -> Mapping:
+    """A LUT as a mapping; what lies before its first entry or after its last gets that one.
+
+    Args:
+        item: of the sequence.
+        header: of the image.
+        histogram: of the values that are looked up. They decide how the first mapped value is read, whatever
+            its value representation claims: it is negative where it would lie above all that they can be
+            (DICOM PS3.3, C.11.1.1 and C.11.2.1.1).
+    """
     entries = _entries(item, header)
-    first = int(item.LUTDescriptor[1])
-    if item["LUTDescriptor"].VR == "US" and header.get("PixelRepresentation") == 1 and first >= 1 << 15:
-        first -= 1 << 16  # a negative number behind the wrong value representation
+    first = int(item.LUTDescriptor[1]) % WORDS
+    if first >= WORDS // 2 > histogram.values[-1]:
+        first -= WORDS
     return lambda values: entries[np.clip(np.rint(values).astype(np.int64) - first, 0, len(entries) - 1)]
 
 
 def _entries(item: Dataset, header: Dataset) -> Values:
-    """The entries of LUTData as integers: US, or OW words in the file's byte order, or bytes."""
-    count = int(item.LUTDescriptor[0]) or 1 << 16
+    """The entries of LUTData as integers: US, or OW words in the file's byte order, or bytes.
+
+    They are unsigned; what is declared as SS was so by mistake.
+    """
+    count = int(item.LUTDescriptor[0]) % WORDS or WORDS
     data = item.LUTData
     if isinstance(data, bytes):
         little_endian = header.file_meta.TransferSyntaxUID.is_little_endian
         words = np.dtype("<u2" if little_endian else ">u2")
         data = np.frombuffer(data, dtype=words if len(data) >= 2 * count else np.uint8)
-    entries = np.asarray(data, dtype=np.int64).ravel()[:count]
+    entries = np.asarray(data, dtype=np.int64).ravel()[:count] % WORDS
     if len(entries) < count:
         raise ValueError("a LUT with fewer entries than it promises")
     return entries

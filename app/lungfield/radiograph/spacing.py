@@ -10,6 +10,7 @@ from lungfield.records import Spacing
 MIN_MM = 0.01
 MAX_MM = 5.0
 MAX_RATIO = 2.0
+MAX_DIFFERENCE = 0.005
 MAX_MAGNIFICATION = 3.0
 ATTRIBUTES = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 
@@ -23,9 +24,10 @@ def believable(row_mm: float, column_mm: float) -> bool:
 def read_spacing(header: Any) -> tuple[Spacing | None, tuple[str, ...]]:
     """Return the spacing of pixels in a DICOM header, or None, and remarks for the user.
 
-    PixelSpacing holds in the patient, except where it repeats ImagerPixelSpacing without saying that it
-    was calibrated: then nobody corrected anything (DICOM PS3.3, 10.7.1.3). ImagerPixelSpacing is the
-    detector's; divided by EstimatedRadiographicMagnificationFactor it holds in the patient.
+    PixelSpacing holds in the patient where PixelSpacingCalibrationType says so, or where it differs from
+    ImagerPixelSpacing: then somebody corrected it (DICOM PS3.3, 10.7.1.3). Where it repeats
+    ImagerPixelSpacing, rounded or not, nobody did; where it is alone, nobody knows. ImagerPixelSpacing is
+    the detector's; divided by EstimatedRadiographicMagnificationFactor it holds in the patient.
     NominalScannedPixelSpacing, of digitised film, is the last resort.
     """
     remarks: list[str] = []
@@ -33,13 +35,31 @@ def read_spacing(header: Any) -> tuple[Spacing | None, tuple[str, ...]]:
     pixel, imager, scanned = (pairs[name] for name in ATTRIBUTES)
     calibrated = bool(header.get("PixelSpacingCalibrationType"))
     spacing = None
-    if pixel and (calibrated or pixel != imager):
-        spacing = Spacing(*pixel, source="PixelSpacing", plane="patient")
+    if pixel and (calibrated or not imager or not _repeats(pixel, imager)):
+        plane = "patient" if calibrated or imager else "unknown"
+        spacing = Spacing(*pixel, source="PixelSpacing", plane=plane)
     elif imager:
         spacing = _at_imager(header, imager, remarks)
     elif scanned:
         spacing = Spacing(*scanned, source="NominalScannedPixelSpacing", plane="detector")
     return spacing, tuple(remarks)
+
+
+def read_pixel_aspect(header: Any) -> float:
+    """Return the height of a pixel by its width (PixelAspectRatio; PS3.3, C.7.6.3.1.7), 1 if unknown."""
+    try:
+        height, width = (int(value) for value in header.PixelAspectRatio)
+    except (AttributeError, TypeError, ValueError):
+        return 1.0
+    return height / width if height > 0 and width > 0 and believable(height / width, 1.0) else 1.0
+
+
+def _repeats(pixel: tuple[float, float], imager: tuple[float, float]) -> bool:
+    """Whether a PixelSpacing is the ImagerPixelSpacing, perhaps with fewer decimals."""
+    return all(
+        abs(one - other) <= MAX_DIFFERENCE * other or any(one == round(other, digits) for digits in (2, 3))
+        for one, other in zip(pixel, imager, strict=True)
+    )
 
 
 def _pair(header: Any, name: str, remarks: list[str]) -> tuple[float, float] | None:
