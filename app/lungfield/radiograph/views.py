@@ -1,19 +1,20 @@
 """Whether a DICOM header speaks of a frontal chest radiograph, and if not, why.
 
 Headers of real files are often silent and sometimes wrong. So what they do not say is no reason to turn
-a file down, and one clear word against a frontal chest radiograph is, whatever else the header says.
+a file down, and one clear word of an attribute that is made for it is, whatever else the header says.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from pydicom.multival import MultiValue
 from pydicom.uid import UID
 
 from lungfield.errors import Reason
+from lungfield.radiograph import terms
 from lungfield.radiograph.orientation import directions
 
 SOP_CLASSES = {
@@ -27,7 +28,7 @@ SOP_CLASSES = {
 }
 """Storage classes that can hold a radiograph (DICOM PS3.4, B.5)."""
 
-MODALITIES = {"CR", "DX", "RG", "OT", "SC", "PX", "XR"}
+MODALITIES = {"CR", "DX", "DR", "RG", "OT", "SC", "PX", "XR"}
 """Modalities of plain radiographs, of scanned film and of captures (DICOM PS3.3, C.7.3.1.1.1)."""
 
 OTHER_MODALITIES = {
@@ -40,6 +41,12 @@ OTHER_MODALITIES = {
 
 CHEST_CODES = {"816094009", "51185008", "43799004", "39607008", "113197003", "T-D3000", "T-28000", "T-11300"}
 """Chest, thorax, thoracic cavity, lung and ribs, in SNOMED CT and in the older SRT (PS3.16, CID 4031)."""
+
+FORMER_REGIONS = {
+    **dict.fromkeys(("12921003", "T-D6000"), "PELVIS"),
+    **dict.fromkeys(("113345001", "T-D4000"), "ABDOMEN"),
+}
+"""Codes that CID 4031 (DICOM PS3.16) had before, and files still have."""
 
 FRONTAL_CODES = {
     "272479007": "PA",
@@ -63,22 +70,8 @@ OTHER_VIEW_CODES = {
 }
 """Views in SNOMED CT and in the older SRT (DICOM PS3.16, CID 4010)."""
 
-FRONTAL_WORDS = {
-    **dict.fromkeys(("PA", "POSTEROANTERIOR"), "PA"),
-    **dict.fromkeys(("AP", "ANTEROPOSTERIOR"), "AP"),
-    **dict.fromkeys(("FRONTAL", "RLD", "LLD", "DECUBITUS", "DECUB"), "frontal"),
-}
-LATERAL_WORDS = {"LATERAL", "LAT", "LATERALE", "SEITLICH", "PROFIL", "LL", "RL", "LLAT", "RLAT", "LATERO"}
-OBLIQUE_WORDS = {"OBLIQUE", "OBL", "OBLIQ", "LAO", "RAO", "LPO", "RPO", "LLO", "RLO"}
-CHEST_STEMS = ("CHEST", "THORA", "TORAX", "TORAC", "THX", "LUNG", "PULMO", "RIB", "CXR", "POUMON")
-OTHER_PART_STEMS = (
-    "ABDOMEN", "ANKLE", "ARM", "BREAST", "CALCANEUS", "CLAVICLE", "COCCYX", "ELBOW", "EXTREMITY", "FEMUR",
-    "FIBULA", "FINGER", "FOOT", "FOREARM", "HAND", "HEAD", "HEEL", "HIP", "HUMERUS", "JAW", "KNEE", "KUB",
-    "LEG", "MANDIBLE", "NECK", "ORBIT", "PATELLA", "PELVIS", "RADIUS", "SACRUM", "SCAPULA", "SHOULDER",
-    "SINUS", "SKULL", "STERNUM", "TEETH", "THIGH", "THUMB", "TIBIA", "TOE", "TOOTH", "ULNA", "WRIST",
-    "ZYGOMA",
-)  # fmt: skip
-"""Starts of other body parts' names (DICOM PS3.16, annex L)."""
+DESCRIPTIONS = ("SeriesDescription", "ProtocolName", "AcquisitionDeviceProcessingDescription")
+"""What people and devices write freely: it counts where the attributes made for it are silent."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +96,10 @@ class Verdict:
 def judge_header(header: Any) -> Verdict:
     """Return what a DICOM header (`pydicom.Dataset`) says about kind, body part and view.
 
-    Read are SOPClassUID, Modality, AnatomicalOrientationType and PatientSpeciesDescription (animals),
-    AnatomicRegionSequence, BodyPartExamined, ViewCodeSequence, ViewPosition, PatientPosition (where views
-    are found too), PatientOrientation, and the words of SeriesDescription.
+    Read are SOPClassUID, Modality, AnatomicalOrientationType and PatientSpeciesDescription (animals); for the
+    part, AnatomicRegionSequence and BodyPartExamined; for the view, ViewCodeSequence, ViewPosition,
+    PatientPosition (where views are found too) and PatientOrientation. Descriptions count only where these
+    are silent (`DESCRIPTIONS`).
     """
     other_object = _other_object(header)
     if other_object:
@@ -129,73 +123,77 @@ def _other_object(header: Any) -> str:
 
 
 def _other_modality(header: Any) -> str:
-    modality = _text(header, "Modality")
+    modality = _modality(header)
     if modality and modality not in MODALITIES:
-        return f"Modality is {_modality(header)}, not that of a radiograph"
+        return f"Modality is {modality}, not that of a radiograph"
     return ""
 
 
 def _modality(header: Any) -> str:
     """Modality, to be told to the user: in a damaged header its place may hold the patient's name."""
-    modality = _text(header, "Modality")
-    return modality if not modality or modality in MODALITIES | OTHER_MODALITIES else "unknown"
+    values = [terms.normalised(value) for value in _values(header, "Modality")]
+    known = [value for value in values if value in MODALITIES | OTHER_MODALITIES]
+    return known[0] if known else "unknown" if values else ""
 
 
 def _animal(header: Any) -> str:
     species = _text(header, "PatientSpeciesDescription")
-    if _text(header, "AnatomicalOrientationType") == "QUADRUPED" or (
-        species and not re.search("HUMAN|HOMO SAPIENS", species)
-    ):
+    human = "HUMAN" in species or "HOMO SAPIENS" in species
+    if _text(header, "AnatomicalOrientationType") == "QUADRUPED" or (species and not human):
         return "the patient is an animal (AnatomicalOrientationType or PatientSpeciesDescription)"
     return ""
 
 
 def _other_part(header: Any) -> str:
-    for code, meaning in _codes(header, "AnatomicRegionSequence"):
-        part = "" if code in CHEST_CODES else _other_part_in(meaning)
+    regions = list(_codes(header, "AnatomicRegionSequence"))
+    for code, scheme, meaning in regions:
+        part = "" if code in CHEST_CODES else terms.other_part(meaning) or _region(code, scheme)
         if part:
             return f"AnatomicRegionSequence says {part}, not the chest"
-    part = _other_part_in(_text(header, "BodyPartExamined"))
+    examined = _text(header, "BodyPartExamined")
+    part = terms.other_part(examined)
     if part:
         return f"BodyPartExamined says {part}, not the chest"
-    part = _other_part_in(_text(header, "SeriesDescription"))
-    if part and not _has_chest(_text(header, "BodyPartExamined")):
-        return f"SeriesDescription says {part}, not the chest"
+    if terms.has_chest(examined) or any(code in CHEST_CODES for code, _, _ in regions):
+        return ""
+    for keyword in DESCRIPTIONS:
+        part = terms.other_part(_text(header, keyword))
+        if part:
+            return f"{keyword} says {part}, not the chest"
     return ""
 
 
-def _other_part_in(text: str) -> str:
-    """Return the other body part that a text names, or '' if it names none or the chest as well."""
-    joined = re.sub("[^A-Z]", "", text)
-    if "SPINE" in joined:
-        return "SPINE"
-    if _has_chest(text):
-        return ""
-    words = _words(text)
-    return next((stem for stem in OTHER_PART_STEMS if any(_is_part(word, stem) for word in words)), "")
+def _region(code: str, scheme: str) -> str:
+    """The part that a code of CID 4031 (DICOM PS3.16) means, '' where it is the chest or unknown."""
+    if code in FORMER_REGIONS:
+        return FORMER_REGIONS[code]
+    from pydicom.sr.codedict import codes  # on use: large tables
+    from pydicom.sr.coding import Code
 
-
-def _is_part(word: str, stem: str) -> bool:
-    # Short names, such as ARM or LEG, also begin other words.
-    return word in (stem, stem + "S") if len(stem) < 5 else word.startswith(stem)
-
-
-def _has_chest(text: str) -> bool:
-    return any(stem in text for stem in CHEST_STEMS)
+    # SNOMED-RT codes equal those of SNOMED CT for the same concept.
+    wanted = Code(code, "SRT" if scheme in ("SRT", "SNM3", "99SDM") else "SCT", "region")
+    concepts = codes.cid4031.concepts.values()
+    meaning = next((terms.normalised(one.meaning) for one in concepts if one == wanted), "")
+    return "" if terms.has_chest(meaning) and "SPINE" not in meaning else meaning
 
 
 def _other_view(header: Any) -> str:
-    for code, meaning in _codes(header, "ViewCodeSequence"):
-        view = OTHER_VIEW_CODES.get(code) or _other_view_in(meaning)
+    for code, _, meaning in _codes(header, "ViewCodeSequence"):
+        view = OTHER_VIEW_CODES.get(code) or ("" if code in FRONTAL_CODES else _other_view_in(meaning))
         if view:
             return f"ViewCodeSequence says {view}, not frontal"
-    for keyword in ("ViewPosition", "PatientPosition", "SeriesDescription"):
+    for keyword in ("ViewPosition", "PatientPosition"):
         view = _other_view_in(_text(header, keyword))
         if view:
             return f"{keyword} says {view}, not frontal"
     row, column = directions(header)
     if {row, column} & {"A", "P"}:
         return f"PatientOrientation is {row}\\{column}: the plane is not frontal"
+    if _told_view(header) is None:
+        for keyword in DESCRIPTIONS:
+            view = _other_view_in(_text(header, keyword))
+            if view:
+                return f"{keyword} says {view}, not frontal"
     return ""
 
 
@@ -209,34 +207,52 @@ _CONTRADICTIONS = (
 
 
 def _other_view_in(text: str) -> str:
-    words = set(_words(text))
-    if words & FRONTAL_WORDS.keys():  # 'PA and lateral' of a series, 'lateral decubitus': not against it
+    if terms.find(tuple(terms.FRONTAL_WORDS), text):  # 'PA and lateral' of a series: not against it
         return ""
-    return "lateral" if words & LATERAL_WORDS else "oblique" if words & OBLIQUE_WORDS else ""
+    lateral, oblique = terms.LATERAL_WORDS, terms.OBLIQUE_WORDS
+    return "lateral" if terms.find(lateral, text) else "oblique" if terms.find(oblique, text) else ""
 
 
 def _frontal_view(header: Any) -> str | None:
-    for code, _ in _codes(header, "ViewCodeSequence"):
-        if code in FRONTAL_CODES:
-            return FRONTAL_CODES[code]
-    for keyword in ("ViewPosition", "PatientPosition", "SeriesDescription"):
-        words = _words(_text(header, keyword))
-        named = {FRONTAL_WORDS[word] for word in words if word in FRONTAL_WORDS}
-        if len(named) == 1:
-            return named.pop()
+    told = _told_view(header)
+    if told is not None:
+        return told
+    for keyword in DESCRIPTIONS:
+        view = _frontal_view_in(_text(header, keyword))
+        if view is not None:
+            return view
     return "frontal" if set(directions(header)) & {"L", "R"} else None
 
 
-def _codes(header: Any, keyword: str) -> Iterator[tuple[str, str]]:
-    """The value and the meaning, in capitals, of each item of a code sequence."""
+def _told_view(header: Any) -> str | None:
+    """The frontal view that the attributes made for it name, None where they are silent."""
+    for code, _, _ in _codes(header, "ViewCodeSequence"):
+        if code in FRONTAL_CODES:
+            return FRONTAL_CODES[code]
+    views = (_frontal_view_in(_text(header, keyword)) for keyword in ("ViewPosition", "PatientPosition"))
+    return next((view for view in views if view is not None), None)
+
+
+def _frontal_view_in(text: str) -> str | None:
+    named = {view for term, view in terms.FRONTAL_WORDS.items() if terms.find((term,), text)}
+    return named.pop() if len(named) == 1 else None
+
+
+def _codes(header: Any, keyword: str) -> Iterator[tuple[str, str, str]]:
+    """Value, scheme and normalised meaning of each item of a code sequence."""
     for item in header.get(keyword) or ():
-        yield str(item.get("CodeValue") or "").strip(), _text(item, "CodeMeaning")
+        value, scheme = (
+            str(item.get(name) or "").strip() for name in ("CodeValue", "CodingSchemeDesignator")
+        )
+        yield value, scheme, _text(item, "CodeMeaning")
 
 
 def _text(header: Any, keyword: str) -> str:
-    return str(header.get(keyword) or "").strip().upper()
+    """The normalised text of an attribute, however many values it has."""
+    return terms.normalised(" ".join(_values(header, keyword)))
 
 
-def _words(text: str) -> list[str]:
-    """The words of a text in capitals; 'A.P.' is one."""
-    return re.findall("[A-Z]+", re.sub(r"\b([A-Z])\.(?=[A-Z]\b)", r"\1", text))
+def _values(header: Any, keyword: str) -> list[str]:
+    value = header.get(keyword) or ""
+    several = isinstance(value, (list, tuple, MultiValue))
+    return [text for one in (value if several else [value]) if (text := str(one).strip())]
