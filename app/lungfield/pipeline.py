@@ -6,6 +6,7 @@ import datetime
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from lungfield.mask import (
     is_mirrored,
     mean_density,
     measure,
-    read_mask,
+    read_reference,
 )
 from lungfield.radiograph import read_radiograph
 from lungfield.records import Radiograph
@@ -80,13 +81,18 @@ class Segmentation:
         }
 
     def agreement(self, reference: str | Path | NDArray[np.generic]) -> Agreement:
-        """Compare with a reference mask: (H, W) values that are not 0 on lung, or the path of a file.
+        """Compare with a reference mask: (H, W) as the file stores it, not 0 on lung; or the path of a file.
 
         Raises:
             DataError: the file cannot be read, or its size is another.
         """
-        mask = read_mask(Path(reference)) if isinstance(reference, (str, Path)) else reference
-        return agreement(self.label_map, mask, spacing=self.radiograph.stored_spacing)
+        pose = self.radiograph.pose
+        mask: NDArray[Any]
+        if isinstance(reference, (str, Path)):
+            mask = read_reference(Path(reference), pose)
+        else:
+            mask = pose.upright(reference)
+        return agreement(self.upright_label_map, mask, spacing=self.radiograph.spacing)
 
     def save_mask(self, path: str | Path) -> None:
         """Write the label map as an 8-bit PNG or as NIfTI, as the name says: .png, .nii or .nii.gz.
@@ -96,7 +102,7 @@ class Segmentation:
         """
         name = str(path).lower()
         if name.endswith((".nii", ".nii.gz")):
-            export.save_nifti(self.label_map, Path(path), self.radiograph.stored_spacing)
+            export.save_nifti(self.label_map, Path(path), self.radiograph)
         elif name.endswith(".png"):
             export.save_label_map_png(self.label_map, Path(path))
         else:

@@ -64,6 +64,7 @@ class Radiograph:
         warnings: remarks for the user on what was odd and how it was resolved, free of identity.
         header: the DICOM data set without its pixels (`pydicom.Dataset`), else None; needed to
             reference the source image in a DICOM SEG.
+        nifti_header: the header of a NIfTI file (nibabel), else None; masks take affine and shape from it.
     """
 
     path: Path
@@ -79,6 +80,7 @@ class Radiograph:
     view: str | None = None
     warnings: tuple[str, ...] = ()
     header: Any = field(default=None, repr=False, compare=False)
+    nifti_header: Any = field(default=None, repr=False, compare=False)
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -1,10 +1,20 @@
+from pathlib import Path
+
 import nibabel
 import numpy as np
 import pytest
 from PIL import Image
 
 from lungfield.export import save_label_map_png, save_nifti
-from lungfield.records import Spacing
+from lungfield.mask import read_reference
+from lungfield.pose import ALL_POSES, UPRIGHT
+from lungfield.radiograph import read_radiograph
+from lungfield.records import Radiograph, Spacing
+
+
+def of(label_map, **keywords):
+    """An upright radiograph of the label map's size."""
+    return Radiograph(Path("a.dcm"), np.zeros(label_map.shape, np.float32), **keywords)
 
 
 def test_png_holds_the_labels(tmp_path, label_map):
@@ -40,7 +50,7 @@ def test_png_is_no_larger_than_pillows(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
 def test_nifti_as_nibabel_reads_it(tmp_path, label_map, name):
-    save_nifti(label_map, tmp_path / name, Spacing(0.2, 0.3, "PixelSpacing"))
+    save_nifti(label_map, tmp_path / name, of(label_map, spacing=Spacing(0.2, 0.3, "PixelSpacing")))
     image = nibabel.load(tmp_path / name)
     np.testing.assert_array_equal(np.asarray(image.dataobj), label_map.T)
     assert image.get_data_dtype() == np.uint8
@@ -52,7 +62,7 @@ def test_nifti_as_nibabel_reads_it(tmp_path, label_map, name):
 @pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")
 def test_nifti_as_itk_reads_it(tmp_path, label_map):
     itk = pytest.importorskip("itk")
-    save_nifti(label_map, tmp_path / "a.nii", Spacing(0.2, 0.3, "PixelSpacing"))
+    save_nifti(label_map, tmp_path / "a.nii", of(label_map, spacing=Spacing(0.2, 0.3, "PixelSpacing")))
     picture = itk.imread(str(tmp_path / "a.nii"))
     np.testing.assert_array_equal(itk.array_from_image(picture), label_map)
     assert tuple(picture.GetSpacing()) == pytest.approx((0.3, 0.2))
@@ -60,7 +70,7 @@ def test_nifti_as_itk_reads_it(tmp_path, label_map):
 
 
 def test_nifti_without_spacing(tmp_path, label_map):
-    save_nifti(label_map, tmp_path / "a.nii", None)
+    save_nifti(label_map, tmp_path / "a.nii", of(label_map))
     header = nibabel.load(tmp_path / "a.nii").header
     assert header.get_zooms() == (1, 1)
     assert header.get_xyzt_units()[0] == "unknown"
@@ -68,8 +78,44 @@ def test_nifti_without_spacing(tmp_path, label_map):
 
 def test_the_same_mask_gives_the_same_file(tmp_path, label_map):
     for name in ("a.nii.gz", "b.nii.gz"):
-        save_nifti(label_map, tmp_path / name, None)
+        save_nifti(label_map, tmp_path / name, of(label_map))
     for name in ("a.png", "b.png"):
         save_label_map_png(label_map, tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+
+
+@pytest.mark.parametrize("pose", ALL_POSES, ids=str)
+def test_nifti_says_how_it_lies_and_comes_back_upright(tmp_path, label_map, pose):
+    radiograph = of(label_map, pose=pose, spacing=Spacing(0.2, 0.3, "PixelSpacing"))
+    stored = np.ascontiguousarray(pose.stored(label_map))
+    save_nifti(stored, tmp_path / "a.nii", radiograph)
+    np.testing.assert_array_equal(np.asarray(nibabel.load(tmp_path / "a.nii").dataobj).T, stored)
+    # Whatever the radiograph that is compared: where it is not upright, the file says so itself.
+    np.testing.assert_array_equal(read_reference(tmp_path / "a.nii", pose), label_map)
+    if pose != UPRIGHT:
+        np.testing.assert_array_equal(read_reference(tmp_path / "a.nii", UPRIGHT), label_map)
+
+
+@pytest.mark.parametrize("axes", [(0, 1), (0, 2)])
+def test_a_mask_of_nifti_has_affine_shape_and_codes_of_its_radiograph(tmp_path, label_map, axes):
+    label_map = np.kron(label_map, np.ones((2, 2), np.uint8))
+    rng = np.random.default_rng(0)
+    shape = [1, 1, 1]
+    shape[axes[0]], shape[axes[1]] = label_map.shape[::-1]
+    affine = np.eye(4)
+    affine[axes[0], axes[0]], affine[axes[1], axes[1]] = 0.3, 0.2
+    affine[:3, 3] = 7, -8, 9
+    image = nibabel.Nifti1Image(rng.integers(0, 4000, shape, dtype=np.int16), affine)
+    image.set_qform(affine, 1)
+    nibabel.save(image, tmp_path / "chest.nii.gz")
+    radiograph = read_radiograph(tmp_path / "chest.nii.gz")
+    stored = np.ascontiguousarray(radiograph.pose.stored(label_map))
+    save_nifti(stored, tmp_path / "mask.nii.gz", radiograph)
+    mask = nibabel.load(tmp_path / "mask.nii.gz")
+    assert mask.shape == tuple(shape)
+    np.testing.assert_allclose(mask.affine, affine)
+    assert int(mask.header["qform_code"]) == 1
+    assert mask.get_data_dtype() == np.uint8
+    np.testing.assert_array_equal(np.asarray(mask.dataobj).reshape(stored.T.shape).T, stored)
+    np.testing.assert_array_equal(read_reference(tmp_path / "mask.nii.gz", radiograph.pose), label_map)

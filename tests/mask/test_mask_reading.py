@@ -3,13 +3,15 @@ import nibabel
 import numpy as np
 import pydicom
 import pytest
+import tifffile
 from PIL import Image
 from pydicom import Dataset
 from pydicom.uid import ComputedRadiographyImageStorage, generate_uid
 
 from lungfield.errors import DataError
-from lungfield.mask import read_mask
+from lungfield.mask import read_mask, read_reference
 from lungfield.mask.reading import referenced_sop_instance_uids
+from lungfield.pose import UPRIGHT, Pose
 
 
 @pytest.fixture
@@ -248,3 +250,62 @@ def test_references_of_what_is_no_seg(seg, tmp_path):
     dataset.save_as(path)
     with pytest.raises(DataError, match="no segmentation"):
         referenced_sop_instance_uids(path)
+
+
+# Masks that say how they lie, and masks in other clothes ---------------------------------------------------
+
+
+def lungs_and_labels():
+    labels = np.zeros((40, 30), dtype=np.uint8)
+    labels[5:30, 4:12] = 1
+    labels[8:33, 18:25] = 2
+    return labels
+
+
+def test_a_reference_is_brought_upright_by_the_radiographs_pose_unless_it_says_its_own(tmp_path):
+    labels = lungs_and_labels()
+    pose = Pose.of_directions("F", "R")
+    Image.fromarray(np.ascontiguousarray(pose.stored(labels))).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_reference(tmp_path / "a.png", pose), labels)
+    own = Pose.of_directions("R", "H")
+    stored = np.ascontiguousarray(own.stored(labels))
+    nibabel.save(nibabel.Nifti1Image(stored.T, np.diag([0.2, 0.2, 1, 1])), tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(read_reference(tmp_path / "a.nii.gz", pose), labels)
+    coronal = np.ascontiguousarray(labels.T)[:, None, ::-1]
+    nibabel.save(nibabel.Nifti1Image(coronal, np.diag([-0.2, 1, 0.2, 1])), tmp_path / "b.nii.gz")
+    np.testing.assert_array_equal(read_reference(tmp_path / "b.nii.gz", UPRIGHT), labels)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_tiff_masks_lie_as_they_are_stored(tmp_path, orientation):
+    labels = lungs_and_labels()
+    pose = Pose.of_exif(orientation) or UPRIGHT
+    stored = np.ascontiguousarray(pose.stored(labels))
+    tifffile.imwrite(tmp_path / "a.tif", stored, extratags=[(274, "H", 1, orientation, True)])
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.tif"), stored)
+    np.testing.assert_array_equal(read_reference(tmp_path / "a.tif", UPRIGHT), labels)
+
+
+def test_a_palette_of_one_class_is_a_mask(tmp_path):
+    lung = (lungs_and_labels() > 0).astype(np.uint8)
+    picture = Image.fromarray(lung, "P")
+    picture.putpalette([0, 0, 0, 200, 30, 30])
+    picture.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png"), lung * 255)
+    picture.putpalette([0, 0, 0, 255, 255, 255])
+    picture.save(tmp_path / "b.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "b.png"), lung * 255)
+
+
+def test_the_negative_of_a_mask_is_turned_down(tmp_path):
+    Image.fromarray(np.where(lungs_and_labels() > 0, 0, 255).astype(np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match="negative"):
+        read_mask(tmp_path / "a.png")
+
+
+def test_further_labels_are_named(tmp_path):
+    labels = lungs_and_labels()
+    labels[20:30, 12:18] = 3
+    Image.fromarray(labels).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match="label 3"):
+        read_mask(tmp_path / "a.png")

@@ -1,4 +1,4 @@
-"""PNG, JPEG, TIFF and NIfTI: pixels where they are stored, values in [0, 1]."""
+"""Picture files and NIfTI: upright, with all of their bits, values in [0, 1]."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import nibabel
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
-from lungfield.errors import NotFrontalChestError, UnreadableError
+from lungfield.errors import NotFrontalChestError, Reason, UnreadableError
+from lungfield.pose import UPRIGHT, Pose
 from lungfield.radiograph import Limits, read_radiograph
 
 
@@ -60,12 +63,126 @@ def test_tiff_where_white_is_zero(dtype: Any, grey: NDArray[np.uint8], tmp_path:
     assert pixels[80, 65] > pixels[60, 5] > pixels[10, 10]
 
 
-def test_exif_orientation_is_ignored(grey: NDArray[np.uint8], tmp_path: Path) -> None:
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tif"])
+def test_orientation_brings_a_picture_upright(
+    name: str, orientation: int, grey: NDArray[np.uint8], tmp_path: Path
+) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6
-    for name in ("a.jpg", "a.png"):
-        path = save(tmp_path / name, Image.fromarray(grey), exif=exif)
-        np.testing.assert_allclose(read_radiograph(path).pixels, grey / 255, atol=0.1)
+    exif[0x0112] = orientation
+    picture = Image.fromarray(grey)
+    options = {"lossless": True} if name.endswith("webp") else {}
+    if name.endswith("tif"):
+        path = tmp_path / name
+        tifffile.imwrite(path, grey, photometric="minisblack", extratags=[(274, "H", 1, orientation, True)])
+    else:
+        path = save(tmp_path / name, picture, exif=exif, **options)
+    radiograph = read_radiograph(path)
+    # What Pillow shows of the same picture in a format that it does not turn itself.
+    shown = np.asarray(ImageOps.exif_transpose(Image.open(save(tmp_path / "b.png", picture, exif=exif))))
+    np.testing.assert_allclose(radiograph.pixels, shown / 255, atol=0.1)
+    np.testing.assert_allclose(radiograph.pose.stored(radiograph.pixels), grey / 255, atol=0.1)
+    assert radiograph.stored_shape == grey.shape
+    assert radiograph.pose_told is (orientation != 1)
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 65535])
+def test_an_orientation_that_means_nothing(orientation: int, grey: NDArray[np.uint8], tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    radiograph = read_radiograph(save(tmp_path / "a.png", Image.fromarray(grey), exif=exif))
+    assert not radiograph.pose_told
+    np.testing.assert_allclose(radiograph.pixels, grey / 255)
+
+
+KINDS_OF_TIFF = (
+    "uint16", "uint32", "float16", "float64", "planar RGB16", "RGB16", "jpeg2000", "deflate"
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("orientation", [1, 5, 6, 8])
+@pytest.mark.parametrize("kind", KINDS_OF_TIFF)
+def test_tiff_of_every_kind(kind: str, orientation: int, picture: NDArray[np.uint16], tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tags = [(274, "H", 1, orientation, True)]
+    options: dict[str, Any] = {"photometric": "minisblack", "extratags": tags}
+    values: NDArray[Any] = picture
+    if kind in ("uint32", "float16", "float64"):
+        values = picture.astype(kind) * (1000 if kind == "uint32" else 1)
+    elif kind == "planar RGB16":
+        values = np.stack([picture] * 3)
+        options |= {"photometric": "rgb", "planarconfig": "separate"}
+    elif kind == "RGB16":
+        values = np.stack([picture] * 3, axis=-1)
+        options |= {"photometric": "rgb"}
+    elif kind in ("jpeg2000", "deflate"):
+        options |= {"compression": kind}
+    tifffile.imwrite(path, values, **options)
+    radiograph = read_radiograph(path)
+    pose = Pose.of_exif(orientation) or UPRIGHT
+    np.testing.assert_allclose(radiograph.pose.stored(radiograph.pixels), stretched(picture), atol=2e-3)
+    assert radiograph.pose == pose
+    assert radiograph.shape == (picture.shape[::-1] if orientation > 4 else picture.shape)
+
+
+@pytest.mark.parametrize("top", [1023, 4095, 65535])
+@pytest.mark.parametrize("kind", ["RGB", "RGBA", "LA"])
+def test_png_of_16_bits_a_sample_keeps_all_of_them(
+    kind: str, top: int, picture: NDArray[np.uint16], tmp_path: Path
+) -> None:
+    values = (picture.astype(np.uint32) * top // 4095).astype(np.uint16)
+    opaque = np.full_like(values, 65535)
+    samples = {"RGB": [values] * 3, "RGBA": [*[values] * 3, opaque], "LA": [values, opaque]}[kind]
+    path = tmp_path / "a.png"
+    path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(np.stack(samples, axis=-1))))
+    np.testing.assert_allclose(read_radiograph(path).pixels, stretched(values), atol=2e-3)
+
+
+def test_colour_of_16_bits_is_colour_however_few_are_used(
+    picture: NDArray[np.uint16], tmp_path: Path
+) -> None:
+    rgb = np.stack([picture // 4, picture[::-1] // 4, picture // 4], axis=-1)
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(np.ascontiguousarray(rgb)))
+    with pytest.raises(NotFrontalChestError, match="colour"):
+        read_radiograph(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("name", ["a.bmp", "a.gif", "a.webp"])
+def test_further_formats(name: str, grey: NDArray[np.uint8], tmp_path: Path) -> None:
+    options = {"lossless": True} if name == "a.webp" else {}
+    radiograph = read_radiograph(save(tmp_path / name, Image.fromarray(grey), **options))
+    np.testing.assert_allclose(radiograph.pixels, grey / 255, atol=1e-6)
+    assert radiograph.file_format == {"a.bmp": "BMP", "a.gif": "GIF", "a.webp": "WebP"}[name]
+
+
+@pytest.mark.parametrize("codec", ["jp2", "j2k"])
+def test_jpeg_2000_files(codec: str, picture: NDArray[np.uint16], tmp_path: Path) -> None:
+    path = tmp_path / f"a.{codec}"
+    content = imagecodecs.jpeg2k_encode(picture, codecformat=codec, level=0, reversible=True)
+    path.write_bytes(content)
+    radiograph = read_radiograph(path)
+    np.testing.assert_allclose(radiograph.pixels, stretched(picture), atol=1e-3)
+    assert radiograph.file_format == "JPEG 2000"
+    path.write_bytes(content[: len(content) * 2 // 3])
+    with pytest.raises(UnreadableError):
+        read_radiograph(path)
+
+
+def test_several_pictures_in_a_file(grey: NDArray[np.uint8], tmp_path: Path) -> None:
+    other = Image.fromarray(255 - grey)
+    for name in ("a.gif", "a.webp", "a.tif"):
+        path = tmp_path / name
+        Image.fromarray(grey).save(path, save_all=True, append_images=[other])
+        with pytest.raises(NotFrontalChestError, match="2 pictures") as error:
+            read_radiograph(path)
+        assert error.value.reason is Reason.SEVERAL_FRAMES
+
+
+def test_a_thumbnail_is_no_second_picture(grey: NDArray[np.uint8], tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(grey, photometric="minisblack")
+        file.write(grey[::4, ::4], photometric="minisblack", subfiletype=1)
+    np.testing.assert_allclose(read_radiograph(tmp_path / "a.tif").pixels, grey / 255, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])

@@ -24,7 +24,7 @@ from lungfield.datasets.resizing import Shape, fit_shape, resize_mask, resize_pi
 from lungfield.datasets.splits import Split
 from lungfield.errors import DataError
 from lungfield.labels import BACKGROUND, LEFT_LUNG, LUNG_SIDE_UNKNOWN, RIGHT_LUNG
-from lungfield.mask import read_mask
+from lungfield.mask import read_reference
 from lungfield.pose import UPRIGHT, Pose
 
 Track = Callable[[Sequence[Any]], Iterable[Any]]
@@ -221,7 +221,7 @@ def _label_map(case: Case, image: SourceImage, shape: Shape) -> tuple[NDArray[np
     """The (h, w) label map of a case, and whether right and left had to change places."""
     label_map = np.full(shape, BACKGROUND, dtype=np.uint8)
     for mask in case.masks:
-        upright = image.pose.upright(read_mask(mask.path))
+        upright = read_reference(mask.path, image.pose)
         if not same_aspect(_shape(upright), _shape(image.pixels)):
             raise DataError(
                 f"Mask {mask.path} has {_size(upright)} pixels and does not fit {case.image} with "

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungfield.atomic import write_whole
-from lungfield.records import Spacing
+from lungfield.records import Radiograph
 
 # Filter type 2 of PNG (section 9.2): bytes as differences from those of the row above.
 _FILTER_UP = 2
@@ -55,16 +55,17 @@ def _to_png(pixels: NDArray[np.uint8]) -> bytes:
     )
 
 
-def save_nifti(label_map: NDArray[np.uint8], path: Path, spacing: Spacing | None) -> None:
+def save_nifti(label_map: NDArray[np.uint8], path: Path, radiograph: Radiograph) -> None:
     """Write a label map as NIfTI-1, its array (x, y), as ITK and most readers order it.
 
-    A radiograph has no place in the patient's coordinates. The affine therefore says just that x runs to the
-    patient's left and y to the feet, as columns and rows of a radiograph usually do, and starts at 0.
+    The mask of a NIfTI file has its affine, its units and its shape. Any other radiograph has no place in the
+    patient's coordinates: the affine says just how it lies, with down for posterior, and starts at 0. Of an
+    upright one x runs to the patient's left.
 
     Args:
         label_map: (H, W) uint8 with the values of `lungfield.labels`.
         path: the file to write; it is compressed where its name ends in `.gz`.
-        spacing: distance of the pixels, for the zooms in mm; None for zooms of 1 without a unit.
+        radiograph: what was segmented; without its spacing, zooms are 1 without a unit.
 
     Raises:
         OutputError: the file could not be written.
@@ -72,12 +73,21 @@ def save_nifti(label_map: NDArray[np.uint8], path: Path, spacing: Spacing | None
     # Imported on use: it takes a while, and few runs ask for NIfTI.
     import nibabel
 
-    x_zoom, y_zoom = (1.0, 1.0) if spacing is None else (spacing.column_mm, spacing.row_mm)
-    # NIfTI's axes point to the right and to the head: hence the signs.
-    affine = np.diag([-x_zoom, -y_zoom, 1.0, 1.0])
-    image = nibabel.Nifti1Image(np.ascontiguousarray(label_map.T), affine)
-    image.header.set_zooms((x_zoom, y_zoom))
-    image.header.set_xyzt_units("unknown" if spacing is None else "mm")
+    values = np.ascontiguousarray(label_map.T)
+    if radiograph.nifti_header is not None:
+        header = nibabel.Nifti1Header.from_header(radiograph.nifti_header)
+        header.set_data_dtype(np.uint8)
+        header.set_slope_inter(1, 0)
+        header.extensions.clear()
+        image = nibabel.Nifti1Image(values.reshape(header.get_data_shape()), header.get_best_affine(), header)
+    else:
+        spacing = radiograph.stored_spacing
+        zooms = (1.0, 1.0) if spacing is None else (spacing.column_mm, spacing.row_mm)
+        affine = np.eye(4)
+        affine[:3, :2] = radiograph.pose.affine_signs * zooms
+        image = nibabel.Nifti1Image(values, affine)
+        image.header.set_zooms(zooms)
+        image.header.set_xyzt_units("unknown" if spacing is None else "mm")
     content = image.to_bytes()
     if str(path).endswith(".gz"):
         # Without the time of writing, the same mask gives the same file.

@@ -6,7 +6,7 @@ from lungfield.mask.measurements import Extent, Measurements, measure
 from lungfield.mask.metrics import METRICS, Agreement, Summary, agreement, summarise
 from lungfield.mask.mirror import is_mirrored
 from lungfield.mask.quality import Flag, Quality, assess, flip_agreement
-from lungfield.mask.reading import read_mask, referenced_sop_instance_uids
+from lungfield.mask.reading import read_mask, read_reference, referenced_sop_instance_uids
 from lungfield.mask.sides import split_lungs
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "mean_density",
     "measure",
     "read_mask",
+    "read_reference",
     "referenced_sop_instance_uids",
     "split_lungs",
     "summarise",

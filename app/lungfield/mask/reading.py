@@ -1,4 +1,4 @@
-"""Reading reference masks: PNG, GIF, TIFF, JPEG, NIfTI and DICOM SEG."""
+"""Reading reference masks: PNG, GIF, TIFF, JPEG, BMP, NIfTI and DICOM SEG."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from PIL import Image
 
 from lungfield.errors import DataError
 from lungfield.labels import BACKGROUND, LEFT_LUNG, LUNG_SIDE_UNKNOWN, RIGHT_LUNG
+from lungfield.nifti_pose import pose_of
+from lungfield.pose import Pose
+from lungfield.tiff import read_tiff
 
 _SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
 _LABEL_MAP_SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
@@ -32,6 +35,9 @@ _SIDE_OF_MODIFIER = {
 
 # A mask has two levels; a picture with more than this part of its pixels well between them is none.
 _MAX_FRACTION_BETWEEN = 0.05
+# Integers up to this are labels of structures, not grey values.
+_MAX_LABEL = 8
+_EXIF_ORIENTATION = 274
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:
@@ -43,8 +49,8 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
     usual way to store both lungs together.
 
     Rows and columns are those of the file: a NIfTI file's array (x, y) is transposed to (H, W), a DICOM SEG
-    is taken as it is stored. Its segments are told apart by their codes, else by 'right' and 'left' in
-    their labels; segments that are no lungs are passed over.
+    is taken as it is stored (`read_reference` brings a mask upright). Its segments are told apart by their
+    codes, else by 'right' and 'left' in their labels; segments that are no lungs are passed over.
 
     Args:
         path: a PNG, GIF, TIFF, JPEG, NIfTI (.nii, .nii.gz) or DICOM SEG file.
@@ -55,15 +61,34 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
     Raises:
         DataError: the file is missing, unreadable, not two-dimensional, or does not look like a mask.
     """
-    path = Path(path)
+    return _read(Path(path))[0]
+
+
+def read_reference(path: Path, pose: Pose) -> NDArray[np.uint8]:
+    """Read the reference mask of a radiograph and bring it upright.
+
+    A file that tells how it lies (an affine of NIfTI, the Orientation of TIFF or EXIF) is turned by that. Any
+    other one lies on the pixels as the radiograph's file stores them.
+
+    Args:
+        path: as for `read_mask`, and likewise what is returned and raised.
+        pose: of the radiograph.
+    """
+    label_map, own = _read(Path(path))
+    return (own or pose).upright(label_map)
+
+
+def _read(path: Path) -> tuple[NDArray[np.uint8], Pose | None]:
+    """The label map of a mask as stored, and the pose that its file tells."""
     if not path.is_file():
         raise DataError(f"{path}: there is no such mask file.")
-    if path.name.lower().endswith((".nii", ".nii.gz")):
-        return _label_map(_read_nifti(path), path, darkest_lung=None)
+    if path.name.lower().endswith((".nii", ".nii.gz", ".hdr")):
+        values, pose = _read_nifti(path)
+        return _label_map(values, path, darkest_lung=None), pose
     if _is_dicom(path):
-        return _read_dicom_seg(path)
-    values, is_jpeg = _read_picture(path)
-    return _label_map(values, path, darkest_lung=127.5 if is_jpeg else None)
+        return _read_dicom_seg(path), None
+    values, is_jpeg, pose = _read_picture(path)
+    return _label_map(values, path, darkest_lung=127.5 if is_jpeg else None), pose
 
 
 def _label_map(values: NDArray[Any], path: Path, *, darkest_lung: float | None) -> NDArray[np.uint8]:
@@ -71,7 +96,12 @@ def _label_map(values: NDArray[Any], path: Path, *, darkest_lung: float | None) 
     if values.dtype.kind not in "biuf" or not np.isfinite(values).all() or values.min() < 0:
         raise DataError(f"{path}: a mask holds finite values from 0 up; this file holds others.")
     peak = float(values.max())
-    if peak == 2 and values.dtype != bool and np.isin(values, (0, 1, 2)).all():
+    if darkest_lung is None and 2 <= peak <= _MAX_LABEL and np.isin(values, range(_MAX_LABEL + 1)).all():
+        if peak > LEFT_LUNG.value:
+            raise DataError(
+                f"{path}: holds the label {peak:g}; a label map of the lungs has 0, 1 (right) and 2 (left). "
+                "Remove the other structures, or give a file for each lung."
+            )
         return values.astype(np.uint8)
     threshold = peak / 2 if darkest_lung is None else darkest_lung
     between = np.count_nonzero((values > threshold / 2) & (values < threshold * 3 / 2)) / values.size
@@ -80,48 +110,75 @@ def _label_map(values: NDArray[Any], path: Path, *, darkest_lung: float | None) 
             f"{path}: {between:.0%} of the pixels lie between background and lung, so this is a picture and "
             "not a mask; give a file of two levels, or of the labels 0, 1 and 2."
         )
-    return np.where(values > threshold, LUNG_SIDE_UNKNOWN, BACKGROUND).astype(np.uint8)
+    lung = values > threshold
+    if lung.mean() > 0.5 and lung[[0, 0, -1, -1], [0, -1, 0, -1]].all():
+        raise DataError(f"{path}: all four corners are lung: this is the negative of a mask; invert it.")
+    return np.where(lung, LUNG_SIDE_UNKNOWN, BACKGROUND).astype(np.uint8)
 
 
-def _read_picture(path: Path) -> tuple[NDArray[Any], bool]:
-    """The values (H, W) of a picture, and whether it is a JPEG."""
+def _read_picture(path: Path) -> tuple[NDArray[Any], bool, Pose | None]:
+    """The values (H, W) of a picture, whether it is a JPEG, and the pose that it tells."""
     try:
         with Image.open(path) as file:
             if getattr(file, "n_frames", 1) > 1:
                 raise DataError(f"{path}: has several frames; a mask has one.")
+            if file.format == "TIFF":
+                tiff = read_tiff(path, _ignore)
+                values, pose = tiff.values, Pose.of_exif(tiff.orientation)
+                if tiff.colours is not None:
+                    values = _of_palette(values, np.moveaxis(tiff.colours >> 8, 0, -1))
+                return _one_sample(values, path, alpha=values.shape[-1] in (2, 4)), False, pose
             is_jpeg = file.format == "JPEG"
-            # An index into a palette means nothing, unless it is a label: its colour does.
-            by_colour = file.mode == "P" and np.asarray(file).max() != 2
-            image = file.convert("RGB") if by_colour else file
-            values = np.asarray(image)
-            bands = image.getbands()
+            pose = Pose.of_exif(int(file.getexif().get(_EXIF_ORIENTATION, 1)))
+            values = np.asarray(file)
+            if file.mode == "P":
+                colours = np.asarray(file.getpalette("RGB")).reshape(-1, 3)
+                values = _of_palette(values, colours)
+            alpha = file.mode != "P" and file.getbands()[-1] == "A"
     except DataError:
         raise
-    except Exception as error:  # damaged files make Pillow raise anything
+    except Exception as error:  # damaged files make libraries raise anything
         raise DataError(
-            f"{path}: cannot be read as a mask; give PNG, GIF, TIFF, JPEG, NIfTI or DICOM SEG."
+            f"{path}: cannot be read as a mask; give PNG, GIF, TIFF, JPEG, BMP, NIfTI or DICOM SEG."
         ) from error
-    if bands[-1] == "A":
-        values, bands = values[..., :-1], bands[:-1]
-    if len(bands) == 3 and (values == values[..., :1]).all():
-        values, bands = values[..., :1], bands[:1]
-    if len(bands) > 1 and values.ndim == 3 and values.shape[-1] > 1:
+    return _one_sample(values, path, alpha=alpha), is_jpeg, pose
+
+
+def _ignore(_rows: int, _columns: int, _pictures: int) -> None:
+    pass
+
+
+def _of_palette(values: NDArray[Any], colours: NDArray[Any]) -> NDArray[Any]:
+    """The colours of indices (H, W) into a palette; the indices, where they are labels in bright colours."""
+    used = colours[: int(values.max()) + 1]
+    labels = len(used) <= _MAX_LABEL + 1
+    grey = bool((used == used[:, :1]).all())
+    return values if labels and (len(used) > 2 or not grey) else colours.astype(np.uint8)[values]
+
+
+def _one_sample(values: NDArray[Any], path: Path, *, alpha: bool) -> NDArray[Any]:
+    """Values (H, W) of a picture (H, W) or (H, W, S), whose last sample may be its opacity."""
+    if values.ndim == 2:
+        return values
+    samples = values[..., :-1] if alpha else values
+    if not (samples == samples[..., :1]).all():
         raise DataError(f"{path}: is a colour picture; a mask is grey, with one value a pixel.")
-    return values.reshape(values.shape[:2]), is_jpeg
+    return samples[..., 0]
 
 
-def _read_nifti(path: Path) -> NDArray[Any]:
+def _read_nifti(path: Path) -> tuple[NDArray[Any], Pose | None]:
     # Imported on use: slow, and few references are NIfTI.
     import nibabel
 
     try:
         image = nibabel.load(path)
-        shape = tuple(size for size in image.shape if size != 1) if len(image.shape) > 2 else image.shape
-        if len(shape) != 2:
+        planar = [axis for axis, size in enumerate(image.shape) if size > 1 or len(image.shape) == 2]
+        if len(planar) != 2:
             raise DataError(
                 f"{path}: has the shape {image.shape}; a mask of a radiograph has two dimensions."
             )
-        return np.asarray(image.dataobj).reshape(shape).T
+        shape = tuple(image.shape[axis] for axis in planar)
+        return np.asarray(image.dataobj).reshape(shape).T, pose_of(image, (planar[0], planar[1]))
     except DataError:
         raise
     except Exception as error:  # nibabel has errors of its own for each thing that can be wrong

@@ -16,6 +16,7 @@ ROWS = 64
 ROWS_FOR_BYTE_ORDER = 16
 MIN_JUMPS = 0.001
 MIN_RATIO = 4.0
+MIN_COLUMNS_WITH_JUMPS = 0.2
 MIN_RATIO_OF_BYTE_ORDERS = 8.0
 
 Remarks = tuple[str, ...]
@@ -108,7 +109,10 @@ def has_wrong_sign(stored: NDArray[Any], bits: int) -> bool:
         return False  # both readings are the same
     half = 1 << (bits - 1)
     other = (rows if rows.min() < 0 else rows + half) & (2 * half - 1)
-    return _is_smoother(other, rows, bits)
+    if not _is_smoother(other, rows, bits):
+        return False
+    # The edges of a collimator and of a letter jump as far, but in few places.
+    return float(_jumps_at(rows, bits).any(axis=0).mean()) >= MIN_COLUMNS_WITH_JUMPS
 
 
 def has_too_few_bits(raw: NDArray[Any], stored: NDArray[Any], bits: int) -> bool:
@@ -137,7 +141,11 @@ def _is_smoother(
 
 def _jumps(rows: NDArray[np.signedinteger[Any]], bits: int) -> float:
     """The fraction of neighbours along the rows that are half of the range apart, or more."""
-    return float(np.mean(np.abs(np.diff(rows, axis=1)) >= 1 << (bits - 1)))
+    return float(_jumps_at(rows, bits).mean())
+
+
+def _jumps_at(rows: NDArray[np.signedinteger[Any]], bits: int) -> NDArray[np.bool_]:
+    return np.asarray(np.abs(np.diff(rows, axis=1)) >= 1 << (bits - 1))
 
 
 def _roughness(rows: NDArray[Any]) -> float:

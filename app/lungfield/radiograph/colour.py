@@ -17,7 +17,7 @@ LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 def luminance(rgb: NDArray[Any]) -> NDArray[Any]:
-    """Return the (H, W) luminance, of the same unsigned type, of an (H, W, 3) picture that is grey.
+    """Return the (H, W) luminance, of the same type, of an (H, W, 3) picture that is grey.
 
     A twentieth of the pixels may be coloured (text and marks), and lossy compression may tint the rest
     by a tenth of the range.
@@ -26,8 +26,10 @@ def luminance(rgb: NDArray[Any]) -> NDArray[Any]:
         NotFrontalChestError: the picture is in colour.
     """
     channels = [sample(rgb[..., channel]).astype(np.float32) for channel in range(3)]
-    spread = np.maximum.reduce(channels) - np.minimum.reduce(channels)
-    coloured = float(np.mean(spread > TOLERANCE * np.iinfo(rgb.dtype).max))
+    brightest = np.maximum.reduce(channels)
+    # Of 16 bits, few may be in use.
+    scale = 255.0 if rgb.dtype == np.uint8 else float(brightest.max(initial=0))
+    coloured = float(np.mean(brightest - np.minimum.reduce(channels) > TOLERANCE * scale))
     if coloured > MAX_COLOURED_FRACTION:
         raise NotFrontalChestError(
             f"a colour picture, not a radiograph: {coloured:.0%} of its pixels are not grey",
@@ -35,4 +37,5 @@ def luminance(rgb: NDArray[Any]) -> NDArray[Any]:
         )
     if np.array_equal(rgb[..., 0], rgb[..., 1]) and np.array_equal(rgb[..., 0], rgb[..., 2]):
         return np.ascontiguousarray(rgb[..., 0])
-    return np.rint(rgb.astype(np.float32) @ LUMA).astype(rgb.dtype)
+    grey = rgb.astype(np.float32) @ LUMA
+    return grey if rgb.dtype.kind == "f" else np.rint(grey).astype(rgb.dtype)

@@ -1,34 +1,42 @@
-"""PNG, JPEG and TIFF files, read as they are stored: no EXIF orientation, no colour management."""
+"""Picture files: PNG, JPEG, TIFF, JPEG 2000, WebP, BMP and GIF, with all of their bits."""
 
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from lungfield.errors import NotFrontalChestError, Reason, UnreadableError
+from lungfield.pose import UPRIGHT, Pose
+from lungfield.radiograph.codestream import parse_codestream, without_tail
 from lungfield.radiograph.colour import luminance
 from lungfield.radiograph.contrast import to_unit
 from lungfield.radiograph.limits import Limits
 from lungfield.records import Radiograph
+from lungfield.tiff import Tiff, read_tiff
 
 GREY_MODES = ("L", "F", "I", "I;16", "I;16L", "I;16B", "I;16N")
-INVERTED_BY_PILLOW = ("1", "L")
-PHOTOMETRIC_INTERPRETATION = 262
-WHITE_IS_ZERO = 0
-"""TIFF 6.0, section 4: high values are dark. Pillow turns only some of these round."""
+EXIF_ORIENTATION = 274
+PNG_DEPTH_AND_COLOUR = slice(24, 26)
+PNG_DEEP_COLOUR = {bytes((16, kind)) for kind in (2, 4, 6)}
+"""16 bits a sample, and colour or alpha (PNG, 11.2.1): Pillow keeps the upper 8 of them."""
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
+"""PhotometricInterpretation of TIFF (TIFF 6.0, sections 4 to 8, 16 and 21)."""
 
 
 def read_image(path: Path, *, file_format: str, limits: Limits) -> Radiograph:
-    """Return the radiograph in a file of format 'PNG', 'JPEG' or 'TIFF'.
+    """Return the radiograph in a picture file of a format of `lungfield.radiograph.reading`.
 
     Grey of 1 to 32 bits or floating point, a palette, and colour that is grey, with or without an alpha
-    channel, which is ignored. The picture has to be one with dark lungs: these formats cannot say.
-    Their resolution in dots per inch is the printer's, so there is no spacing.
+    channel, which is ignored. The picture has to be one with dark lungs: these formats cannot say. How it
+    lies they can, by the Orientation of EXIF or TIFF. Their resolution in dots per inch is the printer's, so
+    there is no spacing.
 
     Raises:
         NotFrontalChestError: a picture in colour, or several pages.
@@ -36,16 +44,59 @@ def read_image(path: Path, *, file_format: str, limits: Limits) -> Radiograph:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the limits decide what is too large
-        with _opened(path, file_format) as image:
-            limits.check_shape(image.height, image.width)
-            limits.check_compressed_bytes(image.height * image.width, path.stat().st_size)
-            if file_format == "TIFF" and getattr(image, "n_frames", 1) > 1:
-                raise NotFrontalChestError(
-                    "a TIFF file of several pages; save the radiograph alone", reason=Reason.SEVERAL_FRAMES
-                )
-            values = _grey_values(image)
-    pixels, valid = to_unit(values)
-    return Radiograph(path=path, pixels=pixels, valid=valid, file_format=file_format)
+        values, pose = _READERS.get(file_format, partial(_read_pillow, file_format=file_format))(path, limits)
+    upright = pose or UPRIGHT
+    pixels, valid = to_unit(np.ascontiguousarray(upright.upright(values)))
+    return Radiograph(
+        path=path,
+        pixels=pixels,
+        valid=valid,
+        pose=upright,
+        pose_told=pose is not None,
+        file_format=file_format,
+    )
+
+
+def _read_pillow(path: Path, limits: Limits, *, file_format: str) -> tuple[NDArray[Any], Pose | None]:
+    """Grey values (H, W) as stored, and the pose that the file tells."""
+    with _opened(path, file_format) as image:
+        _check(path, limits, image.height, image.width, getattr(image, "n_frames", 1))
+        pose = Pose.of_exif(_orientation(image))
+        with path.open("rb") as stream:
+            deep = file_format == "PNG" and stream.read(26)[PNG_DEPTH_AND_COLOUR] in PNG_DEEP_COLOUR
+        values = _of_samples(imagecodecs.png_decode(path.read_bytes())) if deep else _grey_values(image)
+    return values, pose
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(EXIF_ORIENTATION, 1))
+    except Exception:  # damaged EXIF is no reason to turn a picture down
+        return 1
+
+
+def _read_jpeg_2000(path: Path, limits: Limits) -> tuple[NDArray[Any], Pose | None]:
+    content = path.read_bytes()
+    codestream = parse_codestream(content)
+    _check(path, limits, codestream.rows, codestream.columns, 1)
+    return _of_samples(np.asarray(imagecodecs.jpeg2k_decode(without_tail(content)))), None
+
+
+def _read_tiff(path: Path, limits: Limits) -> tuple[NDArray[Any], Pose | None]:
+    tiff = read_tiff(path, partial(_check, path, limits))
+    return _grey_values_of_tiff(tiff), Pose.of_exif(tiff.orientation)
+
+
+_READERS = {"TIFF": _read_tiff, "JPEG 2000": _read_jpeg_2000}
+
+
+def _check(path: Path, limits: Limits, rows: int, columns: int, pictures: int) -> None:
+    limits.check_shape(rows, columns)
+    limits.check_compressed_bytes(rows * columns, path.stat().st_size)
+    if pictures > 1:
+        raise NotFrontalChestError(
+            f"a file of {pictures} pictures; save the radiograph alone", reason=Reason.SEVERAL_FRAMES
+        )
 
 
 def _opened(path: Path, file_format: str) -> Image.Image:
@@ -57,18 +108,36 @@ def _opened(path: Path, file_format: str) -> Image.Image:
 
 def _grey_values(image: Image.Image) -> NDArray[Any]:
     if image.mode in GREY_MODES:
-        values = np.asarray(image)
-        return _reversed(values) if _is_white_zero(image) else values
+        return np.asarray(image)
     if image.mode in ("1", "LA"):
         return np.asarray(image.convert("L"))
     return luminance(np.asarray(image.convert("RGB")))
 
 
-def _is_white_zero(image: Image.Image) -> bool:
-    tags = getattr(image, "tag_v2", {})
-    return image.mode not in INVERTED_BY_PILLOW and tags.get(PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO
+def _grey_values_of_tiff(tiff: Tiff) -> NDArray[Any]:
+    values = tiff.values
+    if values.dtype == bool:
+        values = values.astype(np.uint8) * np.uint8(255)
+    if values.dtype == np.float16:
+        values = values.astype(np.float32)
+    if tiff.photometric == PALETTE and tiff.colours is not None:
+        colours = tiff.colours >> 8 if tiff.colours.max() > 255 else tiff.colours
+        return luminance(np.moveaxis(colours.astype(np.uint8)[:, values], 0, -1))
+    if tiff.photometric == CMYK and values.dtype == np.uint8 and values.shape[-1:] == (4,):
+        return luminance(np.asarray(Image.fromarray(values, "CMYK").convert("RGB")))
+    if tiff.photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, YCBCR):
+        raise UnreadableError(
+            "the colours of this TIFF cannot be read; save it in grey", reason=Reason.UNSUPPORTED
+        )
+    grey = _of_samples(values)
+    if tiff.photometric != WHITE_IS_ZERO:
+        return grey
+    top = 0 if grey.dtype.kind == "f" else np.iinfo(grey.dtype).max
+    return np.asarray(top - grey)
 
 
-def _reversed(values: NDArray[Any]) -> NDArray[Any]:
-    top = 0 if values.dtype.kind == "f" else np.iinfo(values.dtype).max
-    return np.asarray(top - values)
+def _of_samples(values: NDArray[Any]) -> NDArray[Any]:
+    """Grey values (H, W) of (H, W) or (H, W, S): grey or colour, and whatever follows is left out."""
+    if values.ndim == 2:
+        return values
+    return luminance(values[..., :3]) if values.shape[-1] >= 3 else np.ascontiguousarray(values[..., 0])

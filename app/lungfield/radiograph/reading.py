@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lungfield.errors import LungfieldError, Reason, UnreadableError
+from lungfield.radiograph.codestream import JPEG_2000_START
 from lungfield.radiograph.dicom import read_dicom
 from lungfield.radiograph.images import read_image
 from lungfield.radiograph.limits import DEFAULT_LIMITS, Limits
@@ -24,7 +25,12 @@ IMAGE_MAGIC = {
     b"MM\0*": "TIFF",
     b"II+\0": "TIFF",
     b"MM\0+": "TIFF",
+    b"\0\0\0\x0cjP  \r\n\x87\n": "JPEG 2000",
+    JPEG_2000_START: "JPEG 2000",
+    b"BM": "BMP",
+    b"GIF8": "GIF",
 }
+WEBP_MAGIC = (b"RIFF", b"WEBP")
 ZIP_MAGIC = b"PK\x03\x04"
 BARE_DICOM_STARTS = (b"\x02\0", b"\x08\0", b"\0\x08")
 """The group of the first element of a data set without preamble: 0002 or 0008."""
@@ -34,10 +40,10 @@ _DAMAGED = "damaged, or of a kind that is not supported"
 def read_radiograph(
     path: Path, *, require_frontal: bool = True, limits: Limits = DEFAULT_LIMITS
 ) -> Radiograph:
-    """Return the radiograph in a file, pixels where they are stored, lungs dark.
+    """Return the radiograph in a file, upright, lungs dark.
 
-    The format is told by the content, not by the name: DICOM with or without preamble, PNG, JPEG, TIFF,
-    NIfTI (gzipped or not).
+    The format is told by the content, not by the name: DICOM (with or without preamble, gzipped or not),
+    PNG, JPEG, TIFF, JPEG 2000, WebP, BMP, GIF, NIfTI (gzipped or not, or a pair of files).
 
     Args:
         path: a regular file, which has to stay as it is while it is read.
@@ -69,6 +75,8 @@ def _read(path: Path, status: os.stat_result, *, require_frontal: bool, limits: 
     for magic, file_format in IMAGE_MAGIC.items():
         if head.startswith(magic):
             return read_image(path, file_format=file_format, limits=limits)
+    if (head[:4], head[8:12]) == WEBP_MAGIC:
+        return read_image(path, file_format="WebP", limits=limits)
     if is_nifti(path, head):
         return read_nifti(path, limits=limits)
     gzipped_dicom = head.startswith(GZIP_MAGIC) and is_gzipped_dicom(path)
@@ -76,7 +84,7 @@ def _read(path: Path, status: os.stat_result, *, require_frontal: bool, limits: 
         return read_dicom(path, require_frontal=require_frontal, limits=limits)
     if head.startswith(ZIP_MAGIC):
         raise UnreadableError("a zip archive; unpack it, and name the folder", reason=Reason.UNSUPPORTED)
-    raise UnreadableError("neither DICOM, PNG, JPEG, TIFF nor NIfTI", reason=Reason.UNKNOWN_FORMAT)
+    raise UnreadableError("neither DICOM, NIfTI nor a picture that is known", reason=Reason.UNKNOWN_FORMAT)
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from monai.data import ImageReader
 from monai.utils import ensure_tuple
 from numpy.typing import NDArray
 
-from lungfield.mask import read_mask
+from lungfield.mask import read_reference
+from lungfield.pose import UPRIGHT
 from lungfield.radiograph import read_radiograph
 from lungfield.records import Radiograph
 
@@ -65,7 +66,7 @@ class RadiographReader(ImageReader):
             LungfieldError: the file cannot be read or is turned down.
         """
         if self.kind == "mask":
-            mask = read_mask(img)
+            mask = read_reference(img, UPRIGHT)
             return mask.T, _metadata(mask.shape, row_mm=1.0, column_mm=1.0)
         return as_monai(read_radiograph(img, require_frontal=self.require_frontal))
 
