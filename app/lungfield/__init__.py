@@ -12,6 +12,7 @@ Research software: not a medical device, and not for diagnosis or treatment.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 # Where each public name lives; imported on first use, so that `import lungfield` does not wait for torch.
@@ -25,6 +26,24 @@ _PUBLIC = {
 }
 
 __all__ = [*_PUBLIC, "__version__"]
+
+
+def _name_unknown_user() -> None:
+    """Give the user a name where the system has none, as in a container that is run under any number.
+
+    torch asks for it when MONAI is imported, and its error would name neither the cause nor the way out.
+    """
+    if os.name != "posix" or any(os.environ.get(name) for name in ("LOGNAME", "USER", "LNAME", "USERNAME")):
+        return
+    import pwd
+
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        os.environ["USER"] = f"uid{os.getuid()}"
+
+
+_name_unknown_user()
 
 
 def __getattr__(name: str) -> Any:

@@ -191,8 +191,8 @@ def test_a_header_that_allows_no_seg_is_a_warning(tmp_path, chest, make_dicom, r
 
 
 def test_no_lung_is_flagged(tmp_path, make_dicom, run):
-    bright = np.tile(np.linspace(2000, 2300, 90), (80, 1)).astype(np.uint16)  # and not dark when inverted
-    make_dicom(tmp_path / "in" / "bright.dcm", bright, WindowCenter=1500, WindowWidth=5000)
+    bright = np.tile(np.linspace(1800, 2300, 90), (80, 1)).astype(np.uint16)  # and not dark when inverted
+    make_dicom(tmp_path / "in" / "bright.dcm", bright, WindowCenter=2000, WindowWidth=4000)
     (row,) = run(tmp_path / "in", tmp_path / "out").files
     assert row["status"] == "done"
     assert "no-lung" in row["flags"]
@@ -224,7 +224,7 @@ def test_progress_is_told(inputs, tmp_path, dark_is_lung):
 def test_wrong_calls_are_refused(tmp_path, run, dark_is_lung):
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(DataError, match="No DICOM, PNG"):
+    with pytest.raises(DataError, match="No DICOM or NIfTI"):
         run(empty, tmp_path / "out")
     with pytest.raises(DataError, match="no such file"):
         run(tmp_path / "nowhere", tmp_path / "out")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 _CPU_THREADS = 8
 _CUDA_BATCH = 16
+# Of the largest detectors, 4,300 x 4,300 pixels in float32, with what belongs to them.
+_LARGE_RADIOGRAPH_BYTES = 100 << 20
 
 
 @dataclass(frozen=True)
@@ -45,3 +47,19 @@ def arrangement(device: str, workers: int | None = None, batch_size: int | None 
         torch_threads=1 if on_cpu else cores,
         batch_size=1 if on_cpu else batch_size or _CUDA_BATCH,
     )
+
+
+def files_held(batch_size: int, workers: int, memory_bytes: int) -> int:
+    """How many files a worker may hold between reading and writing.
+
+    Two batches for the network, shared among the workers: one in work, one waiting. But no more large
+    radiographs than fit into half of a worker's memory; the other half is for the file that it reads or
+    writes at that moment.
+
+    Args:
+        batch_size: radiographs to a batch.
+        workers: number of worker processes.
+        memory_bytes: what a worker may take for its files.
+    """
+    wanted = max(2, 2 * batch_size // workers)
+    return max(1, min(wanted, memory_bytes // 2 // _LARGE_RADIOGRAPH_BYTES))

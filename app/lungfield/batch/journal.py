@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ CREATE TABLE IF NOT EXISTS files (
     row TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS by_uid ON files (uid_hash) WHERE uid_hash IS NOT NULL;
+CREATE TABLE IF NOT EXISTS outputs (path TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
 
@@ -130,14 +132,14 @@ class Journal:
             self._database.execute("INSERT OR REPLACE INTO run VALUES (?, ?)", (key, json.dumps(value)))
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget everything but the outputs that were ever announced."""
         with self._translated():
             self._database.executescript("BEGIN; DELETE FROM run; DELETE FROM files; COMMIT;")
 
     def add(self, entry: Entry) -> None:
         """Add how a file ended, in the place of an older entry of it."""
         values = (
-            entry.file,
+            _key(entry.file),
             entry.fingerprint.size,
             entry.fingerprint.mtime_ns,
             entry.uid_hash,
@@ -145,6 +147,32 @@ class Journal:
         )
         with self._translated():
             self._database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", values)
+
+    def announce(self, outputs: Iterable[str]) -> None:
+        """Note paths below the output folder that are going to be written, before they are.
+
+        What was announced and is vouched for by no entry is an old result, or that of a run that was killed.
+        """
+        with self._translated():
+            self._database.execute("BEGIN")
+            self._database.executemany(
+                "INSERT OR IGNORE INTO outputs VALUES (?)", [(_key(output),) for output in outputs]
+            )
+            self._database.execute("COMMIT")
+
+    def announced(self) -> list[str]:
+        """All paths that `announce` was told of and `forget` was not."""
+        with self._translated():
+            return [os.fsdecode(key) for (key,) in self._database.execute("SELECT path FROM outputs")]
+
+    def forget(self, outputs: Iterable[str]) -> None:
+        """Take back what `announce` was told."""
+        with self._translated():
+            self._database.execute("BEGIN")
+            self._database.executemany(
+                "DELETE FROM outputs WHERE path = ?", [(_key(output),) for output in outputs]
+            )
+            self._database.execute("COMMIT")
 
     def find(self, file: str) -> Entry | None:
         """The entry of a file, or None."""
@@ -159,8 +187,8 @@ class Journal:
                 "WHERE uid_hash IS NOT NULL GROUP BY uid_hash HAVING count(*) > 1) ORDER BY file"
             ).fetchall()
         groups: dict[str, list[str]] = {}
-        for uid_hash, file in found:
-            groups.setdefault(uid_hash, []).append(file)
+        for uid_hash, key in found:
+            groups.setdefault(uid_hash, []).append(os.fsdecode(key))
         return {
             file: [other for other in group if other != file] for group in groups.values() for file in group
         }
@@ -186,9 +214,18 @@ def read_entries(path: Path, files: Iterable[str]) -> Iterator[Entry]:
                 yield entry
 
 
+def _key(file: str) -> str | bytes:
+    """A file's name as SQLite can hold it: text, or bytes where it is none (PEP 383)."""
+    try:
+        file.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(file)
+    return file
+
+
 def _find(database: sqlite3.Connection, file: str) -> Entry | None:
     found = database.execute(
-        "SELECT size, mtime_ns, uid_hash, row FROM files WHERE file = ?", (file,)
+        "SELECT size, mtime_ns, uid_hash, row FROM files WHERE file = ?", (_key(file),)
     ).fetchone()
     if found is None:
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ _ATTEMPTS = 2
 #: So many workers may die before they are ready, one after the other, until that is taken for the rule.
 _FAILED_STARTS = 3
 _START_LIMIT_S = 300.0
+_END_LIMIT_S = 5.0
 #: What workers are started with. There is one for each core already, so libraries compute in one thread:
 #: those of OpenBLAS wait for each other by spinning, which on busy cores takes longer than the work (300 ms
 #: for the mean of a lung, instead of 4). And glibc is to keep the memory of one radiograph for the next: to
@@ -64,6 +66,24 @@ def start_forkserver() -> Any:
     with _environment_of_workers():
         forkserver.ensure_running()
     return context
+
+
+def stop_forkserver() -> None:
+    """End the process that `start_forkserver` has started, at once: while it imports, it hears of nothing."""
+    try:
+        from multiprocessing.forkserver import _forkserver
+    except ImportError:
+        return
+    pid = getattr(_forkserver, "_forkserver_pid", None)
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _signal_of(process: Any) -> int:
+    """The signal that ended a process whose connection broke off, 0 where it ended otherwise."""
+    process.join(timeout=_END_LIMIT_S)
+    return -process.exitcode if (process.exitcode or 0) < 0 else 0
 
 
 @contextlib.contextmanager
@@ -136,7 +156,13 @@ class Pool:
         self._attempts: dict[int, int] = {}
         self._answers: dict[int, Answer] = {}
         self._failed_starts = 0
-        self._workers = [self._start() for _ in range(workers)]
+        self._workers: list[_Worker] = []
+        try:
+            for _ in range(workers):
+                self._workers.append(self._start())
+        except BaseException:
+            self.close()
+            raise
 
     def run(self, jobs: Iterator[Job], ended: Callable[[Job, Ended], None]) -> None:
         """Take all files through; `ended` is called for each, in the order in which they end.
@@ -160,8 +186,13 @@ class Pool:
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=work, args=(theirs, self._settings), daemon=True)
-        with _environment_of_workers():
-            process.start()
+        try:
+            with _environment_of_workers():
+                process.start()
+        except BaseException:  # a signal, most likely: nothing is to live on
+            if process.pid is not None:
+                process.kill()
+            raise
         theirs.close()
         return _Worker(process, ours, time.monotonic() + _START_LIMIT_S)
 
@@ -253,6 +284,7 @@ class Pool:
 
     def _replace(self, worker: _Worker, reason: Reason) -> None:
         """Put a new worker in the place of one that died, or that must die as it hangs."""
+        signal_number = _signal_of(worker.process) if reason is Reason.CRASHED else 0
         worker.process.kill()
         worker.process.join()
         worker.connection.close()
@@ -261,7 +293,9 @@ class Pool:
             self._answers.pop(ticket, None)
             self._again.append(job)
         if worker.ready:
-            self._blame(worker.job, reason)
+            self._blame(
+                worker.job, Reason.OUT_OF_MEMORY if signal_number == signal.SIGKILL else reason, signal_number
+            )
         else:
             self._failed_starts += 1
             if self._failed_starts >= _FAILED_STARTS:
@@ -271,16 +305,18 @@ class Pool:
                 )
         self._workers.append(self._start())
 
-    def _blame(self, job: Job | None, reason: Reason) -> None:
+    def _blame(self, job: Job | None, reason: Reason, signal_number: int) -> None:
         """Decide on the file that a worker had in hand when it died."""
         if job is None:
             return
         attempts = self._attempts[job.ticket] = self._attempts.get(job.ticket, 0) + 1
-        if reason is Reason.CRASHED and attempts < _ATTEMPTS:
+        if reason is not Reason.TIMED_OUT and attempts < _ATTEMPTS:
             self._again.append(job)
             return
+        by_signal = f" ({signal.Signals(signal_number).name})" if signal_number else ""
         text = {
-            Reason.CRASHED: "a decoder crashed on it; the file is damaged",
+            Reason.CRASHED: f"a decoder crashed on it{by_signal}; the file is damaged",
+            Reason.OUT_OF_MEMORY: "the system killed its worker process (SIGKILL), most likely for memory",
             Reason.TIMED_OUT: f"it took longer than the limit of {self._time_limit_s:g} s",
         }[reason]
         self._end(job, Ended(job.ticket, ended_row(job, FAILED, reason, text, 0.0)))

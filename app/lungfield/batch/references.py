@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from lungfield.errors import DataError
 from lungfield.mask import referenced_sop_instance_uids
+from lungfield.names import shown
 from lungfield.radiograph import stem
 
-SUFFIXES = (".nii.gz", ".nii", ".png", ".dcm", ".dicom", ".tif", ".tiff", ".gif", ".jpg", ".jpeg")
+SUFFIXES = (
+    ".nii.gz",
+    ".nii",
+    ".hdr",
+    ".png",
+    ".dcm",
+    ".dicom",
+    ".tif",
+    ".tiff",
+    ".gif",
+    ".jpg",
+    ".jpeg",
+    ".bmp",
+)
+
+BY_UID, BY_PATH, BY_NAME = "uid", "path", "name"
+"""How a reference was found: what the column `reference_match` says."""
 
 
 @dataclass(frozen=True)
@@ -18,18 +36,21 @@ class References:
     """The reference masks below a folder.
 
     Attributes:
-        by_place: masks by their place in the folder, without the suffix.
         by_uid: DICOM SEG files by the SOP Instance UID of each image that they refer to.
+        by_place: masks by their place in the folder, without the suffix.
+        by_name: masks by their bare name, for the radiographs that can be told apart by it: where no mask
+            lies in a sub-folder, and no other radiograph of the run has that name.
     """
 
-    by_place: Mapping[PurePath, tuple[Path, ...]]
     by_uid: Mapping[str, tuple[Path, ...]]
+    by_place: Mapping[PurePath, tuple[Path, ...]]
+    by_name: Mapping[str, tuple[Path, ...]]
 
-    def match(self, relative: PurePath, sop_instance_uid: str | None) -> Path:
-        """The reference of a radiograph.
+    def match(self, relative: PurePath, sop_instance_uid: str | None) -> tuple[Path, str]:
+        """The reference of a radiograph, and how it was found.
 
-        First comes a DICOM SEG that refers to its SOP Instance UID, then the mask in the same place, then the
-        only one of the same name in any place.
+        First comes a DICOM SEG that refers to its SOP Instance UID, then the mask in the same place, then
+        that of the same bare name.
 
         Args:
             relative: the radiograph's place below the folder that was named.
@@ -39,18 +60,24 @@ class References:
             DataError: there is none, or there are several.
         """
         place = relative.with_name(stem(relative.name))
-        found = self.by_uid.get(sop_instance_uid or "") or self.by_place.get(place)
-        if found is None:
-            found = tuple(
-                path for other, paths in self.by_place.items() if other.name == place.name for path in paths
-            )
-        if len(found) != 1:
-            raise DataError(f"{len(found) or 'no'} reference mask{'s' * (len(found) > 1)} named {place.name}")
-        return found[0]
+        for how, found in (
+            (BY_UID, self.by_uid.get(sop_instance_uid or "")),
+            (BY_PATH, self.by_place.get(place)),
+            (BY_NAME, self.by_name.get(place.name)),
+        ):
+            if found and len(found) > 1:
+                raise DataError(f"{len(found)} reference masks named {shown(place.name)}")
+            if found:
+                return found[0], how
+        raise DataError(f"no reference mask named {shown(place.as_posix())}")
 
 
-def find_references(folder: Path) -> References:
+def find_references(folder: Path, radiographs: Iterable[PurePath]) -> References:
     """Find the reference masks below a folder.
+
+    Args:
+        folder: where to look.
+        radiographs: places of all the radiographs of the run, as `References.match` takes them.
 
     Raises:
         DataError: there is no such folder, or no mask in it.
@@ -68,5 +95,8 @@ def find_references(folder: Path) -> References:
             for uid in referenced_sop_instance_uids(path):
                 by_uid[uid] = (*by_uid.get(uid, ()), path)
     if not by_place:
-        raise DataError(f"No reference mask (PNG, NIfTI, DICOM SEG, TIFF, GIF) below {folder}.")
-    return References(by_place, by_uid)
+        raise DataError(f"No reference mask (PNG, NIfTI, DICOM SEG, TIFF, GIF, BMP) below {folder}.")
+    names = Counter(stem(radiograph.name) for radiograph in radiographs)
+    is_flat = all(len(place.parts) == 1 for place in by_place)
+    by_name = {place.name: paths for place, paths in by_place.items() if is_flat and names[place.name] == 1}
+    return References(by_uid, by_place, by_name)

@@ -14,6 +14,7 @@ from lungfield.batch.journal import read_entries
 from lungfield.batch.worker import DONE, FAILED, SKIPPED
 from lungfield.inference import Bundle
 from lungfield.mask import Agreement, Summary, summarise
+from lungfield.names import shown
 
 __all__ = ["DONE", "FAILED", "SKIPPED", "BatchResult", "Rows", "write_results"]
 
@@ -45,7 +46,7 @@ class Rows:
             others = self._duplicates.get(entry.file)
             if others and row["status"] == DONE:
                 more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-                remark = f"same SOP Instance UID as {others[0]}{more}"
+                remark = f"same SOP Instance UID as {shown(others[0])}{more}"
                 row["flags"] = [*row["flags"], DUPLICATE]
                 row["warnings"] = "; ".join(filter(None, (row.get("warnings"), remark)))
             yield row

@@ -20,11 +20,11 @@ from typing import Any
 import torch
 
 from lungfield import export
-from lungfield.batch.arrangement import arrangement
-from lungfield.batch.journal import FOLDER, Entry, Fingerprint, Journal
+from lungfield.batch.arrangement import arrangement, files_held
+from lungfield.batch.journal import FOLDER, Entry, Fingerprint, Journal, read_entries
 from lungfield.batch.network import NetworkThreads
 from lungfield.batch.outputs import DEFAULT_FORMATS, FORMATS, check_formats
-from lungfield.batch.pool import Pool, start_forkserver
+from lungfield.batch.pool import Pool, start_forkserver, stop_forkserver
 from lungfield.batch.references import References, find_references
 from lungfield.batch.results import BatchResult, Rows, write_results
 from lungfield.batch.worker import DONE, Ended, Job, WorkerSettings
@@ -32,6 +32,7 @@ from lungfield.errors import DataError, OutputError, Reason
 from lungfield.inference import DEFAULT_BUNDLE, Bundle, find_bundle
 from lungfield.inference.precision import best_precision
 from lungfield.inference.predictor import Predictor, find_device, require_weights
+from lungfield.names import shown
 from lungfield.radiograph import InputFile, find_files, output_stems
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,8 @@ _TRANSIENT = (
     Reason.OUT_OF_MEMORY,
     Reason.TIMED_OUT,
 )
+
+VIEWS = ("frontal", "any")
 
 Progress = Callable[[int, int, Mapping[str, Any] | None], None]
 
@@ -72,6 +75,7 @@ class Options:
         formats: what to write of each radiograph, by the names of `FORMATS`.
         references: folder of reference masks, matched by SOP Instance UID or by name.
         viewer_geometry: place DICOM SEG objects in an invented plane, for viewers that insist on one.
+        views: 'frontal' to turn down what is no frontal view of the chest by its header; 'any' to segment it.
         check_mirrored: also segment every mirrored radiograph, as a second opinion for the quality flags.
             Twice the work of the network.
         resume: go on with a run that was begun in the output folder.
@@ -88,6 +92,7 @@ class Options:
     formats: tuple[str, ...] = DEFAULT_FORMATS
     references: Path | None = None
     viewer_geometry: bool = False
+    views: str = "frontal"
     check_mirrored: bool = False
     resume: bool = False
     overwrite: bool = False
@@ -142,21 +147,30 @@ def segment_files(
     files = [file for file in files if not _is_own(file.path, output)]
     if not files:
         raise DataError(
-            f"No DICOM, PNG, JPEG, TIFF or NIfTI file in {', '.join(map(str, inputs))}. "
+            f"No DICOM or NIfTI file, and no picture, in {', '.join(map(str, inputs))}. "
             "Name files, or folders that hold some."
         )
-    references = find_references(options.references) if options.references else None
+    references = None
+    if options.references:
+        references = find_references(options.references, [file.relative for file in files])
     _require_writable(output)
-    context = start_forkserver()
-    with Journal(output) as journal, _signals():
-        _open_run(journal, _settings(found, options), options)
-        run = _Run(files, output, found, options, references, journal, progress or _no_progress)
-        return run.carry_out(context)
+    with _signals():
+        try:
+            context = start_forkserver()
+            with Journal(output) as journal:
+                _open_run(journal, _settings(found, options), options)
+                run = _Run(files, output, found, options, references, journal, progress or _no_progress)
+                return run.carry_out(context)
+        except (Interrupted, KeyboardInterrupt):
+            stop_forkserver()
+            raise
 
 
 def _checked(options: Options) -> Options:
     if options.resume and options.overwrite:
         raise DataError("A run is either resumed or overwritten: give one of the two.")
+    if options.views not in VIEWS:
+        raise DataError(f"There is no choice of views {options.views!r}: give {' or '.join(VIEWS)}.")
     if options.workers is not None and options.workers < 1:
         raise DataError(f"{options.workers} workers cannot do anything; give 1 or more.")
     return Options(**{**vars(options), "formats": check_formats(options.formats)})
@@ -190,6 +204,7 @@ def _settings(bundle: Bundle, options: Options) -> dict[str, Any]:
         "backend": options.backend,
         "formats": list(options.formats),
         "viewer_geometry": options.viewer_geometry,
+        "views": options.views,
         "check_mirrored": options.check_mirrored,
         "references": None if options.references is None else str(options.references.resolve()),
     }
@@ -275,7 +290,7 @@ class _Run:
                 predictor = Predictor(
                     self._bundle, device=self._options.device, backend=self._options.backend
                 )
-                self._device = predictor.device.type
+                self._device = str(predictor.device)
                 start = time.perf_counter()
                 self._segment(context, predictor, missing)
         except Interrupted as interrupt:
@@ -324,6 +339,7 @@ class _Run:
             created=datetime.datetime.fromisoformat(self._journal.read("started")),
             viewer_geometry=options.viewer_geometry,
             references=self._references,
+            require_frontal=options.views == "frontal",
             memory_bytes=options.memory_limit_bytes,
         )
         pool = Pool(
@@ -331,8 +347,7 @@ class _Run:
             settings,
             network,
             workers=workers,
-            # Two batches for the network, shared among the workers: one in work, one waiting.
-            held=max(2, 2 * share.batch_size // workers),
+            held=files_held(share.batch_size, workers, options.memory_limit_bytes),
             time_limit_s=options.time_limit_s,
         )
         try:
@@ -345,6 +360,7 @@ class _Run:
     def _begun(self, jobs: Sequence[Job]) -> Iterator[Job]:
         for job in jobs:
             self._fingerprints[job.ticket] = Fingerprint.of(job.path)
+            self._journal.announce(FORMATS[name].place(job.name).as_posix() for name in self._options.formats)
             yield job
 
     def _end(self, job: Job, ended: Ended) -> None:
@@ -354,12 +370,13 @@ class _Run:
         self._journal.add(Entry(job.relative.as_posix(), fingerprint, ended.uid_hash, ended.row))
         self._ended += 1
         row = ended.row
+        file = shown(row["file"])
         logger.info(
             "%s: %s",
-            row["file"],
+            file,
             row["status"],
             extra={
-                "file": row["file"],
+                "file": file,
                 "status": row["status"],
                 "reason_code": row.get("reason_code", ""),
                 "reason": row.get("reason", ""),
@@ -370,6 +387,7 @@ class _Run:
         self._progress(self._ended, len(self._files), row)
 
     def _write_results(self, start: float) -> BatchResult:
+        self._remove_stale()
         batch = BatchResult(
             files=Rows(
                 self._journal.path,
@@ -387,6 +405,24 @@ class _Run:
         write_results(batch, report=self._options.report)
         return batch
 
+    def _remove_stale(self) -> None:
+        """Remove what earlier runs wrote and this one does not vouch for, lest it is taken for a result."""
+        vouched: set[str] = set()
+        for entry in read_entries(self._journal.path, (file.relative.as_posix() for file in self._files)):
+            vouched |= {entry.row[name] for name in FORMATS if entry.row.get(name)}
+        stale = [path for path in self._journal.announced() if path not in vouched]
+        for path in stale:
+            file = self._output / path
+            try:
+                file.unlink(missing_ok=True)
+                for folder in file.parents:  # which the runs made
+                    if folder == self._output or any(folder.iterdir()):
+                        break
+                    folder.rmdir()
+            except OSError:  # no folder any more, or no permission: it stays announced
+                continue
+        self._journal.forget(path for path in stale if not (self._output / path).exists())
+
 
 def _remove_parts(output: Path) -> None:
     """Remove what a run that was killed had begun to write."""
@@ -396,13 +432,14 @@ def _remove_parts(output: Path) -> None:
 
 
 def _environment(device: str) -> dict[str, str]:
-    known = device in ("cpu", "cuda")
+    place = torch.device(device) if device != "auto" else torch.device("cpu")
+    known = place.type in ("cpu", "cuda")
     return {
         "lungfield": version("lungfield"),
         "python": platform.python_version(),
         "torch": version("torch"),
         "monai": version("monai"),
-        "device": torch.cuda.get_device_name() if device == "cuda" else device,
-        "precision": best_precision(torch.device(device)) if known else "",
+        "device": torch.cuda.get_device_name(place) if place.type == "cuda" else device,
+        "precision": best_precision(place) if known else "",
         "platform": f"{platform.system()} {platform.machine()}",
     }

@@ -50,6 +50,7 @@ class WorkerSettings:
         created: date and time that DICOM objects bear.
         viewer_geometry: as in `SaveOptions`.
         references: masks to compare with.
+        require_frontal: turn down what is no frontal view of the chest by its header.
         memory_bytes: how much memory a worker may take for its files; more is refused to it.
     """
 
@@ -59,6 +60,7 @@ class WorkerSettings:
     created: datetime.datetime
     viewer_geometry: bool = False
     references: References | None = None
+    require_frontal: bool = True
     memory_bytes: int | None = None
 
 
@@ -162,7 +164,7 @@ class _Worker:
     def read(self, job: Job) -> PreparedFile | Ended:
         start = time.perf_counter()
         try:
-            radiograph = read_radiograph(job.path)
+            radiograph = read_radiograph(job.path, require_frontal=self._settings.require_frontal)
             steps = segmenting(radiograph, self._processing)
             network_input = next(steps)
         except Exception as error:
@@ -209,7 +211,8 @@ class _Worker:
         row |= _describe(lungs)
         if settings.references is not None:
             try:
-                row |= vars(lungs.agreement(settings.references.match(job.relative, uid)))
+                reference, found_by = settings.references.match(job.relative, uid)
+                row |= vars(lungs.agreement(reference)) | {"reference_match": found_by}
             except DataError as error:
                 warnings.append(str(error))
         how = SaveOptions(settings.created, settings.viewer_geometry)

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from lungfield.cli import bundles, export, label, prepare, segment
 from lungfield.errors import LungfieldError
+from lungfield.names import shown
 
 app = typer.Typer(
     name="lungfield",
@@ -50,5 +51,6 @@ def main() -> None:
         app()
     except LungfieldError as error:
         # Text, not markup: a path may hold brackets.
-        Console(stderr=True).print(Text.assemble(("lungfield: ", "bold red"), str(error)), soft_wrap=True)
+        text = "\n".join(map(shown, str(error).split("\n")))
+        Console(stderr=True).print(Text.assemble(("lungfield: ", "bold red"), text), soft_wrap=True)
         sys.exit(2)

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from lungfield.inference import DEFAULT_BUNDLE
+from lungfield.names import shown
 
 if TYPE_CHECKING:
     from lungfield.batch import BatchResult
@@ -26,7 +27,7 @@ _SHOWN_REMARKS = 20
 
 def segment(
     inputs: list[Path] = typer.Argument(
-        ..., exists=True, help="Radiographs, or folders of them (DICOM, PNG, JPEG, TIFF, NIfTI)."
+        ..., exists=True, help="Radiographs, or folders of them (DICOM, NIfTI, PNG, JPEG, TIFF and others)."
     ),
     output: Path = typer.Option(..., "-o", "--output", help="Folder for the results."),
     bundle: str = typer.Option(
@@ -56,6 +57,10 @@ def segment(
     time_limit: float = typer.Option(120.0, min=1, help="Seconds that reading a single file may take."),
     memory_limit: float = typer.Option(
         2.0, min=0.25, help="GiB that a worker process may take for the files that it has in hand."
+    ),
+    views: str = typer.Option(
+        "frontal",
+        help="frontal: turn down what is no frontal view of the chest by its header; any: segment that too.",
     ),
     check_mirrored: bool = typer.Option(
         False,
@@ -88,6 +93,7 @@ def segment(
         formats=tuple(name.strip() for name in formats.split(",") if name.strip()),
         references=reference,
         viewer_geometry=viewer_geometry,
+        views=views,
         check_mirrored=check_mirrored,
         resume=resume,
         overwrite=overwrite,
@@ -110,7 +116,7 @@ def segment(
             console.print("Interrupted. What was done is kept; the same call with --resume goes on.")
             sys.exit(SIGNAL_BASE + interrupt.signal_number)
         except OutputError as error:
-            console.print(f"lungfield: {error}", markup=False, soft_wrap=True)
+            console.print(f"lungfield: {shown(str(error))}", markup=False, soft_wrap=True)
             sys.exit(STOPPED)
     _report(batch, console)
     if as_json:
@@ -201,9 +207,8 @@ def _report(batch: BatchResult, console: Console) -> None:
 def _remark(row: Mapping[str, Any]) -> str:
     """What a person should know of a file; empty where all went well."""
     if row["status"] != "done":
-        return f"{row['status']}: {row['file']}: {row['reason']}"
+        return shown(f"{row['status']}: {row['file']}: {row['reason']}")
     noted = [*(f"[{flag}]" for flag in row.get("flags") or ()), row.get("warnings") or ""]
     text = " ".join(filter(None, noted))
-    return (
-        f"look at: {row['file']}: {text}" if row.get("flags") else text and f"warning: {row['file']}: {text}"
-    )
+    kind = "look at" if row.get("flags") else "warning"
+    return shown(f"{kind}: {row['file']}: {text}") if text else ""

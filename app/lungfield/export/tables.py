@@ -17,6 +17,7 @@ from lungfield.atomic import write_whole
 from lungfield.mask.density import Density
 from lungfield.mask.measurements import Extent, Measurements
 from lungfield.mask.metrics import Agreement
+from lungfield.names import shown
 
 _SIGNIFICANT_DIGITS = 6
 _ROWS_AT_ONCE = 4096
@@ -56,6 +57,7 @@ RESULT_COLUMNS: Mapping[str, type] = MappingProxyType(
         "spacing_source": str,
         **_measured_columns(),
         **_agreement_columns(),
+        "reference_match": str,
         "bundle": str,
         "bundle_version": str,
         "mask": str,
@@ -87,6 +89,7 @@ def write_results_csv(
     - The flags of a file are joined by spaces, other lists by semicolons.
     - Text that a spreadsheet would run as a formula (it begins with `=`, `+`, `-` or `@`) gets an apostrophe
       before it.
+    - Control characters and bytes that are no text are escaped (`lungfield.names`).
     - A byte order mark, without which Excel garbles accents, is written just where there is more than ASCII.
 
     Args:
@@ -99,8 +102,7 @@ def write_results_csv(
     """
     rows, names = _rows_and_columns(rows, columns)
     buffer = io.BytesIO()
-    # File names can hold bytes that are no text; they are shown escaped.
-    text = io.TextIOWrapper(buffer, encoding="utf-8", errors="backslashreplace", newline="")
+    text = io.TextIOWrapper(buffer, encoding="utf-8", newline="")
     writer = csv.writer(text)
     if names:
         writer.writerow([_cell(name) for name in names])
@@ -227,6 +229,8 @@ def _cell(value: Any, column: str = "") -> Any:
         value = separator.join(str(item) for item in value)
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, str):
+        value = shown(value)
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
         return f"'{value}"
     return "" if value is None else value

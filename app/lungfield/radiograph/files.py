@@ -4,17 +4,36 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from lungfield.errors import DataError
+from lungfield.names import shown
 from lungfield.radiograph.streams import has_preamble
 
 logger = logging.getLogger(__name__)
 
-SUFFIXES = (".dcm", ".dicom", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".nii", ".nii.gz")
+SUFFIXES = (
+    *(".dcm", ".dicom", ".dcm.gz", ".nii", ".nii.gz", ".hdr"),
+    *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".jp2", ".j2k", ".webp", ".bmp", ".gif"),
+)
+LEFT_OUT = {
+    "archives; unpack them": (".zip", ".7z", ".rar", ".tar", ".tgz", ".bz2", ".xz", ".gz"),
+    "pictures of a format that cannot be read; convert them": (".heic", ".heif", ".avif", ".jxl", ".psd"),
+    "volumes of a format that cannot be read; convert them": (".mha", ".mhd", ".nrrd", ".nhdr"),
+    "documents or films": (".pdf", ".mp4", ".mov", ".avi", ".mpg"),
+}
+"""Files that may hold radiographs, and are not read: why, and their suffixes."""
+RESULTS = ".lungfield"
+"""A folder that holds this one holds the results of a run."""
+BARE_ELEMENTS = re.compile(
+    rb"(?s:\x08\0[\0-\x18]\0(?:UL|CS|UI|DA|SH|LO|OB)|\x02\0[\0-\x18]\0(?:UL|OB|UI)"
+    rb"|\x08\0[\0-\x18]\0.{2}\0\0|\0\x08\0[\0-\x18](?:UL|CS|UI|DA|SH|LO|OB))"
+)
+"""How a data set without a preamble starts: a low element of group 0008 or 0002 (DICOM PS3.5, 7.1)."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +54,11 @@ def find_files(inputs: Sequence[Path], *, exclude: Sequence[Path] = ()) -> list[
     """Return the files in `inputs`, in the order of `inputs`, those of one folder sorted.
 
     A file that is named is always returned. A folder is searched with all folders in it, though none
-    that is a link, for files with a suffix of `SUFFIXES` and for DICOM files of any name. Hidden files,
-    DICOMDIR and __MACOSX are left out. A file that is reached twice is returned once. Whatever lies below a
-    folder of `exclude` is left out, so that results of an earlier run are not taken for inputs.
+    that is a link or holds the results of an earlier run, for files with a suffix of `SUFFIXES` and for DICOM
+    files of any name, with a preamble or without. Hidden files, DICOMDIR and __MACOSX are left out. A file
+    that is reached twice is returned once. Whatever lies below a folder of `exclude` is left out, so that
+    results of an earlier run are not taken for inputs. How many other files that may hold radiographs were
+    left out is logged.
 
     Raises:
         DataError: an input does not exist, or a folder that was named cannot be listed.
@@ -97,24 +118,49 @@ def _candidates(folder: Path) -> list[Path]:
         os.scandir(folder).close()
     except OSError as error:
         raise DataError(f"{folder}: the folder cannot be listed ({error.strerror})") from error
-    return sorted(path for path in _walk(folder) if _is_candidate(path))
+    passed_over: Counter[str] = Counter()
+    found = []
+    for path in _walk(folder):
+        if _is_candidate(path):
+            found.append(path)
+        else:
+            name = path.name.lower()
+            passed_over.update(why for why, suffixes in LEFT_OUT.items() if name.endswith(suffixes))
+    for why, count in sorted(passed_over.items()):
+        logger.warning("%s: left out %d files: %s", shown(str(folder)), count, why)
+    return sorted(found)
 
 
 def _walk(folder: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder, onerror=_warn, followlinks=False):
+        if RESULTS in folders and Path(parent) != folder:
+            logger.warning("%s: left out, it holds the results of an earlier run", shown(parent))
+            folders.clear()
+            continue
         folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
         yield from (Path(parent, name) for name in names if not name.startswith("."))
 
 
 def _warn(error: OSError) -> None:
-    logger.warning("%s: left out, the folder cannot be listed (%s)", error.filename, error.strerror)
+    place = shown(str(error.filename))
+    logger.warning("%s: left out, the folder cannot be listed (%s)", place, error.strerror)
 
 
 def _is_candidate(path: Path) -> bool:
     if path.name.upper() == "DICOMDIR":
         return False
     try:
-        return path.is_file() and (path.name.lower().endswith(SUFFIXES) or has_preamble(path))
+        return path.is_file() and (path.name.lower().endswith(SUFFIXES) or _is_dicom(path))
     except OSError as error:
-        logger.warning("%s: left out, the file cannot be read (%s)", path, error.strerror)
+        logger.warning("%s: left out, the file cannot be read (%s)", shown(str(path)), error.strerror)
         return False
+
+
+def _is_dicom(path: Path) -> bool:
+    """Whether a file looks like DICOM, whatever its name; one without a preamble only if it has no suffix."""
+    if has_preamble(path):
+        return True
+    if path.suffix and not path.suffix[1:].isdigit():  # '1.2.840.10008' ends in a number
+        return False
+    with path.open("rb") as stream:
+        return BARE_ELEMENTS.match(stream.read(8)) is not None

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from lungfield.export.report.columns import OUTPUTS, Column, describe
 from lungfield.export.tables import json_ready
 from lungfield.mask.metrics import DISTANCES
+from lungfield.names import shown
 
 _STATUS_ORDER = {"failed": 0, "done": 1, "skipped": 2}
 _NO_SCORE = 2.0  # behind every score, which are in [0, 1]
@@ -96,7 +97,7 @@ def _flat(row: Mapping[str, Any], number: int, picture: str | None) -> dict[str,
             flat[name] = quote(os.fsencode(PurePath(flat[name]).as_posix()))
     if picture is None:
         flat["overlay"] = None
-    return flat | {"input": number}
+    return flat | {"file": shown(str(flat["file"])), "input": number}
 
 
 def _picture(row: Mapping[str, Any], root: Path) -> str | None:
