@@ -3,12 +3,13 @@
 import ctypes
 import errno
 import os
+import signal
 import time
 
 import numpy as np
 from monai.transforms import MapTransform
 
-ABORT, HANG, EXHAUST, FULL_DISK, FAIL = 11, 22, 33, 44, 55
+ABORT, HANG, EXHAUST, FULL_DISK, FAIL, KILLED = 11, 22, 33, 44, 55, 66
 
 
 class Misbehaved(MapTransform):
@@ -23,6 +24,8 @@ class Misbehaved(MapTransform):
                 np.ones(1 << 36, dtype=np.uint8)
             elif asked == FULL_DISK:
                 os.fsync = _full
+            elif asked == KILLED:  # as the system does where memory runs out
+                os.kill(os.getpid(), signal.SIGKILL)
             elif asked == FAIL:
                 raise KeyError("Secret^Name")
         return data

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import misbehaving
 import numpy as np
@@ -53,6 +54,18 @@ def test_a_file_that_crashes_or_exhausts_its_worker_costs_only_itself(asking, tm
         "g": ("done", ""),
     }
     assert "Secret" not in (tmp_path / "out" / "results.csv").read_text()
+
+
+def test_what_ended_a_worker_is_told(asking, tmp_path, run):
+    folder = asking(a=None, b=misbehaving.KILLED, c=misbehaving.ABORT, d=None)
+    batch = run(folder, tmp_path / "out", workers=2)
+    rows = {row["file"]: row for row in batch.files}
+    assert rows["b.png"]["reason_code"] == "out-of-memory"
+    assert "SIGKILL" in rows["b.png"]["reason"]
+    assert "damaged" not in rows["b.png"]["reason"]
+    assert rows["c.png"]["reason_code"] == "crashed"
+    assert "SIGSEGV" in rows["c.png"]["reason"]
+    assert rows["a.png"]["status"] == rows["d.png"]["status"] == "done"
 
 
 def test_a_file_that_hangs_is_given_up(asking, tmp_path, run):
@@ -138,7 +151,27 @@ def start(folder, output, bundle, *more):
         env={**os.environ, "SOURCE_DATE_EPOCH": "1700000000", "PYTHONPATH": here},
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
+
+
+def alive_in_session_of(process):
+    """The processes that `process` has started, or their children, and that still run."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # After the name, which may hold anything: state, parent, group, session (proc(5)).
+            state, _, _, session = status.read_text().rpartition(")")[2].split()[:4]
+            if int(session) == process.pid and state not in "ZX" and int(status.parent.name) != process.pid:
+                found.append((status.parent / "cmdline").read_text().replace("\0", " "))
+    return found
+
+
+def assert_nothing_lives_on(process, seconds=5.0):
+    deadline = time.monotonic() + seconds
+    while (alive := alive_in_session_of(process)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert alive == []
 
 
 def ended_files(output):
@@ -222,5 +255,32 @@ def test_a_polite_stop_leaves_tables_and_a_word(many, tmp_path, dark_is_lung, nu
     for row in rows:
         if row["status"] == "done":
             assert (output / row["mask"]).is_file()
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(process.pid, 0)
+    assert_nothing_lives_on(process)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("after", ["forkserver", "workers", "first file"])
+def test_nothing_survives_an_interrupt_during_start_up(many, tmp_path, dark_is_lung, after):
+    output = tmp_path / "out"
+    process = start(many, output, dark_is_lung)
+    wanted = {"forkserver": 1, "workers": 3, "first file": 3}[after]
+    deadline = time.monotonic() + 60
+    while len(alive_in_session_of(process)) < wanted and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if after == "first file":
+        wait_for_files(process, output, 1)
+    process.send_signal(signal.SIGINT)  # to the main process alone
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert_nothing_lives_on(process)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+def test_nothing_survives_a_main_process_that_is_killed(many, tmp_path, dark_is_lung):
+    process = start(many, tmp_path / "out", dark_is_lung)
+    wait_for_files(process, tmp_path / "out", 1)
+    process.kill()
+    process.wait()
+    assert_nothing_lives_on(process, seconds=20.0)
