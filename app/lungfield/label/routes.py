@@ -20,7 +20,7 @@ from lungfield.errors import DataError
 from lungfield.export.derived import to_bytes
 from lungfield.label.dicomweb import wants_viewer_geometry
 from lungfield.label.inference import LungInferTask
-from lungfield.label.segmentations import Maker, make_segmentation
+from lungfield.label.segmentations import make_segmentation
 
 _AS_USER = [Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))]
 _TIMEOUT_S = 60
@@ -76,7 +76,7 @@ def infer_segmentation(model: str, image: str = "", params: str = Form("{}")) ->
     segmentation = make_segmentation(
         lungs.radiograph,
         lungs.label_map,
-        Maker(f"lungfield {lungs.bundle.name}", lungs.bundle.version),
+        lungs.algorithm,
         viewer_geometry=wants_viewer_geometry(app),
     )
     return Response(
