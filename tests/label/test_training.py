@@ -10,7 +10,7 @@ pytest.importorskip("monailabel", reason="needs MONAI Label: docs/monai-label.md
 
 from lungfield.datasets import load_data_list
 from lungfield.errors import BundleError, DataError
-from lungfield.inference import all_bundles, find_bundle
+from lungfield.inference import Bundle, all_bundles, find_bundle
 from lungfield.label.bundles import chosen_bundles
 from lungfield.label.split import Split, divide, divide_and_remember
 from lungfield.label.training import Correction, FineTuneTask, Options, write_data
@@ -175,8 +175,19 @@ def test_newest_complete_weights_count(tmp_path):
     assert current.weights == second / "model.pt"
     assert current.version == f"{store.bundle.version}+{second.name}"
     assert current.inference_config == store.bundle.inference_config
+    assert current.weights_sha256 != store.bundle.weights_sha256
     (second / "model.pt").unlink()
     assert store.current().weights == first / "model.pt"
+
+
+def test_weights_that_were_replaced_have_another_hash(tmp_path):
+    bundle = Bundle("mine", tmp_path / "mine", {})
+    bundle.weights.parent.mkdir(parents=True)
+    store, hashes = WeightStore(bundle, tmp_path / "later"), set()
+    for content in (b"weights", b"others"):
+        bundle.weights.write_bytes(content)
+        hashes.add(store.current().weights_sha256)
+    assert len(hashes) == 2
 
 
 def test_bundles_are_chosen_by_name_and_folder(tmp_path):
