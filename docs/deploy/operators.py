@@ -96,9 +96,9 @@ class LungFieldsOperator(MonaiBundleInferenceOperator):
     """
 
     def __init__(
-        self, fragment: Fragment, *args: Any, app_context: AppContext, bundle_path: Path, **kwargs: Any
+        self, fragment: Fragment, *args: Any, app_context: AppContext, bundle_path: str | Path, **kwargs: Any
     ) -> None:
-        with bundle_path.open("rb") as file:
+        with Path(bundle_path).open("rb") as file:
             self._sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         super().__init__(
             fragment,
