@@ -1,5 +1,7 @@
 """One radiograph in memory: what a `Segmentation` measures and saves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -47,3 +49,18 @@ def test_report_and_capture_belong_to_the_study(lungs, tmp_path):
     lungs.save_secondary_capture(tmp_path / "sc.dcm")
     studies = {dcmread(tmp_path / name).StudyInstanceUID for name in ("a.dcm", "s.dcm", "sr.dcm", "sc.dcm")}
     assert len(studies) == 1
+
+
+def test_other_weights_make_other_objects(lungs, tmp_path):
+    """Also where name and version of the bundle are the same."""
+    root = tmp_path / "unet"
+    (root / "models").mkdir(parents=True)
+    (root / "models" / "model.pt").write_bytes(b"retrained")
+    retrained = replace(lungs, bundle=replace(lungs.bundle, root=root))
+    assert retrained.algorithm.version == lungs.algorithm.version
+    for name in ("save_seg", "save_report", "save_secondary_capture"):
+        uids = set()
+        for number, one in enumerate((lungs, retrained, lungs)):
+            getattr(one, name)(tmp_path / f"{number}.dcm")
+            uids.add(dcmread(tmp_path / f"{number}.dcm").SOPInstanceUID)
+        assert len(uids) == 2

@@ -73,12 +73,10 @@ class Segmentation:
         return self.radiograph.pose.upright(self.label_map)
 
     @property
-    def _algorithm(self) -> dict[str, str]:
+    def algorithm(self) -> export.Algorithm:
         """What DICOM objects name as their maker."""
-        return {
-            "algorithm_name": f"lungfield {self.bundle.name}",
-            "algorithm_version": self.bundle.version,
-        }
+        bundle = self.bundle
+        return export.Algorithm(f"lungfield {bundle.name}", bundle.version, bundle.weights_sha256)
 
     def agreement(self, reference: str | Path | NDArray[np.generic]) -> Agreement:
         """Compare with a reference mask: (H, W) as the file stores it, not 0 on lung; or the path of a file.
@@ -116,7 +114,7 @@ class Segmentation:
             self.radiograph,
             self.label_map,
             Path(path),
-            **self._algorithm,
+            algorithm=self.algorithm,
             viewer_geometry=viewer_geometry,
             created=created,
         )
@@ -136,7 +134,7 @@ class Segmentation:
             self.measurements,
             Path(path),
             density=self.density,
-            **self._algorithm,
+            algorithm=self.algorithm,
             created=created,
             segmentation=segmentation,
         )
@@ -147,7 +145,7 @@ class Segmentation:
             self.radiograph,
             self.label_map,
             Path(path),
-            **self._algorithm,
+            algorithm=self.algorithm,
             created=created,
         )
 

@@ -7,6 +7,7 @@ several radiographs. The one that writes takes a series for one image, and needs
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from lungfield import LungfieldError, Radiograph, read_radiograph
 from lungfield.errors import DataError
-from lungfield.export import save_dicom_seg
+from lungfield.export import Algorithm, save_dicom_seg
 from lungfield.transforms import as_monai
 
 _log = logging.getLogger(__name__)
@@ -34,14 +35,12 @@ class Segmented:
     Attributes:
         radiograph: as lungfield read it.
         label_map: (H, W) uint8 on its own pixels: 0 background, 1 the patient's right lung, 2 the left.
-        algorithm_name: the name in the bundle's metadata.
-        algorithm_version: its version.
+        algorithm: name and version from the bundle's metadata, and the hash of the exported file.
     """
 
     radiograph: Radiograph
     label_map: NDArray[np.uint8]
-    algorithm_name: str
-    algorithm_version: str
+    algorithm: Algorithm
 
 
 class RadiographReaderOperator(Operator):
@@ -86,6 +85,9 @@ class LungFieldsOperator(MonaiBundleInferenceOperator):
 
     The steps before and after the network are those of the inference config in the exported file.
 
+    Args:
+        bundle_path: the exported file.
+
     Named input:
         image: list of `Radiograph`.
 
@@ -93,11 +95,16 @@ class LungFieldsOperator(MonaiBundleInferenceOperator):
         pred: list of `Segmented`.
     """
 
-    def __init__(self, fragment: Fragment, *args: Any, app_context: AppContext, **kwargs: Any) -> None:
+    def __init__(
+        self, fragment: Fragment, *args: Any, app_context: AppContext, bundle_path: str | Path, **kwargs: Any
+    ) -> None:
+        with Path(bundle_path).open("rb") as file:
+            self._sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         super().__init__(
             fragment,
             *args,
             app_context=app_context,
+            bundle_path=bundle_path,
             input_mapping=[IOMapping("image", Image, IOType.IN_MEMORY)],
             output_mapping=[IOMapping("pred", Image, IOType.IN_MEMORY)],
             **kwargs,
@@ -110,7 +117,8 @@ class LungFieldsOperator(MonaiBundleInferenceOperator):
             port = _OneImage(radiograph)
             super().compute(port, port, context)
             metadata = self.parser["_meta_"]
-            segmented.append(Segmented(radiograph, port.label_map(), metadata["name"], metadata["version"]))
+            algorithm = Algorithm(metadata["name"], metadata["version"], self._sha256)
+            segmented.append(Segmented(radiograph, port.label_map(), algorithm))
         op_output.emit(segmented, "pred")
 
 
@@ -148,8 +156,7 @@ class SegmentationWriterOperator(Operator):
                 one.radiograph,
                 one.label_map,
                 self._output_folder / f"lung_fields_{number}.dcm",
-                algorithm_name=one.algorithm_name,
-                algorithm_version=one.algorithm_version,
+                algorithm=one.algorithm,
                 viewer_geometry=self._viewer_geometry,
             )
 

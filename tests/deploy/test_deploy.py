@@ -89,7 +89,7 @@ def test_operator_gives_the_masks_of_lungfield(exported, segmenter):
         assert one.label_map.dtype == np.uint8
         for label in (1, 2):
             assert dice(one.label_map == label, reference == label) > 0.999
-        assert one.algorithm_version == find_bundle("unet").version
+        assert one.algorithm.version == find_bundle("unet").version
 
 
 def test_application_writes_a_segmentation_of_every_frontal_radiograph(exported, segmenter, tmp_path):

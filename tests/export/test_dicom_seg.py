@@ -15,10 +15,10 @@ from pydicom.uid import (
 )
 
 from lungfield.errors import HeaderError, OutputError
-from lungfield.export import creation_time, save_dicom_seg
+from lungfield.export import Algorithm, creation_time, save_dicom_seg
 from lungfield.mask import read_mask
 
-UNET = {"algorithm_name": "lungfield unet", "algorithm_version": "1.0.0"}
+UNET = Algorithm("lungfield unet", "1.0.0", "ab" * 32)
 SOURCES = {
     "CR": ComputedRadiographyImageStorage,
     "DX": DigitalXRayImageStorageForPresentation,
@@ -47,7 +47,7 @@ def save(tmp_path, radiograph, label_map, make_header):
         name="a.dcm", viewer_geometry=False, labels=label_map, algorithm=UNET, created=None, **attributes
     ):
         with_header = replace(radiograph, header=make_header(**attributes))
-        how = {"viewer_geometry": viewer_geometry, "created": created, **algorithm}
+        how = {"viewer_geometry": viewer_geometry, "created": created, "algorithm": algorithm}
         save_dicom_seg(with_header, labels, tmp_path / name, **how)
         return tmp_path / name
 
@@ -81,7 +81,7 @@ def test_read_back_by_highdicom(save, make_header, label_map, source, viewer_geo
 def test_pixels_of_any_size(radiograph, make_header, tmp_path, shape):
     labels = np.random.default_rng(0).integers(0, 3, shape, dtype=np.uint8)
     small = replace(radiograph, pixels=np.zeros(shape, np.float32), header=make_header())
-    save_dicom_seg(small, labels, tmp_path / "a.dcm", **UNET)
+    save_dicom_seg(small, labels, tmp_path / "a.dcm", algorithm=UNET)
     frames = pydicom.dcmread(tmp_path / "a.dcm").pixel_array
     np.testing.assert_array_equal(frames, [labels == 1, labels == 2])
 
@@ -116,8 +116,8 @@ def highdicom_seg_of(header, label_map, found, viewer_geometry):
         header.PixelSpacing, header.SliceThickness = [0.143, 0.15], 1
     concept = highdicom.sr.CodedConcept
     algorithm = highdicom.AlgorithmIdentificationSequence(
-        name=UNET["algorithm_name"],
-        version=UNET["algorithm_version"],
+        name=UNET.name,
+        version=UNET.version,
         family=concept("123109", "DCM", "Artificial Intelligence"),
     )
     lungs = ((1, "Right lung", "3341006", (0, 158, 255)), (2, "Left lung", "44029006", (255, 176, 0)))
@@ -143,7 +143,7 @@ def highdicom_seg_of(header, label_map, found, viewer_geometry):
         sop_instance_uid=found.SOPInstanceUID,
         instance_number=3,
         manufacturer="lungfield",
-        manufacturer_model_name=UNET["algorithm_name"],
+        manufacturer_model_name=UNET.name,
         software_versions=found.SoftwareVersions,
         device_serial_number=found.SoftwareVersions,
         content_label=found.ContentLabel,
@@ -238,8 +238,8 @@ def test_a_second_run_gives_the_same_identifiers(save):
     assert identifiers(save("b.dcm")) == first
     others = [
         save("c.dcm", SOPInstanceUID="1.2.3.4"),
-        save("d.dcm", algorithm=UNET | {"algorithm_version": "1.0.1"}),
-        save("e.dcm", algorithm=UNET | {"algorithm_name": "another"}),
+        save("d.dcm", algorithm=replace(UNET, version="1.0.1")),
+        save("e.dcm", algorithm=replace(UNET, name="another")),
         save("f.dcm", viewer_geometry=True),
     ]
     instances = {first[0]} | {identifiers(path)[0] for path in others}
@@ -275,7 +275,7 @@ def test_no_geometry_unless_asked_for(save):
 
 def test_a_geometry_without_spacing(radiograph, label_map, tmp_path):
     save_dicom_seg(
-        replace(radiograph, spacing=None), label_map, tmp_path / "a.dcm", viewer_geometry=True, **UNET
+        replace(radiograph, spacing=None), label_map, tmp_path / "a.dcm", viewer_geometry=True, algorithm=UNET
     )
     groups = pydicom.dcmread(tmp_path / "a.dcm").SharedFunctionalGroupsSequence[0]
     assert list(groups.PixelMeasuresSequence[0].PixelSpacing) == [1, 1]
@@ -356,11 +356,11 @@ def test_what_a_library_says_of_a_broken_header_stays_inside(save, tmp_path, mon
 def test_not_dicom_wrong_shape_wrong_labels(radiograph, label_map, tmp_path):
     path = tmp_path / "a.dcm"
     with pytest.raises(OutputError, match="is PNG and not DICOM"):
-        save_dicom_seg(replace(radiograph, header=None, file_format="PNG"), label_map, path, **UNET)
+        save_dicom_seg(replace(radiograph, header=None, file_format="PNG"), label_map, path, algorithm=UNET)
     with pytest.raises(OutputError, match="label map of this radiograph"):
-        save_dicom_seg(radiograph, label_map.T, path, **UNET)
+        save_dicom_seg(radiograph, label_map.T, path, algorithm=UNET)
     with pytest.raises(OutputError, match="split the lungs first"):
-        save_dicom_seg(radiograph, np.where(label_map > 0, 255, 0).astype(np.uint8), path, **UNET)
+        save_dicom_seg(radiograph, np.where(label_map > 0, 255, 0).astype(np.uint8), path, algorithm=UNET)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -375,10 +375,10 @@ def test_says_nothing_and_leaves_logging_as_it_was(save, caplog, recwarn):
 
 def test_the_header_is_left_alone(radiograph, label_map, tmp_path):
     before = radiograph.header.to_json()
-    save_dicom_seg(radiograph, label_map, tmp_path / "a.dcm", viewer_geometry=True, **UNET)
+    save_dicom_seg(radiograph, label_map, tmp_path / "a.dcm", viewer_geometry=True, algorithm=UNET)
     assert radiograph.header.to_json() == before
 
 
 def test_long_names_are_cut(save):
-    found = pydicom.dcmread(save(algorithm={"algorithm_name": "n" * 100, "algorithm_version": "1" * 100}))
+    found = pydicom.dcmread(save(algorithm=Algorithm("n" * 100, "1" * 100)))
     assert found.SegmentSequence[0].SegmentAlgorithmName == "n" * 64

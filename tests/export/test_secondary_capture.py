@@ -10,11 +10,11 @@ from pydicom.uid import (
 )
 
 from lungfield.errors import HeaderError, OutputError
-from lungfield.export import save_secondary_capture
+from lungfield.export import Algorithm, save_secondary_capture
 from lungfield.labels import LEFT_LUNG, RIGHT_LUNG
 from lungfield.records import Radiograph
 
-UNET = {"algorithm_name": "lungfield unet", "algorithm_version": "1.0.0"}
+UNET = Algorithm("lungfield unet", "1.0.0", "ab" * 32)
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def save(tmp_path, radiograph, labels, make_header):
     def save_with(name="sc.dcm", *, labels=labels, created=None, **header):
         pixels = np.full(labels.shape, 0.4, dtype=np.float32)
         grey = Radiograph(radiograph.path, pixels, file_format="DICOM", header=make_header(**header))
-        save_secondary_capture(grey, labels, tmp_path / name, created=created, **UNET)
+        save_secondary_capture(grey, labels, tmp_path / name, created=created, algorithm=UNET)
         return tmp_path / name
 
     return save_with
@@ -133,9 +133,11 @@ def test_identifiers(save):
 def test_what_cannot_be_written(save, radiograph, label_map, tmp_path):
     path = tmp_path / "a.dcm"
     with pytest.raises(OutputError, match="is PNG and not DICOM"):
-        save_secondary_capture(replace(radiograph, header=None, file_format="PNG"), label_map, path, **UNET)
+        save_secondary_capture(
+            replace(radiograph, header=None, file_format="PNG"), label_map, path, algorithm=UNET
+        )
     with pytest.raises(OutputError, match="label map of this radiograph"):
-        save_secondary_capture(radiograph, label_map.T, path, **UNET)
+        save_secondary_capture(radiograph, label_map.T, path, algorithm=UNET)
     with pytest.raises(HeaderError, match="lacks a valid SeriesInstanceUID"):
         save(SeriesInstanceUID=None)
     assert list(tmp_path.iterdir()) == []

@@ -12,12 +12,12 @@ from pydicom.uid import (
 )
 
 from lungfield.errors import HeaderError, OutputError
-from lungfield.export import save_dicom_seg, save_structured_report
+from lungfield.export import Algorithm, save_dicom_seg, save_structured_report
 from lungfield.mask.density import mean_density
 from lungfield.mask.measurements import measure
 from lungfield.records import Spacing
 
-UNET = {"algorithm_name": "lungfield unet", "algorithm_version": "1.0.0"}
+UNET = Algorithm("lungfield unet", "1.0.0", "ab" * 32)
 AREA, HEIGHT, WIDTH = "42798000", "121207", "103355008"
 DENSITY = "relative-density"
 MEAN, SD = "373098007", "386136009"
@@ -38,7 +38,7 @@ def save(tmp_path, radiograph, label_map, make_header):
     ):
         radiograph = replace(radiograph, header=make_header(**header))
         if seg:
-            save_dicom_seg(radiograph, labels, tmp_path / "seg.dcm", **UNET)
+            save_dicom_seg(radiograph, labels, tmp_path / "seg.dcm", algorithm=UNET)
         save_structured_report(
             radiograph,
             measure(labels, radiograph.spacing),
@@ -46,7 +46,7 @@ def save(tmp_path, radiograph, label_map, make_header):
             density=mean_density(radiograph, labels) if density else None,
             segmentation=tmp_path / "seg.dcm" if seg else None,
             created=created,
-            **UNET,
+            algorithm=UNET,
         )
         return tmp_path / name
 
@@ -216,7 +216,9 @@ def test_identifiers_are_its_own_and_stay(save, tmp_path):
 def test_a_seg_that_is_not_there_or_of_another_radiograph(save, radiograph, label_map, tmp_path):
     def report_with(segmentation):
         measured = measure(label_map, radiograph.spacing)
-        save_structured_report(radiograph, measured, tmp_path / "a.dcm", segmentation=segmentation, **UNET)
+        save_structured_report(
+            radiograph, measured, tmp_path / "a.dcm", segmentation=segmentation, algorithm=UNET
+        )
 
     with pytest.raises(OutputError, match=r"none\.dcm cannot be read"):
         report_with(tmp_path / "none.dcm")
@@ -231,7 +233,7 @@ def test_a_seg_that_is_not_there_or_of_another_radiograph(save, radiograph, labe
 def test_not_dicom_and_broken_headers(save, radiograph, label_map, tmp_path):
     png = replace(radiograph, header=None, file_format="PNG")
     with pytest.raises(OutputError, match="is PNG and not DICOM"):
-        save_structured_report(png, measure(label_map, None), tmp_path / "a.dcm", **UNET)
+        save_structured_report(png, measure(label_map, None), tmp_path / "a.dcm", algorithm=UNET)
     with pytest.raises(HeaderError, match="lacks a valid StudyInstanceUID"):
         save(StudyInstanceUID=None)
     assert list(tmp_path.iterdir()) == []

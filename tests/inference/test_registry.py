@@ -1,11 +1,13 @@
+import hashlib
 import json
+import pickle
 import subprocess
 import sys
 
 import pytest
 
 from lungfield.errors import BundleError
-from lungfield.inference import BUNDLES, DEFAULT_BUNDLE, all_bundles, find_bundle, shipped
+from lungfield.inference import BUNDLES, DEFAULT_BUNDLE, Bundle, all_bundles, find_bundle, shipped
 
 
 def test_every_bundle_is_found_by_name():
@@ -25,6 +27,16 @@ def test_a_bundle_is_found_by_path(tmp_path):
     (folder / "configs" / "metadata.json").write_text(json.dumps({"version": "3.1"}))
     bundle = find_bundle(folder)
     assert (bundle.name, bundle.version, bundle.root) == ("mine", "3.1", folder.resolve())
+
+
+def test_the_hash_of_the_weights(tmp_path):
+    bundle = Bundle("mine", tmp_path, {})
+    with pytest.raises(BundleError, match=r"no weights that can be read: .*model\.pt"):
+        _ = bundle.weights_sha256
+    bundle.weights.parent.mkdir()
+    bundle.weights.write_bytes(b"weights")
+    assert bundle.weights_sha256 == hashlib.sha256(b"weights").hexdigest()
+    assert pickle.loads(pickle.dumps(bundle)).weights_sha256 == bundle.weights_sha256  # noqa: S301
 
 
 def test_what_is_no_bundle_is_refused(tmp_path):

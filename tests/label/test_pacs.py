@@ -91,6 +91,9 @@ def test_mask_goes_back_into_the_study(server, orthanc, headers, segment):
     segmentation = orthanc.fetch(found)
     assert_holds(segmentation, segment("03_cr_monochrome1_implicit"), header)
     assert {one.SegmentAlgorithmType for one in segmentation.SegmentSequence} == {"AUTOMATIC"}
+    # A mask that is handed out is the same object: what made it is told with it, its weights too.
+    answer = server.infer("unet", header.StudyInstanceUID, output="dicom_seg")
+    assert pydicom.dcmread(io.BytesIO(answer.content)).SOPInstanceUID == segmentation.SOPInstanceUID
     # The viewer that the server brings insists on a plane, and the server was told to invent one.
     assert "FrameOfReferenceUID" in segmentation
 

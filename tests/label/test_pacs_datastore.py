@@ -22,10 +22,11 @@ from monailabel.datastore.dicom import DICOMwebClientX
 from orthanc import MISSING, running_orthanc
 
 from lungfield.errors import DataError, OutputError
+from lungfield.export import Algorithm
 from lungfield.inference import shipped
 from lungfield.label.archive import Archive
 from lungfield.label.dicomweb import RadiographArchive, make_datastore
-from lungfield.label.segmentations import Maker, make_segmentation
+from lungfield.label.segmentations import make_segmentation
 from lungfield.label.training import Options, corrections_in, write_data
 from lungfield.mask import read_mask
 from lungfield.radiograph import read_radiograph
@@ -219,7 +220,7 @@ class TestLabels:
         self, open_archive, orthanc, chest, mask, code, count, tmp_path
     ):
         radiograph = read_radiograph(tmp_path / "chest.dcm")
-        drawn = make_segmentation(radiograph, np.asarray(Image.open(mask)), Maker("pencil", "1"))
+        drawn = make_segmentation(radiograph, np.asarray(Image.open(mask)), Algorithm("pencil", "1"))
         del drawn.SegmentSequence[0]
         drawn.SegmentSequence[0].SegmentAlgorithmType = "MANUAL"
         drawn.SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0].CodeValue = code

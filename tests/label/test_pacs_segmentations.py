@@ -2,17 +2,21 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
+from datetime import datetime
 
 import highdicom
 import numpy as np
+import pydicom
 import pytest
 
 from lungfield.errors import OutputError
-from lungfield.label.segmentations import Maker, make_segmentation
+from lungfield.export import Algorithm, save_dicom_seg
+from lungfield.label.segmentations import make_segmentation
 from lungfield.radiograph import read_radiograph
 
-NETWORK = Maker("lungfield unet", "1.2.3")
-ANNOTATOR = Maker("MONAI Label with lungfield", "0.1.0", corrected=True)
+NETWORK = Algorithm("lungfield unet", "1.2.3", "ab" * 32)
+ANNOTATION = Algorithm("MONAI Label with lungfield", "0.1.0")
 
 
 @pytest.fixture
@@ -70,11 +74,43 @@ def test_another_mask_is_another_object(radiograph, label_map):
     label_map[20, 10] = 0
     other = make_segmentation(radiograph, label_map, NETWORK)
     assert one.SOPInstanceUID != other.SOPInstanceUID
+    assert one.SeriesInstanceUID == other.SeriesInstanceUID
+
+
+def test_other_weights_make_another_object_in_another_series(radiograph, label_map):
+    retrained = replace(NETWORK, weights_sha256="cd" * 32)
+    one, other = (make_segmentation(radiograph, label_map, algorithm) for algorithm in (NETWORK, retrained))
+    assert one.SOPInstanceUID != other.SOPInstanceUID
     assert one.SeriesInstanceUID != other.SeriesInstanceUID
 
 
+def test_a_network_s_mask_is_the_object_of_a_batch(radiograph, label_map, tmp_path):
+    save_dicom_seg(radiograph, label_map, tmp_path / "batch.dcm", algorithm=NETWORK)
+    batch = pydicom.dcmread(tmp_path / "batch.dcm")
+    here = make_segmentation(radiograph, label_map, NETWORK)
+    assert (here.SOPInstanceUID, here.SeriesInstanceUID) == (batch.SOPInstanceUID, batch.SeriesInstanceUID)
+    # In the plane of the server's viewer it says something else than in that of a batch.
+    save_dicom_seg(radiograph, label_map, tmp_path / "batch.dcm", algorithm=NETWORK, viewer_geometry=True)
+    batch = pydicom.dcmread(tmp_path / "batch.dcm")
+    here = make_segmentation(radiograph, label_map, NETWORK, viewer_geometry=True)
+    assert here.SOPInstanceUID != batch.SOPInstanceUID
+
+
+def test_a_correction_is_named_by_its_mask_and_its_time(radiograph, label_map, monkeypatch):
+    class Noon(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2024, 5, 6, 12)
+
+    monkeypatch.setattr("lungfield.label.segmentations.datetime", Noon)
+    once, again = (make_segmentation(radiograph, label_map, ANNOTATION, corrected=True) for _ in range(2))
+    label_map[20, 10] = 0
+    other = make_segmentation(radiograph, label_map, ANNOTATION, corrected=True)
+    assert once.SOPInstanceUID == again.SOPInstanceUID != other.SOPInstanceUID
+
+
 def test_each_correction_is_an_object_of_its_own_and_the_later_one_is_newer(radiograph, label_map):
-    once, again = (make_segmentation(radiograph, label_map, ANNOTATOR) for _ in range(2))
+    once, again = (make_segmentation(radiograph, label_map, ANNOTATION, corrected=True) for _ in range(2))
     assert once.SOPInstanceUID != again.SOPInstanceUID
     assert once.SeriesInstanceUID != again.SeriesInstanceUID
     assert f"{once.ContentDate}{once.ContentTime}" < f"{again.ContentDate}{again.ContentTime}"
@@ -99,11 +135,12 @@ def test_the_plane_is_that_of_the_viewer(radiograph, label_map, tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="needs dciodvfy (Debian: dicom3tools)")
-@pytest.mark.parametrize("maker", [NETWORK, ANNOTATOR], ids=["network", "annotator"])
+@pytest.mark.parametrize("corrected", [False, True], ids=["network", "annotator"])
 @pytest.mark.parametrize("viewer_geometry", [False, True])
-def test_validator_finds_no_error(radiograph, label_map, tmp_path, maker, viewer_geometry):
+def test_validator_finds_no_error(radiograph, label_map, tmp_path, corrected, viewer_geometry):
     path = tmp_path / "seg.dcm"
-    make_segmentation(radiograph, label_map, maker, viewer_geometry=viewer_geometry).save_as(path)
+    how = {"corrected": corrected, "viewer_geometry": viewer_geometry}
+    make_segmentation(radiograph, label_map, NETWORK, **how).save_as(path)
     done = subprocess.run(["dciodvfy", path], capture_output=True, text=True, check=False)
     assert done.stderr.strip().endswith("Segmentation"), done.stderr
     assert "Error" not in done.stderr

@@ -153,7 +153,9 @@ def test_trains_on_what_was_saved_and_uses_it(server, segment, small_bundle, tmp
     assert server.get("/datastore/").json()["completed"] == len(wanted)
 
     first = dice(server, wanted)
-    state = server.run("/train/", "/train/small_unet", max_epochs=8, learning_rate="0.002", batch_size=2)
+    state = server.run(
+        "/train/", "/train/small_unet", max_epochs=8, learning_rate="0.002", batch_size=2, val_split=0
+    )
     assert state["status"] == "DONE", state["details"]
     (stats,) = [one for one in server.get("/info/").json()["train_stats"].values() if one]
     assert (stats["training_images"], stats["validation_images"]) == (2, 1)

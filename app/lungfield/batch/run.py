@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import hashlib
 import logging
 import platform
 import signal
@@ -194,13 +193,11 @@ def _require_writable(folder: Path) -> None:
 
 def _settings(bundle: Bundle, options: Options) -> dict[str, Any]:
     """What the results depend on: a resumed run must have the same."""
-    with bundle.weights.open("rb") as file:
-        weights = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         "lungfield": version("lungfield"),
         "bundle": bundle.name,
         "bundle_version": bundle.version,
-        "weights_sha256": weights,
+        "weights_sha256": bundle.weights_sha256,  # which goes to the workers with the bundle
         "backend": options.backend,
         "formats": list(options.formats),
         "viewer_geometry": options.viewer_geometry,

@@ -1,6 +1,6 @@
 """Results as files: DICOM objects, PNG, NIfTI, pictures and tables, each written whole or not at all."""
 
-from lungfield.export.derived import creation_time
+from lungfield.export.derived import Algorithm, creation_time
 from lungfield.export.dicom_seg import save_dicom_seg
 from lungfield.export.masks import save_label_map_png, save_nifti
 from lungfield.export.overlay import save_overlay
@@ -17,6 +17,7 @@ from lungfield.export.tables import (
 
 __all__ = [
     "RESULT_COLUMNS",
+    "Algorithm",
     "columns_of",
     "creation_time",
     "json_ready",

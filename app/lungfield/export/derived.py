@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-import logging
 import os
 import re
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -18,70 +18,47 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import DataElement, Dataset
-from pydicom.config import RAISE
-from pydicom.uid import generate_uid
-from pydicom.valuerep import DA, DT, TM, validate_value
+from pydicom.charset import convert_encodings, default_encoding
+from pydicom.config import IGNORE
+from pydicom.uid import ComputedRadiographyImageStorage, generate_uid
+from pydicom.valuerep import DA, DT, TM
 
 from lungfield.errors import HeaderError, OutputError
+from lungfield.export.source import Source, character_set, instance_number, patient_and_study
 from lungfield.labels import Code
 from lungfield.records import Radiograph
 
 RESEARCH_USE_ONLY = "For research use only: not a medical device, not for diagnosis or treatment."
-LONG_STRING = 64
-"""Characters that the value representations LO and SH allow at most (PS3.5, section 6.2)."""
-
 _MANUFACTURER = "lungfield"
+_LONGEST_LO = 64
 
-# What a reference to the source needs, verbatim.
-_REQUIRED_UIDS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
-# Patient and study, type 2: there in every object, empty where it is not known.
-_TYPE_2 = (
-    "PatientName",
-    "PatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyDate",
-    "StudyTime",
-    "StudyID",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-)
-# What else tells one patient or study from another, or how it was de-identified; copied where it is there.
-_OPTIONAL = (
-    "IssuerOfPatientID",
-    "PatientAge",
-    "StudyDescription",
-    "PatientIdentityRemoved",
-    "DeidentificationMethod",
-    "LongitudinalTemporalInformationModified",
-)
-_CHECKED_VRS = ("AS", "CS", "DA", "DS", "TM")
-_SEXES = ("M", "F", "O")
+# What highdicom is given in the place of the radiograph's identifiers, which it writes to its log.
+_STAND_IN = Source(ComputedRadiographyImageStorage, *(generate_uid() for _ in range(3)))
 
 
-def require_dicom_source(radiograph: Radiograph, path: Path) -> None:
-    """Check that a DICOM object can refer to a radiograph.
+@dataclass(frozen=True)
+class Algorithm:
+    """What made a mask.
 
-    Raises:
-        HeaderError: its header has no valid identifiers to refer to.
-        OutputError: it did not come from DICOM.
+    Attributes:
+        name: such as 'lungfield unet'.
+        version: its version.
+        weights_sha256: SHA-256 of the file of its weights, in hexadecimal; '' where it has none.
     """
-    if radiograph.header is None:
-        raise OutputError(
-            f"{path}: {radiograph.path} is {radiograph.file_format} and not DICOM, and a DICOM object made "
-            "from it must refer to a DICOM image; write PNG or NIfTI instead."
-        )
-    # A component with a leading zero is not valid, but it is found in archives, and a reference must match.
-    invalid = [
-        keyword
-        for keyword in _REQUIRED_UIDS
-        if not re.fullmatch(r"\d+(\.\d+)+", uid := str(radiograph.header.get(keyword, ""))) or len(uid) > 64
-    ]
-    if invalid:
-        raise HeaderError(
-            f"{path}: {radiograph.path} lacks a valid {', '.join(invalid)}, so that no DICOM object can "
-            "refer to it; repair the file, or write PNG or NIfTI instead."
-        )
+
+    name: str
+    version: str
+    weights_sha256: str = ""
+
+    @property
+    def short_name(self) -> str:
+        """The name as objects bear it: 64 characters of ASCII."""
+        return _long_string(self.name)
+
+    @property
+    def short_version(self) -> str:
+        """The version as objects bear it: 64 characters of ASCII."""
+        return _long_string(self.version)
 
 
 def require_its_label_map(radiograph: Radiograph, label_map: NDArray[np.uint8], path: Path) -> None:
@@ -97,68 +74,80 @@ def require_its_label_map(radiograph: Radiograph, label_map: NDArray[np.uint8], 
         )
 
 
-def source_of(radiograph: Radiograph) -> Dataset:
-    """What highdicom takes from the source, made valid: identifiers verbatim, text as UTF-8."""
-    header = radiograph.header
-    source = Dataset()
-    source.SpecificCharacterSet = "ISO_IR 192"
-    source.Rows, source.Columns = radiograph.stored_shape
-    for keyword in _REQUIRED_UIDS:
-        setattr(source, keyword, header[keyword].value)
-    for keyword in (*_TYPE_2, *_OPTIONAL):
-        element = valid_element(header, keyword)
-        if element is not None:
-            source.add(element)
-        elif keyword in _TYPE_2:
-            setattr(source, keyword, "")
-    if source.PatientSex not in _SEXES:
-        source.PatientSex = ""
-    return source
+def stand_in() -> Dataset:
+    """A radiograph with invented identifiers and nothing else in it, for highdicom to derive objects from."""
+    dataset = Dataset()
+    dataset.SOPClassUID = _STAND_IN.sop_class
+    dataset.SOPInstanceUID = _STAND_IN.instance
+    dataset.SeriesInstanceUID = _STAND_IN.series
+    dataset.StudyInstanceUID = _STAND_IN.study
+    for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "ReferringPhysicianName"):
+        setattr(dataset, keyword, "")
+    for keyword in ("StudyDate", "StudyTime", "StudyID", "AccessionNumber"):
+        setattr(dataset, keyword, "")
+    return dataset
 
 
-def copy_patient_and_study(source: Dataset, derived: Dataset) -> None:
-    """Give an object the patient and the study of its source, and nothing else of it."""
-    for keyword in ("SpecificCharacterSet", "StudyInstanceUID", *_TYPE_2, *_OPTIONAL):
-        if keyword in source:
-            derived.add(source[keyword])
+def refer_to_source(derived: Dataset, source: Source) -> None:
+    """Put the radiograph's identifiers in the place of those of `stand_in`, wherever they are."""
+    names = dict(zip(astuple(_STAND_IN), astuple(source), strict=True))
+    for element in derived.iterall():
+        if element.VR == "UI" and str(element.value) in names:
+            element.validation_mode = IGNORE
+            element.value = names[str(element.value)]
 
 
-def valid_element(header: Dataset, keyword: str) -> DataElement | None:
-    """An attribute of the header, None where it is missing, empty or breaks the rules of its type."""
-    try:
-        element = header[keyword]
-        if element.is_empty:
-            return None
-        if element.VR in _CHECKED_VRS:
-            values = element.value if element.VM > 1 else [element.value]
-            for value in values:
-                validate_value(element.VR, str(value), RAISE)
-    except Exception:
-        return None
-    return element
+def set_uid(dataset: Dataset, keyword: str, uid: str) -> None:
+    """Set an identifier of the radiograph as it is: pydicom would quote one that is not quite valid."""
+    dataset.add(DataElement(keyword, "UI", uid, validation_mode=IGNORE))
 
 
-def instance_number(header: Dataset) -> int:
-    """The radiograph's own InstanceNumber, unique in a derived series where it was in that of its source."""
-    number = valid_element(header, "InstanceNumber")
-    if number is not None and number.VM == 1 and 0 < int(number.value) < 2**31:
-        return int(number.value)
-    return 1
+def give_identity(derived: Dataset, header: Dataset, source: Source, series: str, instance: str) -> None:
+    """Give an object the patient and the study of its radiograph, and identifiers of its own.
+
+    Args:
+        derived: the object, with file meta information. What it says itself is ASCII, so that any character
+            set will do for it.
+        header: of the radiograph.
+        source: the radiograph's identifiers.
+        series: SeriesInstanceUID of the object.
+        instance: SOPInstanceUID of the object.
+    """
+    derived.pop("SpecificCharacterSet", None)
+    for element in patient_and_study(header):
+        derived[element.tag] = element
+    # Else pydicom decodes what is copied, and encodes it again.
+    terms = character_set(header)
+    derived.set_original_encoding(False, True, convert_encodings(terms) if terms else default_encoding)
+    set_uid(derived, "StudyInstanceUID", source.study)
+    derived.SeriesInstanceUID = series
+    derived.SOPInstanceUID = derived.file_meta.MediaStorageSOPInstanceUID = instance
+    derived.InstanceNumber = instance_number(header)
 
 
-def derived_uids(source: Dataset, algorithm_name: str, algorithm_version: str, kind: str) -> tuple[str, str]:
+def derived_uids(source: Source, algorithm: Algorithm, kind: str, content: bytes) -> tuple[str, str]:
     """(SeriesInstanceUID, SOPInstanceUID) of an object that an algorithm makes from a radiograph.
 
-    They derive from the source's identifiers, the algorithm, the version of lungfield and the kind of
-    object: a second run gives the same ones, and an archive does not gather copies. All radiographs of one
-    series give one series of each kind.
+    They derive from the source's identifiers, the algorithm with its weights, the version of lungfield and
+    the kind of object; that of the object derives from its content, too. So a second run gives the same
+    ones, and an archive does not gather copies; and other weights or another mask never come under an
+    identifier that is in use. All radiographs of one series give one series of each kind.
+
+    Args:
+        source: identifiers of the radiograph.
+        algorithm: what made the mask.
+        kind: of the object.
+        content: what the object says of the radiograph, such as the pixels of the mask.
     """
-    made_by = [algorithm_name, algorithm_version, software_version(), kind]
-    series, instance = (
-        generate_uid(entropy_srcs=["\0".join([uid, *made_by])])
-        for uid in (source.SeriesInstanceUID, source.SOPInstanceUID)
+    made_by = [algorithm.name, algorithm.version, algorithm.weights_sha256, software_version(), kind]
+    return (
+        _uid(source.series, *made_by),
+        _uid(source.instance, *made_by, hashlib.sha256(content).hexdigest()),
     )
-    return series, instance
+
+
+def _uid(*origin: str) -> str:
+    return str(generate_uid(entropy_srcs=["\0".join(origin)]))
 
 
 @cache
@@ -167,11 +156,11 @@ def software_version() -> str:
     return version("lungfield")
 
 
-def equipment(algorithm_name: str) -> dict[str, str]:
+def equipment(algorithm: Algorithm) -> dict[str, str]:
     """The General Equipment module (PS3.3, section C.7.5.1) as highdicom's arguments."""
     return {
         "manufacturer": _MANUFACTURER,
-        "manufacturer_model_name": algorithm_name[:LONG_STRING],
+        "manufacturer_model_name": algorithm.short_name,
         "software_versions": software_version(),
         # Required, though software has none; what tells one copy from another is its version.
         "device_serial_number": software_version(),
@@ -222,10 +211,10 @@ def stamp(derived: Dataset, created: datetime) -> None:
 
 @contextmanager
 def errors_of_header(radiograph: Radiograph, path: Path, kind: str) -> Iterator[None]:
-    """Turn whatever goes wrong while an object is made into a `HeaderError`, and keep libraries quiet.
+    """Turn whatever goes wrong while an object is made into a `HeaderError`.
 
-    Headers can be wrong in more ways than highdicom has errors for. Its messages, its log and pydicom's
-    warnings quote values of the header, and those may hold identity.
+    Headers can be wrong in more ways than libraries have errors for, and the libraries' messages may quote
+    values.
 
     Args:
         radiograph: whose header is used.
@@ -233,8 +222,7 @@ def errors_of_header(radiograph: Radiograph, path: Path, kind: str) -> Iterator[
         kind: what is made, such as 'DICOM SEG'.
     """
     try:
-        with _quiet():
-            yield
+        yield
     except OutputError:
         raise
     except Exception as error:
@@ -251,14 +239,6 @@ def to_bytes(derived: Dataset) -> bytes:
     return buffer.getvalue()
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    logger = logging.getLogger("highdicom")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
+def _long_string(text: str) -> str:
+    """A text of our own as a value of LO (PS3.5, section 6.2) in any character set."""
+    return re.sub(r"[^ -\[\]-~]", "?", text)[:_LONGEST_LO]

@@ -11,26 +11,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
-from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.valuerep import DSfloat
 
 from lungfield.atomic import write_whole
 from lungfield.errors import OutputError
 from lungfield.export.derived import (
-    LONG_STRING,
+    Algorithm,
     concept,
-    copy_patient_and_study,
     creation_time,
     derived_uids,
     equipment,
     errors_of_header,
-    instance_number,
-    require_dicom_source,
+    give_identity,
     require_its_label_map,
-    source_of,
+    set_uid,
     stamp,
+    stand_in,
     to_bytes,
-    valid_element,
 )
+from lungfield.export.source import Source, patient_orientation, source_of, values_of
 from lungfield.labels import ANATOMICAL_STRUCTURE, BACKGROUND, LUNGS, Label
 from lungfield.records import Radiograph
 
@@ -49,8 +49,7 @@ def save_dicom_seg(
     label_map: NDArray[np.uint8],
     path: Path,
     *,
-    algorithm_name: str,
-    algorithm_version: str,
+    algorithm: Algorithm,
     viewer_geometry: bool = False,
     created: datetime | None = None,
 ) -> None:
@@ -60,19 +59,18 @@ def save_dicom_seg(
     has an empty frame. The object belongs to the radiograph's patient and study and carries their
     attributes, like any object derived from it: it is no safer to pass on than the radiograph itself. What
     it requires and the source lacks is empty; dates, times and codes that are not valid DICOM are left out,
-    and text is written as UTF-8.
+    as are several values where one is allowed. Text is copied byte for byte with its SpecificCharacterSet.
 
-    Its identifiers derive from those of the source, from the algorithm's name and version and from the
-    version of lungfield, so that a second run gives the same ones and an archive does not gather copies. All
-    radiographs of one series give one series of segmentations. The same input, algorithm and `created` give
-    the same bytes.
+    Its identifiers derive from those of the source, from the algorithm, its weights and the version of
+    lungfield, and from the mask: a second run gives the same ones, so that an archive does not gather copies,
+    and another mask is another object. All radiographs of one series give one series of segmentations. The
+    same input, algorithm and `created` give the same bytes.
 
     Args:
         radiograph: the radiograph, read from DICOM, with its header.
         label_map: (H, W) uint8 of the same shape: 0 background, 1 right lung, 2 left lung.
         path: the file to write.
-        algorithm_name: what made the mask, such as the bundle's name; cut at 64 characters.
-        algorithm_version: its version; cut at 64 characters.
+        algorithm: what made the mask; name and version are cut at 64 characters.
         viewer_geometry: also place the picture in an invented frame of reference (origin 0, axes of a supine
             patient, the radiograph's spacing or else 1 mm). A radiograph has no such place, but some viewers
             and converters, OHIF among them, refuse a SEG without one. Distances to other objects in that
@@ -85,16 +83,14 @@ def save_dicom_seg(
             could not be written.
     """
     path = Path(path)
-    require_dicom_source(radiograph, path)
+    source = source_of(radiograph, path)
     require_its_label_map(radiograph, label_map, path)
     known = (BACKGROUND, *(label.value for label in LUNGS))
     # They follow one another, so that the largest value tells.
     if label_map.max(initial=BACKGROUND) > max(known):
         raise OutputError(f"{path}: the label map holds values other than {known}; split the lungs first.")
     with errors_of_header(radiograph, path, "DICOM SEG"):
-        segmentation = _segmentation(
-            radiograph, label_map, algorithm_name, algorithm_version, viewer_geometry
-        )
+        segmentation = _segmentation(radiograph, source, label_map, algorithm, viewer_geometry)
         stamp(segmentation, creation_time(created))
         content = to_bytes(segmentation)
     write_whole(path, content)
@@ -102,37 +98,30 @@ def save_dicom_seg(
 
 def _segmentation(
     radiograph: Radiograph,
+    source: Source,
     label_map: NDArray[np.uint8],
-    algorithm_name: str,
-    algorithm_version: str,
+    algorithm: Algorithm,
     viewer_geometry: bool,
 ) -> Dataset:
     """The DICOM SEG of a label map: the template with the radiograph's identity, references and masks."""
-    source = source_of(radiograph)
     pixel_spacing_mm = None
     if viewer_geometry:
         spacing = radiograph.stored_spacing
         pixel_spacing_mm = (1.0, 1.0) if spacing is None else (spacing.row_mm, spacing.column_mm)
-    segmentation = dcmread(BytesIO(_template(algorithm_name, algorithm_version, pixel_spacing_mm)))
-    copy_patient_and_study(source, segmentation)
-    # With a geometry, the object says something else, so it is another object.
-    series_uid, instance_uid = derived_uids(
-        source, algorithm_name, algorithm_version, "viewer geometry" if viewer_geometry else "no geometry"
-    )
-    segmentation.SeriesInstanceUID = series_uid
-    segmentation.SOPInstanceUID = segmentation.file_meta.MediaStorageSOPInstanceUID = instance_uid
-    segmentation.InstanceNumber = instance_number(radiograph.header)
-    _refer(segmentation, source)
-    _add_context(segmentation, radiograph.header)
+    segmentation = dcmread(BytesIO(_template(algorithm, pixel_spacing_mm)))
     segmentation.Rows, segmentation.Columns = label_map.shape
     segmentation.PixelData = _packed(label_map)
+    # With a geometry, the object says something else, so it is another object.
+    kind = "viewer geometry" if viewer_geometry else "no geometry"
+    uids = derived_uids(source, algorithm, kind, segmentation.PixelData)
+    give_identity(segmentation, radiograph.header, source, *uids)
+    _refer(segmentation, source)
+    _add_context(segmentation, radiograph.header)
     return segmentation
 
 
 @lru_cache(maxsize=16)
-def _template(
-    algorithm_name: str, algorithm_version: str, pixel_spacing_mm: tuple[float, float] | None
-) -> bytes:
+def _template(algorithm: Algorithm, pixel_spacing_mm: tuple[float, float] | None) -> bytes:
     """The SEG that highdicom makes of a small blank stand-in for a radiograph, as a DICOM file.
 
     Building and checking one costs more than all else, and all but identity, references and masks is the
@@ -142,16 +131,16 @@ def _template(
     # Imported on use: it takes a while, and not every run asks for DICOM SEG.
     import highdicom
 
-    algorithm = highdicom.AlgorithmIdentificationSequence(
-        name=algorithm_name[:LONG_STRING],
-        version=algorithm_version[:LONG_STRING],
+    identification = highdicom.AlgorithmIdentificationSequence(
+        name=algorithm.short_name,
+        version=algorithm.short_version,
         family=highdicom.sr.CodedConcept("123109", "DCM", "Artificial Intelligence"),
     )
     segmentation = highdicom.seg.Segmentation(
-        source_images=[_stand_in(pixel_spacing_mm)],
+        source_images=[_blank_image(pixel_spacing_mm)],
         pixel_array=np.zeros((1, _STAND_IN_SIDE_PX, _STAND_IN_SIDE_PX), dtype=np.uint8),
         segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=[_segment_description(label, algorithm) for label in LUNGS],
+        segment_descriptions=[_segment_description(label, identification) for label in LUNGS],
         series_instance_uid=generate_uid(),
         series_number=_SERIES_NUMBER,
         series_description=_SERIES_DESCRIPTION,
@@ -162,37 +151,30 @@ def _template(
         transfer_syntax_uid=ExplicitVRLittleEndian,
         # A lung that was looked for and not found keeps its empty frame.
         omit_empty_frames=False,
-        **equipment(algorithm_name),
+        **equipment(algorithm),
     )
     return to_bytes(segmentation)
 
 
-def _stand_in(pixel_spacing_mm: tuple[float, float] | None) -> Dataset:
-    """A radiograph's attributes with nothing in them, in a plane of an invented frame if a spacing is given.
+def _blank_image(pixel_spacing_mm: tuple[float, float] | None) -> Dataset:
+    """A small stand-in for a radiograph, in a plane of an invented frame if a spacing is given.
 
     highdicom takes the geometry of the segmentation from there.
     """
-    source = Dataset()
-    for keyword in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
-        setattr(source, keyword, generate_uid())
-    source.SOPClassUID = ComputedRadiographyImageStorage
-    source.SpecificCharacterSet = "ISO_IR 192"
-    for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "ReferringPhysicianName"):
-        setattr(source, keyword, "")
-    for keyword in ("StudyDate", "StudyTime", "StudyID", "AccessionNumber"):
-        setattr(source, keyword, "")
-    source.Rows = source.Columns = _STAND_IN_SIDE_PX
+    image = stand_in()
+    image.Rows = image.Columns = _STAND_IN_SIDE_PX
     if pixel_spacing_mm is not None:
-        source.FrameOfReferenceUID = generate_uid()
-        source.PositionReferenceIndicator = ""
-        source.ImagePositionPatient = [0, 0, 0]
-        source.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-        source.PixelSpacing = list(pixel_spacing_mm)
-        source.SliceThickness = 1
-    return source
+        image.FrameOfReferenceUID = generate_uid()
+        image.PositionReferenceIndicator = ""
+        image.ImagePositionPatient = [0, 0, 0]
+        image.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        # A quotient has more digits than DICOM allows.
+        image.PixelSpacing = [DSfloat(one, auto_format=True) for one in pixel_spacing_mm]
+        image.SliceThickness = 1
+    return image
 
 
-def _segment_description(label: Label, algorithm: Any) -> Any:
+def _segment_description(label: Label, identification: Any) -> Any:
     import highdicom
 
     return highdicom.seg.SegmentDescription(
@@ -201,15 +183,15 @@ def _segment_description(label: Label, algorithm: Any) -> Any:
         segmented_property_category=concept(ANATOMICAL_STRUCTURE),
         segmented_property_type=concept(label.code),
         algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-        algorithm_identification=algorithm,
+        algorithm_identification=identification,
         display_color=highdicom.color.CIELabColor.from_rgb(*label.colour_rgb),
     )
 
 
-def _refer(segmentation: Dataset, source: Dataset) -> None:
+def _refer(segmentation: Dataset, source: Source) -> None:
     """Point every reference of the template to the source, and every other identifier away from it."""
     series = segmentation.ReferencedSeriesSequence[0]
-    series.SeriesInstanceUID = source.SeriesInstanceUID
+    set_uid(series, "SeriesInstanceUID", source.series)
     references = [
         series.ReferencedInstanceSequence[0],
         segmentation.SourceImageSequence[0],
@@ -219,29 +201,25 @@ def _refer(segmentation: Dataset, source: Dataset) -> None:
         ),
     ]
     for reference in references:
-        reference.ReferencedSOPClassUID = source.SOPClassUID
-        reference.ReferencedSOPInstanceUID = source.SOPInstanceUID
+        set_uid(reference, "ReferencedSOPClassUID", source.sop_class)
+        set_uid(reference, "ReferencedSOPInstanceUID", source.instance)
     dimensions_uid = generate_uid(entropy_srcs=[segmentation.SOPInstanceUID, "dimensions"])
     for item in (*segmentation.DimensionOrganizationSequence, *segmentation.DimensionIndexSequence):
         item.DimensionOrganizationUID = dimensions_uid
     if "FrameOfReferenceUID" in segmentation:
-        segmentation.FrameOfReferenceUID = generate_uid(
-            entropy_srcs=[source.SOPInstanceUID, "invented frame"]
-        )
+        segmentation.FrameOfReferenceUID = generate_uid(entropy_srcs=[source.instance, "invented frame"])
 
 
 def _add_context(segmentation: Dataset, header: Dataset) -> None:
     """Add which way the picture lies, what it shows, and what its pixels went through."""
     segmentation.BodyPartExamined = "CHEST"
-    orientation = valid_element(header, "PatientOrientation")
     if "FrameOfReferenceUID" not in segmentation:
-        segmentation.PatientOrientation = "" if orientation is None else orientation.value
-    lossy = valid_element(header, "LossyImageCompression")
-    if lossy is not None and lossy.value == "01":
+        segmentation.PatientOrientation = patient_orientation(header) or ""
+    if values_of(header, "LossyImageCompression") == ["01"]:
         for keyword in _COMPRESSION:
-            element = valid_element(header, keyword)
-            if element is not None:
-                segmentation.add(element)
+            values = values_of(header, keyword)
+            if values:
+                setattr(segmentation, keyword, values)
 
 
 def _packed(label_map: NDArray[np.uint8]) -> bytes:

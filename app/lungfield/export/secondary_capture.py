@@ -8,27 +8,26 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.uid import JPEGBaseline8Bit
+from pydicom.uid import JPEGBaseline8Bit, generate_uid
 from pydicom.valuerep import DA, TM
 
 from lungfield.atomic import write_whole
 from lungfield.export.derived import (
-    LONG_STRING,
+    Algorithm,
     concept,
-    copy_patient_and_study,
     creation_time,
     derived_uids,
     equipment,
     errors_of_header,
-    instance_number,
-    require_dicom_source,
+    give_identity,
     require_its_label_map,
-    source_of,
+    set_uid,
     stamp,
+    stand_in,
     to_bytes,
-    valid_element,
 )
 from lungfield.export.overlay import render_overlay
+from lungfield.export.source import Source, patient_orientation, source_of, values_of
 from lungfield.labels import Code
 from lungfield.records import Radiograph
 
@@ -47,8 +46,7 @@ def save_secondary_capture(
     label_map: NDArray[np.uint8],
     path: Path,
     *,
-    algorithm_name: str,
-    algorithm_version: str,
+    algorithm: Algorithm,
     created: datetime | None = None,
 ) -> None:
     """Write the radiograph with the contours of the lungs as a DICOM colour picture of the same study.
@@ -65,8 +63,7 @@ def save_secondary_capture(
         radiograph: the radiograph, read from DICOM, with its header.
         label_map: (H, W) uint8 of the same shape, with the values of `lungfield.labels`.
         path: the file to write.
-        algorithm_name: what made the mask, such as the bundle's name; cut at 64 characters.
-        algorithm_version: its version; cut at 64 characters.
+        algorithm: what made the mask; name and version are cut at 64 characters.
         created: the time to write as that of creation; by default SOURCE_DATE_EPOCH, else now.
 
     Raises:
@@ -75,13 +72,18 @@ def save_secondary_capture(
             could not be written.
     """
     path = Path(path)
-    require_dicom_source(radiograph, path)
+    source = source_of(radiograph, path)
     require_its_label_map(radiograph, label_map, path)
     picture = np.asarray(
         render_overlay(radiograph, label_map, longest_side=_LONGEST_SIDE_PX, caption=_BURNT_IN)
     )
     with errors_of_header(radiograph, path, "secondary capture"):
-        capture = _capture(radiograph, picture, algorithm_name, algorithm_version)
+        capture = _capture(picture, algorithm)
+        uids = derived_uids(source, algorithm, "picture", label_map.tobytes())
+        give_identity(capture, radiograph.header, source, *uids)
+        _add_context(capture, radiograph.header)
+        _refer(capture, source)
+        _tell_compression(capture, radiograph.header, picture.nbytes)
         made = creation_time(created)
         stamp(capture, made)
         capture.DateOfSecondaryCapture, capture.TimeOfSecondaryCapture = DA(made.date()), TM(made.time())
@@ -89,69 +91,58 @@ def save_secondary_capture(
     write_whole(path, content)
 
 
-def _capture(
-    radiograph: Radiograph, picture: NDArray[np.uint8], algorithm_name: str, algorithm_version: str
-) -> Dataset:
-    """The highdicom.sc.SCImage of a picture."""
+def _capture(picture: NDArray[np.uint8], algorithm: Algorithm) -> Dataset:
+    """The highdicom.sc.SCImage of a picture, of nobody yet."""
     # Imported on use: it takes a while, and not every run asks for secondary captures.
     import highdicom
 
-    source = source_of(radiograph)
-    series_uid, instance_uid = derived_uids(source, algorithm_name, algorithm_version, "picture")
     capture = highdicom.sc.SCImage.from_ref_dataset(
-        source,
+        stand_in(),
         pixel_array=picture,
         photometric_interpretation=highdicom.PhotometricInterpretationValues.YBR_FULL_422,
         bits_allocated=8,
         coordinate_system=highdicom.CoordinateSystemNames.PATIENT,
-        # Replaced below: highdicom demands one, and refuses those of old files.
+        # Demanded by highdicom; replaced by that of the radiograph.
         patient_orientation=("L", "F"),
-        series_instance_uid=series_uid,
+        series_instance_uid=generate_uid(),
         series_number=_SERIES_NUMBER,
         series_description=_SERIES_DESCRIPTION,
-        sop_instance_uid=instance_uid,
-        instance_number=instance_number(radiograph.header),
+        sop_instance_uid=generate_uid(),
+        instance_number=1,
         transfer_syntax_uid=JPEGBaseline8Bit,
-        **equipment(algorithm_name),
+        **equipment(algorithm),
     )
-    copy_patient_and_study(source, capture)
-    orientation = valid_element(radiograph.header, "PatientOrientation")
-    capture.PatientOrientation = "" if orientation is None else orientation.value
+    capture["PixelData"].VR = "OB"
     capture.BodyPartExamined = "CHEST"
     capture.ConversionType = "WSD"
-    burned_in = valid_element(radiograph.header, "BurnedInAnnotation")
-    if burned_in is not None and burned_in.value in ("YES", "NO"):
-        capture.BurnedInAnnotation = burned_in.value
     capture.DerivationDescription = (
-        f"Contours of the lungs by {algorithm_name[:LONG_STRING]} {algorithm_version[:LONG_STRING]}"
+        f"Contours of the lungs by {algorithm.short_name} {algorithm.short_version}"
     )
-    _refer(capture, source)
-    _tell_compression(capture, radiograph.header, picture.nbytes)
     return capture
 
 
-def _refer(capture: Dataset, source: Dataset) -> None:
+def _add_context(capture: Dataset, header: Dataset) -> None:
+    """Add which way the picture lies, and whether the radiograph says that text is burnt in."""
+    capture.PatientOrientation = patient_orientation(header) or ""
+    burned_in = values_of(header, "BurnedInAnnotation")
+    if burned_in:
+        capture.BurnedInAnnotation = burned_in
+
+
+def _refer(capture: Dataset, source: Source) -> None:
     """Say what the picture was made from (PS3.3, section C.12.4)."""
     reference = Dataset()
-    reference.ReferencedSOPClassUID = source.SOPClassUID
-    reference.ReferencedSOPInstanceUID = source.SOPInstanceUID
+    set_uid(reference, "ReferencedSOPClassUID", source.sop_class)
+    set_uid(reference, "ReferencedSOPInstanceUID", source.instance)
     reference.PurposeOfReferenceCodeSequence = [concept(_SOURCE_IMAGE)]
     capture.SourceImageSequence = [reference]
 
 
 def _tell_compression(capture: Dataset, header: Dataset, size: int) -> None:
     """Add this JPEG to the lossy compressions that the radiograph went through before."""
-    ratios, methods = (_texts(header, f"LossyImageCompression{name}") for name in ("Ratio", "Method"))
+    ratios, methods = (values_of(header, f"LossyImageCompression{name}") for name in ("Ratio", "Method"))
     if len(ratios) != len(methods):
         ratios, methods = [], []
     capture.LossyImageCompression = "01"
     capture.LossyImageCompressionRatio = [*ratios, f"{size / len(capture.PixelData):.3f}"]
     capture.LossyImageCompressionMethod = [*methods, _JPEG]
-
-
-def _texts(header: Dataset, keyword: str) -> list[str]:
-    """The values of an attribute, none where it is missing or invalid."""
-    element = valid_element(header, keyword)
-    if element is None:
-        return []
-    return [str(value) for value in (element.value if element.VM > 1 else [element.value])]

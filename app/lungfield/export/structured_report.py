@@ -14,20 +14,22 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from lungfield.atomic import write_whole
 from lungfield.errors import OutputError
 from lungfield.export.derived import (
-    LONG_STRING,
     RESEARCH_USE_ONLY,
+    Algorithm,
     concept,
     creation_time,
     derived_uids,
     equipment,
     errors_of_header,
-    instance_number,
-    require_dicom_source,
+    give_identity,
+    refer_to_source,
+    set_uid,
     software_version,
-    source_of,
     stamp,
+    stand_in,
     to_bytes,
 )
+from lungfield.export.source import Source, source_of, text_of
 from lungfield.labels import ANATOMICAL_STRUCTURE, LUNGS, Code, Label
 from lungfield.mask.density import Density, GreyLevel
 from lungfield.mask.measurements import Extent, Measurements
@@ -70,8 +72,7 @@ def save_structured_report(
     measurements: Measurements,
     path: Path,
     *,
-    algorithm_name: str,
-    algorithm_version: str,
+    algorithm: Algorithm,
     density: Density | None = None,
     created: datetime | None = None,
     segmentation: Path | None = None,
@@ -84,14 +85,14 @@ def save_structured_report(
 
     The report is marked preliminary and unverified, and says that it is for research use only. It belongs to
     the radiograph's patient and study as a DICOM SEG does (see `save_dicom_seg`), and carries nothing else
-    of the header. The same input, algorithm and `created` give the same bytes and the same identifiers.
+    of the header. The same input, algorithm and `created` give the same bytes and the same identifiers;
+    other figures, or a reference to another DICOM SEG, are another object.
 
     Args:
         radiograph: the radiograph, read from DICOM, with its header.
         measurements: what was measured on its label map.
         path: the file to write.
-        algorithm_name: what made the mask, such as the bundle's name; cut at 64 characters.
-        algorithm_version: its version; cut at 64 characters.
+        algorithm: what made the mask; name and version are cut at 64 characters.
         density: the grey of the lungs, or None to leave it out.
         created: the time to write as that of creation; by default SOURCE_DATE_EPOCH, else now.
         segmentation: the DICOM SEG of the lungs that `save_dicom_seg` wrote for this radiograph, or None for
@@ -103,61 +104,62 @@ def save_structured_report(
             the file could not be written.
     """
     path = Path(path)
-    require_dicom_source(radiograph, path)
-    segments = None if segmentation is None else _read_segments(Path(segmentation), radiograph, path)
+    source = source_of(radiograph, path)
+    segments = (
+        None if segmentation is None else _read_segments(Path(segmentation), source, radiograph.path, path)
+    )
     with errors_of_header(radiograph, path, "structured report"):
-        report = _report(radiograph, measurements, density, segments, algorithm_name, algorithm_version)
+        report = _report(measurements, density, source, segments, algorithm)
+        kind = "report" if segments is None else "report with segments"
+        uids = derived_uids(source, algorithm, kind, _said(measurements, density, segments))
+        give_identity(report, radiograph.header, source, *uids)
         stamp(report, creation_time(created))
         content = to_bytes(report)
     write_whole(path, content)
 
 
-def _read_segments(segmentation: Path, radiograph: Radiograph, path: Path) -> Dataset:
-    """The identifiers of a SEG of this radiograph.
+def _read_segments(segmentation: Path, source: Source, radiograph: Path, path: Path) -> Dataset:
+    """The identifiers of a SEG of this radiograph, in the study of `stand_in`.
 
     Raises:
         OutputError: it cannot be read, or is of another radiograph.
     """
-    keywords = ["SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"]
+    keywords = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID")
     try:
         header = pydicom.dcmread(
             segmentation, stop_before_pixels=True, specific_tags=[*keywords, "SourceImageSequence"]
         )
-        sources = {str(item.ReferencedSOPInstanceUID) for item in header.get("SourceImageSequence", ())}
-        missing = [keyword for keyword in keywords if not header.get(keyword)]
+        images = {text_of(item, "ReferencedSOPInstanceUID") for item in header.get("SourceImageSequence", ())}
+        uids = {keyword: text_of(header, keyword) for keyword in keywords}
     except Exception as error:
         raise OutputError(
             f"{path}: the DICOM SEG {segmentation} cannot be read ({type(error).__name__}); write it first."
         ) from error
-    if missing or str(radiograph.header.SOPInstanceUID) not in sources:
+    if not all(uids.values()) or source.instance not in images:
         raise OutputError(
-            f"{path}: {segmentation} is no DICOM SEG of {radiograph.path}; give the one written for it."
+            f"{path}: {segmentation} is no DICOM SEG of {radiograph}; give the one written for it."
         )
-    return header
+    segments = stand_in()
+    for keyword, uid in uids.items():
+        set_uid(segments, keyword, uid)
+    return segments
 
 
 def _report(
-    radiograph: Radiograph,
     measurements: Measurements,
     density: Density | None,
+    source: Source,
     segments: Dataset | None,
-    algorithm_name: str,
-    algorithm_version: str,
+    algorithm: Algorithm,
 ) -> Dataset:
-    """The highdicom.sr.ComprehensiveSR of the measurements."""
+    """The highdicom.sr.ComprehensiveSR of the measurements, of nobody yet."""
     # Imported on use: it takes a while, and not every run asks for reports.
     import highdicom
 
-    source = source_of(radiograph)
-    series_uid, instance_uid = derived_uids(
-        source, algorithm_name, algorithm_version, "report" if segments is None else "report with segments"
-    )
-    groups = [
-        _group(lung, measurements, density, source, segments, algorithm_name, algorithm_version)
-        for lung in LUNGS
-    ]
+    image = stand_in()
+    groups = [_group(lung, measurements, density, source, segments, algorithm) for lung in LUNGS]
     content = highdicom.sr.MeasurementReport(
-        observation_context=_observer(algorithm_name, algorithm_version),
+        observation_context=_observer(algorithm),
         procedure_reported=concept(_PROCEDURE),
         imaging_measurements=groups,
         title=concept(_TITLE),
@@ -170,78 +172,94 @@ def _report(
                 relationship_type=highdicom.sr.RelationshipTypeValues.CONTAINS,
             )
         )
-    return highdicom.sr.ComprehensiveSR(
-        evidence=[source] if segments is None else [source, segments],
+    report = highdicom.sr.ComprehensiveSR(
+        evidence=[image] if segments is None else [image, segments],
         content=content,
-        series_instance_uid=series_uid,
+        series_instance_uid=generate_uid(),
         series_number=_SERIES_NUMBER,
         series_description=_SERIES_DESCRIPTION,
-        sop_instance_uid=instance_uid,
-        instance_number=instance_number(radiograph.header),
+        sop_instance_uid=generate_uid(),
+        instance_number=1,
         is_complete=True,
         transfer_syntax_uid=ExplicitVRLittleEndian,
         coding_schemes=None if density is None else [_private_scheme()],
-        **equipment(algorithm_name),
+        **equipment(algorithm),
     )
+    refer_to_source(report, source)
+    return report
+
+
+def _said(measurements: Measurements, density: Density | None, segments: Dataset | None) -> bytes:
+    """All that a report says of a radiograph, for its identifier."""
+    figures = [_figures_of(lung, measurements, density) for lung in LUNGS]
+    comments = list(_comments(measurements, density))
+    return repr((figures, comments, "" if segments is None else str(segments.SOPInstanceUID))).encode()
 
 
 def _group(
     lung: Label,
     measurements: Measurements,
     density: Density | None,
-    source: Dataset,
+    source: Source,
     segments: Dataset | None,
-    algorithm_name: str,
-    algorithm_version: str,
+    algorithm: Algorithm,
 ) -> Any:
     """The measurement group of one lung: TID 1410 where its segment is known, else TID 1501."""
     import highdicom
 
-    extent: Extent = getattr(measurements, lung.name)
-    level: GreyLevel | None = None if density is None else getattr(density, lung.name)
+    image = stand_in()
     described = {
         "tracking_identifier": highdicom.sr.TrackingIdentifier(
-            uid=generate_uid(
-                entropy_srcs=[source.SOPInstanceUID, algorithm_name, algorithm_version, lung.name]
-            ),
+            uid=generate_uid(entropy_srcs=[source.instance, algorithm.name, algorithm.version, lung.name]),
             identifier=lung.title,
         ),
         "finding_category": concept(ANATOMICAL_STRUCTURE),
         "finding_type": concept(lung.code),
         "finding_sites": [highdicom.sr.FindingSite(concept(lung.code))],
         "algorithm_id": highdicom.sr.AlgorithmIdentification(
-            name=algorithm_name[:LONG_STRING],
-            version=algorithm_version[:LONG_STRING],
+            name=algorithm.short_name,
+            version=algorithm.short_version,
             family=concept(_ARTIFICIAL_INTELLIGENCE),
         ),
         "measurements": [
             highdicom.sr.Measurement(
                 name=concept(name),
-                value=float(f"{value:.6g}"),
+                value=value,
                 unit=concept(unit),
                 derivation=None if derivation is None else concept(derivation),
             )
-            for name, value, unit, derivation in _figures(extent, level)
+            for name, value, unit, derivation in _figures_of(lung, measurements, density)
         ],
     }
     if segments is None:
-        image = highdicom.sr.SourceImageForMeasurementGroup(source.SOPClassUID, source.SOPInstanceUID)
-        return highdicom.sr.MeasurementsAndQualitativeEvaluations(source_images=[image], **described)
+        reference = highdicom.sr.SourceImageForMeasurementGroup(image.SOPClassUID, image.SOPInstanceUID)
+        return highdicom.sr.MeasurementsAndQualitativeEvaluations(source_images=[reference], **described)
     segment = highdicom.sr.ReferencedSegmentationFrame(
         sop_class_uid=segments.SOPClassUID,
         sop_instance_uid=segments.SOPInstanceUID,
         # The standard allows a frame or a segment, not both (PS3.3, section 10.3).
         frame_number=None,
         segment_number=lung.value,
-        source_image=highdicom.sr.SourceImageForSegmentation(source.SOPClassUID, source.SOPInstanceUID),
+        source_image=highdicom.sr.SourceImageForSegmentation(image.SOPClassUID, image.SOPInstanceUID),
     )
     return highdicom.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
         referenced_segment=segment, **described
     )
 
 
+def _figures_of(
+    lung: Label, measurements: Measurements, density: Density | None
+) -> list[tuple[Code, float, Code, Code | None]]:
+    """(concept, value, unit, derivation) of all that is known of one lung, to six digits."""
+    extent: Extent = getattr(measurements, lung.name)
+    level: GreyLevel | None = None if density is None else getattr(density, lung.name)
+    return [
+        (name, float(f"{value:.6g}"), unit, derivation)
+        for name, value, unit, derivation in _figures(extent, level)
+    ]
+
+
 def _figures(extent: Extent, level: GreyLevel | None) -> Iterator[tuple[Code, float, Code, Code | None]]:
-    """(concept, value, unit, derivation) of all that is known of one lung."""
     if extent.area_mm2 is None:
         yield _AREA, extent.area_px, _PIXELS, None
     else:
@@ -266,16 +284,16 @@ def _comments(measurements: Measurements, density: Density | None) -> Iterator[s
         yield _DENSITY_COMMENT
 
 
-def _observer(algorithm_name: str, algorithm_version: str) -> Any:
+def _observer(algorithm: Algorithm) -> Any:
     """The software as the observing device (TID 1004)."""
     import highdicom
 
-    software = equipment(algorithm_name)
+    software = equipment(algorithm)
     return highdicom.sr.ObservationContext(
         observer_device_context=highdicom.sr.ObserverContext(
             observer_type=concept(_DEVICE),
             observer_identifying_attributes=highdicom.sr.DeviceObserverIdentifyingAttributes(
-                uid=generate_uid(entropy_srcs=["device", algorithm_name, algorithm_version]),
+                uid=generate_uid(entropy_srcs=["device", algorithm.name, algorithm.version]),
                 name=software["manufacturer"],
                 manufacturer_name=software["manufacturer"],
                 model_name=software["manufacturer_model_name"],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,21 @@ class Bundle:
     def weights(self) -> Path:
         """The state dict of the trained network, which may be missing."""
         return self.root / "models" / "model.pt"
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """SHA-256 of the file of weights, in hexadecimal, as it was when this was first asked for.
+
+        Raises:
+            BundleError: there is no such file, or it cannot be read.
+        """
+        try:
+            with self.weights.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise BundleError(
+                f"The bundle {self.name!r} has no weights that can be read: {self.weights}: {error.strerror}."
+            ) from error
 
     @property
     def has_weights(self) -> bool:

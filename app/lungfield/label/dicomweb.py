@@ -20,10 +20,11 @@ from pydicom import Dataset
 
 import lungfield
 from lungfield.errors import DataError, OutputError
+from lungfield.export import Algorithm
 from lungfield.label.archive import Archive, Place, as_file
 from lungfield.label.folder import names_of
 from lungfield.label.masks import read_label
-from lungfield.label.segmentations import AUTOMATIC, Maker, make_segmentation
+from lungfield.label.segmentations import AUTOMATIC, make_segmentation
 from lungfield.labels import LUNG_SIDE_UNKNOWN, LUNGS
 from lungfield.mask import split_lungs
 from lungfield.radiograph import judge_header, read_radiograph
@@ -37,6 +38,7 @@ _RETRY_MS = 250
 _UID = re.compile(r"[0-9.]{1,64}")
 _DICOM = ".dcm"
 _SUFFIXES = (_DICOM, ".nii.gz", ".nii", ".nrrd", ".mha", ".png")
+_ANNOTATION = Algorithm("MONAI Label with lungfield", lungfield.__version__)
 _LUNG_CODES = {lung.code.value for lung in LUNGS}
 
 
@@ -230,8 +232,13 @@ class RadiographArchive(DICOMWebDatastore):
         if LUNG_SIDE_UNKNOWN in label_map:
             pose = radiograph.pose
             label_map = pose.stored(split_lungs(pose.upright(label_map > 0)))
+        by_itself = bool((label_info or {}).get("model"))
         segmentation = make_segmentation(
-            radiograph, label_map, _maker(label_info or {}), viewer_geometry=self._viewer_geometry
+            radiograph,
+            label_map,
+            _algorithm(label_info) if by_itself else _ANNOTATION,
+            corrected=not by_itself,
+            viewer_geometry=self._viewer_geometry,
         )
         self._archive.send(segmentation)
         with as_file(segmentation) as file:
@@ -368,15 +375,14 @@ def _labels_of(header: Dataset) -> Iterator[_Label]:
         yield _Label(Place.of(header), str(series.SeriesInstanceUID), created)
 
 
-def _maker(label_info: Mapping[str, Any]) -> Maker:
-    """What made a mask: the bundle that inference names, else an annotator."""
+def _algorithm(label_info: Mapping[str, Any]) -> Algorithm:
+    """What made a mask by itself, as `LungInferTask` tells of it."""
     params = label_info.get("params") or {}
-    if label_info.get("model"):
-        return Maker(
-            f"lungfield {params.get('bundle') or label_info['model']}",
-            str(params.get("version") or lungfield.__version__),
-        )
-    return Maker("MONAI Label with lungfield", lungfield.__version__, corrected=True)
+    return Algorithm(
+        f"lungfield {params.get('bundle') or label_info['model']}",
+        str(params.get("version") or lungfield.__version__),
+        str(params.get("weights_sha256") or ""),
+    )
 
 
 def _combinations(filters: Mapping[str, Any]) -> list[dict[str, str]]:

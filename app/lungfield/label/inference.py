@@ -121,6 +121,7 @@ class LungInferTask(InferTask):
             "label_names": self.labels,
             "bundle": lungs.bundle.name,
             "version": lungs.bundle.version,
+            "weights_sha256": lungs.bundle.weights_sha256,
             "flags": [str(flag) for flag in lungs.quality.flags],
             "confidence": round(float(lungs.quality.confidence), 3),
             "latencies": {
@@ -138,6 +139,8 @@ class LungInferTask(InferTask):
         wanted = (bundle.weights, bundle.weights.stat().st_mtime_ns, device)
         with self._loading:
             if self._predictor is None or self._loaded != wanted:
+                # The hash is taken with the weights, which may be deleted or replaced while they are in use.
+                logger.info("%s: loading the weights %s", bundle.name, bundle.weights_sha256)
                 self._predictor = Predictor(bundle, device=device)
                 self._loaded = wanted
             return self._predictor

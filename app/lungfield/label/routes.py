@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from urllib.parse import parse_qs
 
 import requests
-from fastapi import APIRouter, Depends, FastAPI, Form, Request
+from fastapi import APIRouter, Depends, FastAPI, Form, HTTPException, Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from monailabel.config import settings
@@ -20,11 +21,32 @@ from lungfield.errors import DataError
 from lungfield.export.derived import to_bytes
 from lungfield.label.dicomweb import wants_viewer_geometry
 from lungfield.label.inference import LungInferTask
-from lungfield.label.segmentations import Maker, make_segmentation
+from lungfield.label.segmentations import make_segmentation
 
 _AS_USER = [Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))]
+_PREFIX = settings.MONAI_LABEL_API_STR
 _TIMEOUT_S = 60
 _DICOM_SEG = "dicom_seg"
+_PROXY = "/proxy/dicom/{path:path}"
+
+_OTHER_METHODS = ("HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+# What DICOMweb has by GET: searches (PS3.18, section 10.6), and studies, series, instances and frames
+# with what is derived of them (section 10.4).
+_UID = r"(?=[0-9.]{1,64}(?:/|$))[0-9]+(?:\.[0-9]+)*"
+_STUDY = f"studies/{_UID}"
+_SERIES = f"{_STUDY}/series/{_UID}"
+_INSTANCE = f"{_SERIES}/instances/{_UID}"
+_RESOURCES = (
+    "studies",
+    "series",
+    "instances",
+    f"{_STUDY}/(?:series|instances)",
+    f"{_SERIES}/instances",
+    f"(?:{_STUDY}|{_SERIES}|{_INSTANCE})(?:/(?:metadata|rendered|thumbnail))?",
+    f"{_INSTANCE}/frames/[0-9]+(?:,[0-9]+)*(?:/(?:rendered|thumbnail))?",
+)
+_QUESTION = re.compile(f"(?:(?P<service>qido|wado)/)?(?P<resource>{'|'.join(_RESOURCES)})")
 
 
 def add_routes(server: FastAPI) -> None:
@@ -34,7 +56,7 @@ def add_routes(server: FastAPI) -> None:
       radiograph, and serves archives only.
     - `GET /proxy/dicom/...`, through which OHIF speaks with the archive: MONAI Label's own leaves out what
       follows the question mark. A search for one study then finds all of them, and OHIF shows the name of
-      another patient.
+      another patient. And it passes on any path, and POST, with the server's password for the archive.
     """
     server.router.routes[:0] = [*_segmentations.routes, *_proxy.routes]
 
@@ -48,8 +70,8 @@ class _ForSegmentations(APIRoute):
         return super().matches(scope) if query.get("output") == [_DICOM_SEG] else (Match.NONE, {})
 
 
-_segmentations = APIRouter(route_class=_ForSegmentations, dependencies=_AS_USER)
-_proxy = APIRouter(dependencies=_AS_USER)
+_segmentations = APIRouter(prefix=_PREFIX, route_class=_ForSegmentations, dependencies=_AS_USER)
+_proxy = APIRouter(prefix=_PREFIX, dependencies=_AS_USER)
 
 
 @_segmentations.post("/infer/{model}", include_in_schema=False)
@@ -76,7 +98,7 @@ def infer_segmentation(model: str, image: str = "", params: str = Form("{}")) ->
     segmentation = make_segmentation(
         lungs.radiograph,
         lungs.label_map,
-        Maker(f"lungfield {lungs.bundle.name}", lungs.bundle.version),
+        lungs.algorithm,
         viewer_geometry=wants_viewer_geometry(app),
     )
     return Response(
@@ -86,21 +108,30 @@ def infer_segmentation(model: str, image: str = "", params: str = Form("{}")) ->
     )
 
 
-@_proxy.get("/proxy/dicom/{path:path}", include_in_schema=False)
+@_proxy.get(_PROXY, include_in_schema=False)
 def ask_archive(path: str, request: Request) -> Response:
     """Pass a question on to the archive, all of it, and its answer back.
+
+    The archive may have other routes, which the server's password opens. So only DICOMweb is passed on.
 
     Args:
         path: 'qido/studies', 'wado/studies/1.2/metadata', ...; the first word says which of MONAI Label's
             prefixes, if any, the archive wants.
         request: whose query and Accept header go along.
+
+    Raises:
+        HTTPException: 404, where the path is no resource of DICOMweb.
+        DataError: the archive does not answer.
     """
-    service, _, rest = path.partition("/")
+    question = _QUESTION.fullmatch(path)
+    if question is None:
+        raise HTTPException(404, "There is no such resource of DICOMweb that is passed on to the archive.")
+    service, resource = question["service"], question["resource"]
+    # OHIF asks for headers where it searches; they come from WADO-RS.
+    if service and resource.endswith("/metadata"):
+        service = "wado"
     prefixes = {"qido": settings.MONAI_LABEL_QIDO_PREFIX, "wado": settings.MONAI_LABEL_WADO_PREFIX}
-    if service in (*prefixes, "stow"):
-        # OHIF asks for headers where it searches; they come from WADO-RS.
-        service = "wado" if rest.endswith("/metadata") else service
-        path = "/".join(filter(None, (prefixes.get(service), rest)))
+    path = "/".join(filter(None, (prefixes.get(service), resource)))
     user, password = settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD
     try:
         answer = requests.get(
@@ -117,3 +148,13 @@ def ask_archive(path: str, request: Request) -> Response:
     return Response(
         answer.content, answer.status_code, headers={"Content-Type": answer.headers.get("Content-Type", "")}
     )
+
+
+@_proxy.api_route(_PROXY, methods=list(_OTHER_METHODS), include_in_schema=False)
+def refuse(path: str) -> None:  # noqa: ARG001
+    """Keep from MONAI Label's own route what is no question.
+
+    Raises:
+        HTTPException: 405, always.
+    """
+    raise HTTPException(405, "Only GET is passed on to the archive.", headers={"Allow": "GET"})

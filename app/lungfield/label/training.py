@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import logging
 import subprocess
@@ -25,6 +24,7 @@ from lungfield.errors import BundleError, DataError
 from lungfield.export import save_label_map_png
 from lungfield.inference import Bundle
 from lungfield.label.masks import read_label
+from lungfield.label.split import Split, divide, divide_and_remember
 from lungfield.label.weights import WEIGHTS_NAME, WeightStore
 from lungfield.labels import LUNGS
 from lungfield.radiograph import read_radiograph, stem
@@ -35,6 +35,7 @@ DATA = "data"
 LOG = "training.log"
 SUMMARY = "summary.json"
 HISTORY = "history.csv"
+SPLIT = "split.json"
 _METRIC = "val_mean_dice"
 
 
@@ -63,7 +64,8 @@ class Options:
         max_epochs: how many times every training image is seen.
         learning_rate: highest rate of the schedule, a quarter of the recipe's: the weights are good already.
         batch_size: images a step.
-        val_split: part of the images, in [0, 1), that the best epoch is chosen by; always one at least.
+        val_split: part of the images, in [0, 1), that the best epoch is chosen by; always one at least. See
+            `lungfield.label.split`.
         device: 'cpu', 'cuda', 'cuda:1', ...
     """
 
@@ -118,9 +120,10 @@ class FineTuneTask(TrainTask):
 
     def stats(self) -> dict[str, Any]:
         """How far the newest training is, or what it reached, in the words that 3D Slicer looks for."""
-        folder = max(self.weights.folder.glob(f"*/{DATA}"), default=Path()).parent
-        if not (folder / HISTORY).is_file():
+        newest = max(self.weights.folder.glob(f"*/{DATA}"), default=None)
+        if newest is None or not (newest.parent / HISTORY).is_file():
             return {}
+        folder = newest.parent
         with (folder / HISTORY).open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
         stats: dict[str, Any] = {
@@ -150,7 +153,9 @@ class FineTuneTask(TrainTask):
             raise DataError("There is nothing to train on: save labels first (tag 'final').")
         bundle = self.weights.current()
         folder = self.weights.new_folder()
-        training, validation = write_data(corrections, folder / DATA, options)
+        names = [one.id for one in corrections]
+        split = divide_and_remember(names, options.val_split, self.weights.folder / SPLIT)
+        training, validation = write_data(corrections, folder / DATA, options, split)
         _run(_command(bundle, folder, options), folder / LOG)
         return self._finish(
             folder,
@@ -183,17 +188,19 @@ def corrections_in(datastore: Datastore) -> list[Correction]:
     ]
 
 
-def write_data(corrections: list[Correction], folder: Path, options: Options) -> tuple[int, int]:
+def write_data(
+    corrections: list[Correction], folder: Path, options: Options, split: Split | None = None
+) -> tuple[int, int]:
     """Write the data set that a bundle's train.yaml reads: a list, and the masks as label maps.
 
-    The radiographs stay where they are. Which of them are for validation depends on their names alone, so
-    that a later training does not choose its epoch by images that an earlier one learnt. The list for
-    training is filled up to whole batches, as some networks cannot learn from a batch of one image.
+    The radiographs stay where they are. The list for training is filled up to whole batches, as some networks
+    cannot learn from a batch of one image.
 
     Args:
         corrections: one or more; a single one serves both for training and validation.
         folder: where to.
         options: `val_split` and `batch_size` are heeded.
+        split: which are for training and which for validation; None where none were divided before.
 
     Returns:
         How many images are for training, and how many for validation.
@@ -203,17 +210,17 @@ def write_data(corrections: list[Correction], folder: Path, options: Options) ->
         UnreadableError: a radiograph cannot be read.
     """
     start_set(folder)
-    ordered = sorted(corrections, key=lambda one: hashlib.sha256(one.id.encode()).digest())
-    items = [_write_item(one, folder) for one in ordered]
-    count = max(1, round(options.val_split * len(items)))
-    validation, training = items[:count], items[count:] or items
+    split = split or divide([one.id for one in corrections], options.val_split)
+    items = [_write_item(one, folder) for one in corrections]
+    training = [one for one in items if one.id in split.training]
+    validation = [one for one in items if one.id in split.validation]
     batches = -(-len(training) // options.batch_size)
     finish_set(
         folder,
         SetDescription("corrections", description="Masks that were saved through MONAI Label."),
         {"training": list(islice(cycle(training), batches * options.batch_size)), "validation": validation},
         label_values=label_values(lung.value for lung in LUNGS),
-        split={"val_split": options.val_split, "by": "SHA-256 of the image's name"},
+        split={"val_split": options.val_split, "by": "SHA-256 of the image's name, once for all trainings"},
     )
     return len(training), len(validation)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -56,7 +56,7 @@ class WeightStore:
         """The bundle with its newest weights."""
         latest = self.latest()
         if latest is None:
-            return self.bundle
+            return replace(self.bundle)  # a bundle keeps its hash, and the file may have changed since
         return RetrainedBundle(self.bundle.name, self.bundle.root, self.bundle.metadata, latest)
 
     def new_folder(self) -> Path:

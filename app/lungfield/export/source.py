@@ -1,0 +1,262 @@
+"""What a DICOM object takes over from the header of its radiograph: valid values, and text byte for byte.
+
+pydicom and highdicom quote values of a header in warnings and in their logs, and those may hold identity. So
+neither of them is handed one: values are read from the bytes here, checked, and copied as bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from pydicom import DataElement, Dataset
+from pydicom.charset import (
+    STAND_ALONE_ENCODINGS,
+    convert_encodings,
+    default_encoding,
+    encode_string,
+    python_encoding,
+)
+from pydicom.datadict import dictionary_VM, dictionary_VR
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
+from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR, STR_VR, PersonName
+
+from lungfield.errors import HeaderError, OutputError
+from lungfield.records import Radiograph
+
+# Patient and study, type 2: there in every object, empty where it is not known.
+_TYPE_2 = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
+# What else tells one patient or study from another, or how it was de-identified; copied where it is there.
+_OPTIONAL = (
+    "IssuerOfPatientID",
+    "PatientAge",
+    "StudyDescription",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
+    "LongitudinalTemporalInformationModified",
+)
+_ENUMERATED_VALUES = {
+    "BurnedInAnnotation": ("YES", "NO"),
+    "LongitudinalTemporalInformationModified": ("UNMODIFIED", "MODIFIED", "REMOVED"),
+    "LossyImageCompression": ("00", "01"),
+    "PatientIdentityRemoved": ("YES", "NO"),
+    "PatientSex": ("M", "F", "O"),
+}
+# PS3.5, section 6.2.
+_FORMS = {
+    "AS": re.compile(r"\d{3}[DWMY]"),
+    "CS": re.compile(r"[A-Z0-9 _]{1,16}"),
+    "DA": re.compile(r"\d{8}"),
+    "DS": re.compile(r"(?=.{1,16}$)[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"),
+    "IS": re.compile(r"[+-]?\d{1,11}"),
+    "TM": re.compile(r"([01]\d|2[0-3])([0-5]\d(([0-5]\d|60)(\.\d{1,6})?)?)?"),
+}
+_VRS_OF_TEXT = {*STR_VR, "DS", "IS", "UN", None}
+_LARGEST_INTEGER = 2**31 - 1
+_LONGEST_VALUE = 0xFFFE
+_AXIS_OF_LETTER = {"R": 0, "L": 0, "A": 1, "P": 1, "H": 2, "F": 2}
+_MISSPELT_TERM = re.compile(r"ISO(?P<extension>[ _-]?2022)?[ _-]?IR[ _-]?(?P<number>\d+)", re.IGNORECASE)
+# Characters of JIS X 0208 and 0212, up to the next escape sequence: their bytes may look like a backslash.
+_ESCAPED_TWO_BYTE_TEXT = re.compile(rb"\x1b\$\(?[@BD][^\x1b]*")
+
+
+@dataclass(frozen=True)
+class Source:
+    """The identifiers of a radiograph, as its header has them.
+
+    Attributes:
+        sop_class: SOPClassUID.
+        instance: SOPInstanceUID.
+        series: SeriesInstanceUID.
+        study: StudyInstanceUID.
+    """
+
+    sop_class: str
+    instance: str
+    series: str
+    study: str
+
+
+def source_of(radiograph: Radiograph, path: Path) -> Source:
+    """What a DICOM object made from a radiograph refers to.
+
+    Args:
+        radiograph: the radiograph.
+        path: the file to be written, for messages.
+
+    Raises:
+        HeaderError: its header has no valid identifiers to refer to.
+        OutputError: it did not come from DICOM.
+    """
+    if radiograph.header is None:
+        raise OutputError(
+            f"{path}: {radiograph.path} is {radiograph.file_format} and not DICOM, and a DICOM object made "
+            "from it must refer to a DICOM image; write PNG or NIfTI instead."
+        )
+    keywords = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
+    uids = {keyword: text_of(radiograph.header, keyword) for keyword in keywords}
+    # A component with a leading zero is not valid, but it is found in archives, and a reference must match.
+    invalid = [
+        keyword
+        for keyword, uid in uids.items()
+        if not re.fullmatch(r"[0-9]+(\.[0-9]+)+", uid) or len(uid) > 64
+    ]
+    if invalid:
+        raise HeaderError(
+            f"{path}: {radiograph.path} lacks a valid {', '.join(invalid)}, so that no DICOM object can "
+            "refer to it; repair the file, or write PNG or NIfTI instead."
+        )
+    return Source(*uids.values())
+
+
+def text_of(header: Dataset, keyword: str) -> str:
+    """The text of an attribute in the default character set, unchecked; '' where it is missing."""
+    return _content(header, keyword).decode("ascii", errors="replace")
+
+
+def values_of(header: Dataset, keyword: str) -> list[str]:
+    """The values of an attribute in the default character set, such as a date, a code or a number.
+
+    Returns:
+        None at all where it is missing, where one value breaks the rules of its type or is not in the
+        calendar, or where there are more or fewer than the attribute may have.
+    """
+    text = text_of(header, keyword)
+    values = [one.strip(" ") for one in text.split("\\")] if text else []
+    multiplicity = dictionary_VM(keyword)
+    if multiplicity.isdigit() and len(values) != int(multiplicity):
+        return []
+    return values if all(_is_valid(one, keyword) for one in values) else []
+
+
+def instance_number(header: Dataset) -> int:
+    """The radiograph's own InstanceNumber, unique in a derived series where it was in that of its source."""
+    number = int(next(iter(values_of(header, "InstanceNumber")), 0))
+    return number if 0 < number <= _LARGEST_INTEGER else 1
+
+
+def patient_orientation(header: Dataset) -> list[str]:
+    """PatientOrientation (PS3.3, section C.7.6.1.1.1): the directions of a row and a column, or nothing."""
+    directions = values_of(header, "PatientOrientation")
+    axes = [[_AXIS_OF_LETTER.get(letter) for letter in one] for one in directions]
+    if not axes or any(None in one or len(set(one)) < len(one) for one in axes):
+        return []
+    row, column = axes
+    return [] if row[0] == column[0] else directions
+
+
+def character_set(header: Dataset) -> list[str]:
+    """The terms of SpecificCharacterSet (PS3.3, section C.12.1.1.2), common misspellings mended.
+
+    Returns:
+        Nothing where the header declares none, or one that DICOM does not have.
+    """
+    first, *others = (_mended(one.strip(" ")) for one in text_of(header, "SpecificCharacterSet").split("\\"))
+    if first in STAND_ALONE_ENCODINGS:
+        return [first]
+    terms = [first, *(one for one in others if one not in STAND_ALONE_ENCODINGS)]
+    return terms if any(terms) and all(one in python_encoding for one in terms) else []
+
+
+def patient_and_study(header: Dataset) -> Iterator[RawDataElement]:
+    """The patient and the study of a radiograph, and the character set of their text.
+
+    Text is copied byte for byte: it then reads as it does in the radiograph, also where it is not in the
+    character set that is declared. What is invalid otherwise is left out, or empty where it is required.
+    """
+    terms = character_set(header)
+    if terms:
+        yield _raw("SpecificCharacterSet", "\\".join(terms).encode())
+    for keyword in (*_TYPE_2, *_OPTIONAL):
+        if dictionary_VR(keyword) in CUSTOMIZABLE_CHARSET_VR:
+            content = _text_in(header, keyword, terms)
+        else:
+            content = "\\".join(values_of(header, keyword)).encode()
+        if content or keyword in _TYPE_2:
+            yield _raw(keyword, content)
+
+
+def _raw(keyword: str, content: bytes) -> RawDataElement:
+    content += b" " * (len(content) % 2)
+    return RawDataElement(Tag(keyword), dictionary_VR(keyword), len(content), content, 0, False, True)
+
+
+def _text_in(header: Dataset, keyword: str, terms: Sequence[str]) -> bytes:
+    """A text as the file has it, nothing where there are several and one is allowed."""
+    content = _content(header, keyword)
+    if len(content) > _LONGEST_VALUE or (dictionary_VM(keyword) == "1" and _is_divided(content, terms)):
+        return b""
+    return content
+
+
+def _is_divided(content: bytes, terms: Sequence[str]) -> bool:
+    """Whether there is a backslash in a text that is no part of a longer character."""
+    if terms and terms[0] in ("GBK", "GB18030"):
+        return "\\" in content.decode("gb18030", errors="replace")
+    return b"\\" in _ESCAPED_TWO_BYTE_TEXT.sub(b"", content)
+
+
+def _is_valid(value: str, keyword: str) -> bool:
+    allowed = _ENUMERATED_VALUES.get(keyword)
+    if allowed is not None:
+        return value in allowed
+    vr = dictionary_VR(keyword)
+    if not _FORMS[vr].fullmatch(value):
+        return False
+    if vr == "DA":
+        try:
+            date(int(value[:4]), int(value[4:6]), int(value[6:]))
+        except ValueError:
+            return False
+    return True
+
+
+def _mended(term: str) -> str:
+    """A term of SpecificCharacterSet as DICOM spells it: 'ISO_IR 100' for 'ISO-IR-100', and so on."""
+    if term.upper() in ("UTF8", "UTF-8"):
+        return "ISO_IR 192"
+    found = _MISSPELT_TERM.fullmatch(term)
+    if found is None:
+        return term
+    if found["extension"]:
+        return f"ISO 2022 IR {found['number']}"
+    return "" if found["number"] == "6" else f"ISO_IR {found['number']}"
+
+
+def _content(header: Dataset, keyword: str) -> bytes:
+    """The bytes of an attribute without their padding, nothing where it is missing or is no text."""
+    element = header.get_item(keyword)
+    if element is None or element.VR not in _VRS_OF_TEXT:
+        return b""
+    # An element stays raw until pydicom is asked for its value.
+    content = element.value if isinstance(element, RawDataElement) else _encoded(element, header)
+    return (content or b"").rstrip(b" \0")
+
+
+def _encoded(element: DataElement, header: Dataset) -> bytes:
+    """The bytes of an element that pydicom has decoded, or that never was in a file."""
+    encodings = [default_encoding]
+    if element.VR in CUSTOMIZABLE_CHARSET_VR:
+        encodings = convert_encodings(character_set(header))
+    values = element.value if element.VM > 1 else [element.value]
+    return b"\\".join(_bytes_of(value, encodings) for value in values)
+
+
+def _bytes_of(value: object, encodings: Sequence[str]) -> bytes:
+    if value is None or isinstance(value, bytes):
+        return value or b""
+    return value.encode(encodings) if isinstance(value, PersonName) else encode_string(str(value), encodings)
