@@ -1,4 +1,4 @@
-"""TIFF files as they are stored: all of their bits, no orientation applied, no colours converted."""
+"""TIFF files as they are stored: all of their bits, no orientation applied; low values are dark."""
 
 from __future__ import annotations
 
@@ -11,8 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lungfield.errors import Reason, UnreadableError
+
 REDUCED = 1
 """Bit of NewSubfileType (TIFF 6.0, section 8): a thumbnail of another image."""
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
+"""PhotometricInterpretation (TIFF 6.0, sections 4 to 8, 16 and 21)."""
+JPEG_COMPRESSIONS = (6, 7, 34892, 33007)
+"""Compression by JPEG: tifffile makes RGB of YCbCr in these, and in no others."""
 
 
 @dataclass(frozen=True)
@@ -20,13 +26,16 @@ class Tiff:
     """The image in a TIFF file.
 
     Attributes:
-        values: (H, W), or (H, W, S) of several samples; of the type that is stored.
-        photometric: PhotometricInterpretation (TIFF 6.0, section 4 and later).
+        values: (H, W), or (H, W, S) of several samples; of the type that is stored. Of grey values, the low
+            ones are dark: those of a file where white is zero are reversed.
+        bits: of a sample, of integers; values are at most 2 ** bits - 1 where they are unsigned.
+        photometric: PhotometricInterpretation, of the values as they are here.
         orientation: Orientation (TIFF 6.0, section 8), 1 to 8.
         colours: (3, N) uint16, of a palette; else None.
     """
 
     values: NDArray[Any]
+    bits: int
     photometric: int
     orientation: int
     colours: NDArray[np.uint16] | None
@@ -41,6 +50,7 @@ def read_tiff(path: Path, check: Callable[[int, int, int], None]) -> Tiff:
             anything is decoded; it raises where these will not do.
 
     Raises:
+        UnreadableError: a part of the image is missing from the file.
         Exception: whatever tifffile or a codec raises for a damaged or unsupported file.
     """
     # Imported on use: it takes a while, and few files are TIFF.
@@ -52,14 +62,34 @@ def read_tiff(path: Path, check: Callable[[int, int, int], None]) -> Tiff:
         whole = [page for page in pages if not _is_reduced(page)] or pages[:1]
         page = whole[0].aspage()
         check(page.imagelength, page.imagewidth, len(whole))
+        _require_all_parts(page)
         values = np.asarray(page.asarray(maxworkers=1))
         axes = page.axes
+        bits = int(page.bitspersample)
         orientation = page.tags.valueof("Orientation", 1)
         colours = page.colormap
         photometric = int(page.photometric)
+        is_rgb_by_now = photometric == YCBCR and int(page.compression) in JPEG_COMPRESSIONS
     if values.ndim == 3 and axes.startswith("S"):  # one plane a sample
         values = np.moveaxis(values, 0, -1)
-    return Tiff(values, photometric, int(orientation), colours)
+    if photometric == WHITE_IS_ZERO:
+        values, photometric = _reversed(values, bits), BLACK_IS_ZERO
+    return Tiff(values, bits, RGB if is_rgb_by_now else photometric, int(orientation), colours)
+
+
+def _require_all_parts(page: Any) -> None:
+    """Raise `UnreadableError` for strips or tiles without content, which tifffile fills with zeros."""
+    if not all(page.databytecounts) or not all(page.dataoffsets):
+        raise UnreadableError("a part of the image is missing from the file", reason=Reason.DAMAGED)
+
+
+def _reversed(values: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Values with dark and bright in each other's place."""
+    if values.dtype.kind == "f":
+        return -values
+    if values.dtype.kind in "bi":
+        return ~values
+    return np.asarray(values.dtype.type(2**bits - 1) - values)
 
 
 def _is_reduced(page: Any) -> bool:

@@ -140,6 +140,9 @@ def to_unit(values: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_
     histogram = Histogram.of(values, valid)
     require_contrast(histogram)
     low, high = (0.0, 255.0) if values.dtype == np.uint8 else robust_range(histogram)
+    if values.dtype.itemsize > (4 if values.dtype.kind == "f" else 2):
+        # Single precision has 24 bits: too few for small differences of large values.
+        values, low, high = np.subtract(values, low, dtype=np.float64), 0.0, high - low
     pixels = stretch(values, low, high)
     if valid is not None:
         pixels[~valid] = 0

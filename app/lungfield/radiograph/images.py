@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lungfield import exif
 from lungfield.errors import NotFrontalChestError, Reason, UnreadableError
 from lungfield.pose import UPRIGHT, Pose
 from lungfield.radiograph.codestream import parse_codestream, without_tail
@@ -19,15 +21,16 @@ from lungfield.radiograph.colour import luminance
 from lungfield.radiograph.contrast import to_unit
 from lungfield.radiograph.limits import Limits
 from lungfield.records import Radiograph
-from lungfield.tiff import Tiff, read_tiff
+from lungfield.tiff import BLACK_IS_ZERO, CMYK, PALETTE, RGB, YCBCR, Tiff, read_tiff
 
 GREY_MODES = ("L", "F", "I", "I;16", "I;16L", "I;16B", "I;16N")
-EXIF_ORIENTATION = 274
 PNG_DEPTH_AND_COLOUR = slice(24, 26)
 PNG_DEEP_COLOUR = {bytes((16, kind)) for kind in (2, 4, 6)}
 """16 bits a sample, and colour or alpha (PNG, 11.2.1): Pillow keeps the upper 8 of them."""
-WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
-"""PhotometricInterpretation of TIFF (TIFF 6.0, sections 4 to 8, 16 and 21)."""
+JP2_START = b"\0\0\0\x0cjP  \r\n\x87\n"
+JP2_CODESTREAM = b"jp2c"
+ONE_PICTURE = ("JPEG",)
+"""Formats whose further pictures are previews and depths of the first one, as phones write them (MPO)."""
 
 
 def read_image(path: Path, *, file_format: str, limits: Limits) -> Radiograph:
@@ -60,26 +63,39 @@ def read_image(path: Path, *, file_format: str, limits: Limits) -> Radiograph:
 def _read_pillow(path: Path, limits: Limits, *, file_format: str) -> tuple[NDArray[Any], Pose | None]:
     """Grey values (H, W) as stored, and the pose that the file tells."""
     with _opened(path, file_format) as image:
-        _check(path, limits, image.height, image.width, getattr(image, "n_frames", 1))
-        pose = Pose.of_exif(_orientation(image))
+        pictures = 1 if file_format in ONE_PICTURE else getattr(image, "n_frames", 1)
+        _check(path, limits, image.height, image.width, pictures)
+        pose = exif.pose_of(image)
         with path.open("rb") as stream:
             deep = file_format == "PNG" and stream.read(26)[PNG_DEPTH_AND_COLOUR] in PNG_DEEP_COLOUR
         values = _of_samples(imagecodecs.png_decode(path.read_bytes())) if deep else _grey_values(image)
     return values, pose
 
 
-def _orientation(image: Image.Image) -> int:
-    try:
-        return int(image.getexif().get(EXIF_ORIENTATION, 1))
-    except Exception:  # damaged EXIF is no reason to turn a picture down
-        return 1
-
-
 def _read_jpeg_2000(path: Path, limits: Limits) -> tuple[NDArray[Any], Pose | None]:
-    content = path.read_bytes()
-    codestream = parse_codestream(content)
-    _check(path, limits, codestream.rows, codestream.columns, 1)
-    return _of_samples(np.asarray(imagecodecs.jpeg2k_decode(without_tail(content)))), None
+    content = _codestream(path.read_bytes())
+    header = parse_codestream(content)
+    _check(path, limits, header.rows, header.columns, 1)
+    values = np.asarray(imagecodecs.jpeg2k_decode(without_tail(content)))
+    return _of_samples(_eight_bits(values, header.precision)), None
+
+
+def _codestream(content: bytes) -> bytes:
+    """The code stream in a JP2 file, however much stands before it (ITU-T T.800, annex I.4); else all."""
+    position = 0 if content.startswith(JP2_START) else len(content)
+    while position + 8 <= len(content):
+        length, kind = struct.unpack_from(">I4s", content, position)
+        start = position + 8
+        if length == 1 and start + 8 <= len(content):
+            (length,) = struct.unpack_from(">Q", content, start)
+            start += 8
+        end = position + length if length else len(content)
+        if kind == JP2_CODESTREAM:
+            return content[start:end]
+        if end < start:
+            break
+        position = end
+    return content
 
 
 def _read_tiff(path: Path, limits: Limits) -> tuple[NDArray[Any], Pose | None]:
@@ -115,25 +131,30 @@ def _grey_values(image: Image.Image) -> NDArray[Any]:
 
 
 def _grey_values_of_tiff(tiff: Tiff) -> NDArray[Any]:
-    values = tiff.values
-    if values.dtype == bool:
-        values = values.astype(np.uint8) * np.uint8(255)
-    if values.dtype == np.float16:
-        values = values.astype(np.float32)
-    if tiff.photometric == PALETTE and tiff.colours is not None:
+    values, photometric = tiff.values, tiff.photometric
+    if photometric == PALETTE and tiff.colours is not None:
         colours = tiff.colours >> 8 if tiff.colours.max() > 255 else tiff.colours
         return luminance(np.moveaxis(colours.astype(np.uint8)[:, values], 0, -1))
-    if tiff.photometric == CMYK and values.dtype == np.uint8 and values.shape[-1:] == (4,):
-        return luminance(np.asarray(Image.fromarray(values, "CMYK").convert("RGB")))
-    if tiff.photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, YCBCR):
+    mode, samples = _MODES_OF_PILLOW.get(photometric, ("", 0))
+    if values.dtype == np.uint8 and values.shape[2:] == (samples,):
+        return luminance(np.asarray(Image.fromarray(values, mode).convert("RGB")))
+    if photometric not in (BLACK_IS_ZERO, RGB):
         raise UnreadableError(
             "the colours of this TIFF cannot be read; save it in grey", reason=Reason.UNSUPPORTED
         )
-    grey = _of_samples(values)
-    if tiff.photometric != WHITE_IS_ZERO:
-        return grey
-    top = 0 if grey.dtype.kind == "f" else np.iinfo(grey.dtype).max
-    return np.asarray(top - grey)
+    return _of_samples(_eight_bits(values, tiff.bits))
+
+
+_MODES_OF_PILLOW = {CMYK: ("CMYK", 4), YCBCR: ("YCbCr", 3)}
+
+
+def _eight_bits(values: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Unsigned values of fewer than 8 bits spread over 8, and half precision as single; others as they are."""
+    if values.dtype == np.float16:
+        return values.astype(np.float32)
+    if bits >= 8 or values.dtype.kind not in "bu":
+        return values
+    return np.rint(values * np.float32(255 / (2**bits - 1))).astype(np.uint8)
 
 
 def _of_samples(values: NDArray[Any]) -> NDArray[Any]:
