@@ -55,37 +55,6 @@ class Pose:
         directions = ("RF", "RH", "LH", "FL", "FR", "HR", "HL")
         return cls.of_directions(*directions[orientation - 2]) if 2 <= orientation <= 8 else None
 
-    @classmethod
-    def of_affine(cls, affine: NDArray[np.floating], axes: tuple[int, int]) -> Pose | None:
-        """The pose of a picture whose axes point somewhere in the patient, by the nearest directions.
-
-        In a coronal plane that is what the affine says. A picture that was never placed in the patient lies
-        in the plane of left and posterior for most writers, where posterior stands for down; what such a
-        writer makes of any picture, first axis to the left and second to posterior, tells nothing.
-
-        Args:
-            affine: (4, 4) from indices to mm, to the right, front and head (NIfTI-1).
-            axes: which of the three axes of the array run along a row and along a column.
-
-        Returns:
-            The pose; None where there is none to tell: a sagittal plane, an identity, or such a writer's.
-        """
-        if np.array_equal(affine, np.eye(4)):
-            return None
-        vectors = [affine[:3, axis] for axis in axes]
-        mains = [int(np.abs(vector).argmax()) for vector in vectors]
-        names = ("LR", "FH", "FH")  # of the negative and the positive direction
-        directions = [names[main][int(vector[main] > 0)] for main, vector in zip(mains, vectors, strict=True)]
-        if sorted(mains) == [0, 1] and directions == ["L", "F"]:
-            return None
-        return cls.of_directions(*directions) if 0 in mains else None
-
-    @property
-    def affine_signs(self) -> NDArray[np.float64]:
-        """(3, 2), where the axes along a row and along a column point to, as `of_affine` reads it."""
-        units = {"L": (-1, 0, 0), "R": (1, 0, 0), "F": (0, -1, 0), "H": (0, 1, 0)}
-        return np.array([units[direction] for direction in self.directions], dtype=float).T
-
     @property
     def directions(self) -> tuple[str, str]:
         """Where rows and columns of the stored picture run to: ('L', 'F') for an upright one."""

@@ -86,8 +86,9 @@ def test_the_same_mask_gives_the_same_file(tmp_path, label_map):
 
 
 @pytest.mark.parametrize("pose", ALL_POSES, ids=str)
-def test_nifti_says_how_it_lies_and_comes_back_upright(tmp_path, label_map, pose):
-    radiograph = of(label_map, pose=pose, spacing=Spacing(0.2, 0.3, "PixelSpacing"))
+@pytest.mark.parametrize("spacing", [Spacing(0.2, 0.3, "PixelSpacing"), None], ids=["spacing", "none"])
+def test_nifti_says_how_it_lies_and_comes_back_upright(tmp_path, label_map, pose, spacing):
+    radiograph = of(label_map, pose=pose, spacing=spacing)
     stored = np.ascontiguousarray(pose.stored(label_map))
     save_nifti(stored, tmp_path / "a.nii", radiograph)
     np.testing.assert_array_equal(np.asarray(nibabel.load(tmp_path / "a.nii").dataobj).T, stored)
@@ -119,3 +120,40 @@ def test_a_mask_of_nifti_has_affine_shape_and_codes_of_its_radiograph(tmp_path, 
     assert mask.get_data_dtype() == np.uint8
     np.testing.assert_array_equal(np.asarray(mask.dataobj).reshape(stored.T.shape).T, stored)
     np.testing.assert_array_equal(read_reference(tmp_path / "mask.nii.gz", radiograph.pose), label_map)
+
+
+def kinds_of_nifti(affine):
+    """An array of 16 bits as every kind of file that nibabel writes, by suffix."""
+    values = np.random.default_rng(0).integers(0, 4000, (80, 96), dtype=np.int16)
+    image = nibabel.Nifti1Image(values, affine)
+    image.header.set_slope_inter(2, -1000)
+    yield image, "nii"
+    yield nibabel.Nifti1Image(values, affine, nibabel.Nifti1Header(endianness=">")), "nii"
+    yield nibabel.Nifti2Image(values, affine), "nii.gz"
+    yield nibabel.Nifti1Pair(values, affine), "hdr"
+    analyze = nibabel.AnalyzeImage(values, None)
+    analyze.header.set_zooms((0.3, 0.2))
+    yield analyze, "hdr"
+
+
+def test_a_mask_of_nifti_takes_geometry_and_no_text_from_its_radiograph(tmp_path):
+    """descrip, aux_file and db_name are free text: names and file names of patients stand there."""
+    affine = np.array([[0.29, 0.05, 0, 7], [-0.05, 0.19, 0, -8], [0, 0, 1, 9], [0, 0, 0, 1]])
+    for number, (image, suffix) in enumerate(kinds_of_nifti(affine)):
+        for name in ("descrip", "aux_file", "db_name", "intent_name"):
+            if name in image.header:
+                image.header[name] = b"Nemo^Nobody"
+        image.to_filename(tmp_path / f"chest{number}.{suffix}")
+        original = nibabel.load(tmp_path / f"chest{number}.{suffix}")
+        radiograph = read_radiograph(tmp_path / f"chest{number}.{suffix}")
+        upright = np.zeros(radiograph.shape, np.uint8)
+        upright[20:60, 10:30], upright[20:60, 45:70] = 1, 2
+        save_nifti(np.ascontiguousarray(radiograph.pose.stored(upright)), tmp_path / "mask.nii", radiograph)
+        mask = nibabel.load(tmp_path / "mask.nii")
+        assert b"Nobody" not in (tmp_path / "mask.nii").read_bytes()
+        np.testing.assert_allclose(mask.affine, original.affine, atol=1e-6)
+        assert mask.header.get_zooms() == pytest.approx(original.header.get_zooms())
+        for name in ("qform_code", "sform_code", "xyzt_units"):
+            assert int(mask.header[name]) == (int(original.header[name]) if name in original.header else 0)
+        assert set(np.unique(mask.get_fdata())) == {0, 1, 2}
+        np.testing.assert_array_equal(read_reference(tmp_path / "mask.nii", radiograph.pose), upright)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lungfield.errors import UnreadableError
 from lungfield.pose import Pose
-from lungfield.radiograph import read_radiograph
+from lungfield.radiograph import Limits, read_radiograph
 
 DIRECTIONS = [pair for pair in product("LRHF", repeat=2) if (pair[0] in "LR") != (pair[1] in "LR")]
 UNIT = {"L": (-1, 0, 0), "R": (1, 0, 0)}
@@ -117,6 +117,63 @@ def test_rgb24_that_is_grey(picture: NDArray[np.uint16], tmp_path: Path) -> None
         values[name] = grey.T
     nibabel.save(nibabel.Nifti1Image(values, None), tmp_path / "a.nii")
     np.testing.assert_allclose(read_radiograph(tmp_path / "a.nii").pixels, grey / 255, atol=1e-6)
+
+
+def with_affine(path: Path, picture: NDArray[np.uint16], affine: NDArray[Any]) -> Path:
+    """A file of an affine that nibabel would not write."""
+    image = nibabel.Nifti1Image(picture.T, None)
+    image.header["sform_code"] = 1
+    for name, row in zip(("srow_x", "srow_y", "srow_z"), affine, strict=False):
+        image.header[name] = row
+    path.write_bytes(image.to_bytes())
+    return path
+
+
+def test_an_affine_between_two_axes_counts_for_one_of_them(
+    picture: NDArray[np.uint16], tmp_path: Path
+) -> None:
+    """Both columns are a little nearer to the left than to posterior: one of them has to be posterior."""
+    affine = np.array([[-0.71, -0.72, 0, 0], [0.7, -0.69, 0, 0], [0, 0, 1, 0]])
+    radiograph = read_radiograph(with_affine(tmp_path / "a.nii", picture, affine))
+    assert radiograph.pose.directions in (("L", "F"), ("H", "L"))
+    turned = read_radiograph(with_affine(tmp_path / "a.nii", picture, -affine))
+    assert turned.pose.directions in (("R", "H"), ("F", "R"))
+    assert turned.pose_told
+
+
+@pytest.mark.parametrize("value", [0, np.nan])
+def test_an_affine_that_leads_nowhere_is_remarked_on(
+    value: float, picture: NDArray[np.uint16], tmp_path: Path
+) -> None:
+    radiograph = read_radiograph(with_affine(tmp_path / "a.nii", picture, np.full((3, 4), value)))
+    assert not radiograph.pose_told
+    np.testing.assert_allclose(radiograph.pixels, shown(picture), atol=1e-3)
+    assert any("no frontal plane" in warning for warning in radiograph.warnings)
+
+
+def test_a_unit_that_means_nothing(picture: NDArray[np.uint16], tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(picture.T, np.diag([-0.2, -0.3, 1, 1]))
+    image.header["xyzt_units"] = 7
+    (tmp_path / "a.nii").write_bytes(image.to_bytes())
+    spacing = read_radiograph(tmp_path / "a.nii").spacing
+    assert (spacing.row_mm, spacing.column_mm) == pytest.approx((0.3, 0.2))
+
+
+@pytest.mark.parametrize("name", ["a.hdr", "a.hdr.gz"])
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Pair, nibabel.Nifti2Pair])
+def test_pairs_of_files_come_upright(
+    kind: Any, name: str, picture: NDArray[np.uint16], tmp_path: Path
+) -> None:
+    kind(picture.T.astype(np.int16), np.diag([0.2, 0.2, 1, 1])).to_filename(tmp_path / name)
+    radiograph = read_radiograph(tmp_path / name)
+    assert radiograph.pose.directions == ("R", "H")
+    np.testing.assert_allclose(radiograph.pixels, shown(picture[::-1, ::-1]), atol=1e-3)
+
+
+def test_limits_hold_for_both_files_of_a_pair(picture: NDArray[np.uint16], tmp_path: Path) -> None:
+    nibabel.Nifti1Pair(picture.T.astype(np.int16), None).to_filename(tmp_path / "a.hdr.gz")
+    with pytest.raises(UnreadableError, match="decompression"):
+        read_radiograph(tmp_path / "a.hdr.gz", limits=Limits(max_inflated_bytes=10_000))
 
 
 @pytest.mark.parametrize("kind", [nibabel.Nifti1Pair, nibabel.AnalyzeImage])

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungfield.atomic import write_whole
+from lungfield.nifti_pose import affine_of, geometry_of
 from lungfield.records import Radiograph
 
 # Filter type 2 of PNG (section 9.2): bytes as differences from those of the row above.
@@ -58,9 +59,9 @@ def _to_png(pixels: NDArray[np.uint8]) -> bytes:
 def save_nifti(label_map: NDArray[np.uint8], path: Path, radiograph: Radiograph) -> None:
     """Write a label map as NIfTI-1, its array (x, y), as ITK and most readers order it.
 
-    The mask of a NIfTI file has its affine, its units and its shape. Any other radiograph has no place in the
-    patient's coordinates: the affine says just how it lies, with down for posterior, and starts at 0. Of an
-    upright one x runs to the patient's left.
+    The mask of a NIfTI file has its affine, its codes, its units and its shape, but none of its texts. Any
+    other radiograph has no place in the patient's coordinates: the affine says just how it lies, with
+    posterior for down, and starts at 0. Of an upright one x runs to the patient's left.
 
     Args:
         label_map: (H, W) uint8 with the values of `lungfield.labels`.
@@ -74,18 +75,14 @@ def save_nifti(label_map: NDArray[np.uint8], path: Path, radiograph: Radiograph)
     import nibabel
 
     values = np.ascontiguousarray(label_map.T)
-    if radiograph.nifti_header is not None:
-        header = nibabel.Nifti1Header.from_header(radiograph.nifti_header)
-        header.set_data_dtype(np.uint8)
-        header.set_slope_inter(1, 0)
-        header.extensions.clear()
-        image = nibabel.Nifti1Image(values.reshape(header.get_data_shape()), header.get_best_affine(), header)
+    source = radiograph.nifti_header
+    if source is not None:
+        image = nibabel.Nifti1Image(values.reshape(source.get_data_shape()), None, geometry_of(source))
+        image.header.set_data_dtype(np.uint8)
     else:
         spacing = radiograph.stored_spacing
         zooms = (1.0, 1.0) if spacing is None else (spacing.column_mm, spacing.row_mm)
-        affine = np.eye(4)
-        affine[:3, :2] = radiograph.pose.affine_signs * zooms
-        image = nibabel.Nifti1Image(values, affine)
+        image = nibabel.Nifti1Image(values, affine_of(radiograph.pose, zooms))
         image.header.set_zooms(zooms)
         image.header.set_xyzt_units("unknown" if spacing is None else "mm")
     content = image.to_bytes()

@@ -149,7 +149,7 @@ _MODES_OF_PILLOW = {CMYK: ("CMYK", 4), YCBCR: ("YCbCr", 3)}
 
 
 def _eight_bits(values: NDArray[Any], bits: int) -> NDArray[Any]:
-    """Unsigned values of fewer than 8 bits spread over 8, and half precision as single; others as they are."""
+    """Values with those of fewer than 8 bits spread over 8, and half precision as single precision."""
     if values.dtype == np.float16:
         return values.astype(np.float32)
     if bits >= 8 or values.dtype.kind not in "bu":

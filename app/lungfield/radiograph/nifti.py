@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import gzip
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nibabel.nifti1 import Nifti1Image
-from nibabel.nifti2 import Nifti2Image
+from nibabel.analyze import AnalyzeImage
+from nibabel.nifti1 import Nifti1Image, Nifti1Pair
+from nibabel.nifti2 import Nifti2Image, Nifti2Pair
 
 from lungfield.errors import NotFrontalChestError, Reason, UnreadableError
-from lungfield.nifti_pose import is_placed, pose_of
+from lungfield.nifti_pose import is_frontal, pose_of
 from lungfield.pose import UPRIGHT
 from lungfield.radiograph.colour import luminance
 from lungfield.radiograph.contrast import to_unit
@@ -21,26 +23,34 @@ from lungfield.records import Radiograph, Spacing
 
 GZIP_MAGIC = b"\x1f\x8b"
 HEADER_BYTES = 352
-NIFTI1_MAGIC = (344, b"n+1\0")
-NIFTI1_PAIR_MAGIC = (344, b"ni1\0")
-NIFTI2_MAGIC = (4, b"n+2\0")
-HEADER_SIZES = ((348).to_bytes(4, "little"), (348).to_bytes(4, "big"))
+KINDS = {
+    (344, b"n+1\0"): Nifti1Image,
+    (4, b"n+2\0"): Nifti2Image,
+    (344, b"ni1\0"): Nifti1Pair,
+    (4, b"ni2\0"): Nifti2Pair,
+    (0, (348).to_bytes(4, "little")): AnalyzeImage,
+    (0, (348).to_bytes(4, "big")): AnalyzeImage,
+}
+"""By what stands where in the header: NIfTI-1 and -2, alone and in pairs; Analyze tells just its size."""
+PAIRS = (Nifti1Pair, Nifti2Pair, AnalyzeImage)
 UNITS_MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 
 
 def is_nifti(path: Path, head: bytes) -> bool:
-    """Tell from the first `HEADER_BYTES` of a file whether it is NIfTI-1 or -2, gzipped or not, or a pair."""
+    """Tell from the first `HEADER_BYTES` of a file whether it is NIfTI or Analyze, gzipped or not."""
     if head.startswith(GZIP_MAGIC):
         with gzip.open(path) as stream:
             head = stream.read(HEADER_BYTES)
-    return _has(head, NIFTI1_MAGIC) or _has(head, NIFTI2_MAGIC) or _is_pair(head)
+    return _kind(head) is not None
 
 
 def read_nifti(path: Path, *, limits: Limits) -> Radiograph:
-    """Return the radiograph in a NIfTI file with one plane, or in a pair of .hdr and .img (Analyze too).
+    """Return the radiograph in a NIfTI file with one plane, or in a pair of files (NIfTI or Analyze).
+
+    A pair is named by its .hdr file; its .img file lies beside that.
 
     The file's axes are (column, row), as ITK and MONAI write a picture; the radiograph's are (row,
-    column), upright by the affine (`Pose.of_affine`) where qform_code or sform_code says that it holds.
+    column), upright by the affine (`nifti_pose.pose_of`) where that means something.
 
     Raises:
         NotFrontalChestError: a volume.
@@ -62,8 +72,9 @@ def read_nifti(path: Path, *, limits: Limits) -> Radiograph:
     if values.dtype.kind not in "iuf":
         raise UnreadableError(f"values of type {values.dtype} are not grey values", reason=Reason.UNSUPPORTED)
     spacing, remarks = _spacing(image.header, planar)
-    pose = pose_of(image, (planar[0], planar[1]))
-    if max(planar) > 2 or _is_sagittal(image, planar):
+    along_row, along_column = planar
+    pose = pose_of(image, (along_row, along_column))
+    if not is_frontal(image, (along_row, along_column)):
         remarks += ("The affine places the picture in no frontal plane; it is taken as it is stored.",)
     upright = pose or UPRIGHT
     pixels, valid = to_unit(np.ascontiguousarray(upright.upright(values)))
@@ -80,43 +91,32 @@ def read_nifti(path: Path, *, limits: Limits) -> Radiograph:
     )
 
 
-def _is_sagittal(image: Any, planar: list[int]) -> bool:
-    return is_placed(image) and 0 not in np.abs(image.affine[:3, planar]).argmax(axis=0)
-
-
-def _is_pair(head: bytes) -> bool:
-    """Whether bytes start as the header of a pair does, with its own size."""
-    return len(head) >= HEADER_BYTES - 4 and head.startswith(HEADER_SIZES)
+def _kind(head: bytes) -> Any:
+    """The nibabel class for what starts like that, None where there is none."""
+    if len(head) < HEADER_BYTES - 4:
+        return None
+    found = (kind for (start, magic), kind in KINDS.items() if head[start : start + len(magic)] == magic)
+    return next(found, None)
 
 
 def _opened(path: Path, limits: Limits) -> tuple[Any, int]:
     """The image, not yet decoded, and how many bytes there are of it."""
-    with path.open("rb") as stream:
-        head = stream.read(HEADER_BYTES)
-    if not head.startswith(GZIP_MAGIC) and not _has(head, NIFTI1_MAGIC) and not _has(head, NIFTI2_MAGIC):
-        return _opened_pair(path, limits)
     content = _content(path, limits)
-    kind = Nifti2Image if _has(content, NIFTI2_MAGIC) else Nifti1Image
-    return kind.from_bytes(content), len(content)
+    kind = _kind(content[:HEADER_BYTES])
+    if kind not in PAIRS:
+        return kind.from_bytes(content), len(content)
+    values = _content(_beside(path), limits)
+    files = {"header": BytesIO(content), "image": BytesIO(values)}
+    return kind.from_file_map(kind.make_file_map(files)), len(values)
 
 
-def _opened_pair(path: Path, limits: Limits) -> tuple[Any, int]:
-    import nibabel
-
-    pixels = next(
-        (one for one in (path.with_suffix(".img"), path.with_suffix(".IMG")) if one.is_file()), None
-    )
-    if pixels is None:
-        raise UnreadableError("the .img file beside this .hdr file is missing", reason=Reason.DAMAGED)
-    size = pixels.stat().st_size
-    limits.check_file_bytes(size)
-    kind = nibabel.Nifti1Pair if _has(path.read_bytes(), NIFTI1_PAIR_MAGIC) else nibabel.AnalyzeImage
-    return kind.from_filename(str(path)), size
-
-
-def _has(content: bytes, magic: tuple[int, bytes]) -> bool:
-    offset, expected = magic
-    return content[offset : offset + len(expected)] == expected
+def _beside(header: Path) -> Path:
+    """The file with the values of a pair."""
+    stem = header.with_suffix("") if header.suffix.lower() == ".gz" else header
+    for suffix in (".img", ".IMG", ".img.gz"):
+        if (values := stem.with_suffix(suffix)).is_file():
+            return values
+    raise UnreadableError("the .img file beside this .hdr file is missing", reason=Reason.DAMAGED)
 
 
 def _content(path: Path, limits: Limits) -> bytes:
@@ -132,11 +132,17 @@ def _content(path: Path, limits: Limits) -> bytes:
 
 
 def _spacing(header: Any, planar: list[int]) -> tuple[Spacing | None, tuple[str, ...]]:
-    units = header.get_xyzt_units()[0] if hasattr(header, "get_xyzt_units") else "unknown"  # not in Analyze
-    scale = UNITS_MM.get(units, 1.0)
+    scale = UNITS_MM.get(_units(header), 1.0)
     column_mm, row_mm = (float(header.get_zooms()[axis]) * scale for axis in planar)
     if row_mm == column_mm == 1.0:
         return None, ()  # what every writer puts there when it knows nothing
     if not believable(row_mm, column_mm):
         return None, ("The pixel spacing in the NIfTI header cannot be right; lengths are in pixels.",)
     return Spacing(row_mm, column_mm, source="NIfTI header"), ()
+
+
+def _units(header: Any) -> str:
+    try:
+        return str(header.get_xyzt_units()[0])
+    except (AttributeError, KeyError):  # Analyze has none; a code that means nothing
+        return "unknown"
