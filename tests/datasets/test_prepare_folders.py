@@ -5,12 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from lungfield.datasets import SetDescription, Split, load_data_list, prepare_folders
 from lungfield.errors import DataError, LungfieldError, OutputError, UnreadableError
+from lungfield.pose import Pose
 
 
 @pytest.fixture
@@ -235,3 +238,29 @@ def test_preparing_twice_gives_the_same_bytes(folders: Path) -> None:
     first = run()
     assert len(first) == 7
     assert run() == first
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_turned_images_and_masks_come_upright(
+    tmp_path: Path, make_picture: Any, make_lung: Any, save_picture: Any, orientation: int
+) -> None:
+    """Masks as PNG lie on the stored pixels of their image; one as NIfTI says itself how it lies."""
+    picture, lung = make_picture(0, (96, 128)), make_lung("right", (96, 128))
+    lung[:20] = False  # unlike its mirror image, head to feet
+    pose = Pose.of_exif(orientation)
+    assert pose is not None
+    (tmp_path / "images").mkdir()
+    for name in ("png", "nifti"):
+        tifffile.imwrite(
+            tmp_path / "images" / f"{name}.tif",
+            np.ascontiguousarray(pose.stored(picture)),
+            extratags=[(274, "H", 1, orientation, True)],
+        )
+    save_picture(tmp_path / "masks" / "png.png", np.ascontiguousarray(pose.stored(lung)))
+    mask = nibabel.Nifti1Image(lung[::-1, ::-1].T.astype(np.uint8), np.diag([0.2, 0.2, 1, 1]))
+    nibabel.save(mask, tmp_path / "masks" / "nifti.nii.gz")
+    prepare_folders(tmp_path / "images", tmp_path / "out", masks=[tmp_path / "masks"])
+    for name in ("png", "nifti"):
+        with Image.open(tmp_path / "out" / "images" / f"{name}.png") as image:
+            np.testing.assert_array_equal(np.asarray(image), picture)
+        np.testing.assert_array_equal(label(tmp_path / "out", name) == 255, lung)

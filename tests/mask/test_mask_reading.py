@@ -309,3 +309,70 @@ def test_further_labels_are_named(tmp_path):
     Image.fromarray(labels).save(tmp_path / "a.png")
     with pytest.raises(DataError, match="label 3"):
         read_mask(tmp_path / "a.png")
+
+
+def test_further_labels_of_small_structures_are_named(tmp_path):
+    """However few pixels they have: a threshold would take one structure for another."""
+    labels = lungs_and_labels() * np.uint8(15)
+    labels[0, :3] = 7
+    Image.fromarray(labels).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match="labels 7, 15, 30"):
+        read_mask(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("level", [3, 8, 30])
+def test_two_small_levels_are_a_mask(tmp_path, level):
+    lung = lungs_and_labels() > 0
+    Image.fromarray(lung * np.uint8(level)).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png"), lung * 255)
+
+
+def test_lungs_in_two_greys_are_named(tmp_path):
+    values = np.array([0, 128, 255], np.uint8)[lungs_and_labels()]
+    Image.fromarray(values).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match="holds 0, 128, 255"):
+        read_mask(tmp_path / "a.png")
+
+
+def test_values_below_0_are_named(tmp_path):
+    values = lungs_and_labels().astype(np.int16) - 1
+    nibabel.save(nibabel.Nifti1Image(values.T, None), tmp_path / "a.nii")
+    with pytest.raises(DataError, match=r"values below 0 \(down to -1"):
+        read_mask(tmp_path / "a.nii")
+
+
+@pytest.mark.parametrize(("index", "colour"), [(1, (200, 30, 30)), (15, (224, 224, 192)), (3, (255,) * 3)])
+def test_one_class_of_a_larger_palette(tmp_path, index, colour):
+    lung = lungs_and_labels() > 0
+    picture = Image.fromarray(lung * np.uint8(index), "P")
+    picture.putpalette([0, 0, 0] * index + [*colour])
+    picture.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png"), lung * 255)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.uint16])
+def test_tiff_masks_where_white_is_zero(tmp_path, dtype):
+    """As fax compression has it, and many scanners."""
+    lung = lungs_and_labels() > 0
+    stored = ~lung if dtype is bool else np.where(lung, 0, np.iinfo(dtype).max).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="miniswhite")
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.tif"), lung * 255)
+
+
+def test_a_tiff_of_two_masks_is_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.stack([lungs_and_labels()] * 2), photometric="minisblack")
+    with pytest.raises(DataError, match="several frames"):
+        read_mask(tmp_path / "a.tif")
+
+
+def test_damaged_exif_leaves_a_mask_as_it_is(tmp_path):
+    Image.fromarray(lungs_and_labels()).save(tmp_path / "a.png", exif=b"Exif\0\0nothing")
+    np.testing.assert_array_equal(read_reference(tmp_path / "a.png", UPRIGHT), lungs_and_labels())
+
+
+@pytest.mark.parametrize("name", ["a.hdr", "a.hdr.gz"])
+def test_a_pair_of_nifti_files_is_a_mask(tmp_path, name):
+    labels = lungs_and_labels()
+    nibabel.Nifti1Pair(labels.T, np.diag([0.2, 0.2, 1, 1])).to_filename(tmp_path / name)
+    np.testing.assert_array_equal(read_mask(tmp_path / name), labels)
+    np.testing.assert_array_equal(read_reference(tmp_path / name, UPRIGHT), labels[::-1, ::-1])

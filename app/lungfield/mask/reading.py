@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from lungfield.errors import DataError
 from lungfield.labels import BACKGROUND, LEFT_LUNG, LUNG_SIDE_UNKNOWN, RIGHT_LUNG
+from lungfield.mask.pictures import MAX_LABEL, read_picture
 from lungfield.nifti_pose import pose_of
 from lungfield.pose import Pose
-from lungfield.tiff import read_tiff
 
 _SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
 _LABEL_MAP_SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
@@ -33,27 +32,34 @@ _SIDE_OF_MODIFIER = {
     "G-A101": LEFT_LUNG.value,
 }
 
+_NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz")
 # A mask has two levels; a picture with more than this part of its pixels well between them is none.
 _MAX_FRACTION_BETWEEN = 0.05
-# Integers up to this are labels of structures, not grey values.
-_MAX_LABEL = 8
-_EXIF_ORIENTATION = 274
+# A mask of which this part and all corners are lung is a negative.
+_MIN_FRACTION_OF_NEGATIVE = 0.5
+# So many levels of a file that is no mask are named.
+_MAX_NAMED_LEVELS = 8
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:
     """Read a reference mask of the lungs.
 
     A picture or volume that holds only the values 0, 1 and 2, and 2 among them, is a label map and is kept:
-    1 is the right lung, 2 the left. In any other one, what is brighter than half of its largest value (of
-    255 in a JPEG, where black is not quite 0) is lung whose side is not told; so is a mask of 0 and 1, the
-    usual way to store both lungs together.
+    1 is the right lung, 2 the left. One of three or more small integers (up to 32) with others among them is
+    a label map of further structures; which of them are lungs is not known, so it is refused. In any other
+    one, what is brighter than half of its largest value (of 255 in a JPEG, where black is not quite 0) is
+    lung whose side is not told; so is a mask of 0 and 1, the usual way to store both lungs together.
+
+    An index into a palette counts by its colour where the colours are grey, and by itself where they only
+    tell classes apart. What is lung in all four corners and in most of the rest is the negative of a mask
+    and refused.
 
     Rows and columns are those of the file: a NIfTI file's array (x, y) is transposed to (H, W), a DICOM SEG
     is taken as it is stored (`read_reference` brings a mask upright). Its segments are told apart by their
     codes, else by 'right' and 'left' in their labels; segments that are no lungs are passed over.
 
     Args:
-        path: a PNG, GIF, TIFF, JPEG, NIfTI (.nii, .nii.gz) or DICOM SEG file.
+        path: a PNG, GIF, TIFF, JPEG, BMP, NIfTI (.nii, .nii.gz, .hdr) or DICOM SEG file.
 
     Returns:
         (H, W) uint8: 0 background, 1 right lung, 2 left lung, 255 lung whose side is not told.
@@ -82,88 +88,60 @@ def _read(path: Path) -> tuple[NDArray[np.uint8], Pose | None]:
     """The label map of a mask as stored, and the pose that its file tells."""
     if not path.is_file():
         raise DataError(f"{path}: there is no such mask file.")
-    if path.name.lower().endswith((".nii", ".nii.gz", ".hdr")):
+    if path.name.lower().endswith(_NIFTI_SUFFIXES):
         values, pose = _read_nifti(path)
         return _label_map(values, path, darkest_lung=None), pose
     if _is_dicom(path):
         return _read_dicom_seg(path), None
-    values, is_jpeg, pose = _read_picture(path)
+    values, is_jpeg, pose = read_picture(path)
     return _label_map(values, path, darkest_lung=127.5 if is_jpeg else None), pose
 
 
 def _label_map(values: NDArray[Any], path: Path, *, darkest_lung: float | None) -> NDArray[np.uint8]:
     """Turn stored values into labels; `darkest_lung` is the threshold, None for half of the largest value."""
-    if values.dtype.kind not in "biuf" or not np.isfinite(values).all() or values.min() < 0:
+    if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
         raise DataError(f"{path}: a mask holds finite values from 0 up; this file holds others.")
+    if values.min() < 0:
+        raise DataError(
+            f"{path}: holds values below 0 (down to {values.min():g}); a mask has 0 for background. "
+            "Add to them, or save it as 0 and 255."
+        )
     peak = float(values.max())
-    if darkest_lung is None and 2 <= peak <= _MAX_LABEL and np.isin(values, range(_MAX_LABEL + 1)).all():
-        if peak > LEFT_LUNG.value:
-            raise DataError(
-                f"{path}: holds the label {peak:g}; a label map of the lungs has 0, 1 (right) and 2 (left). "
-                "Remove the other structures, or give a file for each lung."
-            )
-        return values.astype(np.uint8)
+    if darkest_lung is None and 2 <= peak <= MAX_LABEL and np.isin(values, range(MAX_LABEL + 1)).all():
+        levels = np.unique(values)
+        if peak == LEFT_LUNG.value:
+            return values.astype(np.uint8)
+        if len(levels) > 2:
+            raise DataError(_says_further_labels(levels, path))
     threshold = peak / 2 if darkest_lung is None else darkest_lung
     between = np.count_nonzero((values > threshold / 2) & (values < threshold * 3 / 2)) / values.size
     if between > _MAX_FRACTION_BETWEEN:
         raise DataError(
-            f"{path}: {between:.0%} of the pixels lie between background and lung, so this is a picture and "
-            "not a mask; give a file of two levels, or of the labels 0, 1 and 2."
+            f"{path}: {between:.0%} of the pixels lie between background and lung{_levels_of(values)}, so "
+            "this is a picture and not a mask; give a file of two levels, or of the labels 0, 1 and 2."
         )
     lung = values > threshold
-    if lung.mean() > 0.5 and lung[[0, 0, -1, -1], [0, -1, 0, -1]].all():
+    corners = lung[[0, 0, -1, -1], [0, -1, 0, -1]]
+    if corners.all() and lung.mean() > _MIN_FRACTION_OF_NEGATIVE:
         raise DataError(f"{path}: all four corners are lung: this is the negative of a mask; invert it.")
     return np.where(lung, LUNG_SIDE_UNKNOWN, BACKGROUND).astype(np.uint8)
 
 
-def _read_picture(path: Path) -> tuple[NDArray[Any], bool, Pose | None]:
-    """The values (H, W) of a picture, whether it is a JPEG, and the pose that it tells."""
-    try:
-        with Image.open(path) as file:
-            if getattr(file, "n_frames", 1) > 1:
-                raise DataError(f"{path}: has several frames; a mask has one.")
-            if file.format == "TIFF":
-                tiff = read_tiff(path, _ignore)
-                values, pose = tiff.values, Pose.of_exif(tiff.orientation)
-                if tiff.colours is not None:
-                    values = _of_palette(values, np.moveaxis(tiff.colours >> 8, 0, -1))
-                return _one_sample(values, path, alpha=values.shape[-1] in (2, 4)), False, pose
-            is_jpeg = file.format == "JPEG"
-            pose = Pose.of_exif(int(file.getexif().get(_EXIF_ORIENTATION, 1)))
-            values = np.asarray(file)
-            if file.mode == "P":
-                colours = np.asarray(file.getpalette("RGB")).reshape(-1, 3)
-                values = _of_palette(values, colours)
-            alpha = file.mode != "P" and file.getbands()[-1] == "A"
-    except DataError:
-        raise
-    except Exception as error:  # damaged files make libraries raise anything
-        raise DataError(
-            f"{path}: cannot be read as a mask; give PNG, GIF, TIFF, JPEG, BMP, NIfTI or DICOM SEG."
-        ) from error
-    return _one_sample(values, path, alpha=alpha), is_jpeg, pose
+def _says_further_labels(levels: NDArray[Any], path: Path) -> str:
+    further = [f"{level:g}" for level in levels if level > LEFT_LUNG.value]
+    plural = "s" * (len(further) > 1)
+    return (
+        f"{path}: holds the label{plural} {', '.join(further)}; a label map of the lungs has 0, 1 (right) "
+        "and 2 (left). Remove the other structures, or give a file of two levels, or one for each lung."
+    )
 
 
-def _ignore(_rows: int, _columns: int, _pictures: int) -> None:
-    pass
-
-
-def _of_palette(values: NDArray[Any], colours: NDArray[Any]) -> NDArray[Any]:
-    """The colours of indices (H, W) into a palette; the indices, where they are labels in bright colours."""
-    used = colours[: int(values.max()) + 1]
-    labels = len(used) <= _MAX_LABEL + 1
-    grey = bool((used == used[:, :1]).all())
-    return values if labels and (len(used) > 2 or not grey) else colours.astype(np.uint8)[values]
-
-
-def _one_sample(values: NDArray[Any], path: Path, *, alpha: bool) -> NDArray[Any]:
-    """Values (H, W) of a picture (H, W) or (H, W, S), whose last sample may be its opacity."""
-    if values.ndim == 2:
-        return values
-    samples = values[..., :-1] if alpha else values
-    if not (samples == samples[..., :1]).all():
-        raise DataError(f"{path}: is a colour picture; a mask is grey, with one value a pixel.")
-    return samples[..., 0]
+def _levels_of(values: NDArray[Any]) -> str:
+    """The levels of a file in brackets, if they are few."""
+    levels = np.unique(values)
+    if len(levels) > _MAX_NAMED_LEVELS:
+        return ""
+    return f" (it holds {', '.join(f'{level:g}' for level in levels)})"
 
 
 def _read_nifti(path: Path) -> tuple[NDArray[Any], Pose | None]:

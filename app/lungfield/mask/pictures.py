@@ -1,0 +1,95 @@
+"""Pictures that are masks: their values, whatever the samples and palettes of the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lungfield import exif
+from lungfield.errors import DataError
+from lungfield.labels import LEFT_LUNG
+from lungfield.pose import Pose
+from lungfield.tiff import PALETTE, read_tiff
+
+MAX_LABEL = 32
+"""Integers up to this are labels of structures, not grey values, where there are more than two levels."""
+
+
+def read_picture(path: Path) -> tuple[NDArray[Any], bool, Pose | None]:
+    """Return the values (H, W) of a picture as stored, whether it is a JPEG, and the pose that it tells.
+
+    An index into a palette counts by its colour where the colours are grey, and by itself where they only
+    tell classes apart.
+
+    Raises:
+        DataError: the file is damaged, holds several pictures, or is in colour.
+    """
+    try:
+        with Image.open(path) as file:
+            if file.format == "TIFF":
+                values, alpha, pose = _of_tiff(path)
+                is_jpeg = False
+            else:
+                is_jpeg = file.format in ("JPEG", "MPO")  # further pictures of MPO are previews
+                if not is_jpeg:
+                    _require_one(path, getattr(file, "n_frames", 1))
+                values, alpha, pose = _of_pillow(file)
+    except DataError:
+        raise
+    except Exception as error:  # damaged files make libraries raise anything
+        raise DataError(
+            f"{path}: cannot be read as a mask; give PNG, GIF, TIFF, JPEG, BMP, NIfTI or DICOM SEG."
+        ) from error
+    return _one_sample(values, path, alpha=alpha), is_jpeg, pose
+
+
+def _require_one(path: Path, pictures: int) -> None:
+    if pictures > 1:
+        raise DataError(f"{path}: has several frames; a mask has one.")
+
+
+def _of_tiff(path: Path) -> tuple[NDArray[Any], bool, Pose | None]:
+    """The values of a TIFF, whether the last sample is opacity, and the pose that it tells."""
+    tiff = read_tiff(path, lambda _rows, _columns, pictures: _require_one(path, pictures))
+    values = tiff.values
+    if tiff.photometric == PALETTE and tiff.colours is not None:
+        colours = tiff.colours >> 8 if tiff.colours.max() > 255 else tiff.colours
+        values = _of_palette(values, np.moveaxis(colours, 0, -1))
+    return values, values.shape[2:] in ((2,), (4,)), Pose.of_exif(tiff.orientation)
+
+
+def _of_pillow(image: Image.Image) -> tuple[NDArray[Any], bool, Pose | None]:
+    """The same of any other picture."""
+    values = np.asarray(image)
+    if image.mode != "P":
+        return values, image.getbands()[-1] == "A", exif.pose_of(image)
+    colours = np.asarray(image.getpalette("RGB")).reshape(-1, 3)
+    return _of_palette(values, colours), False, exif.pose_of(image)
+
+
+def _of_palette(values: NDArray[Any], colours: NDArray[Any]) -> NDArray[Any]:
+    """The colours of indices (H, W) into a palette (N, 3), or the indices where those are labels.
+
+    They are where the largest is that of the left lung, and where colours only tell a few classes apart.
+    """
+    used = np.unique(values)
+    shown = colours[used]
+    classes = len(used) == 2 or used[-1] <= MAX_LABEL
+    in_colour = bool((shown != shown[:, :1]).any())
+    if used[-1] == LEFT_LUNG.value or (in_colour and classes):
+        return values
+    return colours.astype(np.uint8)[values]
+
+
+def _one_sample(values: NDArray[Any], path: Path, *, alpha: bool) -> NDArray[Any]:
+    """Values (H, W) of a picture (H, W) or (H, W, S), whose last sample may be its opacity."""
+    if values.ndim == 2:
+        return values
+    samples = values[..., :-1] if alpha else values
+    if not (samples == samples[..., :1]).all():
+        raise DataError(f"{path}: is a colour picture; a mask is grey, with one value a pixel.")
+    return samples[..., 0]
