@@ -59,7 +59,7 @@ class Radiograph:
         corrections: what was done to the picture because its mask showed what the file does not tell, by the
             flags of `lungfield.mask.Flag`.
         polarity_told: whether the file says, without contradicting itself, which of its values are dark.
-        file_format: 'DICOM', 'PNG', 'JPEG', 'TIFF' or 'NIfTI'.
+        file_format: 'DICOM', 'NIfTI' (or Analyze), 'PNG', 'JPEG', 'TIFF', 'JPEG 2000', 'WebP', 'BMP', 'GIF'.
         view: 'PA', 'AP' or 'frontal' where the file says so, else None.
         warnings: remarks for the user on what was odd and how it was resolved, free of identity.
         header: the DICOM data set without its pixels (`pydicom.Dataset`), else None; needed to

@@ -122,6 +122,32 @@ def test_mask_has_the_place_that_itk_gives_a_dicom_file(suffix, make_dicom, pict
     assert np.array_equal(sitk.GetArrayFromImage(mask)[0], lungs.label_map)
 
 
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])
+@pytest.mark.parametrize(
+    ("shape", "affine"),
+    [
+        ((80, 1, 96), np.diag([-0.3, 1, -0.2, 1])),  # coronal
+        ((80, 96), np.diag([0.3, 0.2, 1, 1])),  # x to the right and y upwards
+        ((80, 96, 1, 1), np.diag([0.3, 0.2, 1, 1])),
+    ],
+)
+def test_mask_of_nifti_has_axes_and_place_of_its_file(suffix, shape, affine, picture, tmp_path):
+    import nibabel
+
+    source = tmp_path / "a.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(picture.T.astype(np.int16).reshape(shape), affine), source)
+    lungs = segmented(source)
+    save_mask(lungs, tmp_path / f"mask{suffix}")
+    mask, image = sitk.ReadImage(str(tmp_path / f"mask{suffix}")), sitk.ReadImage(str(source))
+    axes = image.GetDimension()
+    assert mask.GetSize()[:axes] == image.GetSize()
+    assert mask.GetSpacing()[:axes] == pytest.approx(image.GetSpacing())
+    of_mask = np.reshape(mask.GetDirection(), (mask.GetDimension(),) * 2)[:axes, :axes]
+    np.testing.assert_allclose(of_mask, np.reshape(image.GetDirection(), (axes, axes)), atol=1e-6)
+    assert np.array_equal(sitk.GetArrayFromImage(mask).reshape(96, 80), lungs.label_map)
+    assert np.array_equal(read_label(tmp_path / f"mask{suffix}", (96, 80)), lungs.label_map)
+
+
 def test_mask_of_a_picture_is_flat_unless_a_viewer_wants_a_volume(picture, tmp_path):
     Image.fromarray((picture >> 4).astype(np.uint8)).save(tmp_path / "a.png")
     lungs = segmented(tmp_path / "a.png")

@@ -42,6 +42,12 @@ class Geometry:
         matrix[:axes, 3] = self.origin
         return np.diag([-1.0, -1.0, 1.0, 1.0]) @ matrix
 
+    def as_volume(self) -> Geometry:
+        """The same with a third axis of 1 mm, where there are two."""
+        direction = np.eye(3)
+        direction[:2, :2] = np.reshape(self.direction, (2, 2))
+        return Geometry((*self.spacing, 1.0), (*self.origin, 0.0), tuple(direction.ravel()))
+
 
 def geometry_of(path: Path, spacing: Spacing | None = None) -> Geometry:
     """Where ITK places an image file; where it cannot read one, the first pixel is at 0.

@@ -40,7 +40,8 @@ def save_mask(lungs: Segmentation, path: Path) -> None:
     Args:
         lungs: the segmentation; its radiograph's file has to be where it was.
         path: .png (H, W); .nii or .nii.gz, (W, H) or (W, H, 1) as ITK takes the radiograph's file; .nrrd or
-            .mha (W, H, 1); .dcm for a DICOM SEG, of a radiograph from DICOM only.
+            .mha (W, H, 1); .dcm for a DICOM SEG, of a radiograph from DICOM only. Volumes of a radiograph
+            from NIfTI have its axes, such as (W, 1, H) of a coronal plane.
 
     Raises:
         OutputError: the file cannot be written.
@@ -55,20 +56,27 @@ def save_mask(lungs: Segmentation, path: Path) -> None:
 
 def _save_volume(lungs: Segmentation, path: Path, *, always_volume: bool) -> None:
     geometry = geometry_of(lungs.radiograph.path, lungs.radiograph.spacing)
-    volume = always_volume or geometry.axes > 2
-    # SimpleITK's arrays have the slowest axis first, as (H, W) has.
-    image = sitk.GetImageFromArray(lungs.label_map[np.newaxis] if volume else lungs.label_map)
-    if geometry.axes == image.GetDimension():
-        image.SetSpacing(geometry.spacing)
-        image.SetOrigin(geometry.origin)
-        image.SetDirection(geometry.direction)
-    else:
-        image.SetSpacing((*geometry.spacing, 1.0))
-        image.SetOrigin((*geometry.origin, 0.0))
+    values = _as_itk_orders(lungs)
+    if values.ndim < 3 and (always_volume or geometry.axes > 2):
+        values = values[np.newaxis]
+    if values.ndim > geometry.axes:
+        geometry = geometry.as_volume()
+    image = sitk.GetImageFromArray(values)
+    image.SetSpacing(geometry.spacing)
+    image.SetOrigin(geometry.origin)
+    image.SetDirection(geometry.direction)
     try:
         sitk.WriteImage(image, str(path), useCompression=True)
     except RuntimeError as error:
         raise OutputError(f"{path}: the mask cannot be written; is there space?") from error
+
+
+def _as_itk_orders(lungs: Segmentation) -> NDArray[np.uint8]:
+    """The label map with the slowest axis first: (H, W), or (H, 1, W) of a NIfTI file in a coronal plane."""
+    header = lungs.radiograph.nifti_header
+    if header is None:
+        return lungs.label_map
+    return lungs.label_map.reshape(header.get_data_shape()[:3][::-1])
 
 
 def read_label(
