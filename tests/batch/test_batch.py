@@ -205,9 +205,13 @@ def test_the_same_masks_whatever_the_number_of_workers(inputs, tmp_path, run):
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "3" / name).read_bytes()
 
 
-def test_a_second_opinion_is_asked_of_the_mirrored_radiograph(inputs, tmp_path, run):
+def test_a_second_opinion_is_asked_of_the_mirrored_radiograph(inputs, tmp_path, run, leaning):
     rows = rows_of(run(inputs, tmp_path / "out", check_mirrored=True))
     assert "unstable" not in rows["a.png"]["flags"]  # what is dark is dark on both sides
+    for asked, found in ((True, True), (False, False)):
+        options = Options(workers=1, report=False, formats=("mask",), check_mirrored=asked)
+        batch = segment_files([inputs], tmp_path / f"leaning {asked}", leaning, options=options)
+        assert ("unstable" in rows_of(batch)["a.png"]["flags"]) is found
 
 
 def test_progress_is_told(inputs, tmp_path, dark_is_lung):
