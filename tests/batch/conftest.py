@@ -48,7 +48,7 @@ def dark_is_lung(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def leaning(dark_is_lung, tmp_path_factory):
-    """A bundle that calls lung what has a dark pixel 8 columns to its left: mirrored, it gives another mask."""
+    """A bundle that calls lung what has a dark pixel 8 columns to its left: mirrored, it gives another."""
     root = tmp_path_factory.mktemp("bundles") / "leaning"
     shutil.copytree(dark_is_lung, root)
     config = root / "configs" / "inference.yaml"
