@@ -7,78 +7,34 @@ a file down, and one clear word against a frontal chest radiograph is, whatever 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from lungfield.errors import Reason
 from lungfield.radiograph.orientation import directions
+from lungfield.radiograph.view_codes import (
+    CHEST_CODES,
+    FRONTAL_VIEWS,
+    MODALITIES,
+    OTHER_MODALITIES,
+    OTHER_REGIONS,
+    OTHER_VIEWS,
+    SOP_CLASSES,
+)
+from lungfield.radiograph.view_terms import CHEST
+from lungfield.radiograph.view_words import part_in, views_in
 
-SOP_CLASSES = {
-    "1.2.840.10008.5.1.4.1.1.1": "Computed Radiography",
-    "1.2.840.10008.5.1.4.1.1.1.1": "Digital X-Ray, for presentation",
-    "1.2.840.10008.5.1.4.1.1.1.1.1": "Digital X-Ray, for processing",
-    "1.2.840.10008.5.1.4.1.1.7": "Secondary Capture",
-    "1.2.840.10008.5.1.4.1.1.7.2": "Multi-frame Grayscale Byte Secondary Capture",
-    "1.2.840.10008.5.1.4.1.1.7.3": "Multi-frame Grayscale Word Secondary Capture",
-    "1.2.840.10008.5.1.4.1.1.7.4": "Multi-frame True Color Secondary Capture",
-}
-"""Storage classes that can hold a radiograph (DICOM PS3.4, B.5)."""
+VIEW_KEYWORDS = ("ViewPosition", "PatientPosition")
+"""Attributes that name the view; PatientPosition, though meant for CT, is where some devices put it."""
 
-MODALITIES = {"CR", "DX", "RG", "OT", "SC", "PX", "XR"}
-"""Modalities of plain radiographs, of scanned film and of captures (DICOM PS3.3, C.7.3.1.1.1)."""
-
-OTHER_MODALITIES = {
-    "AU", "BI", "BMD", "CT", "DOC", "ECG", "EPS", "ES", "FID", "GM", "HD", "IO", "IVOCT", "IVUS",
-    "KER", "KO", "LEN", "M3D", "MG", "MR", "NM", "OAM", "OP", "OPM", "OPT", "OPV", "PLAN", "PR",
-    "PT", "REG", "RF", "RTDOSE", "RTIMAGE", "RTPLAN", "RTRECORD", "RTSTRUCT", "RWV", "SEG", "SM",
-    "SMR", "SR", "STAIN", "US", "VA", "XA", "XC",
-}  # fmt: skip
-"""Other modalities (DICOM PS3.3, C.7.3.1.1.1)."""
-
-CHEST_CODES = {"816094009", "51185008", "43799004", "39607008", "113197003", "T-D3000", "T-28000", "T-11300"}
-"""Chest, thorax, thoracic cavity, lung and ribs, in SNOMED CT and in the older SRT (PS3.16, CID 4031)."""
-
-FRONTAL_CODES = {
-    "272479007": "PA",
-    "R-10214": "PA",
-    "R-40888": "PA",
-    "399348003": "AP",
-    "R-10206": "AP",
-    "399033003": "frontal",
-    "R-10202": "frontal",
-}
-OTHER_VIEW_CODES = {
-    **dict.fromkeys(("399067008", "R-102CD", "399352003", "R-10228", "399260004", "R-10224"), "lateral"),
-    **dict.fromkeys(("399173006", "R-10236"), "left lateral"),
-    **dict.fromkeys(("399198007", "R-10232"), "right lateral"),
-    **dict.fromkeys(("399182000", "R-102C1", "399160007", "R-10204", "260427002", "R-40783"), "oblique"),
-    **dict.fromkeys(("399135007", "R-10220", "399184004", "R-10238", "399006002", "R-10212"), "left oblique"),
-    **dict.fromkeys(
-        ("399356000", "R-40985", "399236003", "R-10234", "399038007", "R-10210"), "right oblique"
-    ),
-    **dict.fromkeys(("399061009", "R-10241"), "axial"),
-}
-"""Views in SNOMED CT and in the older SRT (DICOM PS3.16, CID 4010)."""
-
-FRONTAL_WORDS = {
-    **dict.fromkeys(("PA", "POSTEROANTERIOR"), "PA"),
-    **dict.fromkeys(("AP", "ANTEROPOSTERIOR"), "AP"),
-    **dict.fromkeys(("FRONTAL", "RLD", "LLD", "DECUBITUS", "DECUB"), "frontal"),
-}
-LATERAL_WORDS = {"LATERAL", "LAT", "LATERALE", "SEITLICH", "PROFIL", "LL", "RL", "LLAT", "RLAT", "LATERO"}
-OBLIQUE_WORDS = {"OBLIQUE", "OBL", "OBLIQ", "LAO", "RAO", "LPO", "RPO", "LLO", "RLO"}
-CHEST_STEMS = ("CHEST", "THORA", "TORAX", "TORAC", "THX", "LUNG", "PULMO", "RIB", "CXR", "POUMON")
-OTHER_PART_STEMS = (
-    "ABDOMEN", "ANKLE", "ARM", "BREAST", "CALCANEUS", "CLAVICLE", "COCCYX", "ELBOW", "EXTREMITY", "FEMUR",
-    "FIBULA", "FINGER", "FOOT", "FOREARM", "HAND", "HEAD", "HEEL", "HIP", "HUMERUS", "JAW", "KNEE", "KUB",
-    "LEG", "MANDIBLE", "NECK", "ORBIT", "PATELLA", "PELVIS", "RADIUS", "SACRUM", "SCAPULA", "SHOULDER",
-    "SINUS", "SKULL", "STERNUM", "TEETH", "THIGH", "THUMB", "TIBIA", "TOE", "TOOTH", "ULNA", "WRIST",
-    "ZYGOMA",
-)  # fmt: skip
-"""Starts of other body parts' names (DICOM PS3.16, annex L)."""
+DESCRIPTIONS = ("SeriesDescription", "ProtocolName", "AcquisitionDeviceProcessingDescription")
+STUDY_DESCRIPTION = "StudyDescription"
+"""Free descriptions, of which the first that says something counts; a study may hold several views, so that
+of the study comes last."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +59,14 @@ class Verdict:
 def judge_header(header: Any) -> Verdict:
     """Return what a DICOM header (`pydicom.Dataset`) says about kind, body part and view.
 
-    Read are SOPClassUID, Modality, AnatomicalOrientationType and PatientSpeciesDescription (animals),
-    AnatomicRegionSequence, BodyPartExamined, ViewCodeSequence, ViewPosition, PatientPosition (where views
-    are found too), PatientOrientation, and the words of SeriesDescription.
+    Specific attributes come first: AnatomicRegionSequence and BodyPartExamined for the part;
+    ViewCodeSequence, ViewPosition, PatientPosition (where views are found too) and PatientOrientation for the
+    view. One clear word of these against a frontal chest radiograph is enough. The descriptions of series,
+    protocol, processing and study count where the specific attributes are silent. Read are also SOPClassUID,
+    Modality, AnatomicalOrientationType and PatientSpeciesDescription (animals).
+
+    No value makes it fail: several values, values of another type, and such as pydicom cannot convert are
+    read for what they hold, or not at all. A reason names attributes and terms, never a text of the header.
     """
     other_object = _other_object(header)
     if other_object:
@@ -121,29 +82,31 @@ def _other_object(header: Any) -> str:
     if "DirectoryRecordSequence" in header:
         return "a DICOMDIR lists other files; name its folder instead"
     meta = getattr(header, "file_meta", None) or {}
-    sop_class = UID(str(header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or ""))
-    if not sop_class or sop_class in SOP_CLASSES:
+    classes = _values(header, "SOPClassUID") or _values(meta, "MediaStorageSOPClassUID")
+    if not classes or any(one in SOP_CLASSES for one in classes):
         return ""
-    name = "of another class" if sop_class.name == sop_class else f"a '{sop_class.name}'"
-    return f"the object is {name} (Modality {_modality(header) or 'absent'}), not a radiograph"
+    name = UID(classes[0]).name
+    named = "of another class" if name == classes[0] else f"a '{name}'"
+    return f"the object is {named} (Modality {_modality(header) or 'absent'}), not a radiograph"
 
 
 def _other_modality(header: Any) -> str:
-    modality = _text(header, "Modality")
+    modality = _modality(header)
     if modality and modality not in MODALITIES:
-        return f"Modality is {_modality(header)}, not that of a radiograph"
+        return f"Modality is {modality}, not that of a radiograph"
     return ""
 
 
 def _modality(header: Any) -> str:
-    """Modality, to be told to the user: in a damaged header its place may hold the patient's name."""
-    modality = _text(header, "Modality")
-    return modality if not modality or modality in MODALITIES | OTHER_MODALITIES else "unknown"
+    """Modality, the first that is known; 'unknown' for another text, which may be a patient's name."""
+    values = [value.upper() for value in _values(header, "Modality")]
+    known = next((value for value in values if value in MODALITIES | OTHER_MODALITIES), None)
+    return known or ("unknown" if values else "")
 
 
 def _animal(header: Any) -> str:
-    species = _text(header, "PatientSpeciesDescription")
-    if _text(header, "AnatomicalOrientationType") == "QUADRUPED" or (
+    species = _text(header, "PatientSpeciesDescription").upper()
+    if "QUADRUPED" in _text(header, "AnatomicalOrientationType").upper() or (
         species and not re.search("HUMAN|HOMO SAPIENS", species)
     ):
         return "the patient is an animal (AnatomicalOrientationType or PatientSpeciesDescription)"
@@ -151,51 +114,51 @@ def _animal(header: Any) -> str:
 
 
 def _other_part(header: Any) -> str:
-    for code, meaning in _codes(header, "AnatomicRegionSequence"):
-        part = "" if code in CHEST_CODES else _other_part_in(meaning)
+    specific = {
+        "AnatomicRegionSequence": [_region(*code) for code in _codes(header, "AnatomicRegionSequence")],
+        "BodyPartExamined": [part_in(_text(header, "BodyPartExamined"), as_body_part=True)],
+    }
+    told = {keyword: _chest_first(parts) for keyword, parts in specific.items()}
+    for keyword, part in told.items():
+        if part not in ("", CHEST):
+            return f"{keyword} says {part}, not the chest"
+    if any(told.values()):
+        return ""
+    for keyword in (*DESCRIPTIONS, STUDY_DESCRIPTION):
+        part = part_in(_text(header, keyword))
         if part:
-            return f"AnatomicRegionSequence says {part}, not the chest"
-    part = _other_part_in(_text(header, "BodyPartExamined"))
-    if part:
-        return f"BodyPartExamined says {part}, not the chest"
-    part = _other_part_in(_text(header, "SeriesDescription"))
-    if part and not _has_chest(_text(header, "BodyPartExamined")):
-        return f"SeriesDescription says {part}, not the chest"
+            return "" if part == CHEST else f"{keyword} says {part}, not the chest"
     return ""
 
 
-def _other_part_in(text: str) -> str:
-    """Return the other body part that a text names, or '' if it names none or the chest as well."""
-    joined = re.sub("[^A-Z]", "", text)
-    if "SPINE" in joined:
-        return "SPINE"
-    if _has_chest(text):
-        return ""
-    words = _words(text)
-    return next((stem for stem in OTHER_PART_STEMS if any(_is_part(word, stem) for word in words)), "")
+def _region(code: str, meaning: str) -> str:
+    if code in CHEST_CODES:
+        return CHEST
+    return OTHER_REGIONS.get(code) or part_in(meaning, as_body_part=True)
 
 
-def _is_part(word: str, stem: str) -> bool:
-    # Short names, such as ARM or LEG, also begin other words.
-    return word in (stem, stem + "S") if len(stem) < 5 else word.startswith(stem)
-
-
-def _has_chest(text: str) -> bool:
-    return any(stem in text for stem in CHEST_STEMS)
+def _chest_first(parts: Sequence[str]) -> str:
+    return CHEST if CHEST in parts else next(filter(None, parts), "")
 
 
 def _other_view(header: Any) -> str:
-    for code, meaning in _codes(header, "ViewCodeSequence"):
-        view = OTHER_VIEW_CODES.get(code) or _other_view_in(meaning)
-        if view:
-            return f"ViewCodeSequence says {view}, not frontal"
-    for keyword in ("ViewPosition", "PatientPosition", "SeriesDescription"):
-        view = _other_view_in(_text(header, keyword))
-        if view:
-            return f"{keyword} says {view}, not frontal"
-    row, column = directions(header)
+    frontal = False
+    for keyword, views in _specific_views(header):
+        for told, other in views:
+            if other and not told:
+                return f"{keyword} says {other}, not frontal"
+            frontal = frontal or bool(told)
+    row, column = _directions(header)
     if {row, column} & {"A", "P"}:
         return f"PatientOrientation is {row}\\{column}: the plane is not frontal"
+    if frontal:
+        return ""
+    for keyword in (*DESCRIPTIONS, STUDY_DESCRIPTION):
+        told, other = views_in(_text(header, keyword))
+        if told and not other:
+            return ""
+        if other and not told:  # 'PA and lateral' of a series says nothing of one image
+            return f"{keyword} says {other}, not frontal"
     return ""
 
 
@@ -208,35 +171,74 @@ _CONTRADICTIONS = (
 """What speaks against a frontal chest radiograph, in the order in which it is told."""
 
 
-def _other_view_in(text: str) -> str:
-    words = set(_words(text))
-    if words & FRONTAL_WORDS.keys():  # 'PA and lateral' of a series, 'lateral decubitus': not against it
-        return ""
-    return "lateral" if words & LATERAL_WORDS else "oblique" if words & OBLIQUE_WORDS else ""
+def _specific_views(header: Any) -> Iterator[tuple[str, list[tuple[set[str], str]]]]:
+    """The frontal views and the other one that each specific attribute names."""
+    yield "ViewCodeSequence", [_view(*code) for code in _codes(header, "ViewCodeSequence")]
+    for keyword in VIEW_KEYWORDS:
+        yield keyword, [views_in(_text(header, keyword))]
+
+
+def _view(code: str, meaning: str) -> tuple[set[str], str]:
+    if code in FRONTAL_VIEWS:
+        return {FRONTAL_VIEWS[code]}, ""
+    return (set(), OTHER_VIEWS[code]) if code in OTHER_VIEWS else views_in(meaning)
 
 
 def _frontal_view(header: Any) -> str | None:
-    for code, _ in _codes(header, "ViewCodeSequence"):
-        if code in FRONTAL_CODES:
-            return FRONTAL_CODES[code]
-    for keyword in ("ViewPosition", "PatientPosition", "SeriesDescription"):
-        words = _words(_text(header, keyword))
-        named = {FRONTAL_WORDS[word] for word in words if word in FRONTAL_WORDS}
-        if len(named) == 1:
-            return named.pop()
-    return "frontal" if set(directions(header)) & {"L", "R"} else None
+    for _, views in _specific_views(header):
+        for told, _ in views:
+            if told:
+                return _one_of(told)
+    for keyword in DESCRIPTIONS:
+        told, _ = views_in(_text(header, keyword))
+        if told:
+            return _one_of(told)
+    return "frontal" if set(_directions(header)) & {"L", "R"} else None
+
+
+def _one_of(views: set[str]) -> str:
+    """The one view that is meant: PA or AP rather than frontal, and that where it is both."""
+    sure = views - {"frontal"}
+    return next(iter(sure)) if len(sure) == 1 else "frontal"
+
+
+def _directions(header: Any) -> tuple[str, str]:
+    """As `directions`; letters that are no direction are not told, as they may be of a patient's name."""
+    try:
+        row, column = directions(header)
+    except Exception:  # a value that pydicom cannot convert, or a number
+        return "", ""
+    return tuple(one if one in tuple("APRLHF") else "?" for one in (row, column))  # type: ignore[return-value]
 
 
 def _codes(header: Any, keyword: str) -> Iterator[tuple[str, str]]:
-    """The value and the meaning, in capitals, of each item of a code sequence."""
-    for item in header.get(keyword) or ():
-        yield str(item.get("CodeValue") or "").strip(), _text(item, "CodeMeaning")
+    """The value and the meaning of each item of a code sequence."""
+    for item in _raw_values(header, keyword):
+        if isinstance(item, Dataset):
+            values = (_text(item, name) for name in ("CodeValue", "LongCodeValue"))
+            yield next(filter(None, values), ""), _text(item, "CodeMeaning")
 
 
 def _text(header: Any, keyword: str) -> str:
-    return str(header.get(keyword) or "").strip().upper()
+    return " ".join(_values(header, keyword))
 
 
-def _words(text: str) -> list[str]:
-    """The words of a text in capitals; 'A.P.' is one."""
-    return re.findall("[A-Z]+", re.sub(r"\b([A-Z])\.(?=[A-Z]\b)", r"\1", text))
+def _values(header: Any, keyword: str) -> list[str]:
+    """The values of an attribute as texts without blanks around them; empty ones left out."""
+    texts = (
+        one.decode("latin-1") if isinstance(one, bytes) else str(one)
+        for one in _raw_values(header, keyword)
+        if not isinstance(one, Dataset)
+    )
+    return [text for text in (one.strip(" \0\t\r\n") for one in texts) if text]
+
+
+def _raw_values(header: Any, keyword: str) -> list[Any]:
+    try:
+        value = header.get(keyword)
+    except Exception:  # pydicom converts a value when it is asked for, and fails in many ways
+        return []
+    if value is None:
+        return []
+    several = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+    return list(value) if several else [value]
