@@ -8,6 +8,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 from pydicom import dcmread
+from pydicom.uid import CTImageStorage
 
 from lungfield.batch import Options, segment_files
 from lungfield.errors import BundleError, DataError, OutputError
@@ -244,3 +245,31 @@ def test_wrong_calls_are_refused(tmp_path, run, dark_is_lung):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="cannot be written to"):
         run(tmp_path / "a.png", tmp_path / "file" / "out")
+
+
+def test_any_view_is_taken_if_asked_for_but_no_other_object(inputs, tmp_path, chest, make_dicom, run):
+    pixels = chest[0].astype(np.uint16)
+    make_dicom(inputs / "hand.dcm", pixels, BodyPartExamined="HAND")
+    make_dicom(inputs / "ct.dcm", pixels, SOPClassUID=CTImageStorage, Modality="CT")
+    frontal = rows_of(run(inputs, tmp_path / "frontal"))
+    assert {name: frontal[name]["status"] for name in ("hand.dcm", "lateral.dcm", "ct.dcm")} == {
+        "hand.dcm": "skipped",
+        "lateral.dcm": "skipped",
+        "ct.dcm": "skipped",
+    }
+    batch = run(inputs, tmp_path / "any", views="any")
+    rows = rows_of(batch)
+    assert rows["hand.dcm"]["status"] == rows["lateral.dcm"]["status"] == "done"
+    assert (rows["ct.dcm"]["status"], rows["ct.dcm"]["reason_code"]) == ("skipped", "other-object")
+    assert batch.settings["views"] == "any"
+
+
+def test_a_run_is_resumed_with_the_views_it_was_begun_with(inputs, tmp_path, run):
+    run(inputs, tmp_path / "out")
+    with pytest.raises(DataError, match="views: frontal instead of any"):
+        run(inputs, tmp_path / "out", views="any", resume=True)
+
+
+def test_unknown_views_are_refused(inputs, tmp_path, run):
+    with pytest.raises(DataError, match="'sideways'"):
+        run(inputs, tmp_path / "out", views="sideways")

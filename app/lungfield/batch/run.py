@@ -47,6 +47,9 @@ _TRANSIENT = (
     Reason.TIMED_OUT,
 )
 
+VIEWS = ("frontal", "any")
+"""What `Options.views` knows."""
+
 Progress = Callable[[int, int, Mapping[str, Any] | None], None]
 
 
@@ -74,6 +77,8 @@ class Options:
         viewer_geometry: place DICOM SEG objects in an invented plane, for viewers that insist on one.
         check_mirrored: also segment every mirrored radiograph, as a second opinion for the quality flags.
             Twice the work of the network.
+        views: 'frontal' turns down what a header says to be another view or body part; 'any' does not.
+            Objects that are no radiographs are turned down either way.
         resume: go on with a run that was begun in the output folder.
         overwrite: forget a run that was begun there, and begin anew.
         report: write report.html.
@@ -89,6 +94,7 @@ class Options:
     references: Path | None = None
     viewer_geometry: bool = False
     check_mirrored: bool = False
+    views: str = "frontal"
     resume: bool = False
     overwrite: bool = False
     report: bool = True
@@ -159,6 +165,8 @@ def _checked(options: Options) -> Options:
         raise DataError("A run is either resumed or overwritten: give one of the two.")
     if options.workers is not None and options.workers < 1:
         raise DataError(f"{options.workers} workers cannot do anything; give 1 or more.")
+    if options.views not in VIEWS:
+        raise DataError(f"'{options.views}' are no views to choose; give one of {', '.join(VIEWS)}.")
     return Options(**{**vars(options), "formats": check_formats(options.formats)})
 
 
@@ -191,6 +199,7 @@ def _settings(bundle: Bundle, options: Options) -> dict[str, Any]:
         "formats": list(options.formats),
         "viewer_geometry": options.viewer_geometry,
         "check_mirrored": options.check_mirrored,
+        "views": options.views,
         "references": None if options.references is None else str(options.references.resolve()),
     }
 
@@ -323,6 +332,7 @@ class _Run:
             formats=options.formats,
             created=datetime.datetime.fromisoformat(self._journal.read("started")),
             viewer_geometry=options.viewer_geometry,
+            require_frontal=options.views == "frontal",
             references=self._references,
             memory_bytes=options.memory_limit_bytes,
         )

@@ -49,6 +49,7 @@ class WorkerSettings:
         formats: what to write, by the names of `outputs.FORMATS`.
         created: date and time that DICOM objects bear.
         viewer_geometry: as in `SaveOptions`.
+        require_frontal: turn down what a header says to be another view or body part.
         references: masks to compare with.
         memory_bytes: how much memory a worker may take for its files; more is refused to it.
     """
@@ -58,6 +59,7 @@ class WorkerSettings:
     formats: tuple[str, ...]
     created: datetime.datetime
     viewer_geometry: bool = False
+    require_frontal: bool = True
     references: References | None = None
     memory_bytes: int | None = None
 
@@ -162,7 +164,7 @@ class _Worker:
     def read(self, job: Job) -> PreparedFile | Ended:
         start = time.perf_counter()
         try:
-            radiograph = read_radiograph(job.path)
+            radiograph = read_radiograph(job.path, require_frontal=self._settings.require_frontal)
             steps = segmenting(radiograph, self._processing)
             network_input = next(steps)
         except Exception as error:

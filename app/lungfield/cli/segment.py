@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 from rich.console import Console
@@ -22,6 +22,8 @@ STOPPED = 3
 SIGNAL_BASE = 128
 
 _SHOWN_REMARKS = 20
+
+Views = Literal["frontal", "any"]
 
 
 def segment(
@@ -42,6 +44,11 @@ def segment(
         exists=True,
         file_okay=False,
         help="Folder of reference masks to compare with: PNG, NIfTI, ... of the same names, or DICOM SEG.",
+    ),
+    views: Views = typer.Option(
+        "frontal",
+        help="frontal turns down what a DICOM header says to be another view or body part; any takes it, for "
+        "headers that are known to be wrong.",
     ),
     resume: bool = typer.Option(False, "--resume", help="Go on with the run that the output folder holds."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Forget that run and begin anew."),
@@ -89,6 +96,7 @@ def segment(
         references=reference,
         viewer_geometry=viewer_geometry,
         check_mirrored=check_mirrored,
+        views=views,
         resume=resume,
         overwrite=overwrite,
         report=report,
