@@ -8,10 +8,13 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 from pydicom import dcmread
+from pydicom.fileset import FileSet
 from pydicom.uid import CTImageStorage
 
 from lungfield.batch import Options, segment_files
+from lungfield.batch.journal import FOLDER
 from lungfield.errors import BundleError, DataError, OutputError
+from lungfield.radiograph.files import RUN_FOLDER
 
 
 def rows_of(batch):
@@ -273,3 +276,44 @@ def test_a_run_is_resumed_with_the_views_it_was_begun_with(inputs, tmp_path, run
 def test_unknown_views_are_refused(inputs, tmp_path, run):
     with pytest.raises(DataError, match="'sideways'"):
         run(inputs, tmp_path / "out", views="sideways")
+
+
+def test_what_is_no_input_is_counted_in_the_summary(inputs, tmp_path, run):
+    (inputs / "more.zip").write_bytes(b"PK")
+    (inputs / "notes.txt").write_text("text")
+    batch = run(inputs, tmp_path / "out")
+    assert batch.left_out == {"archives": 1, "others": 1}
+    summary = json.loads((tmp_path / "out" / "results.json").read_text("utf-8"))["summary"]
+    assert summary["left_out"] == {"archives": 1, "others": 1}
+    assert batch.remarks[0] == "left out: 1 archives (.zip): unpack them first"
+
+
+def test_results_of_an_earlier_run_are_no_inputs(inputs, tmp_path, run):
+    assert RUN_FOLDER == FOLDER
+    first = run(inputs, inputs / "earlier")
+    second = run(inputs, tmp_path / "second")
+    assert rows_of(second).keys() == rows_of(first).keys()
+    assert second.left_out == {"earlier_runs": 1}
+    # In place: the folder that is named holds results beside its radiographs.
+    run(inputs, inputs)
+    assert rows_of(run(inputs, tmp_path / "third")).keys() == rows_of(first).keys()
+    assert rows_of(run(inputs, inputs, resume=True)).keys() == rows_of(first).keys()
+
+
+def test_an_error_without_inputs_says_what_was_left_out(tmp_path, run):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "images.zip").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"left out: 1 archives \(\.zip\): unpack them first"):
+        run(tmp_path / "in", tmp_path / "out")
+
+
+def test_a_dicomdir_is_segmented_by_what_it_lists(tmp_path, chest, make_dicom, run):
+    pixels = chest[0].astype(np.uint16)
+    image = dcmread(make_dicom(tmp_path / "one.dcm", pixels))
+    image.file_meta.MediaStorageSOPClassUID = image.SOPClassUID
+    image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
+    file_set = FileSet()
+    file_set.add(image)
+    file_set.write(tmp_path / "disc")
+    (row,) = run(tmp_path / "disc" / "DICOMDIR", tmp_path / "out").files
+    assert row["status"] == "done"

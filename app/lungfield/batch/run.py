@@ -32,7 +32,7 @@ from lungfield.errors import DataError, OutputError, Reason
 from lungfield.inference import DEFAULT_BUNDLE, Bundle, find_bundle
 from lungfield.inference.precision import best_precision
 from lungfield.inference.predictor import Predictor, find_device, require_weights
-from lungfield.radiograph import InputFile, find_files, output_stems
+from lungfield.radiograph import Found, output_stems, search
 
 logger = logging.getLogger(__name__)
 
@@ -142,15 +142,7 @@ def segment_files(
     require_weights(found)
     find_device(options.device, options.backend)
     options = _checked(options)
-    files = find_files(
-        inputs, exclude=[output / kind.folder for kind in FORMATS.values()] + [output / FOLDER]
-    )
-    files = [file for file in files if not _is_own(file.path, output)]
-    if not files:
-        raise DataError(
-            f"No DICOM, PNG, JPEG, TIFF or NIfTI file in {', '.join(map(str, inputs))}. "
-            "Name files, or folders that hold some."
-        )
+    files = _find(inputs, output)
     references = find_references(options.references) if options.references else None
     _require_writable(output)
     context = start_forkserver()
@@ -158,6 +150,19 @@ def segment_files(
         _open_run(journal, _settings(found, options), options)
         run = _Run(files, output, found, options, references, journal, progress or _no_progress)
         return run.carry_out(context)
+
+
+def _find(inputs: Sequence[Path], output: Path) -> Found:
+    """The files to segment, without what this run and earlier ones have written."""
+    found = search(inputs, exclude=_results_of_runs([output, *_runs_in(inputs)]))
+    for remark in found.remarks:
+        logger.info("%s", remark)
+    if not found.files:
+        raise DataError(
+            f"No DICOM, PNG, JPEG, TIFF or NIfTI file in {', '.join(map(str, inputs))}. Name files, or "
+            f"folders that hold some.{''.join(f' ({remark}.)' for remark in found.remarks)}"
+        )
+    return found
 
 
 def _checked(options: Options) -> Options:
@@ -173,8 +178,15 @@ def _checked(options: Options) -> Options:
 _TABLES = ("results.csv", "results.json", "results.parquet", "report.html")
 
 
-def _is_own(path: Path, output: Path) -> bool:
-    return path.parent.resolve() == output.resolve() and path.name in _TABLES
+def _runs_in(inputs: Sequence[Path]) -> list[Path]:
+    """The inputs that hold results of an earlier run beside other files."""
+    return [path for path in map(Path, inputs) if (path / FOLDER).is_dir()]
+
+
+def _results_of_runs(folders: Sequence[Path]) -> list[Path]:
+    """What runs write into output folders: none of it is an input."""
+    names = (FOLDER, *(kind.folder for kind in FORMATS.values()), *_TABLES)
+    return [folder / name for folder in folders for name in names]
 
 
 def _require_writable(folder: Path) -> None:
@@ -253,7 +265,7 @@ class _Run:
 
     def __init__(
         self,
-        files: Sequence[InputFile],
+        found: Found,
         output: Path,
         bundle: Bundle,
         options: Options,
@@ -261,7 +273,8 @@ class _Run:
         journal: Journal,
         progress: Progress,
     ) -> None:
-        self._files = files
+        self._files = found.files
+        self._found = found
         self._output = output
         self._bundle = bundle
         self._options = options
@@ -393,6 +406,8 @@ class _Run:
             resumed=self._resumed,
             settings=self._journal.read("settings"),
             environment=_environment(self._device),
+            left_out=self._found.left_out,
+            remarks=self._found.remarks,
         )
         write_results(batch, report=self._options.report)
         return batch

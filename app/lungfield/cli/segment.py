@@ -184,6 +184,8 @@ def _report(batch: BatchResult, console: Console) -> None:
             console.print(remark, markup=False, highlight=False, soft_wrap=True)
     if remarks > _SHOWN_REMARKS:
         console.print(f"... and {remarks - _SHOWN_REMARKS} more remarks: see results.csv.")
+    for remark in batch.remarks:
+        console.print(remark, markup=False, highlight=False, soft_wrap=True)
     counts = ", ".join(f"{batch.count(status)} {status}" for status in (DONE, SKIPPED, FAILED))
     flagged = f" ({batch.flagged} of them to be looked at)" if batch.flagged else ""
     console.print(
