@@ -169,6 +169,7 @@ PASSED: list[dict[str, Any]] = [
     {"SeriesDescription": "AP neck collar on"},
     {"SeriesDescription": "AP pelvic shield"},
     {"SeriesDescription": "MAIN HOSPITAL AP"},
+    {"SeriesDescription": "MAIN"},
     {"SeriesDescription": "Pre-op hip surgery AP"},
     {"SeriesDescription": "AP r/o PE"},
     {"SeriesDescription": "AP de pie"},

@@ -86,7 +86,8 @@ OTHER_PARTS: dict[str, str] = {
     "HEEL": "heel, heels, ferse, fersenbein, calcaneus, calcaneo, calcaneum, kalkaneus, talon, пяточн*",
     "TOE": "toe, toes, zehe, zehen, grosszehe, orteil*, hallux, alluce, palce u nogi, пальцев стопы",
     "HAND": (
-        "hand, hands, hande, handaufnahme*, mano, manos, main, mains, mao, maos, dlon, dloni, reka, ruka, "
+        "hand, hands, hande, handaufnahme*, mano, manos, mains, main gauche, main droite, "
+        "main g, main d, main face, main de face, main profil, mao, maos, dlon, dloni, reka, ruka, "
         "kez, "
         "kasi, χερι, χειρ*, кисть, кисти, кистей, يد, اليد, כף יד"
     ),
@@ -192,6 +193,7 @@ OTHER_PARTS_CJK: dict[str, str] = {
 
 ONLY_AS_BODY_PART: dict[str, str] = {
     "ARM": "bras",
+    "HAND": "main",
     "FOOT": "pie, pe",
     "FACE": "face, visage, gesicht, viso",
     "EYE": "eye, eyes",
@@ -279,9 +281,7 @@ PART_OUT_OF_CONTEXT = (
     r"head (rest|support|holder|box|phones?)|foot (switch|pedal|rest|stool)|heel effect",
     r"(neck|cervical|hard) (collar|brace|lines?)|spine board",
     r"(gonad\w*|pelvi\w*|abdom\w*|breast|thyroid) (shield\w*|apron|protect\w*|cover\w*)",
-    # Places, clinics and operations.
-    r"main (campus|hospital|building|room|unit|dept|department|radiology|xray|x ray|er|ed|entrance|site|"
-    r"clinic|image|series|study|floor|table|detector|bucky|tube|desk|office)",
+    # Clinics and operations.
     r"(head|neck|hand|foot|hip|knee|spine|breast|shoulder)( and \w+)? "
     r"(clinic|ward|unit|surgery|surgeon|dept|department|center|centre)",
     # The recess between ribs and diaphragm.
