@@ -32,7 +32,7 @@ from lungfield.inference import DEFAULT_BUNDLE, Bundle, find_bundle
 from lungfield.inference.precision import best_precision
 from lungfield.inference.predictor import Predictor, find_device, require_weights
 from lungfield.names import shown
-from lungfield.radiograph import InputFile, find_files, output_stems
+from lungfield.radiograph import Found, output_stems, search
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ _TRANSIENT = (
 )
 
 VIEWS = ("frontal", "any")
+"""What `Options.views` knows."""
 
 Progress = Callable[[int, int, Mapping[str, Any] | None], None]
 
@@ -74,9 +75,10 @@ class Options:
         formats: what to write of each radiograph, by the names of `FORMATS`.
         references: folder of reference masks, matched by SOP Instance UID or by name.
         viewer_geometry: place DICOM SEG objects in an invented plane, for viewers that insist on one.
-        views: 'frontal' to turn down what is no frontal view of the chest by its header; 'any' to segment it.
         check_mirrored: also segment every mirrored radiograph, as a second opinion for the quality flags.
             Twice the work of the network.
+        views: 'frontal' turns down what a header says to be another view or body part; 'any' does not.
+            Objects that are no radiographs are turned down either way.
         resume: go on with a run that was begun in the output folder.
         overwrite: forget a run that was begun there, and begin anew.
         report: write report.html.
@@ -91,8 +93,8 @@ class Options:
     formats: tuple[str, ...] = DEFAULT_FORMATS
     references: Path | None = None
     viewer_geometry: bool = False
-    views: str = "frontal"
     check_mirrored: bool = False
+    views: str = "frontal"
     resume: bool = False
     overwrite: bool = False
     report: bool = True
@@ -140,18 +142,10 @@ def segment_files(
     require_weights(found)
     find_device(options.device, options.backend)
     options = _checked(options)
-    files = find_files(
-        inputs, exclude=[output / kind.folder for kind in FORMATS.values()] + [output / FOLDER]
-    )
-    files = [file for file in files if not _is_own(file.path, output)]
-    if not files:
-        raise DataError(
-            f"No DICOM or NIfTI file, and no picture, in {', '.join(map(str, inputs))}. "
-            "Name files, or folders that hold some."
-        )
+    files = _find(inputs, output)
     references = None
     if options.references:
-        references = find_references(options.references, [file.relative for file in files])
+        references = find_references(options.references, [file.relative for file in files.files])
     _require_writable(output)
     with _signals():
         try:
@@ -165,21 +159,41 @@ def segment_files(
             raise
 
 
+def _find(inputs: Sequence[Path], output: Path) -> Found:
+    """The files to segment, without what this run and earlier ones have written."""
+    found = search(inputs, exclude=_results_of_runs([output, *_runs_in(inputs)]))
+    for remark in found.remarks:
+        logger.info("%s", remark)
+    if not found.files:
+        raise DataError(
+            f"No DICOM or NIfTI file, and no picture, in {', '.join(map(str, inputs))}. Name files, or "
+            f"folders that hold some.{''.join(f' ({remark}.)' for remark in found.remarks)}"
+        )
+    return found
+
+
 def _checked(options: Options) -> Options:
     if options.resume and options.overwrite:
         raise DataError("A run is either resumed or overwritten: give one of the two.")
-    if options.views not in VIEWS:
-        raise DataError(f"There is no choice of views {options.views!r}: give {' or '.join(VIEWS)}.")
     if options.workers is not None and options.workers < 1:
         raise DataError(f"{options.workers} workers cannot do anything; give 1 or more.")
+    if options.views not in VIEWS:
+        raise DataError(f"'{options.views}' are no views to choose; give one of {', '.join(VIEWS)}.")
     return Options(**{**vars(options), "formats": check_formats(options.formats)})
 
 
 _TABLES = ("results.csv", "results.json", "results.parquet", "report.html")
 
 
-def _is_own(path: Path, output: Path) -> bool:
-    return path.parent.resolve() == output.resolve() and path.name in _TABLES
+def _runs_in(inputs: Sequence[Path]) -> list[Path]:
+    """The inputs that hold results of an earlier run beside other files."""
+    return [path for path in map(Path, inputs) if (path / FOLDER).is_dir()]
+
+
+def _results_of_runs(folders: Sequence[Path]) -> list[Path]:
+    """What runs write into output folders: none of it is an input."""
+    names = (FOLDER, *(kind.folder for kind in FORMATS.values()), *_TABLES)
+    return [folder / name for folder in folders for name in names]
 
 
 def _require_writable(folder: Path) -> None:
@@ -201,8 +215,8 @@ def _settings(bundle: Bundle, options: Options) -> dict[str, Any]:
         "backend": options.backend,
         "formats": list(options.formats),
         "viewer_geometry": options.viewer_geometry,
-        "views": options.views,
         "check_mirrored": options.check_mirrored,
+        "views": options.views,
         "references": None if options.references is None else str(options.references.resolve()),
     }
 
@@ -256,7 +270,7 @@ class _Run:
 
     def __init__(
         self,
-        files: Sequence[InputFile],
+        found: Found,
         output: Path,
         bundle: Bundle,
         options: Options,
@@ -264,7 +278,8 @@ class _Run:
         journal: Journal,
         progress: Progress,
     ) -> None:
-        self._files = files
+        self._files = found.files
+        self._found = found
         self._output = output
         self._bundle = bundle
         self._options = options
@@ -335,8 +350,8 @@ class _Run:
             formats=options.formats,
             created=datetime.datetime.fromisoformat(self._journal.read("started")),
             viewer_geometry=options.viewer_geometry,
-            references=self._references,
             require_frontal=options.views == "frontal",
+            references=self._references,
             memory_bytes=options.memory_limit_bytes,
         )
         pool = Pool(
@@ -398,6 +413,8 @@ class _Run:
             resumed=self._resumed,
             settings=self._journal.read("settings"),
             environment=_environment(self._device),
+            left_out=self._found.left_out,
+            remarks=self._found.remarks,
         )
         write_results(batch, report=self._options.report)
         return batch
