@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from lungfield.inference import DEFAULT_BUNDLE
-from lungfield.names import shown
+from lungfield.names import shown, shown_lines
 
 if TYPE_CHECKING:
     from lungfield.batch import BatchResult
@@ -119,7 +119,7 @@ def segment(
             console.print("Interrupted. What was done is kept; the same call with --resume goes on.")
             sys.exit(SIGNAL_BASE + interrupt.signal_number)
         except OutputError as error:
-            console.print(f"lungfield: {shown(str(error))}", markup=False, soft_wrap=True)
+            console.print(f"lungfield: {shown_lines(str(error))}", markup=False, soft_wrap=True)
             sys.exit(STOPPED)
     _report(batch, console)
     if as_json:
@@ -190,7 +190,9 @@ def _report(batch: BatchResult, console: Console) -> None:
     counts = ", ".join(f"{batch.count(status)} {status}" for status in (DONE, SKIPPED, FAILED))
     flagged = f" ({batch.flagged} of them to be looked at)" if batch.flagged else ""
     console.print(
-        f"{counts} of {len(batch)} files in {batch.seconds:.1f} s{flagged}. Results: {batch.output}",
+        f"{counts} of {len(batch)} files in {batch.seconds:.1f} s{flagged}. "
+        f"Results: {shown(str(batch.output))}",
+        markup=False,
         soft_wrap=True,
     )
     if batch.agreement:
