@@ -251,7 +251,7 @@ class _Run:
         self._references = references
         self._journal = journal
         self._progress = progress
-        self._names = [file.relative.as_posix() for file in files]
+        self._names = [file.relative.as_posix() for file in found.files]
         self._fingerprints: dict[int, Fingerprint] = {}
         self._ended = self._resumed = 0
         self._device = device
