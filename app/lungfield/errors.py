@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import ClassVar
 
@@ -80,6 +81,20 @@ class OutputError(LungfieldError):
 
 class HeaderError(OutputError):
     """The header of a radiograph does not allow a DICOM object that refers to it."""
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what lies behind it (`__cause__`), the outermost first; MONAI wraps what it calls."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__
+
+
+def user_error(error: BaseException | None) -> LungfieldError | None:
+    """The `LungfieldError` that is `error` or lies behind it, if there is one."""
+    return next((one for one in causes(error) if isinstance(one, LungfieldError)), None)
 
 
 def first_line(error: BaseException) -> str:

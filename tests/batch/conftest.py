@@ -1,6 +1,7 @@
 """A bundle without training that takes what is dark for lung, and inputs of all kinds."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -42,6 +43,21 @@ def dark_is_lung(tmp_path_factory):
     (root / "configs" / "inference.yaml").write_text(INFERENCE)
     weights = {"weight": torch.full((1, 1, 1, 1), -100.0), "bias": torch.tensor([30.0])}
     torch.save(weights, root / "models" / "model.pt")
+    return root
+
+
+@pytest.fixture(scope="session")
+def leaning(dark_is_lung, tmp_path_factory):
+    """A bundle that calls lung what has a dark pixel 8 columns to its left: mirrored, it gives another."""
+    root = tmp_path_factory.mktemp("bundles") / "leaning"
+    shutil.copytree(dark_is_lung, root)
+    config = root / "configs" / "inference.yaml"
+    text = config.read_text().replace("kernel_size: 1}", "kernel_size: [1, 17], padding: [0, 8]}")
+    assert "17" in text
+    config.write_text(text)
+    kernel = torch.zeros(1, 1, 1, 17)
+    kernel[..., 0] = -100.0
+    torch.save({"weight": kernel, "bias": torch.tensor([30.0])}, root / "models" / "model.pt")
     return root
 
 

@@ -8,9 +8,13 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 from pydicom import dcmread
+from pydicom.fileset import FileSet
+from pydicom.uid import CTImageStorage
 
 from lungfield.batch import Options, segment_files
+from lungfield.batch.journal import FOLDER
 from lungfield.errors import BundleError, DataError, OutputError
+from lungfield.radiograph.files import RUN_FOLDER
 
 
 def rows_of(batch):
@@ -205,9 +209,13 @@ def test_the_same_masks_whatever_the_number_of_workers(inputs, tmp_path, run):
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "3" / name).read_bytes()
 
 
-def test_a_second_opinion_is_asked_of_the_mirrored_radiograph(inputs, tmp_path, run):
+def test_a_second_opinion_is_asked_of_the_mirrored_radiograph(inputs, tmp_path, run, leaning):
     rows = rows_of(run(inputs, tmp_path / "out", check_mirrored=True))
     assert "unstable" not in rows["a.png"]["flags"]  # what is dark is dark on both sides
+    for asked, found in ((True, True), (False, False)):
+        options = Options(workers=1, report=False, formats=("mask",), check_mirrored=asked)
+        batch = segment_files([inputs], tmp_path / f"leaning {asked}", leaning, options=options)
+        assert ("unstable" in rows_of(batch)["a.png"]["flags"]) is found
 
 
 def test_progress_is_told(inputs, tmp_path, dark_is_lung):
@@ -244,3 +252,72 @@ def test_wrong_calls_are_refused(tmp_path, run, dark_is_lung):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="cannot be written to"):
         run(tmp_path / "a.png", tmp_path / "file" / "out")
+
+
+def test_any_view_is_taken_if_asked_for_but_no_other_object(inputs, tmp_path, chest, make_dicom, run):
+    pixels = chest[0].astype(np.uint16)
+    make_dicom(inputs / "hand.dcm", pixels, BodyPartExamined="HAND")
+    make_dicom(inputs / "ct.dcm", pixels, SOPClassUID=CTImageStorage, Modality="CT")
+    frontal = rows_of(run(inputs, tmp_path / "frontal"))
+    assert {name: frontal[name]["status"] for name in ("hand.dcm", "lateral.dcm", "ct.dcm")} == {
+        "hand.dcm": "skipped",
+        "lateral.dcm": "skipped",
+        "ct.dcm": "skipped",
+    }
+    batch = run(inputs, tmp_path / "any", views="any")
+    rows = rows_of(batch)
+    assert rows["hand.dcm"]["status"] == rows["lateral.dcm"]["status"] == "done"
+    assert (rows["ct.dcm"]["status"], rows["ct.dcm"]["reason_code"]) == ("skipped", "other-object")
+    assert batch.settings["views"] == "any"
+
+
+def test_a_run_is_resumed_with_the_views_it_was_begun_with(inputs, tmp_path, run):
+    run(inputs, tmp_path / "out")
+    with pytest.raises(DataError, match="views: frontal instead of any"):
+        run(inputs, tmp_path / "out", views="any", resume=True)
+
+
+def test_unknown_views_are_refused(inputs, tmp_path, run):
+    with pytest.raises(DataError, match="'sideways'"):
+        run(inputs, tmp_path / "out", views="sideways")
+
+
+def test_what_is_no_input_is_counted_in_the_summary(inputs, tmp_path, run):
+    (inputs / "more.zip").write_bytes(b"PK")
+    (inputs / "notes.txt").write_text("text")
+    batch = run(inputs, tmp_path / "out")
+    assert batch.left_out == {"archives": 1, "others": 1}
+    summary = json.loads((tmp_path / "out" / "results.json").read_text("utf-8"))["summary"]
+    assert summary["left_out"] == {"archives": 1, "others": 1}
+    assert batch.remarks[0] == "left out: 1 archives (.zip): unpack them first"
+
+
+def test_results_of_an_earlier_run_are_no_inputs(inputs, tmp_path, run):
+    assert RUN_FOLDER == FOLDER
+    first = run(inputs, inputs / "earlier")
+    second = run(inputs, tmp_path / "second")
+    assert rows_of(second).keys() == rows_of(first).keys()
+    assert second.left_out == {"earlier_runs": 1}
+    # In place: the folder that is named holds results beside its radiographs.
+    run(inputs, inputs)
+    assert rows_of(run(inputs, tmp_path / "third")).keys() == rows_of(first).keys()
+    assert rows_of(run(inputs, inputs, resume=True)).keys() == rows_of(first).keys()
+
+
+def test_an_error_without_inputs_says_what_was_left_out(tmp_path, run):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "images.zip").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"left out: 1 archives \(\.zip\): unpack them first"):
+        run(tmp_path / "in", tmp_path / "out")
+
+
+def test_a_dicomdir_is_segmented_by_what_it_lists(tmp_path, chest, make_dicom, run):
+    pixels = chest[0].astype(np.uint16)
+    image = dcmread(make_dicom(tmp_path / "one.dcm", pixels))
+    image.file_meta.MediaStorageSOPClassUID = image.SOPClassUID
+    image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
+    file_set = FileSet()
+    file_set.add(image)
+    file_set.write(tmp_path / "disc")
+    (row,) = run(tmp_path / "disc" / "DICOMDIR", tmp_path / "out").files
+    assert row["status"] == "done"

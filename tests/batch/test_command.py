@@ -9,6 +9,9 @@ import misbehaving
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
+
+from lungfield.cli.main import app
 
 
 @pytest.fixture
@@ -65,3 +68,16 @@ def test_a_full_disk_has_a_status_of_its_own(tmp_path, segment):
     assert done.returncode == 3
     assert "--resume" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_views_and_what_was_left_out(inputs, tmp_path, dark_is_lung):
+    (inputs / "more.zip").write_bytes(b"PK")
+    call = ["segment", str(inputs), "-o", str(tmp_path / "out")]
+    call += ["--bundle", str(dark_is_lung), "--workers", "1"]
+    done = CliRunner().invoke(app, [*call, "--no-report", "--views", "any", "--json"])
+    summary = json.loads(done.stdout.splitlines()[-1])
+    assert (summary["done"], summary["skipped"], summary["settings"]["views"]) == (3, 0, "any")
+    assert summary["left_out"] == {"archives": 1}
+    assert "left out: 1 archives (.zip): unpack them first" in done.stderr
+    refused = CliRunner().invoke(app, [*call, "--overwrite", "--views", "sideways"])
+    assert refused.exit_code == 2

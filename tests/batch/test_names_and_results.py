@@ -6,6 +6,10 @@ import csv
 import getpass
 import json
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -13,12 +17,15 @@ import pyarrow.parquet
 import pytest
 import torch
 from PIL import Image
+from pydicom import dcmread
+from pydicom.uid import generate_uid
 
 import lungfield
 from lungfield.batch import run as run_module
 from lungfield.batch.arrangement import files_held
 from lungfield.batch.references import find_references
 from lungfield.errors import DataError
+from lungfield.inference import shipped
 
 NAMES = [b"chest_\xe9.png", b"chest_\xea.png", b"esc\x1b[31m.png", "dé胸.png".encode(), b"plain.png"]
 
@@ -52,7 +59,9 @@ def test_every_name_is_segmented_told_and_resumed(odd, tmp_path, run):
     assert r"esc\x1b[31m.png" in table
     assert "\x1b" not in table
     assert len({row["file"] for row in csv.DictReader(table.splitlines())}) == len(NAMES)
-    assert pyarrow.parquet.read_table(output / "results.parquet").num_rows == len(NAMES)
+    parquet = set(pyarrow.parquet.read_table(output / "results.parquet").column("file").to_pylist())
+    assert parquet >= {r"chest_\xe9.png", "esc\x1b[31m.png", "dé胸.png"}
+    assert len(parquet) == len(NAMES)
     report = (output / "report.html").read_bytes()
     assert b"\x1b" not in report
     assert b"chest_\\\\xe9.png" in report
@@ -105,6 +114,10 @@ def masks(folder: Path, *names: str) -> Path:
         (["chest.png", "chest.tif"], ["p1/chest.dcm"], "p1/chest.dcm", None),
         (["chest.png", "p1/other.png"], ["p1/chest.dcm"], "p1/chest.dcm", None),
         (["chest.png", "p1/chest.png"], ["p1/chest.dcm"], "p1/chest.dcm", ("p1/chest.png", "path")),
+        (["a.png"], ["a.png", "a.dcm"], "a.dcm", None),
+        (["a.png"], ["a.png", "a.dcm"], "a.png", None),
+        (["a.dcm.png", "a.png"], ["a.png", "a.dcm"], "a.dcm", ("a.dcm.png", "path")),
+        (["a.dcm.png"], ["a.dcm"], "a.dcm", ("a.dcm.png", "path")),
     ],
 )
 def test_which_reference_belongs_to_which_radiograph(tmp_path, references, radiographs, asked, expected):
@@ -116,6 +129,19 @@ def test_which_reference_belongs_to_which_radiograph(tmp_path, references, radio
     else:
         path, how = found.match(PurePath(asked), None)
         assert (path.relative_to(folder).as_posix(), how) == expected
+
+
+def test_a_dicom_seg_of_another_image_is_no_reference(inputs, tmp_path, run):
+    run(inputs, tmp_path / "first", formats=("seg",))
+    references = tmp_path / "references"
+    (references / "ward").mkdir(parents=True)
+    (tmp_path / "first" / "seg" / "ward" / "a.dcm").rename(references / "ward" / "a.dcm")
+    dataset = dcmread(inputs / "ward" / "a.dcm")
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    dataset.save_as(inputs / "ward" / "a.dcm")
+    rows = {row["file"]: row for row in run(inputs, tmp_path / "second", references=references).files}
+    assert "dice" not in rows["ward/a.dcm"]
+    assert "refers to another image" in rows["ward/a.dcm"]["warnings"]
 
 
 def test_the_row_says_how_the_reference_was_found(inputs, tmp_path, chest, run):
@@ -196,11 +222,12 @@ def test_results_that_come_back_are_made_again(inputs, tmp_path, run):
     assert outputs_in(output) == whole
 
 
-def test_results_of_a_run_below_the_inputs_are_no_inputs(inputs, tmp_path, run, caplog):
-    run(inputs, inputs / "results of monday")
+def test_results_of_a_run_below_the_inputs_are_no_inputs(inputs, tmp_path, run):
+    run(inputs, tmp_path / "results of monday")
+    (tmp_path / "results of monday").rename(inputs / "results of monday")
     batch = run(inputs, tmp_path / "out")
     assert len(batch) == 4
-    assert "results of an earlier run" in caplog.text
+    assert batch.to_json()["left_out"] == {"earlier_runs": 1}
 
 
 # Views, memory, devices, users ------------------------------------------------------------------------------
@@ -209,7 +236,7 @@ def test_results_of_a_run_below_the_inputs_are_no_inputs(inputs, tmp_path, run, 
 def test_any_view_is_segmented_where_that_is_asked_for(inputs, tmp_path, run):
     rows = {row["file"]: row for row in run(inputs, tmp_path / "out", views="any").files}
     assert rows["lateral.dcm"]["status"] == "done"
-    with pytest.raises(DataError, match="frontal or any"):
+    with pytest.raises(DataError, match="frontal, any"):
         run(inputs, tmp_path / "other", views="all")
     with pytest.raises(DataError, match="views: any instead of frontal"):
         run(inputs, tmp_path / "out", resume=True)
@@ -237,10 +264,41 @@ def test_the_second_gpu_is_named_where_it_is_used(monkeypatch):
         torch.cuda, "get_device_name", lambda place=None: asked.append(str(place)) or f"GPU {place.index}"
     )
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _place=None: (9, 0))
-    environment = run_module._environment("cuda:1")
+    environment = run_module._environment(torch.device("cuda:1"))
     assert asked == ["cuda:1"]
     assert environment["device"] == "GPU 1"
     assert environment["precision"] == "bfloat16"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="only root can become another user")
+def test_a_container_under_any_number_of_a_user_works():
+    """As in `docker run --user 54321`: no entry in passwd, no home, no name."""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        folder.chmod(0o777)
+        kept = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "lungfield.cli", "segment", str(shipped("sample_data") / "images")),
+                *("-o", "out", "--workers", "1", "--json"),
+            ],
+            cwd=folder,
+            env={name: os.environ[name] for name in kept if name in os.environ},
+            user=54321,
+            group=54321,
+            extra_groups=[],
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+        assert json.loads(done.stdout.splitlines()[-1])["failed"] == 0
+        assert [path.name for path in folder.iterdir()] == ["out"]  # no folder '~', for one
+    finally:
+        shutil.rmtree(folder)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="users have numbers on POSIX")

@@ -167,6 +167,10 @@ def alive_in_session_of(process):
     return found
 
 
+def forkservers_of(process):
+    return [command for command in alive_in_session_of(process) if "multiprocessing.forkserver" in command]
+
+
 def assert_nothing_lives_on(process, seconds=5.0):
     deadline = time.monotonic() + seconds
     while (alive := alive_in_session_of(process)) and time.monotonic() < deadline:
@@ -278,9 +282,28 @@ def test_nothing_survives_an_interrupt_during_start_up(many, tmp_path, dark_is_l
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
-def test_nothing_survives_a_main_process_that_is_killed(many, tmp_path, dark_is_lung):
-    process = start(many, tmp_path / "out", dark_is_lung)
+def test_nothing_survives_a_main_process_that_is_killed(asking, tmp_path, dark_is_lung):
+    """Not even a worker that hangs in a file, as nobody is left to give it up."""
+    folder = asking(a=None, b=misbehaving.HANG)
+    process = start(folder, tmp_path / "out", dark_is_lung)
     wait_for_files(process, tmp_path / "out", 1)
+    assert ended_files(tmp_path / "out") == 1
     process.kill()
     process.wait()
-    assert_nothing_lives_on(process, seconds=20.0)
+    assert_nothing_lives_on(process)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+def test_an_interrupt_from_the_terminal_leaves_no_traceback(many, tmp_path, dark_is_lung):
+    process = start(many, tmp_path / "out", dark_is_lung)
+    deadline = time.monotonic() + 60
+    while not forkservers_of(process) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.5)  # it imports for longer than that
+    assert process.poll() is None
+    os.killpg(process.pid, signal.SIGINT)  # to all processes, as a terminal does
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert_nothing_lives_on(process)

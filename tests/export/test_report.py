@@ -163,7 +163,7 @@ def test_names_of_files_stay_text(report):
     page = Page(text)
     assert page.errors == []
     assert page.column("file") == list(map(shown, HOSTILE))
-    assert page.column("flags") == [[name] for name in HOSTILE]
+    assert page.column("flags") == [[shown(name)] for name in HOSTILE]
     assert len(page.all("script")) == 3
     assert page.all("img") == []
     assert not any(attribute.startswith("on") for one in page.elements for attribute in one["attrs"])
@@ -498,3 +498,15 @@ def test_contrast_is_enough_to_read(theme):
     assert contrast(colours["doubt"], colours["doubt-tint"]) >= 4.5
     assert contrast(colours["ink"], colours["doubt-tint"]) >= 4.5
     assert contrast(colours["bar"], colours["panel"]) >= 3
+
+
+def test_what_is_hidden_in_any_text_is_shown(report):
+    hidden = "a\u202eb\x1b[31m\x9b.dcm"
+    rows = [done("a.png", warnings=hidden), {"file": "b.png", "status": "failed", "reason": hidden}]
+    text = report(rows, summary=SUMMARY | {"bundle": hidden, "settings": {"references": hidden}})
+    page = Page(text)
+    assert shown(hidden) in page.column("warnings")
+    assert shown(hidden) in page.column("reason")
+    for character in "\u202e\x1b\x9b":
+        assert character not in text
+    assert text.count(shown(hidden)) >= 2

@@ -119,7 +119,7 @@ def test_parquet_keeps_all_digits_and_odd_values(tmp_path):
     }
     write_results_parquet([row], tmp_path / "a.parquet")
     assert pyarrow.parquet.read_table(tmp_path / "a.parquet").to_pylist() == [
-        {"file": "a\\udcff.dcm", "warnings": "one; two", "dice": 0.123456789012, "hd95": None, "other": "x"}
+        {"file": "a\\xff.dcm", "warnings": "one; two", "dice": 0.123456789012, "hd95": None, "other": "x"}
     ]
 
 
@@ -226,3 +226,19 @@ def test_json(tmp_path):
         "path": str(Path("x/ü.png")),
         "array": [1, 2],
     }
+
+
+def test_json_keeps_names_and_shows_what_is_hidden(tmp_path):
+    name = "胸_\x1b[31m\x9b\u202e\U000e0001" + b"\xe9.dcm".decode("utf-8", errors="surrogateescape")
+    write_results_json({"a": name}, tmp_path / "a.json", files=[{"file": name}], columns=["file"])
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(text) == {"a": name, "files": [{"file": name}]}
+    assert all(line.isprintable() for line in text.splitlines())
+    assert "胸_" in text
+
+
+def test_parquet_keeps_names_but_for_bytes_that_are_no_text(tmp_path):
+    names = ["a\u202eb\x1b.dcm", b"a\xff.dcm".decode("utf-8", errors="surrogateescape")]
+    write_results_parquet([{"file": name} for name in names], tmp_path / "a.parquet")
+    table = pyarrow.parquet.read_table(tmp_path / "a.parquet")
+    assert table.column("file").to_pylist() == [names[0], "a\\xff.dcm"]

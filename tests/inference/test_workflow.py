@@ -3,8 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lungfield.cli.plain import user_error
-from lungfield.errors import BundleError, DataError
+from lungfield.errors import BundleError, DataError, user_error
 from lungfield.inference import find_bundle, workflow
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 
 import numpy as np
 import pytest
@@ -191,6 +192,9 @@ def test_training_without_labels_says_so(server):
     """Labels are removed first, as other tests save some."""
     for name in IMAGES:
         server.call("DELETE", "/datastore/label", params={"id": name, "tag": "final"})
+    deadline = time.monotonic() + 20  # the datastore hears of files that are gone a little later
+    while server.get("/datastore/").json()["completed"] and time.monotonic() < deadline:
+        time.sleep(0.1)
     response = server.call("POST", "/train/unet", params={"run_sync": True}, json={})
     assert response.status_code == 400
     assert "save labels first" in response.json()["detail"]

@@ -297,7 +297,7 @@ def test_odd_but_harmless_headers_are_read(
     "keywords",
     [
         {"Modality": "NEMO^NOBODY"},
-        {"Modality": "XX\\secret-4711"},
+        {"Modality": "CT\\secret-4711"},
         {"SOPClassUID": "1.2.3 Nemo^Nobody"},
         {"BodyPartExamined": "HAND OF NEMO^NOBODY"},
         {"ViewPosition": "LATERAL NEMO 4711"},

@@ -1,8 +1,9 @@
-"""Many radiographs: read, segmented and written by processes that may die, with a journal that may not."""
+"""Many radiographs, in worker processes; a crash of one loses only its file, and the journal survives."""
 
+from lungfield.batch.interrupts import Interrupted
 from lungfield.batch.outputs import DEFAULT_FORMATS, FORMATS
 from lungfield.batch.results import DONE, FAILED, SKIPPED, BatchResult
-from lungfield.batch.run import Interrupted, Options, segment_files
+from lungfield.batch.run import Options, segment_files
 
 __all__ = [
     "DEFAULT_FORMATS",

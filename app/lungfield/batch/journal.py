@@ -133,11 +133,12 @@ class Journal:
 
     def clear(self) -> None:
         """Forget everything but the outputs that were ever announced."""
-        with self._translated():
-            self._database.executescript("BEGIN; DELETE FROM run; DELETE FROM files; COMMIT;")
+        with self._transaction() as database:
+            database.execute("DELETE FROM run")
+            database.execute("DELETE FROM files")
 
-    def add(self, entry: Entry) -> None:
-        """Add how a file ended, in the place of an older entry of it."""
+    def add(self, entry: Entry, outputs: Iterable[str] = ()) -> None:
+        """Add how a file ended, in the place of an older entry of it, and announce its outputs."""
         values = (
             _key(entry.file),
             entry.fingerprint.size,
@@ -145,20 +146,27 @@ class Journal:
             entry.uid_hash,
             json.dumps(entry.row),
         )
-        with self._translated():
-            self._database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", values)
+        with self._transaction() as database:
+            database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", values)
+            _announce(database, outputs)
+
+    def retain(self, files: Iterable[str]) -> None:
+        """Remove the entries of all other files than these."""
+        with self._transaction() as database:
+            database.execute("CREATE TEMPORARY TABLE IF NOT EXISTS retained (file PRIMARY KEY)")
+            database.execute("DELETE FROM retained")
+            database.executemany(
+                "INSERT OR IGNORE INTO retained VALUES (?)", ((_key(file),) for file in files)
+            )
+            database.execute("DELETE FROM files WHERE file NOT IN (SELECT file FROM retained)")
 
     def announce(self, outputs: Iterable[str]) -> None:
         """Note paths below the output folder that are going to be written, before they are.
 
         What was announced and is vouched for by no entry is an old result, or that of a run that was killed.
         """
-        with self._translated():
-            self._database.execute("BEGIN")
-            self._database.executemany(
-                "INSERT OR IGNORE INTO outputs VALUES (?)", [(_key(output),) for output in outputs]
-            )
-            self._database.execute("COMMIT")
+        with self._transaction() as database:
+            _announce(database, outputs)
 
     def announced(self) -> list[str]:
         """All paths that `announce` was told of and `forget` was not."""
@@ -167,17 +175,21 @@ class Journal:
 
     def forget(self, outputs: Iterable[str]) -> None:
         """Take back what `announce` was told."""
-        with self._translated():
-            self._database.execute("BEGIN")
-            self._database.executemany(
-                "DELETE FROM outputs WHERE path = ?", [(_key(output),) for output in outputs]
+        with self._transaction() as database:
+            database.executemany(
+                "DELETE FROM outputs WHERE path = ?", ((_key(output),) for output in outputs)
             )
-            self._database.execute("COMMIT")
 
     def find(self, file: str) -> Entry | None:
         """The entry of a file, or None."""
         with self._translated():
             return _find(self._database, file)
+
+    def entries(self) -> Iterator[Entry]:
+        """All entries."""
+        with self._translated():
+            keys = [key for (key,) in self._database.execute("SELECT file FROM files ORDER BY file")]
+        return read_entries(self.path, map(os.fsdecode, keys))
 
     def duplicates(self) -> dict[str, list[str]]:
         """Files that share their SOP Instance UID: the name of each, and the names of the others."""
@@ -192,6 +204,18 @@ class Journal:
         return {
             file: [other for other in group if other != file] for group in groups.values() for file in group
         }
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing, also where an interrupt comes between."""
+        with self._translated():
+            try:
+                self._database.execute("BEGIN")
+                yield self._database
+                self._database.execute("COMMIT")
+            finally:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
 
     def _translated(self) -> contextlib.AbstractContextManager[None]:
         return _translated(self.path)
@@ -221,6 +245,10 @@ def _key(file: str) -> str | bytes:
     except UnicodeEncodeError:
         return os.fsencode(file)
     return file
+
+
+def _announce(database: sqlite3.Connection, outputs: Iterable[str]) -> None:
+    database.executemany("INSERT OR IGNORE INTO outputs VALUES (?)", [(_key(output),) for output in outputs])
 
 
 def _find(database: sqlite3.Connection, file: str) -> Entry | None:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lungfield.inference.precision import current_device
 from lungfield.inference.predictor import Predictor
 
 Array = NDArray[np.float32]
@@ -77,6 +78,10 @@ class NetworkThreads:
             thread.join()
 
     def _work(self) -> None:
+        with current_device(self._predictor.device):
+            self._answer_all()
+
+    def _answer_all(self) -> None:
         while batch := self._take():
             tickets = [ticket for ticket, _ in batch]
             for ticket, answer in zip(tickets, self._run([array for _, array in batch]), strict=True):

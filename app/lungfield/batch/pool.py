@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import os
 import signal
 import time
 from collections import deque
@@ -14,6 +11,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from lungfield.batch.network import Answer, NetworkThreads
+from lungfield.batch.processes import ending_signal, environment_of_workers, signal_name
 from lungfield.batch.worker import (
     FAILED,
     Ended,
@@ -33,72 +31,6 @@ _ATTEMPTS = 2
 #: So many workers may die before they are ready, one after the other, until that is taken for the rule.
 _FAILED_STARTS = 3
 _START_LIMIT_S = 300.0
-_END_LIMIT_S = 5.0
-#: What workers are started with. There is one for each core already, so libraries compute in one thread:
-#: those of OpenBLAS wait for each other by spinning, which on busy cores takes longer than the work (300 ms
-#: for the mean of a lung, instead of 4). And glibc is to keep the memory of one radiograph for the next: to
-#: have it cleared by the system again and again cost 8 % of the rate. In huge pages, workers go through it in
-#: 5 % less time. Other systems ignore these.
-_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
-    "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
-    "MALLOC_TOP_PAD_": str(64 << 20),
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-}
-
-
-def start_forkserver() -> Any:
-    """The way in which workers are started; on POSIX, with all that they import loaded once, and shared.
-
-    Returns:
-        A `multiprocessing` context.
-    """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    from multiprocessing import forkserver
-
-    context = multiprocessing.get_context("forkserver")
-    # highdicom, which takes a second to import, is imported on use elsewhere.
-    context.set_forkserver_preload(["lungfield.batch.worker", "highdicom"])
-    with _environment_of_workers():
-        forkserver.ensure_running()
-    return context
-
-
-def stop_forkserver() -> None:
-    """End the process that `start_forkserver` has started, at once: while it imports, it hears of nothing."""
-    try:
-        from multiprocessing.forkserver import _forkserver
-    except ImportError:
-        return
-    pid = getattr(_forkserver, "_forkserver_pid", None)
-    if pid is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-
-def _signal_of(process: Any) -> int:
-    """The signal that ended a process whose connection broke off, 0 where it ended otherwise."""
-    process.join(timeout=_END_LIMIT_S)
-    return -process.exitcode if (process.exitcode or 0) < 0 else 0
-
-
-@contextlib.contextmanager
-def _environment_of_workers() -> Iterator[None]:
-    """Start processes with `_ENVIRONMENT`, and leave this one's as it was."""
-    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
-    os.environ.update(_ENVIRONMENT)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 @dataclass
@@ -129,7 +61,7 @@ class Pool:
     time: what it dies of, or hangs in, is known. It is replaced; what else it held is read again.
 
     Args:
-        context: of `start_forkserver`.
+        context: of `processes.start_forkserver`.
         settings: what the workers share.
         network: runs the network.
         workers: number of processes.
@@ -154,6 +86,7 @@ class Pool:
         self._time_limit_s = time_limit_s
         self._again: deque[Job] = deque()
         self._attempts: dict[int, int] = {}
+        self._alone: set[int] = set()
         self._answers: dict[int, Answer] = {}
         self._failed_starts = 0
         self._workers: list[_Worker] = []
@@ -187,7 +120,7 @@ class Pool:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=work, args=(theirs, self._settings), daemon=True)
         try:
-            with _environment_of_workers():
+            with environment_of_workers():
                 process.start()
         except BaseException:  # a signal, most likely: nothing is to live on
             if process.pid is not None:
@@ -218,9 +151,14 @@ class Pool:
             if ticket in self._answers:
                 self._finish(worker, ticket)
                 return
-        if len(worker.held) < self._held and self._has_more():
+        if self._has_more() and self._has_room(worker, self._again[0]):
             job = self._again.popleft()
             self._send(worker, job, Read(job))
+
+    def _has_room(self, worker: _Worker, job: Job) -> bool:
+        if job.ticket in self._alone or self._alone & worker.held.keys():
+            return not worker.held
+        return len(worker.held) < self._held
 
     def _finish(self, worker: _Worker, ticket: int) -> None:
         answer = self._answers.pop(ticket)
@@ -276,15 +214,25 @@ class Pool:
             self._network.submit(job.ticket, message.network_input)
         else:
             assert job is not None  # noqa: S101
-            self._end(job, message)
+            self._end_or_try_alone(worker, job, message)
+
+    def _end_or_try_alone(self, worker: _Worker, job: Job, ended: Ended) -> None:
+        """End a file, unless others that its worker held may have taken the memory that it lacked."""
+        lacks_memory = ended.row.get("reason_code") == Reason.OUT_OF_MEMORY
+        if lacks_memory and worker.held and job.ticket not in self._alone:
+            self._alone.add(job.ticket)
+            self._again.append(job)
+        else:
+            self._end(job, ended)
 
     def _end(self, job: Job, ended: Ended) -> None:
         self._attempts.pop(job.ticket, None)
+        self._alone.discard(job.ticket)
         self._ended(job, ended)
 
     def _replace(self, worker: _Worker, reason: Reason) -> None:
         """Put a new worker in the place of one that died, or that must die as it hangs."""
-        signal_number = _signal_of(worker.process) if reason is Reason.CRASHED else 0
+        signal_number = ending_signal(worker.process) if reason is Reason.CRASHED else 0
         worker.process.kill()
         worker.process.join()
         worker.connection.close()
@@ -313,7 +261,7 @@ class Pool:
         if reason is not Reason.TIMED_OUT and attempts < _ATTEMPTS:
             self._again.append(job)
             return
-        by_signal = f" ({signal.Signals(signal_number).name})" if signal_number else ""
+        by_signal = f" ({signal_name(signal_number)})" if signal_number else ""
         text = {
             Reason.CRASHED: f"a decoder crashed on it{by_signal}; the file is damaged",
             Reason.OUT_OF_MEMORY: "the system killed its worker process (SIGKILL), most likely for memory",

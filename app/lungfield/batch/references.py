@@ -40,36 +40,55 @@ class References:
         by_place: masks by their place in the folder, without the suffix.
         by_name: masks by their bare name, for the radiographs that can be told apart by it: where no mask
             lies in a sub-folder, and no other radiograph of the run has that name.
+        referred: the SOP Instance UIDs that a DICOM SEG refers to.
+        shared_places: places, without the suffix, that several radiographs of the run have.
     """
 
     by_uid: Mapping[str, tuple[Path, ...]]
     by_place: Mapping[PurePath, tuple[Path, ...]]
     by_name: Mapping[str, tuple[Path, ...]]
+    referred: Mapping[Path, frozenset[str]]
+    shared_places: frozenset[PurePath]
 
     def match(self, relative: PurePath, sop_instance_uid: str | None) -> tuple[Path, str]:
         """The reference of a radiograph, and how it was found.
 
         First comes a DICOM SEG that refers to its SOP Instance UID, then the mask in the same place, then
-        that of the same bare name.
+        that of the same bare name. The mask in the same place is called as the radiograph without its suffix,
+        or with it (`a.dcm.png`), which tells `a.dcm` and `a.png` apart.
 
         Args:
             relative: the radiograph's place below the folder that was named.
             sop_instance_uid: of the radiograph, where it is DICOM and has one.
 
         Raises:
-            DataError: there is none, or there are several.
+            DataError: there is none, there are several, or it is a DICOM SEG of another image.
         """
+        if found := self.by_uid.get(sop_instance_uid or ""):
+            return _only(found, "that refer to its SOP Instance UID"), BY_UID
         place = relative.with_name(stem(relative.name))
         for how, found in (
-            (BY_UID, self.by_uid.get(sop_instance_uid or "")),
-            (BY_PATH, self.by_place.get(place)),
+            (BY_PATH, self.by_place.get(relative)),
+            (BY_PATH, () if place in self.shared_places else self.by_place.get(place)),
             (BY_NAME, self.by_name.get(place.name)),
         ):
-            if found and len(found) > 1:
-                raise DataError(f"{len(found)} reference masks named {shown(place.name)}")
             if found:
-                return found[0], how
+                path = _only(found, f"named {shown(place.name)}")
+                if sop_instance_uid is not None and self.referred.get(path):
+                    raise DataError(f"the reference mask {shown(path.name)} refers to another image")
+                return path, how
+        if place in self.shared_places and place in self.by_place:
+            raise DataError(
+                f"several radiographs are called {shown(place.name)}: call the reference mask "
+                f"{shown(relative.name)} with its own suffix behind"
+            )
         raise DataError(f"no reference mask named {shown(place.as_posix())}")
+
+
+def _only(found: tuple[Path, ...], which: str) -> Path:
+    if len(found) > 1:
+        raise DataError(f"{len(found)} reference masks {which}")
+    return found[0]
 
 
 def find_references(folder: Path, radiographs: Iterable[PurePath]) -> References:
@@ -86,17 +105,21 @@ def find_references(folder: Path, radiographs: Iterable[PurePath]) -> References
         raise DataError(f"The folder of reference masks {folder} does not exist.")
     by_place: dict[PurePath, tuple[Path, ...]] = {}
     by_uid: dict[str, tuple[Path, ...]] = {}
+    referred: dict[Path, frozenset[str]] = {}
     for path in sorted(folder.rglob("*")):
         if not (path.name.lower().endswith(SUFFIXES) and path.is_file()):
             continue
         place = path.relative_to(folder).with_name(stem(path.name, SUFFIXES))
         by_place[place] = (*by_place.get(place, ()), path)
         if path.name.lower().endswith((".dcm", ".dicom")):
-            for uid in referenced_sop_instance_uids(path):
+            referred[path] = frozenset(referenced_sop_instance_uids(path))
+            for uid in referred[path]:
                 by_uid[uid] = (*by_uid.get(uid, ()), path)
     if not by_place:
         raise DataError(f"No reference mask (PNG, NIfTI, DICOM SEG, TIFF, GIF, BMP) below {folder}.")
-    names = Counter(stem(radiograph.name) for radiograph in radiographs)
+    places = Counter(radiograph.with_name(stem(radiograph.name)) for radiograph in radiographs)
+    names = Counter(place.name for place in places.elements())
     is_flat = all(len(place.parts) == 1 for place in by_place)
     by_name = {place.name: paths for place, paths in by_place.items() if is_flat and names[place.name] == 1}
-    return References(by_uid, by_place, by_name)
+    shared = frozenset(place for place, count in places.items() if count > 1)
+    return References(by_uid, by_place, by_name, referred, shared)

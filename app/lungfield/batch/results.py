@@ -66,6 +66,8 @@ class BatchResult:
         resumed: how many of the files had ended before the run was resumed; `seconds` is without them.
         settings: what the results depend on.
         environment: versions and device.
+        left_out: how many files were found that are no inputs, by kind.
+        remarks: the same for people, one line a kind.
     """
 
     files: Rows
@@ -76,6 +78,8 @@ class BatchResult:
     resumed: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """How many files have ended."""
@@ -120,6 +124,7 @@ class BatchResult:
             "seconds": round(self.seconds, 2),
             "resumed": self.resumed,
             "compared": self._counts["compared"],
+            "left_out": dict(self.left_out),
             "settings": dict(self.settings),
             "environment": dict(self.environment),
         }

@@ -6,9 +6,7 @@ import contextlib
 import datetime
 import logging
 import platform
-import signal
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,10 +18,13 @@ import torch
 
 from lungfield import export
 from lungfield.batch.arrangement import arrangement, files_held
-from lungfield.batch.journal import FOLDER, Entry, Fingerprint, Journal, read_entries
+from lungfield.batch.interrupts import Interrupted, interruptible
+from lungfield.batch.journal import FOLDER, Entry, Fingerprint, Journal
+from lungfield.batch.leftovers import REPORT, adopt, outputs_of, remove_leftovers, remove_parts, unowned
 from lungfield.batch.network import NetworkThreads
 from lungfield.batch.outputs import DEFAULT_FORMATS, FORMATS, check_formats
-from lungfield.batch.pool import Pool, start_forkserver, stop_forkserver
+from lungfield.batch.pool import Pool
+from lungfield.batch.processes import start_forkserver, stop_forkserver
 from lungfield.batch.references import References, find_references
 from lungfield.batch.results import BatchResult, Rows, write_results
 from lungfield.batch.worker import DONE, Ended, Job, WorkerSettings
@@ -32,7 +33,7 @@ from lungfield.inference import DEFAULT_BUNDLE, Bundle, find_bundle
 from lungfield.inference.precision import best_precision
 from lungfield.inference.predictor import Predictor, find_device, require_weights
 from lungfield.names import shown
-from lungfield.radiograph import InputFile, find_files, output_stems
+from lungfield.radiograph import Found, output_stems, search
 
 logger = logging.getLogger(__name__)
 
@@ -48,22 +49,9 @@ _TRANSIENT = (
 )
 
 VIEWS = ("frontal", "any")
+"""What `Options.views` knows."""
 
 Progress = Callable[[int, int, Mapping[str, Any] | None], None]
-
-
-class Interrupted(BaseException):
-    """The run was asked to end before its time; what was done is in the journal and in the tables.
-
-    Attributes:
-        batch: what was done.
-        signal_number: of the signal that asked.
-    """
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(signal_number)
-        self.signal_number = signal_number
-        self.batch: BatchResult | None = None
 
 
 @dataclass(frozen=True)
@@ -74,9 +62,10 @@ class Options:
         formats: what to write of each radiograph, by the names of `FORMATS`.
         references: folder of reference masks, matched by SOP Instance UID or by name.
         viewer_geometry: place DICOM SEG objects in an invented plane, for viewers that insist on one.
-        views: 'frontal' to turn down what is no frontal view of the chest by its header; 'any' to segment it.
         check_mirrored: also segment every mirrored radiograph, as a second opinion for the quality flags.
             Twice the work of the network.
+        views: 'frontal' turns down what a header says to be another view or body part; 'any' does not.
+            Objects that are no radiographs are turned down either way.
         resume: go on with a run that was begun in the output folder.
         overwrite: forget a run that was begun there, and begin anew.
         report: write report.html.
@@ -91,8 +80,8 @@ class Options:
     formats: tuple[str, ...] = DEFAULT_FORMATS
     references: Path | None = None
     viewer_geometry: bool = False
-    views: str = "frontal"
     check_mirrored: bool = False
+    views: str = "frontal"
     resume: bool = False
     overwrite: bool = False
     report: bool = True
@@ -138,48 +127,54 @@ def segment_files(
     options = options or Options()
     found = find_bundle(bundle)
     require_weights(found)
-    find_device(options.device, options.backend)
+    device = find_device(options.device, options.backend)
     options = _checked(options)
-    files = find_files(
-        inputs, exclude=[output / kind.folder for kind in FORMATS.values()] + [output / FOLDER]
-    )
-    files = [file for file in files if not _is_own(file.path, output)]
-    if not files:
-        raise DataError(
-            f"No DICOM or NIfTI file, and no picture, in {', '.join(map(str, inputs))}. "
-            "Name files, or folders that hold some."
-        )
+    files = _find(inputs, output)
     references = None
     if options.references:
-        references = find_references(options.references, [file.relative for file in files])
+        references = find_references(options.references, [file.relative for file in files.files])
     _require_writable(output)
-    with _signals():
-        try:
-            context = start_forkserver()
-            with Journal(output) as journal:
-                _open_run(journal, _settings(found, options), options)
-                run = _Run(files, output, found, options, references, journal, progress or _no_progress)
-                return run.carry_out(context)
-        except (Interrupted, KeyboardInterrupt):
-            stop_forkserver()
-            raise
+    with interruptible(), Journal(output) as journal:
+        _open_run(journal, _settings(found, options), options)
+        run = _Run(files, output, found, options, device, references, journal, progress or _no_progress)
+        return run.carry_out()
+
+
+def _find(inputs: Sequence[Path], output: Path) -> Found:
+    """The files to segment, without what this run and earlier ones have written."""
+    found = search(inputs, exclude=_results_of_runs([output, *_runs_in(inputs)]))
+    for remark in found.remarks:
+        logger.info("%s", remark)
+    if not found.files:
+        raise DataError(
+            f"No DICOM or NIfTI file, and no picture, in {', '.join(map(str, inputs))}. Name files, or "
+            f"folders that hold some.{''.join(f' ({remark}.)' for remark in found.remarks)}"
+        )
+    return found
 
 
 def _checked(options: Options) -> Options:
     if options.resume and options.overwrite:
         raise DataError("A run is either resumed or overwritten: give one of the two.")
-    if options.views not in VIEWS:
-        raise DataError(f"There is no choice of views {options.views!r}: give {' or '.join(VIEWS)}.")
     if options.workers is not None and options.workers < 1:
         raise DataError(f"{options.workers} workers cannot do anything; give 1 or more.")
+    if options.views not in VIEWS:
+        raise DataError(f"'{options.views}' are no views to choose; give one of {', '.join(VIEWS)}.")
     return Options(**{**vars(options), "formats": check_formats(options.formats)})
 
 
-_TABLES = ("results.csv", "results.json", "results.parquet", "report.html")
+_TABLES = ("results.csv", "results.json", "results.parquet", REPORT)
 
 
-def _is_own(path: Path, output: Path) -> bool:
-    return path.parent.resolve() == output.resolve() and path.name in _TABLES
+def _runs_in(inputs: Sequence[Path]) -> list[Path]:
+    """The inputs that hold results of an earlier run beside other files."""
+    return [path for path in map(Path, inputs) if (path / FOLDER).is_dir()]
+
+
+def _results_of_runs(folders: Sequence[Path]) -> list[Path]:
+    """What runs write into output folders: none of it is an input."""
+    names = (FOLDER, *(kind.folder for kind in FORMATS.values()), *_TABLES)
+    return [folder / name for folder in folders for name in names]
 
 
 def _require_writable(folder: Path) -> None:
@@ -201,14 +196,15 @@ def _settings(bundle: Bundle, options: Options) -> dict[str, Any]:
         "backend": options.backend,
         "formats": list(options.formats),
         "viewer_geometry": options.viewer_geometry,
-        "views": options.views,
         "check_mirrored": options.check_mirrored,
+        "views": options.views,
         "references": None if options.references is None else str(options.references.resolve()),
     }
 
 
 def _open_run(journal: Journal, settings: dict[str, Any], options: Options) -> None:
     """Begin a run, or go on with the one that is there."""
+    adopt(journal)
     before = journal.read("settings")
     if before is not None and not (options.resume or options.overwrite):
         raise DataError(
@@ -229,24 +225,6 @@ def _open_run(journal: Journal, settings: dict[str, Any], options: Options) -> N
     journal.write("settings", settings)
 
 
-@contextlib.contextmanager
-def _signals() -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into `Interrupted`, where signals can be handled (in the main thread)."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, _frame: object) -> None:
-        raise Interrupted(number)
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _no_progress(_ended: int, _files: int, _row: Mapping[str, Any] | None) -> None:
     pass
 
@@ -256,49 +234,47 @@ class _Run:
 
     def __init__(
         self,
-        files: Sequence[InputFile],
+        found: Found,
         output: Path,
         bundle: Bundle,
         options: Options,
+        device: torch.device,
         references: References | None,
         journal: Journal,
         progress: Progress,
     ) -> None:
-        self._files = files
+        self._files = found.files
+        self._found = found
         self._output = output
         self._bundle = bundle
         self._options = options
         self._references = references
         self._journal = journal
         self._progress = progress
+        self._names = [file.relative.as_posix() for file in found.files]
         self._fingerprints: dict[int, Fingerprint] = {}
         self._ended = self._resumed = 0
-        self._device = options.device
+        self._device = device
+        self._start = time.perf_counter()
 
-    def carry_out(self, context: Any) -> BatchResult:
+    def carry_out(self) -> BatchResult:
         """Do what is not done yet, then write tables and report, also when the run is cut short."""
-        start = time.perf_counter()
-        _remove_parts(self._output)
+        remove_parts(self._output)
         missing = self._missing()
         self._ended = self._resumed = len(self._files) - len(missing)
         self._progress(self._ended, len(self._files), None)
         try:
             if missing:
-                predictor = Predictor(
-                    self._bundle, device=self._options.device, backend=self._options.backend
-                )
-                self._device = str(predictor.device)
-                start = time.perf_counter()
-                self._segment(context, predictor, missing)
+                self._segment(missing)
         except Interrupted as interrupt:
-            interrupt.batch = self._write_results(start)
+            interrupt.batch = self._write_results()
             raise
         except OutputError as error:
             # Where there is no space for masks, there may be none for tables.
             with contextlib.suppress(OutputError):
-                self._write_results(start)
+                self._write_results()
             raise OutputError(f"{error} What was done is kept; go on by --resume.") from error
-        return self._write_results(start)
+        return self._write_results()
 
     def _missing(self) -> list[Job]:
         """The files that have no result, or one that may be another today."""
@@ -314,10 +290,19 @@ class _Run:
             return False
         if entry.row["status"] != DONE:
             return entry.row["reason_code"] not in _TRANSIENT
-        written = [entry.row[name] for name in FORMATS if entry.row.get(name)]
-        return all((self._output / place).is_file() for place in written)
+        return all((self._output / place).is_file() for place in outputs_of(entry.row))
 
-    def _segment(self, context: Any, predictor: Predictor, jobs: Sequence[Job]) -> None:
+    def _segment(self, jobs: Sequence[Job]) -> None:
+        try:
+            context = start_forkserver()  # it imports while the bundle is loaded
+            predictor = Predictor(self._bundle, device=str(self._device), backend=self._options.backend)
+            self._start = time.perf_counter()
+            self._segment_by(predictor, context, jobs)
+        except BaseException:
+            stop_forkserver()
+            raise
+
+    def _segment_by(self, predictor: Predictor, context: Any, jobs: Sequence[Job]) -> None:
         options = self._options
         share = arrangement(predictor.device.type, options.workers, options.batch_size)
         workers = min(share.workers, len(jobs))
@@ -335,8 +320,8 @@ class _Run:
             formats=options.formats,
             created=datetime.datetime.fromisoformat(self._journal.read("started")),
             viewer_geometry=options.viewer_geometry,
-            references=self._references,
             require_frontal=options.views == "frontal",
+            references=self._references,
             memory_bytes=options.memory_limit_bytes,
         )
         pool = Pool(
@@ -357,14 +342,16 @@ class _Run:
     def _begun(self, jobs: Sequence[Job]) -> Iterator[Job]:
         for job in jobs:
             self._fingerprints[job.ticket] = Fingerprint.of(job.path)
-            self._journal.announce(FORMATS[name].place(job.name).as_posix() for name in self._options.formats)
+            places = (FORMATS[name].place(job.name).as_posix() for name in self._options.formats)
+            self._journal.announce(unowned(self._output, places))
             yield job
 
     def _end(self, job: Job, ended: Ended) -> None:
         if ended.stop:
             raise OutputError(ended.stop)
         fingerprint = self._fingerprints.pop(job.ticket)
-        self._journal.add(Entry(job.relative.as_posix(), fingerprint, ended.uid_hash, ended.row))
+        entry = Entry(job.relative.as_posix(), fingerprint, ended.uid_hash, ended.row)
+        self._journal.add(entry, outputs_of(ended.row))
         self._ended += 1
         row = ended.row
         file = shown(row["file"])
@@ -383,60 +370,35 @@ class _Run:
         )
         self._progress(self._ended, len(self._files), row)
 
-    def _write_results(self, start: float) -> BatchResult:
-        self._remove_stale()
+    def _write_results(self) -> BatchResult:
+        has_report = self._options.report
+        remove_leftovers(self._journal, self._output, self._names, has_report=has_report)
         batch = BatchResult(
-            files=Rows(
-                self._journal.path,
-                [file.relative.as_posix() for file in self._files],
-                self._journal.duplicates(),
-            ),
+            files=Rows(self._journal.path, self._names, self._journal.duplicates()),
             output=self._output,
             bundle=self._bundle,
-            seconds=time.perf_counter() - start,
+            seconds=time.perf_counter() - self._start,
             started=self._journal.read("started"),
             resumed=self._resumed,
             settings=self._journal.read("settings"),
             environment=_environment(self._device),
+            left_out=self._found.left_out,
+            remarks=self._found.remarks,
         )
-        write_results(batch, report=self._options.report)
+        write_results(batch, report=has_report)
+        if has_report:
+            self._journal.announce([REPORT])
         return batch
 
-    def _remove_stale(self) -> None:
-        """Remove what earlier runs wrote and this one does not vouch for, lest it is taken for a result."""
-        vouched: set[str] = set()
-        for entry in read_entries(self._journal.path, (file.relative.as_posix() for file in self._files)):
-            vouched |= {entry.row[name] for name in FORMATS if entry.row.get(name)}
-        stale = [path for path in self._journal.announced() if path not in vouched]
-        for path in stale:
-            file = self._output / path
-            try:
-                file.unlink(missing_ok=True)
-                for folder in file.parents:  # which the runs made
-                    if folder == self._output or any(folder.iterdir()):
-                        break
-                    folder.rmdir()
-            except OSError:  # no folder any more, or no permission: it stays announced
-                continue
-        self._journal.forget(path for path in stale if not (self._output / path).exists())
 
-
-def _remove_parts(output: Path) -> None:
-    """Remove what a run that was killed had begun to write."""
-    for folder in {kind.folder for kind in FORMATS.values()}:
-        for part in (output / folder).rglob(".*.part"):
-            part.unlink(missing_ok=True)
-
-
-def _environment(device: str) -> dict[str, str]:
-    place = torch.device(device) if device != "auto" else torch.device("cpu")
-    known = place.type in ("cpu", "cuda")
+def _environment(device: torch.device) -> dict[str, str]:
+    known = device.type in ("cpu", "cuda")
     return {
         "lungfield": version("lungfield"),
         "python": platform.python_version(),
         "torch": version("torch"),
         "monai": version("monai"),
-        "device": torch.cuda.get_device_name(place) if place.type == "cuda" else device,
-        "precision": best_precision(place) if known else "",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        "precision": best_precision(device) if known else "",
         "platform": f"{platform.system()} {platform.machine()}",
     }

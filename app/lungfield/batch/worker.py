@@ -5,10 +5,7 @@ from __future__ import annotations
 import datetime
 import errno
 import hashlib
-import signal
-import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path, PurePath
@@ -19,13 +16,15 @@ import torch
 from numpy.typing import NDArray
 
 from lungfield.batch.outputs import SaveOptions, save_outputs
+from lungfield.batch.processes import limit_memory, prepare_worker
 from lungfield.batch.references import References
 from lungfield.errors import (
     DataError,
-    LungfieldError,
     NotFrontalChestError,
     OutputError,
     Reason,
+    causes,
+    user_error,
 )
 from lungfield.inference.predictor import Processing, Steps
 from lungfield.inference.registry import Bundle
@@ -139,12 +138,11 @@ class _InWork:
 
 def work(connection: Connection, settings: WorkerSettings) -> None:
     """Serve until the other end closes. One message in, one message out."""
-    # An interrupt from the terminal reaches every process; the main one decides.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    prepare_worker()
     torch.set_num_threads(1)
     processing = Processing(settings.bundle)
     if settings.memory_bytes is not None:
-        _limit_memory(settings.memory_bytes)
+        limit_memory(settings.memory_bytes)
     worker = _Worker(settings, processing)
     try:
         connection.send(Ready())
@@ -222,30 +220,20 @@ class _Worker:
         return row
 
     def _failed(self, job: Job, error: Exception, seconds: float) -> Ended:
-        # MONAI wraps what its transforms raise.
-        causes = list(_causes(error))
-        known = next((one for one in causes if isinstance(one, LungfieldError)), None)
+        known = user_error(error)
         status, stop = FAILED, ""
         if known is not None:
             reason, text = known.reason, str(known).removeprefix(f"{job.path}: ")
             status = SKIPPED if isinstance(known, NotFrontalChestError) else FAILED
             if isinstance(known, OutputError) and getattr(known.__cause__, "errno", None) in _DISK_ERRORS:
                 stop = text
-        elif any(isinstance(one, MemoryError) or "alloc" in str(one).lower() for one in causes):
+        elif any(isinstance(one, MemoryError) or "alloc" in str(one).lower() for one in causes(error)):
             reason, text = Reason.OUT_OF_MEMORY, "there is not enough memory to segment it"
         else:
             # A library's message may quote the header, so only its kind is told.
-            kind = type(causes[-1]).__name__
+            kind = type([*causes(error)][-1]).__name__
             reason, text = Reason.INTERNAL, f"unexpected {kind}; please report it"
         return Ended(job.ticket, ended_row(job, status, reason, text, seconds), stop=stop)
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and what lies behind it, the outermost first."""
-    found: BaseException | None = error
-    while found is not None:
-        yield found
-        found = found.__cause__
 
 
 def ended_row(job: Job, status: str, reason: Reason, text: str, seconds: float) -> dict[str, Any]:
@@ -282,16 +270,3 @@ def _describe(lungs: Segmentation) -> dict[str, Any]:
         "bundle": lungs.bundle.name,
         "bundle_version": lungs.bundle.version,
     }
-
-
-def _limit_memory(more_bytes: int) -> None:
-    """Bound what this process may allocate from now on, where the system can (Linux)."""
-    if sys.platform != "linux":
-        return
-    import resource
-
-    status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    kilobytes = next(int(line.split()[1]) for line in status if line.startswith("VmData"))
-    limit = kilobytes * 1024 + more_bytes
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit if hard < 0 else min(limit, hard), hard))

@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from lungfield.inference import DEFAULT_BUNDLE
+from lungfield.names import shown
 
 
 def export(
@@ -37,7 +38,7 @@ def export(
         print(json.dumps(asdict(done) | {"path": str(done.path)}))
         return
     print(
-        f"{done.path}: {done.size_bytes / 1e6:.1f} MB. In float32, on {done.radiographs} radiographs, its "
-        f"logits differ from the network's by {done.max_difference:.2g} at most (they reach "
+        f"{shown(str(done.path))}: {done.size_bytes / 1e6:.1f} MB. In float32, on {done.radiographs} "
+        f"radiographs, its logits differ from the network's by {done.max_difference:.2g} at most (they reach "
         f"{done.largest_logit:.1f}); lowest Dice of the masks {done.least_dice:.6f}."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -46,7 +47,7 @@ def label(
     server.require_monai_label()
     home = home or server.default_home()
     if app_dir:
-        print(server.prepare_home(home))
+        typer.echo(os.fsencode(server.prepare_home(home)))  # for a shell, so exactly
         return
     if studies is None:
         raise typer.BadParameter("Give a folder of radiographs, or the address of a DICOMweb server.")

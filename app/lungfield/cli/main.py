@@ -10,7 +10,7 @@ from rich.text import Text
 
 from lungfield.cli import bundles, export, label, prepare, segment
 from lungfield.errors import LungfieldError
-from lungfield.names import shown
+from lungfield.names import shown_lines
 
 app = typer.Typer(
     name="lungfield",
@@ -51,6 +51,6 @@ def main() -> None:
         app()
     except LungfieldError as error:
         # Text, not markup: a path may hold brackets.
-        text = "\n".join(map(shown, str(error).split("\n")))
-        Console(stderr=True).print(Text.assemble(("lungfield: ", "bold red"), text), soft_wrap=True)
+        text = Text.assemble(("lungfield: ", "bold red"), shown_lines(str(error)))
+        Console(stderr=True).print(text, soft_wrap=True)
         sys.exit(2)

@@ -5,18 +5,8 @@ from __future__ import annotations
 import sys
 from types import TracebackType
 
-from lungfield.errors import LungfieldError
-
-
-def user_error(error: BaseException | None) -> LungfieldError | None:
-    """The `LungfieldError` that is `error` or lies behind it, if there is one."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        if isinstance(error, LungfieldError):
-            return error
-        seen.add(id(error))
-        error = error.__cause__
-    return None
+from lungfield.errors import user_error
+from lungfield.names import shown_lines
 
 
 def report_plainly() -> None:
@@ -30,6 +20,6 @@ def report_plainly() -> None:
         if known is None:
             sys.__excepthook__(kind, error, trace)
         else:
-            print(f"lungfield: {known}", file=sys.stderr)
+            print(f"lungfield: {shown_lines(str(known))}", file=sys.stderr)
 
     sys.excepthook = report

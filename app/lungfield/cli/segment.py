@@ -7,13 +7,13 @@ import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 from rich.console import Console
 
 from lungfield.inference import DEFAULT_BUNDLE
-from lungfield.names import shown
+from lungfield.names import shown, shown_lines
 
 if TYPE_CHECKING:
     from lungfield.batch import BatchResult
@@ -23,6 +23,8 @@ STOPPED = 3
 SIGNAL_BASE = 128
 
 _SHOWN_REMARKS = 20
+
+Views = Literal["frontal", "any"]
 
 
 def segment(
@@ -44,6 +46,11 @@ def segment(
         file_okay=False,
         help="Folder of reference masks to compare with: PNG, NIfTI, ... of the same names, or DICOM SEG.",
     ),
+    views: Views = typer.Option(
+        "frontal",
+        help="frontal turns down what a DICOM header says to be another view or body part; any takes it, for "
+        "headers that are known to be wrong.",
+    ),
     resume: bool = typer.Option(False, "--resume", help="Go on with the run that the output folder holds."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Forget that run and begin anew."),
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1, ..."),
@@ -57,10 +64,6 @@ def segment(
     time_limit: float = typer.Option(120.0, min=1, help="Seconds that reading a single file may take."),
     memory_limit: float = typer.Option(
         2.0, min=0.25, help="GiB that a worker process may take for the files that it has in hand."
-    ),
-    views: str = typer.Option(
-        "frontal",
-        help="frontal: turn down what is no frontal view of the chest by its header; any: segment that too.",
     ),
     check_mirrored: bool = typer.Option(
         False,
@@ -116,7 +119,7 @@ def segment(
             console.print("Interrupted. What was done is kept; the same call with --resume goes on.")
             sys.exit(SIGNAL_BASE + interrupt.signal_number)
         except OutputError as error:
-            console.print(f"lungfield: {shown(str(error))}", markup=False, soft_wrap=True)
+            console.print(f"lungfield: {shown_lines(str(error))}", markup=False, soft_wrap=True)
             sys.exit(STOPPED)
     _report(batch, console)
     if as_json:
@@ -182,10 +185,14 @@ def _report(batch: BatchResult, console: Console) -> None:
             console.print(remark, markup=False, highlight=False, soft_wrap=True)
     if remarks > _SHOWN_REMARKS:
         console.print(f"... and {remarks - _SHOWN_REMARKS} more remarks: see results.csv.")
+    for remark in batch.remarks:
+        console.print(remark, markup=False, highlight=False, soft_wrap=True)
     counts = ", ".join(f"{batch.count(status)} {status}" for status in (DONE, SKIPPED, FAILED))
     flagged = f" ({batch.flagged} of them to be looked at)" if batch.flagged else ""
     console.print(
-        f"{counts} of {len(batch)} files in {batch.seconds:.1f} s{flagged}. Results: {batch.output}",
+        f"{counts} of {len(batch)} files in {batch.seconds:.1f} s{flagged}. "
+        f"Results: {shown(str(batch.output))}",
+        markup=False,
         soft_wrap=True,
     )
     if batch.agreement:

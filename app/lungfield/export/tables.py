@@ -17,7 +17,7 @@ from lungfield.atomic import write_whole
 from lungfield.mask.density import Density
 from lungfield.mask.measurements import Extent, Measurements
 from lungfield.mask.metrics import Agreement
-from lungfield.names import shown
+from lungfield.names import as_text, json_escaped, shown
 
 _SIGNIFICANT_DIGITS = 6
 _ROWS_AT_ONCE = 4096
@@ -122,7 +122,8 @@ def write_results_json(
     """Write results as indented JSON (UTF-8).
 
     Floats have six significant digits, NaN and infinity (which JSON lacks) become null, dataclasses become
-    objects, arrays lists, and paths text.
+    objects, arrays lists, and paths text. File names are exact: `os.fsencode` gives back the bytes of one
+    that is no text (PEP 383). Hidden characters are written as JSON escapes.
 
     Args:
         results: rows, or one mapping; values may be nested.
@@ -217,8 +218,7 @@ def _rows_and_columns(
 
 
 def _json_text(value: Any, indent: int | None = None) -> bytes:
-    text = json.dumps(json_ready(value), indent=indent, ensure_ascii=False)
-    return text.encode("utf-8", errors="backslashreplace")
+    return json_escaped(json.dumps(json_ready(value), indent=indent, ensure_ascii=False)).encode("utf-8")
 
 
 def _cell(value: Any, column: str = "") -> Any:
@@ -250,4 +250,4 @@ def _text(value: Any) -> str:
     """Text that UTF-8 can hold: lists joined, bytes that are no text escaped."""
     if isinstance(value, (list, tuple)):
         value = "; ".join(str(item) for item in value)
-    return str(value).encode("utf-8", errors="backslashreplace").decode("utf-8")
+    return as_text(str(value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -38,9 +39,17 @@ class PrecisionInferer(Inferer):
         name = best_precision(inputs.device) if self.precision == "auto" else self.precision
         enabled = name != "float32"
         dtype = getattr(torch, name) if enabled else None
-        with torch.autocast(inputs.device.type, dtype=dtype, enabled=enabled):
+        with current_device(inputs.device), torch.autocast(inputs.device.type, dtype=dtype, enabled=enabled):
             logits = self.inferer(inputs, network, *args, **kwargs)
         return logits.float()
+
+
+def current_device(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Make a CUDA device the current one of this thread; nothing for other devices.
+
+    Pinned memory, autocast and some kernels belong to the current device, whatever device a tensor is on.
+    """
+    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
 
 
 def best_precision(device: torch.device) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from lungfield.radiograph.files import InputFile, find_files, output_stems, stem
+from lungfield.radiograph.files import Found, InputFile, find_files, output_stems, search, stem
 from lungfield.radiograph.limits import Limits
 from lungfield.radiograph.reading import read_radiograph
 from lungfield.radiograph.views import Verdict, judge_header
 
 __all__ = [
+    "Found",
     "InputFile",
     "Limits",
     "Verdict",
@@ -15,5 +16,6 @@ __all__ = [
     "judge_header",
     "output_stems",
     "read_radiograph",
+    "search",
     "stem",
 ]

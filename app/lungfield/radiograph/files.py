@@ -1,39 +1,32 @@
-"""Finding the files to read in what the user names: files and folders."""
+"""Finding the files to read in what the user names: files, folders and DICOMDIRs."""
 
 from __future__ import annotations
 
 import logging
 import os
-import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from lungfield.errors import DataError
 from lungfield.names import shown
-from lungfield.radiograph.streams import has_preamble
+from lungfield.radiograph.dicomdir import is_dicomdir, read_dicomdir
+from lungfield.radiograph.left_out import EARLIER_RUNS, REFERENCES, LeftOut
+from lungfield.radiograph.sniffing import is_dicom
 
 logger = logging.getLogger(__name__)
 
+PAIR = (".hdr", ".img")
+"""NIfTI-1 and Analyze in two files: the header is the input, the other belongs to it."""
 SUFFIXES = (
-    *(".dcm", ".dicom", ".dcm.gz", ".nii", ".nii.gz", ".hdr"),
-    *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".jp2", ".j2k", ".webp", ".bmp", ".gif"),
+    *(".dcm", ".dicom", ".dcm.gz"),
+    *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".j2k"),
+    *(".nii", ".nii.gz", PAIR[0]),
 )
-LEFT_OUT = {
-    "archives; unpack them": (".zip", ".7z", ".rar", ".tar", ".tgz", ".bz2", ".xz", ".gz"),
-    "pictures of a format that cannot be read; convert them": (".heic", ".heif", ".avif", ".jxl", ".psd"),
-    "volumes of a format that cannot be read; convert them": (".mha", ".mhd", ".nrrd", ".nhdr"),
-    "documents or films": (".pdf", ".mp4", ".mov", ".avi", ".mpg"),
-}
-"""Files that may hold radiographs, and are not read: why, and their suffixes."""
-RESULTS = ".lungfield"
-"""A folder that holds this one holds the results of a run."""
-BARE_ELEMENTS = re.compile(
-    rb"(?s:\x08\0[\0-\x18]\0(?:UL|CS|UI|DA|SH|LO|OB)|\x02\0[\0-\x18]\0(?:UL|OB|UI)"
-    rb"|\x08\0[\0-\x18]\0.{2}\0\0|\0\x08\0[\0-\x18](?:UL|CS|UI|DA|SH|LO|OB))"
-)
-"""How a data set without a preamble starts: a low element of group 0008 or 0002 (DICOM PS3.5, 7.1)."""
+"""Of the files that are taken without a look at their content."""
+RUN_FOLDER = ".lungfield"
+"""What the output folder of a run holds (`lungfield.batch.journal.FOLDER`)."""
 
 
 @dataclass(frozen=True)
@@ -50,33 +43,128 @@ class InputFile:
     relative: PurePath
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a search found.
+
+    Attributes:
+        files: the files to read.
+        left_out: how many others there were, by kind (see `left_out`).
+        remarks: the same for people, one line a kind.
+    """
+
+    files: list[InputFile]
+    left_out: Mapping[str, int]
+    remarks: tuple[str, ...]
+
+
 def find_files(inputs: Sequence[Path], *, exclude: Sequence[Path] = ()) -> list[InputFile]:
+    """Return the files of `search`; what was left out goes to the log.
+
+    Raises:
+        DataError: as `search`.
+    """
+    found = search(inputs, exclude=exclude)
+    for remark in found.remarks:
+        logger.warning("%s", remark)
+    return found.files
+
+
+def search(inputs: Sequence[Path], *, exclude: Sequence[Path] = ()) -> Found:
     """Return the files in `inputs`, in the order of `inputs`, those of one folder sorted.
 
-    A file that is named is always returned. A folder is searched with all folders in it, though none
-    that is a link or holds the results of an earlier run, for files with a suffix of `SUFFIXES` and for DICOM
-    files of any name, with a preamble or without. Hidden files, DICOMDIR and __MACOSX are left out. A file
-    that is reached twice is returned once. Whatever lies below a folder of `exclude` is left out, so that
-    results of an earlier run are not taken for inputs. How many other files that may hold radiographs were
-    left out is logged.
+    A file that is named is always returned, but for a DICOMDIR, which stands for the files that it lists,
+    missing ones included. A folder is searched with all folders in it, though none that is a link, for files
+    with a suffix of `SUFFIXES` and for DICOM files of any name, with preamble or without. Hidden files,
+    DICOMDIR and __MACOSX are left out there, and so are folders of results: those that hold a `RUN_FOLDER`.
+    A file that is reached twice is returned once. Whatever is a path of `exclude`, or lies below one, is left
+    out without a count, so that results of this run are not taken for inputs.
 
     Raises:
         DataError: an input does not exist, or a folder that was named cannot be listed.
     """
-    excluded = [folder.resolve() for folder in exclude]
-    found: dict[Path, InputFile] = {}
+    scan = _Search(frozenset(path.resolve() for path in exclude))
     for path in map(Path, inputs):
+        scan.add(path)
+    return Found(
+        _without_collisions(list(scan.found.values())), dict(scan.left_out.counts), scan.left_out.remarks()
+    )
+
+
+class _Search:
+    def __init__(self, excluded: frozenset[Path]) -> None:
+        self._excluded = excluded
+        self._seen: set[Path] = set()
+        self.found: dict[Path, InputFile] = {}
+        self.left_out = LeftOut()
+
+    def add(self, path: Path) -> None:
         if path.is_dir():
-            candidates = [InputFile(file, file.relative_to(path)) for file in _candidates(path)]
-        elif path.exists():
-            candidates = [InputFile(path, PurePath(path.name))]
-        else:
+            self._add_folder(path)
+        elif not path.exists():
             raise DataError(f"{path}: no such file or folder; check the path")
-        for candidate in candidates:
-            place = candidate.path.resolve()
-            if not any(place.is_relative_to(folder) for folder in excluded):
-                found.setdefault(place, candidate)
-    return _without_collisions(list(found.values()))
+        elif not (is_dicomdir(path) and self._add_listed(path)):
+            self._take(path, PurePath(path.name))
+
+    def _add_listed(self, dicomdir: Path) -> bool:
+        """Take the files that a DICOMDIR lists; False where it lists none."""
+        listed = read_dicomdir(dicomdir)
+        if listed is None:
+            return False
+        for file in listed.files:
+            self._take(file, file.relative_to(dicomdir.parent))
+        if listed.refused:
+            self.left_out.counts[REFERENCES] += listed.refused
+        return bool(listed.files)
+
+    def _add_folder(self, folder: Path) -> None:
+        try:
+            os.scandir(folder).close()
+        except OSError as error:
+            raise DataError(f"{folder}: the folder cannot be listed ({error.strerror})") from error
+        for path in sorted(self._walk(folder)):
+            kept = _is_input(path)
+            if kept:
+                self._take(path, path.relative_to(folder))
+            elif kept is False and self._is_new(path):
+                self.left_out.add(path)
+
+    def _walk(self, folder: Path) -> Iterator[Path]:
+        """The files below a folder; the second of a pair, and DICOMDIR, are no files of their own."""
+        for parent, folders, names in os.walk(folder, onerror=_warn, followlinks=False):
+            folders[:] = [name for name in folders if self._is_entered(Path(parent, name))]
+            lower = {name.lower() for name in names}
+            for name in names:
+                header = name.lower().removesuffix(PAIR[1]) + PAIR[0]
+                paired = name.lower().endswith(PAIR[1]) and header in lower
+                if not (name.startswith(".") or paired or is_dicomdir(Path(name))):
+                    yield Path(parent, name)
+
+    def _is_entered(self, folder: Path) -> bool:
+        if folder.name.startswith(".") or folder.name == "__MACOSX" or folder.is_symlink():
+            return False
+        if self._is_excluded(folder.resolve()):
+            return False
+        run = folder / RUN_FOLDER
+        if run.is_dir() and not self._is_excluded(run.resolve()):
+            self.left_out.counts[EARLIER_RUNS] += self._is_new(folder)
+            return False
+        return True
+
+    def _take(self, path: Path, relative: PurePath) -> None:
+        place = path.resolve()
+        if not self._is_excluded(place):
+            self.found.setdefault(place, InputFile(path, relative))
+
+    def _is_new(self, path: Path) -> bool:
+        """Whether a path is met for the first time, and is not excluded."""
+        place = path.resolve()
+        new = place not in self._seen and not self._is_excluded(place)
+        self._seen.add(place)
+        return new
+
+    def _is_excluded(self, place: Path) -> bool:
+        return not self._excluded.isdisjoint((place, *place.parents))
 
 
 def stem(name: str, suffixes: Sequence[str] = SUFFIXES) -> str:
@@ -113,54 +201,17 @@ def _without_collisions(files: list[InputFile]) -> list[InputFile]:
     ]
 
 
-def _candidates(folder: Path) -> list[Path]:
-    try:
-        os.scandir(folder).close()
-    except OSError as error:
-        raise DataError(f"{folder}: the folder cannot be listed ({error.strerror})") from error
-    passed_over: Counter[str] = Counter()
-    found = []
-    for path in _walk(folder):
-        if _is_candidate(path):
-            found.append(path)
-        else:
-            name = path.name.lower()
-            passed_over.update(why for why, suffixes in LEFT_OUT.items() if name.endswith(suffixes))
-    for why, count in sorted(passed_over.items()):
-        logger.warning("%s: left out %d files: %s", shown(str(folder)), count, why)
-    return sorted(found)
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder, onerror=_warn, followlinks=False):
-        if RESULTS in folders and Path(parent) != folder:
-            logger.warning("%s: left out, it holds the results of an earlier run", shown(parent))
-            folders.clear()
-            continue
-        folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
-        yield from (Path(parent, name) for name in names if not name.startswith("."))
-
-
 def _warn(error: OSError) -> None:
     place = shown(str(error.filename))
     logger.warning("%s: left out, the folder cannot be listed (%s)", place, error.strerror)
 
 
-def _is_candidate(path: Path) -> bool:
-    if path.name.upper() == "DICOMDIR":
-        return False
+def _is_input(path: Path) -> bool | None:
+    """Whether a file is an input by name or content; None where there is no file to be read."""
     try:
-        return path.is_file() and (path.name.lower().endswith(SUFFIXES) or _is_dicom(path))
+        if not path.is_file():
+            return None
+        return path.name.lower().endswith(SUFFIXES) or is_dicom(path)
     except OSError as error:
         logger.warning("%s: left out, the file cannot be read (%s)", shown(str(path)), error.strerror)
-        return False
-
-
-def _is_dicom(path: Path) -> bool:
-    """Whether a file looks like DICOM, whatever its name; one without a preamble only if it has no suffix."""
-    if has_preamble(path):
-        return True
-    if path.suffix and not path.suffix[1:].isdigit():  # '1.2.840.10008' ends in a number
-        return False
-    with path.open("rb") as stream:
-        return BARE_ELEMENTS.match(stream.read(8)) is not None
+        return None

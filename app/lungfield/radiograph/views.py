@@ -1,77 +1,40 @@
 """Whether a DICOM header speaks of a frontal chest radiograph, and if not, why.
 
 Headers of real files are often silent and sometimes wrong. So what they do not say is no reason to turn
-a file down, and one clear word of an attribute that is made for it is, whatever else the header says.
+a file down, and one clear word against a frontal chest radiograph is, whatever else the header says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydicom.multival import MultiValue
+from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from lungfield.errors import Reason
-from lungfield.radiograph import terms
 from lungfield.radiograph.orientation import directions
+from lungfield.radiograph.view_codes import (
+    CHEST_CODES,
+    FRONTAL_VIEWS,
+    MODALITIES,
+    OTHER_MODALITIES,
+    OTHER_REGIONS,
+    OTHER_VIEWS,
+    SOP_CLASSES,
+)
+from lungfield.radiograph.view_terms import CHEST
+from lungfield.radiograph.view_words import part_in, views_in
 
-SOP_CLASSES = {
-    "1.2.840.10008.5.1.4.1.1.1": "Computed Radiography",
-    "1.2.840.10008.5.1.4.1.1.1.1": "Digital X-Ray, for presentation",
-    "1.2.840.10008.5.1.4.1.1.1.1.1": "Digital X-Ray, for processing",
-    "1.2.840.10008.5.1.4.1.1.7": "Secondary Capture",
-    "1.2.840.10008.5.1.4.1.1.7.2": "Multi-frame Grayscale Byte Secondary Capture",
-    "1.2.840.10008.5.1.4.1.1.7.3": "Multi-frame Grayscale Word Secondary Capture",
-    "1.2.840.10008.5.1.4.1.1.7.4": "Multi-frame True Color Secondary Capture",
-}
-"""Storage classes that can hold a radiograph (DICOM PS3.4, B.5)."""
-
-MODALITIES = {"CR", "DX", "DR", "RG", "OT", "SC", "PX", "XR"}
-"""Modalities of plain radiographs, of scanned film and of captures (DICOM PS3.3, C.7.3.1.1.1)."""
-
-OTHER_MODALITIES = {
-    "AU", "BI", "BMD", "CT", "DOC", "ECG", "EPS", "ES", "FID", "GM", "HD", "IO", "IVOCT", "IVUS",
-    "KER", "KO", "LEN", "M3D", "MG", "MR", "NM", "OAM", "OP", "OPM", "OPT", "OPV", "PLAN", "PR",
-    "PT", "REG", "RF", "RTDOSE", "RTIMAGE", "RTPLAN", "RTRECORD", "RTSTRUCT", "RWV", "SEG", "SM",
-    "SMR", "SR", "STAIN", "US", "VA", "XA", "XC",
-}  # fmt: skip
-"""Other modalities (DICOM PS3.3, C.7.3.1.1.1)."""
-
-CHEST_CODES = {"816094009", "51185008", "43799004", "39607008", "113197003", "T-D3000", "T-28000", "T-11300"}
-"""Chest, thorax, thoracic cavity, lung and ribs, in SNOMED CT and in the older SRT (PS3.16, CID 4031)."""
-
-FORMER_REGIONS = {
-    **dict.fromkeys(("12921003", "T-D6000"), "PELVIS"),
-    **dict.fromkeys(("113345001", "T-D4000"), "ABDOMEN"),
-}
-"""Codes that CID 4031 (DICOM PS3.16) had before, and files still have."""
-
-FRONTAL_CODES = {
-    "272479007": "PA",
-    "R-10214": "PA",
-    "R-40888": "PA",
-    "399348003": "AP",
-    "R-10206": "AP",
-    "399033003": "frontal",
-    "R-10202": "frontal",
-}
-OTHER_VIEW_CODES = {
-    **dict.fromkeys(("399067008", "R-102CD", "399352003", "R-10228", "399260004", "R-10224"), "lateral"),
-    **dict.fromkeys(("399173006", "R-10236"), "left lateral"),
-    **dict.fromkeys(("399198007", "R-10232"), "right lateral"),
-    **dict.fromkeys(("399182000", "R-102C1", "399160007", "R-10204", "260427002", "R-40783"), "oblique"),
-    **dict.fromkeys(("399135007", "R-10220", "399184004", "R-10238", "399006002", "R-10212"), "left oblique"),
-    **dict.fromkeys(
-        ("399356000", "R-40985", "399236003", "R-10234", "399038007", "R-10210"), "right oblique"
-    ),
-    **dict.fromkeys(("399061009", "R-10241"), "axial"),
-}
-"""Views in SNOMED CT and in the older SRT (DICOM PS3.16, CID 4010)."""
+VIEW_KEYWORDS = ("ViewPosition", "PatientPosition")
+"""Attributes that name the view; PatientPosition, though meant for CT, is where some devices put it."""
 
 DESCRIPTIONS = ("SeriesDescription", "ProtocolName", "AcquisitionDeviceProcessingDescription")
-"""What people and devices write freely: it counts where the attributes made for it are silent."""
+STUDY_DESCRIPTION = "StudyDescription"
+"""Free descriptions, of which the first that says something counts; a study may hold several views, so that
+of the study comes last."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +59,14 @@ class Verdict:
 def judge_header(header: Any) -> Verdict:
     """Return what a DICOM header (`pydicom.Dataset`) says about kind, body part and view.
 
-    Read are SOPClassUID, Modality, AnatomicalOrientationType and PatientSpeciesDescription (animals); for the
-    part, AnatomicRegionSequence and BodyPartExamined; for the view, ViewCodeSequence, ViewPosition,
-    PatientPosition (where views are found too) and PatientOrientation. Descriptions count only where these
-    are silent (`DESCRIPTIONS`).
+    Specific attributes come first: AnatomicRegionSequence and BodyPartExamined for the part;
+    ViewCodeSequence, ViewPosition, PatientPosition (where views are found too) and PatientOrientation for the
+    view. One clear word of these against a frontal chest radiograph is enough. The descriptions of series,
+    protocol, processing and study count where the specific attributes are silent. Read are also SOPClassUID,
+    Modality, AnatomicalOrientationType and PatientSpeciesDescription (animals).
+
+    No value makes it fail: several values, values of another type, and such as pydicom cannot convert are
+    read for what they hold, or not at all. A reason names attributes and terms, never a text of the header.
     """
     other_object = _other_object(header)
     if other_object:
@@ -115,11 +82,12 @@ def _other_object(header: Any) -> str:
     if "DirectoryRecordSequence" in header:
         return "a DICOMDIR lists other files; name its folder instead"
     meta = getattr(header, "file_meta", None) or {}
-    sop_class = UID(str(header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or ""))
-    if not sop_class or sop_class in SOP_CLASSES:
+    classes = _values(header, "SOPClassUID") or _values(meta, "MediaStorageSOPClassUID")
+    if not classes or any(one in SOP_CLASSES for one in classes):
         return ""
-    name = "of another class" if sop_class.name == sop_class else f"a '{sop_class.name}'"
-    return f"the object is {name} (Modality {_modality(header) or 'absent'}), not a radiograph"
+    name = UID(classes[0]).name
+    named = "of another class" if name == classes[0] else f"a '{name}'"
+    return f"the object is {named} (Modality {_modality(header) or 'absent'}), not a radiograph"
 
 
 def _other_modality(header: Any) -> str:
@@ -130,70 +98,67 @@ def _other_modality(header: Any) -> str:
 
 
 def _modality(header: Any) -> str:
-    """Modality, to be told to the user: in a damaged header its place may hold the patient's name."""
-    values = [terms.normalised(value) for value in _values(header, "Modality")]
-    known = [value for value in values if value in MODALITIES | OTHER_MODALITIES]
-    return known[0] if known else "unknown" if values else ""
+    """Modality, the first that is known; 'unknown' for another text, which may be a patient's name."""
+    values = [value.upper() for value in _values(header, "Modality")]
+    known = next((value for value in values if value in MODALITIES | OTHER_MODALITIES), None)
+    return known or ("unknown" if values else "")
 
 
 def _animal(header: Any) -> str:
-    species = _text(header, "PatientSpeciesDescription")
-    human = "HUMAN" in species or "HOMO SAPIENS" in species
-    if _text(header, "AnatomicalOrientationType") == "QUADRUPED" or (species and not human):
+    species = _text(header, "PatientSpeciesDescription").upper()
+    if "QUADRUPED" in _text(header, "AnatomicalOrientationType").upper() or (
+        species and not re.search("HUMAN|HOMO SAPIENS", species)
+    ):
         return "the patient is an animal (AnatomicalOrientationType or PatientSpeciesDescription)"
     return ""
 
 
 def _other_part(header: Any) -> str:
-    regions = list(_codes(header, "AnatomicRegionSequence"))
-    for code, scheme, meaning in regions:
-        part = "" if code in CHEST_CODES else terms.other_part(meaning) or _region(code, scheme)
-        if part:
-            return f"AnatomicRegionSequence says {part}, not the chest"
-    examined = _text(header, "BodyPartExamined")
-    part = terms.other_part(examined)
-    if part:
-        return f"BodyPartExamined says {part}, not the chest"
-    if terms.has_chest(examined) or any(code in CHEST_CODES for code, _, _ in regions):
-        return ""
-    for keyword in DESCRIPTIONS:
-        part = terms.other_part(_text(header, keyword))
-        if part:
+    specific = {
+        "AnatomicRegionSequence": [_region(*code) for code in _codes(header, "AnatomicRegionSequence")],
+        "BodyPartExamined": [part_in(_text(header, "BodyPartExamined"), as_body_part=True)],
+    }
+    told = {keyword: _chest_first(parts) for keyword, parts in specific.items()}
+    for keyword, part in told.items():
+        if part not in ("", CHEST):
             return f"{keyword} says {part}, not the chest"
+    if any(told.values()):
+        return ""
+    for keyword in (*DESCRIPTIONS, STUDY_DESCRIPTION):
+        part = part_in(_text(header, keyword))
+        if part:
+            return "" if part == CHEST else f"{keyword} says {part}, not the chest"
     return ""
 
 
-def _region(code: str, scheme: str) -> str:
-    """The part that a code of CID 4031 (DICOM PS3.16) means, '' where it is the chest or unknown."""
-    if code in FORMER_REGIONS:
-        return FORMER_REGIONS[code]
-    from pydicom.sr.codedict import codes  # on use: large tables
-    from pydicom.sr.coding import Code
+def _region(code: str, meaning: str) -> str:
+    if code in CHEST_CODES:
+        return CHEST
+    return OTHER_REGIONS.get(code) or part_in(meaning, as_body_part=True)
 
-    # SNOMED-RT codes equal those of SNOMED CT for the same concept.
-    wanted = Code(code, "SRT" if scheme in ("SRT", "SNM3", "99SDM") else "SCT", "region")
-    concepts = codes.cid4031.concepts.values()
-    meaning = next((terms.normalised(one.meaning) for one in concepts if one == wanted), "")
-    return "" if terms.has_chest(meaning) and "SPINE" not in meaning else meaning
+
+def _chest_first(parts: Sequence[str]) -> str:
+    return CHEST if CHEST in parts else next(filter(None, parts), "")
 
 
 def _other_view(header: Any) -> str:
-    for code, _, meaning in _codes(header, "ViewCodeSequence"):
-        view = OTHER_VIEW_CODES.get(code) or ("" if code in FRONTAL_CODES else _other_view_in(meaning))
-        if view:
-            return f"ViewCodeSequence says {view}, not frontal"
-    for keyword in ("ViewPosition", "PatientPosition"):
-        view = _other_view_in(_text(header, keyword))
-        if view:
-            return f"{keyword} says {view}, not frontal"
-    row, column = directions(header)
+    frontal = False
+    for keyword, views in _specific_views(header):
+        for told, other in views:
+            if other and not told:
+                return f"{keyword} says {other}, not frontal"
+            frontal = frontal or bool(told)
+    row, column = _directions(header)
     if {row, column} & {"A", "P"}:
         return f"PatientOrientation is {row}\\{column}: the plane is not frontal"
-    if _told_view(header) is None:
-        for keyword in DESCRIPTIONS:
-            view = _other_view_in(_text(header, keyword))
-            if view:
-                return f"{keyword} says {view}, not frontal"
+    if frontal:
+        return ""
+    for keyword in (*DESCRIPTIONS, STUDY_DESCRIPTION):
+        told, other = views_in(_text(header, keyword))
+        if told and not other:
+            return ""
+        if other and not told:  # 'PA and lateral' of a series says nothing of one image
+            return f"{keyword} says {other}, not frontal"
     return ""
 
 
@@ -206,53 +171,74 @@ _CONTRADICTIONS = (
 """What speaks against a frontal chest radiograph, in the order in which it is told."""
 
 
-def _other_view_in(text: str) -> str:
-    if terms.find(tuple(terms.FRONTAL_WORDS), text):  # 'PA and lateral' of a series: not against it
-        return ""
-    lateral, oblique = terms.LATERAL_WORDS, terms.OBLIQUE_WORDS
-    return "lateral" if terms.find(lateral, text) else "oblique" if terms.find(oblique, text) else ""
+def _specific_views(header: Any) -> Iterator[tuple[str, list[tuple[set[str], str]]]]:
+    """The frontal views and the other one that each specific attribute names."""
+    yield "ViewCodeSequence", [_view(*code) for code in _codes(header, "ViewCodeSequence")]
+    for keyword in VIEW_KEYWORDS:
+        yield keyword, [views_in(_text(header, keyword))]
+
+
+def _view(code: str, meaning: str) -> tuple[set[str], str]:
+    if code in FRONTAL_VIEWS:
+        return {FRONTAL_VIEWS[code]}, ""
+    return (set(), OTHER_VIEWS[code]) if code in OTHER_VIEWS else views_in(meaning)
 
 
 def _frontal_view(header: Any) -> str | None:
-    told = _told_view(header)
-    if told is not None:
-        return told
+    for _, views in _specific_views(header):
+        for told, _ in views:
+            if told:
+                return _one_of(told)
     for keyword in DESCRIPTIONS:
-        view = _frontal_view_in(_text(header, keyword))
-        if view is not None:
-            return view
-    return "frontal" if set(directions(header)) & {"L", "R"} else None
+        told, _ = views_in(_text(header, keyword))
+        if told:
+            return _one_of(told)
+    return "frontal" if set(_directions(header)) & {"L", "R"} else None
 
 
-def _told_view(header: Any) -> str | None:
-    """The frontal view that the attributes made for it name, None where they are silent."""
-    for code, _, _ in _codes(header, "ViewCodeSequence"):
-        if code in FRONTAL_CODES:
-            return FRONTAL_CODES[code]
-    views = (_frontal_view_in(_text(header, keyword)) for keyword in ("ViewPosition", "PatientPosition"))
-    return next((view for view in views if view is not None), None)
+def _one_of(views: set[str]) -> str:
+    """The one view that is meant: PA or AP rather than frontal, and that where it is both."""
+    sure = views - {"frontal"}
+    return next(iter(sure)) if len(sure) == 1 else "frontal"
 
 
-def _frontal_view_in(text: str) -> str | None:
-    named = {view for term, view in terms.FRONTAL_WORDS.items() if terms.find((term,), text)}
-    return named.pop() if len(named) == 1 else None
+def _directions(header: Any) -> tuple[str, str]:
+    """As `directions`; letters that are no direction are not told, as they may be of a patient's name."""
+    try:
+        row, column = directions(header)
+    except Exception:  # a value that pydicom cannot convert, or a number
+        return "", ""
+    return tuple(one if one in tuple("APRLHF") else "?" for one in (row, column))  # type: ignore[return-value]
 
 
-def _codes(header: Any, keyword: str) -> Iterator[tuple[str, str, str]]:
-    """Value, scheme and normalised meaning of each item of a code sequence."""
-    for item in header.get(keyword) or ():
-        value, scheme = (
-            str(item.get(name) or "").strip() for name in ("CodeValue", "CodingSchemeDesignator")
-        )
-        yield value, scheme, _text(item, "CodeMeaning")
+def _codes(header: Any, keyword: str) -> Iterator[tuple[str, str]]:
+    """The value and the meaning of each item of a code sequence."""
+    for item in _raw_values(header, keyword):
+        if isinstance(item, Dataset):
+            values = (_text(item, name) for name in ("CodeValue", "LongCodeValue"))
+            yield next(filter(None, values), ""), _text(item, "CodeMeaning")
 
 
 def _text(header: Any, keyword: str) -> str:
-    """The normalised text of an attribute, however many values it has."""
-    return terms.normalised(" ".join(_values(header, keyword)))
+    return " ".join(_values(header, keyword))
 
 
 def _values(header: Any, keyword: str) -> list[str]:
-    value = header.get(keyword) or ""
-    several = isinstance(value, (list, tuple, MultiValue))
-    return [text for one in (value if several else [value]) if (text := str(one).strip())]
+    """The values of an attribute as texts without blanks around them; empty ones left out."""
+    texts = (
+        one.decode("latin-1") if isinstance(one, bytes) else str(one)
+        for one in _raw_values(header, keyword)
+        if not isinstance(one, Dataset)
+    )
+    return [text for text in (one.strip(" \0\t\r\n") for one in texts) if text]
+
+
+def _raw_values(header: Any, keyword: str) -> list[Any]:
+    try:
+        value = header.get(keyword)
+    except Exception:  # pydicom converts a value when it is asked for, and fails in many ways
+        return []
+    if value is None:
+        return []
+    several = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+    return list(value) if several else [value]

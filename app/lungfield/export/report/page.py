@@ -28,6 +28,7 @@ from lungfield.export.report.thumbnails import MEDIA_TYPE, embed
 from lungfield.export.report.words import FLAGS, REASONS
 from lungfield.export.tables import json_ready
 from lungfield.labels import LEFT_LUNG, RIGHT_LUNG
+from lungfield.names import shown
 
 DISCLAIMER = (
     "Research software. Not a medical device; not for diagnosis or treatment. "
@@ -116,7 +117,7 @@ def write_report(
             data=data,
             thumbnails=place,
         )
-        .encode("utf-8", errors="backslashreplace")
+        .encode("utf-8")
     )
     thumbnails = embed(table.pictures, room_bytes=budget_bytes - len(page))
     write_whole(path, page.replace(place.encode(), _script_json(thumbnails).encode()))
@@ -193,6 +194,7 @@ def _template() -> Any:
         loader=PackageLoader(__package__, "assets"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_visible,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -205,6 +207,11 @@ def _template() -> Any:
         "title_of": lambda name: describe(name).title,
     }
     return environment.get_template("report.html.j2")
+
+
+def _visible(value: Any) -> Any:
+    """What the template is to show: hidden characters of a text are escaped, as in the name of a folder."""
+    return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _script_json(value: Any) -> Markup:

@@ -97,7 +97,7 @@ def _flat(row: Mapping[str, Any], number: int, picture: str | None) -> dict[str,
             flat[name] = quote(os.fsencode(PurePath(flat[name]).as_posix()))
     if picture is None:
         flat["overlay"] = None
-    return flat | {"file": shown(str(flat["file"])), "input": number}
+    return flat | {"input": number}
 
 
 def _picture(row: Mapping[str, Any], root: Path) -> str | None:
@@ -107,11 +107,11 @@ def _picture(row: Mapping[str, Any], root: Path) -> str | None:
 
 
 def _compact(value: Any) -> Any:
-    """The value as JSON holds it; bytes of a file's name that are no text are shown escaped."""
+    """The value as JSON holds it; what is hidden in a text is shown escaped."""
     value = json_ready(value)
-    if isinstance(value, str) and not value.isascii():
-        return value.encode("utf-8", errors="backslashreplace").decode("utf-8")
-    return value
+    if isinstance(value, list):
+        return [_compact(item) for item in value]
+    return shown(value) if isinstance(value, str) else value
 
 
 def _badness(row: Mapping[str, Any], number: int) -> tuple[float, ...]:

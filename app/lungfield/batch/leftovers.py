@@ -1,0 +1,87 @@
+"""What earlier runs left in an output folder: only what the journal vouches for may stay."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+from lungfield.batch.journal import Journal, read_entries
+from lungfield.batch.outputs import FORMATS
+from lungfield.names import shown
+
+logger = logging.getLogger(__name__)
+
+REPORT = "report.html"
+
+_FOLDERS = {kind.folder for kind in FORMATS.values()}
+
+
+def outputs_of(row: Mapping[str, Any]) -> list[str]:
+    """The paths below the output folder that a row names."""
+    return [row[name] for name in FORMATS if row.get(name)]
+
+
+def adopt(journal: Journal) -> None:
+    """Announce what the rows of a journal name, where it is of a version that announced nothing."""
+    if not journal.announced():
+        journal.announce(output for entry in journal.entries() for output in outputs_of(entry.row))
+
+
+def unowned(output: Path, paths: Iterable[str]) -> list[str]:
+    """Those paths where nothing lies yet; a file that does, unannounced, is somebody else's."""
+    return [path for path in paths if not os.path.lexists(output / path)]
+
+
+def remove_leftovers(journal: Journal, output: Path, files: Sequence[str], *, has_report: bool) -> None:
+    """Remove what earlier runs wrote and this one does not vouch for, lest somebody takes it for a result.
+
+    Args:
+        journal: of the run; rows of other files than `files` are removed from it too.
+        output: the output folder.
+        files: names of all files of the run.
+        has_report: whether report.html belongs to its results.
+    """
+    journal.retain(files)
+    vouched = {path for entry in read_entries(journal.path, files) for path in outputs_of(entry.row)}
+    if has_report:
+        vouched.add(REPORT)
+    stale = [path for path in journal.announced() if path not in vouched and _is_ours(path)]
+    for path in stale:
+        _remove(output, output / path)
+    remaining = [path for path in stale if os.path.lexists(output / path)]
+    journal.forget(set(stale).difference(remaining))
+    if remaining:
+        logger.warning(
+            "%d results of an earlier run could not be removed, such as %s; do not take them for results "
+            "of this one",
+            len(remaining),
+            shown(remaining[0]),
+        )
+
+
+def remove_parts(output: Path) -> None:
+    """Remove what a run that was killed had begun to write."""
+    for folder in _FOLDERS:
+        for part in (output / folder).rglob(".*.part"):
+            part.unlink(missing_ok=True)
+
+
+def _is_ours(path: str) -> bool:
+    """Whether a path lies where runs write: a journal may come from anybody, with any paths in it."""
+    parts = PurePath(path).parts
+    return path == REPORT or (len(parts) > 1 and parts[0] in _FOLDERS and ".." not in parts)
+
+
+def _remove(output: Path, file: Path) -> None:
+    """Remove a file, and the folders that are empty without it."""
+    try:
+        file.unlink(missing_ok=True)
+        for folder in file.parents:
+            if folder == output or any(folder.iterdir()):
+                break
+            folder.rmdir()
+    except OSError:  # no permission, a folder of that name, a link in a folder's place
+        return

@@ -1,0 +1,91 @@
+"""Telling DICOM files of any name by their first bytes."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
+
+from lungfield.radiograph.streams import MAGIC, PREAMBLE_BYTES
+
+START_BYTES = 1024
+LONGEST_VALUE = 512
+"""Of the first element of a data set: a UID, a name of a character set, a group length."""
+_LONG_FORM = {str(one).encode() for one in EXPLICIT_VR_LENGTH_32}
+_FIRST_GROUPS = {"<": (0x0002, 0x0008), ">": (0x0008,)}
+
+
+def is_dicom(path: Path) -> bool:
+    """Tell whether a file is DICOM: by its preamble, else by its first two elements.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as stream:
+        start = stream.read(START_BYTES)
+        size = os.fstat(stream.fileno()).st_size
+    if start[PREAMBLE_BYTES : PREAMBLE_BYTES + len(MAGIC)] == MAGIC:
+        return True
+    bare = start.removeprefix(MAGIC)
+    return starts_with_elements(bare, size - len(start) + len(bare))
+
+
+def starts_with_elements(start: bytes, size: int) -> bool:
+    """Tell whether bytes start as a data set without preamble does (DICOM PS3.5, 7.1).
+
+    The first two elements have to be plausible in one encoding: known tags in rising order, the first of
+    group 0002 or 0008, the value representations of the dictionary, and lengths that the file has room for.
+
+    Args:
+        start: the first bytes, up to `START_BYTES` of them.
+        size: the length of the whole, in bytes.
+    """
+    return any(
+        _has_two_elements(start, size, order, explicit=explicit)
+        for order in _FIRST_GROUPS
+        if len(start) >= 8 and struct.unpack(f"{order}H", start[:2])[0] in _FIRST_GROUPS[order]
+        for explicit in (True, False)
+    )
+
+
+def _has_two_elements(start: bytes, size: int, order: str, *, explicit: bool) -> bool:
+    first = _element(start, 0, order, explicit=explicit)
+    if first is None or first[1] > LONGEST_VALUE:
+        return False
+    second = _element(start, first[1], order, explicit=explicit)
+    return second is not None and second[0] > first[0] and second[1] <= size
+
+
+def _element(start: bytes, place: int, order: str, *, explicit: bool) -> tuple[int, int] | None:
+    """The tag of an element and the end of its value in bytes; None where there is no plausible one.
+
+    A value of undefined length, as of a sequence, ends nowhere: its header does instead.
+    """
+    header = start[place : place + 12]
+    if len(header) < 8:
+        return None
+    group, element = struct.unpack(f"{order}HH", header[:4])
+    tag, known = group << 16 | element, _representation(group << 16 | element)
+    if not known:
+        return None
+    if not explicit:
+        length, begin = struct.unpack(f"{order}I", header[4:8])[0], place + 8
+    elif header[4:6].decode("latin-1") not in known.split(" or "):
+        return None
+    elif header[4:6] in _LONG_FORM:
+        if len(header) < 12 or header[6:8] != b"\0\0":
+            return None
+        length, begin = struct.unpack(f"{order}I", header[8:12])[0], place + 12
+    else:
+        length, begin = struct.unpack(f"{order}H", header[6:8])[0], place + 8
+    return tag, begin if length == 0xFFFFFFFF else begin + length
+
+
+def _representation(tag: int) -> str:
+    """The value representations of an element, '' for an unknown one (PS3.6; group lengths of PS3.5, 7.2)."""
+    if not tag & 0xFFFF:
+        return "UL"
+    return dictionary_VR(tag) if dictionary_has_tag(tag) else ""
