@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lungfield.batch.arrangement import Arrangement
 from lungfield.batch.network import NetworkThreads
-from lungfield.batch.pool import start_forkserver
+from lungfield.batch.processes import start_forkserver
 from lungfield.inference.predictor import Predictor
 from lungfield.radiograph import read_radiograph
 

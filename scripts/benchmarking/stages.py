@@ -17,7 +17,7 @@ import torch
 
 from lungfield.batch import DEFAULT_FORMATS, FORMATS
 from lungfield.batch.outputs import SaveOptions
-from lungfield.batch.pool import start_forkserver
+from lungfield.batch.processes import start_forkserver
 from lungfield.inference import Bundle
 from lungfield.inference.predictor import Predictor, lung_probability
 from lungfield.pipeline import Segmentation
