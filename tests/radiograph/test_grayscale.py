@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
-from lungfield.radiograph.contrast import Histogram
+from lungfield.radiograph.contrast import Histogram, finite, robust_range
 from lungfield.radiograph.grayscale import to_unit
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR")
@@ -300,3 +300,14 @@ def test_borders_do_not_make_a_window_clip(border: int) -> None:
     pixels, remarks = to_unit(stored, header(**window))
     assert remarks == ()
     np.testing.assert_allclose(pixels[:, 80:180], (body - 900) / 2200, atol=1e-5)
+
+
+def test_the_range_of_one_value_and_of_numbers_among_others() -> None:
+    assert robust_range(Histogram.of(np.full((80, 80), 7, dtype=np.int16))) == (7, 8)
+    values = np.array([[np.nan, 2.0], [5.0, np.inf]])
+    filled, valid = finite(values, np.array([[True, True], [False, True]]))
+    assert filled.tolist() == [[2.0, 2.0], [5.0, 2.0]]
+    assert valid.tolist() == [[False, True], [False, False]]
+    filled, valid = finite(np.full((2, 2), np.nan))
+    assert filled.tolist() == [[0, 0], [0, 0]]
+    assert not valid.any()

@@ -138,6 +138,13 @@ def test_png_of_16_bits_a_sample_keeps_all_of_them(
     np.testing.assert_allclose(read_radiograph(path).pixels, stretched(values), atol=2e-3)
 
 
+def test_a_dark_picture_may_be_tinted_as_much_as_a_bright_one(tmp_path: Path) -> None:
+    tinted = np.zeros((90, 80, 3), dtype=np.uint8)
+    tinted[..., 0] = np.linspace(20, 100, 80)
+    tinted[..., 1:] = tinted[..., :1] - 15
+    assert read_radiograph(save(tmp_path / "a.png", Image.fromarray(tinted))).pixels.max() > 0.3
+
+
 def test_colour_of_16_bits_is_colour_however_few_are_used(
     picture: NDArray[np.uint16], tmp_path: Path
 ) -> None:

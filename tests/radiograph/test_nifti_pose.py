@@ -187,3 +187,15 @@ def test_pairs_of_files(kind: Any, order: str, picture: NDArray[np.uint16], tmp_
     (tmp_path / "a.img").unlink()
     with pytest.raises(UnreadableError, match=r"\.img file"):
         read_radiograph(tmp_path / "a.hdr")
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("mm", 1), ("micron", 0.001), ("meter", 1000), ("unknown", 1)])
+def test_spacing_has_the_units_of_the_header(
+    unit: str, factor: float, picture: NDArray[np.uint16], tmp_path: Path
+) -> None:
+    image = nibabel.Nifti1Image(np.ascontiguousarray(picture.T), None)
+    image.header.set_zooms((0.2 / factor, 0.3 / factor))
+    image.header.set_xyzt_units(unit, "sec")
+    nibabel.save(image, tmp_path / "a.nii")
+    spacing = read_radiograph(tmp_path / "a.nii").spacing
+    assert (spacing.column_mm, spacing.row_mm) == pytest.approx((0.2, 0.3))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
@@ -21,6 +22,7 @@ from pydicom.encaps import encapsulate, get_frame
 from lungfield.datasets.phantoms import make_phantom
 from lungfield.errors import NotFrontalChestError, Reason, UnreadableError
 from lungfield.radiograph import Limits, read_radiograph
+from lungfield.radiograph.codestream import parse_codestream
 
 WINDOW = {"WindowCenter": 2047.5, "WindowWidth": 4095, "VOILUTFunction": "LINEAR_EXACT"}
 END = b"\xff\xd9"
@@ -79,6 +81,23 @@ def test_missing_rows_are_damage(syntax: uid.UID, lost: int, make_dicom: Any, tm
     assert error.value.reason is Reason.DAMAGED
 
 
+@pytest.mark.parametrize("syntax", [uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit], ids=lambda one: one.name)
+def test_missing_rows_of_a_jpeg_are_damage_though_its_end_is_there(
+    syntax: uid.UID, make_dicom: Any, tmp_path: Path
+) -> None:
+    path = rewritten(tmp_path / "a.dcm", syntax, make_dicom, lambda frame: frame[: len(frame) * 2 // 3] + END)
+    with pytest.raises(UnreadableError, match="cut off"):
+        read_radiograph(path)
+
+
+def test_a_jpeg_that_ends_in_mid_grey_is_read(make_dicom: Any, tmp_path: Path) -> None:
+    grey = (CHEST >> 4).astype(np.uint8)
+    grey[-24:, -24:] = 128
+    radiograph = read_radiograph(make_dicom(tmp_path / "a.dcm", grey, transfer_syntax=uid.JPEGBaseline8Bit))
+    np.testing.assert_allclose(radiograph.pixels, grey / 255, atol=0.03)
+    assert radiograph.warnings == ()
+
+
 # Header and stream disagree ---------------------------------------------------------------------------------
 
 
@@ -104,6 +123,17 @@ def test_baseline_jpeg_has_8_bits_whatever_the_header_says(
     radiograph = read_radiograph(path)
     np.testing.assert_array_equal(radiograph.pixels, plain.pixels)
     assert any("8 bits" in warning for warning in radiograph.warnings)
+
+
+def test_a_jpeg_of_12_bits_in_a_header_of_8(make_dicom: Any, tmp_path: Path) -> None:
+    path = make_dicom(tmp_path / "a.dcm", CHEST, transfer_syntax=uid.JPEGExtended12Bit, **WINDOW)
+    plain = read_radiograph(path)
+    dataset = pydicom.dcmread(path)
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8, 8, 7
+    dataset.save_as(path)
+    radiograph = read_radiograph(path)
+    np.testing.assert_array_equal(radiograph.pixels, plain.pixels)
+    assert any("12 bits" in warning for warning in radiograph.warnings)
 
 
 @pytest.mark.parametrize("photometric", [None, "", "MONOCHROME", "GRAY", "monochrome2 "])
@@ -148,6 +178,16 @@ def test_the_compressed_image_decides_on_the_number_of_samples(make_dicom: Any, 
     assert any("SamplesPerPixel" in warning for warning in radiograph.warnings)
 
 
+def test_uncompressed_pixels_decide_on_the_number_of_samples_by_their_length(
+    make_dicom: Any, tmp_path: Path
+) -> None:
+    path = make_dicom(tmp_path / "a.dcm", CHEST, **WINDOW)
+    dataset = pydicom.dcmread(path)
+    dataset.SamplesPerPixel, dataset.PlanarConfiguration = 3, 0
+    dataset.save_as(path)
+    np.testing.assert_allclose(read_radiograph(path).pixels, CHEST / 4095, atol=1e-6)
+
+
 # Encodings of the file --------------------------------------------------------------------------------------
 
 
@@ -169,16 +209,31 @@ def test_without_preamble_but_with_its_prefix(plain: bytes, tmp_path: Path) -> N
     assert_is_chest(path)
 
 
+def test_a_preamble_may_start_like_the_prefix(plain: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.dcm"
+    path.write_bytes(b"DICM" + plain[4:])
+    assert_is_chest(path)
+
+
+def test_padding_behind_the_pixels_is_not_parsed(plain: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.dcm"
+    path.write_bytes(plain + bytes(12_000_000))
+    assert_is_chest(path)
+
+
 def test_gzipped(plain: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.dcm.gz"
     path.write_bytes(gzip.compress(plain))
+    assert_is_chest(path)
+    path.write_bytes(gzip.compress(plain[:5000]) + gzip.compress(plain[5000:]))  # as bgzip and pigz write
     assert_is_chest(path)
     with pytest.raises(UnreadableError, match="after inflation") as error:
         read_radiograph(path, limits=Limits(max_inflated_bytes=20_000))
     assert error.value.reason is Reason.OVER_LIMIT
     path.write_bytes(path.read_bytes()[:-3000])
-    with pytest.raises(UnreadableError, match="cut off"):
+    with pytest.raises(UnreadableError) as error:
         read_radiograph(path)
+    assert error.value.reason is Reason.DAMAGED
 
 
 def split_at_data_set(content: bytes) -> tuple[bytes, bytes]:
@@ -187,13 +242,14 @@ def split_at_data_set(content: bytes) -> tuple[bytes, bytes]:
     return content[:end], content[end:]
 
 
-@pytest.mark.parametrize("kind", ["zlib", "plain"])
+@pytest.mark.parametrize("kind", ["zlib", "gzip", "plain"])
 def test_deflated_in_other_ways(kind: str, plain: bytes, make_dicom: Any, tmp_path: Path) -> None:
     path = tmp_path / "a.dcm"
     deflated = make_dicom(path, CHEST, transfer_syntax=uid.DeflatedExplicitVRLittleEndian, **WINDOW)
     meta, _ = split_at_data_set(deflated.read_bytes())
     _, data_set = split_at_data_set(plain)
-    path.write_bytes(meta + (zlib.compress(data_set) if kind == "zlib" else data_set))
+    pack = {"zlib": zlib.compress, "gzip": gzip.compress, "plain": bytes}[kind]
+    path.write_bytes(meta + pack(data_set))
     assert_is_chest(path)
 
 
@@ -291,9 +347,11 @@ def test_a_zip_archive_says_what_to_do(plain: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.dcm", plain)
-    with pytest.raises(UnreadableError, match="unpack it") as error:
-        read_radiograph(path)
-    assert error.value.reason is Reason.UNSUPPORTED
+    for content in (path.read_bytes(), b"7z\xbc\xaf\x27\x1c" + bytes(99), bytes(257) + b"ustar" + bytes(250)):
+        path.write_bytes(content)
+        with pytest.raises(UnreadableError, match="unpack it") as error:
+            read_radiograph(path)
+        assert error.value.reason is Reason.UNSUPPORTED
 
 
 @pytest.mark.parametrize("deflated", [True, False])
@@ -369,6 +427,16 @@ def test_more_bits_than_are_said_to_be_stored_are_read(
     assert any("BitsStored" in warning for warning in radiograph.warnings)
 
 
+def test_an_overlay_above_the_bits_that_are_needed_is_cleared(make_dicom: Any, tmp_path: Path) -> None:
+    values = CHEST.copy()
+    values[40:60, 30:70] |= 0x4000
+    path = make_dicom(tmp_path / "a.dcm", values, BitsStored=16, HighBit=15, **WINDOW)
+    dataset = pydicom.dcmread(path)
+    dataset.BitsStored, dataset.HighBit = 10, 9
+    dataset.save_as(path)
+    np.testing.assert_allclose(read_radiograph(path).pixels, CHEST / 4095, atol=1e-6)
+
+
 def test_an_overlay_in_the_unused_bits_is_cleared(make_dicom: Any, tmp_path: Path) -> None:
     values = CHEST.copy()
     values[40:60, 30:70] |= 0x3000
@@ -388,3 +456,16 @@ def test_a_wrong_sign_is_put_right(signed: bool, make_dicom: Any, tmp_path: Path
     radiograph = read_radiograph(path)
     np.testing.assert_array_equal(radiograph.pixels, plain.pixels)
     assert any("PixelRepresentation" in warning for warning in radiograph.warnings)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 16])
+def test_the_header_of_a_code_stream_tells_its_bits(bits: int) -> None:
+    values = (CHEST >> max(0, 12 - bits)).astype(np.uint8 if bits == 8 else np.uint16)
+    for content in (
+        imagecodecs.jpeg2k_encode(values, bitspersample=bits, codecformat="j2k", level=0, reversible=True),
+        imagecodecs.jpegls_encode(values),
+    ):
+        stream = parse_codestream(content)
+        assert (stream.rows, stream.columns, stream.components) == (*values.shape, 1)
+        if content.startswith(b"\xff\x4f"):
+            assert stream.precision == bits

@@ -76,10 +76,20 @@ def _without_unused_bits(raw: NDArray[Any], bits: int, dataset: Dataset) -> tupl
             + ("signed." if signed else "unsigned."),
         )
     if not fits and has_too_few_bits(raw, values, bits):
-        return raw, (
+        return _with_bits_needed(raw, bits), (
             "BitsStored (0028,0101) is wrong: the values need more bits than that, and are read so.",
         )
     return values, ()
+
+
+def _with_bits_needed(raw: NDArray[Any], bits: int) -> NDArray[Any]:
+    """The values with the fewest bits beyond `bits` that leave them whole: above them, an overlay may lie."""
+    width = 8 * raw.dtype.itemsize
+    for more in range(bits + 1, width):
+        values: NDArray[Any] = (raw << (width - more)) >> (width - more)
+        if not has_too_few_bits(raw, values, more):
+            return values
+    return raw
 
 
 def _with_other_sign(values: NDArray[Any], unused: int) -> NDArray[Any]:

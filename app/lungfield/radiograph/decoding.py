@@ -100,6 +100,9 @@ def complete_photometric(dataset: Dataset) -> tuple[bool, tuple[str, ...]]:
     if samples not in (1, 3):
         colour = known and (photometric == "RGB" or photometric.startswith("YBR_"))
         samples = dataset.SamplesPerPixel = 3 if colour else 1
+    fitting = _samples_that_fit(dataset)
+    if fitting and fitting != samples:
+        samples = dataset.SamplesPerPixel = fitting
     grey = photometric in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
     if known and grey == (samples == 1):
         dataset.PhotometricInterpretation = photometric
@@ -115,6 +118,16 @@ def complete_photometric(dataset: Dataset) -> tuple[bool, tuple[str, ...]]:
         "PhotometricInterpretation (0028,0004) is missing or wrong: the image is read as "
         f"{dataset.PhotometricInterpretation}.",
     )
+
+
+def _samples_that_fit(dataset: Dataset) -> int:
+    """The number of samples that uncompressed PixelData has by its length; 0 where that does not tell."""
+    data, syntax = dataset.get("PixelData"), dataset.file_meta.TransferSyntaxUID
+    if syntax not in NATIVE or not data:
+        return 0
+    one = dataset.Rows * dataset.Columns * int(dataset.get("BitsAllocated") or 0) // 8
+    fitting = [samples for samples in (1, 3) if one and len(data) == samples * one + (samples * one) % 2]
+    return fitting[0] if fitting else 0
 
 
 def _floats(dataset: Dataset, keyword: str, dtype: str) -> NDArray[Any]:
@@ -250,7 +263,7 @@ def _checked_frame(dataset: Dataset, syntax: UID, limits: Limits) -> tuple[bytes
             reason=Reason.DAMAGED,
         )
     wide_jpeg = frame.startswith(JPEG_START) and dataset.BitsAllocated not in (8, 16)  # gdcm aborts on these
-    if codestream.precision > dataset.BitsAllocated or wide_jpeg:  # DICOM PS3.5, 8.2.1
+    if codestream.precision > 16 or wide_jpeg:  # DICOM PS3.5, 8.2.1
         raise UnreadableError(
             f"the compressed image has {codestream.precision} bits a sample, "
             f"but the header says {dataset.BitsAllocated}",
@@ -280,10 +293,12 @@ def _reconciled(dataset: Dataset, syntax: UID, codestream: Codestream) -> tuple[
         dataset.PhotometricInterpretation = colour if samples == 3 else "MONOCHROME2"
         dataset.PlanarConfiguration = 0
         remarks += ("SamplesPerPixel (0028,0002) is not that of the compressed image, which is believed.",)
-    if syntax == JPEGBaseline8Bit and (dataset.BitsAllocated, dataset.BitsStored) != (8, 8):
-        dataset.BitsAllocated = dataset.BitsStored = 8
-        dataset.HighBit = 7
-        remarks += ("BitsStored (0028,0101) is not that of the compressed image, which has 8 bits.",)
+    bits = codestream.precision
+    eight = syntax in _SILENT_ON_MISSING_ROWS and bits == 8  # what their decoder gives comes in bytes
+    if bits > dataset.BitsAllocated or (eight and (dataset.BitsAllocated, dataset.BitsStored) != (8, 8)):
+        dataset.BitsAllocated = 8 if bits <= 8 else 16
+        dataset.BitsStored, dataset.HighBit = bits, bits - 1
+        remarks += (f"BitsStored (0028,0101) is not that of the compressed image, which has {bits} bits.",)
     return remarks
 
 
@@ -294,12 +309,10 @@ def _decoded(dataset: Dataset, syntax: UID, frame: bytes) -> NDArray[Any]:
         UnreadableError: rows are missing.
     """
     decoder = _DECODERS.get(syntax, _decode)
-    if syntax in _SILENT_ON_MISSING_ROWS and END_MARKER not in frame:
-        # What follows a complete image is not looked at; in the place of missing rows, it would be decoded.
-        fillers = (b"\0" * 2048, b"\x55" * 2048)
-        values, others = (decoder(_with_frame(dataset, frame + one + END_MARKER)) for one in fillers)
-        if not np.array_equal(values, others):
-            raise UnreadableError("the compressed image is cut off", reason=Reason.DAMAGED)
+    if syntax in _SILENT_ON_MISSING_ROWS:
+        values = None if END_MARKER not in frame else decoder(dataset)
+        if values is None or _ends_in_mid_grey(values, int(dataset.BitsStored)):
+            values = _decoded_to_its_end(dataset, decoder, frame)
         return values
     try:
         return decoder(dataset)
@@ -311,6 +324,31 @@ def _decoded(dataset: Dataset, syntax: UID, frame: bytes) -> NDArray[Any]:
         if not frame.startswith(JPEG_START) or (end >= 0 and len(trimmed) == len(content)):
             raise
         return decoder(_with_frame(dataset, trimmed + END_MARKER))
+
+
+def _decoded_to_its_end(
+    dataset: Dataset, decoder: Callable[[Dataset], NDArray[Any]], frame: bytes
+) -> NDArray[Any]:
+    """Decode a JPEG that may lack rows.
+
+    What follows a complete image is not looked at; in the place of missing rows, it would be decoded.
+
+    Raises:
+        UnreadableError: rows are missing.
+    """
+    end = frame.rfind(END_MARKER)
+    content = (frame if end < 0 else frame[:end]).rstrip(b"\xff")
+    fillers = (b"\0" * 2048, b"\x55" * 2048)
+    values, others = (decoder(_with_frame(dataset, content + one + END_MARKER)) for one in fillers)
+    if not np.array_equal(values, others):
+        raise UnreadableError("the compressed image is cut off", reason=Reason.DAMAGED)
+    return values
+
+
+def _ends_in_mid_grey(values: NDArray[Any], bits: int) -> bool:
+    """Whether the last block of a JPEG looks as its decoder leaves a block that is missing."""
+    block = values[-8:, -8:]
+    return bool((np.abs(block.astype(np.int32) - (1 << (bits - 1))) <= 1).all())
 
 
 def _with_frame(dataset: Dataset, frame: bytes) -> Dataset:

@@ -34,7 +34,8 @@ from lungfield.radiograph.views import Verdict, judge_header
 from lungfield.records import Radiograph
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
-BULKY_GROUPS = {*range(0x6000, 0x6020, 2), 0x7FE0}
+PIXEL_GROUP = 0x7FE0
+BULKY_GROUPS = {*range(0x6000, 0x6020, 2), PIXEL_GROUP}
 """Overlays and pixel data."""
 
 
@@ -55,12 +56,18 @@ def read_dicom(path: Path, *, require_frontal: bool, limits: Limits) -> Radiogra
             dataset = _read_header(stream)
             verdict = _judge(dataset, require_frontal=require_frontal)
             check_size(dataset, limits)
-            dataset.update(read_dataset(stream, *dataset.original_encoding))
+            # What lies behind the pixels may be padding without end.
+            pixels = read_dataset(stream, *dataset.original_encoding, stop_when=_is_behind_pixels)
+            dataset.update(pixels)
         photometric_told, remarks = complete_photometric(dataset)
         stored, more = decode(dataset, limits=limits)
         _drop_pixels(dataset)
         radiograph = _radiograph(path, stored, dataset, verdict, remarks + more)
         return radiograph if photometric_told else replace(radiograph, polarity_told=False)
+
+
+def _is_behind_pixels(tag: Any, *_: Any) -> bool:
+    return bool(tag.group != PIXEL_GROUP)
 
 
 def _read_header(stream: BinaryIO) -> Any:

@@ -31,7 +31,9 @@ IMAGE_MAGIC = {
     b"GIF8": "GIF",
 }
 WEBP_MAGIC = (b"RIFF", b"WEBP")
-ZIP_MAGIC = b"PK\x03\x04"
+ARCHIVE_MAGIC = (b"PK\x03\x04", b"PK\x05\x06", b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"\xfd7zXZ\0", b"BZh")
+"""Of zip, 7z, rar, xz and bzip2."""
+TAR_MAGIC, TAR_MAGIC_AT = b"ustar", 257
 BARE_DICOM_STARTS = (b"\x02\0", b"\x08\0", b"\0\x08")
 """The group of the first element of a data set without preamble: 0002 or 0008."""
 _DAMAGED = "damaged, or of a kind that is not supported"
@@ -82,8 +84,8 @@ def _read(path: Path, status: os.stat_result, *, require_frontal: bool, limits: 
     gzipped_dicom = head.startswith(GZIP_MAGIC) and is_gzipped_dicom(path)
     if gzipped_dicom or head.startswith((MAGIC, *BARE_DICOM_STARTS)):
         return read_dicom(path, require_frontal=require_frontal, limits=limits)
-    if head.startswith(ZIP_MAGIC):
-        raise UnreadableError("a zip archive; unpack it, and name the folder", reason=Reason.UNSUPPORTED)
+    if head.startswith(ARCHIVE_MAGIC) or head[TAR_MAGIC_AT:].startswith(TAR_MAGIC):
+        raise UnreadableError("an archive; unpack it, and name the folder", reason=Reason.UNSUPPORTED)
     raise UnreadableError("neither DICOM, NIfTI nor a picture that is known", reason=Reason.UNKNOWN_FORMAT)
 
 

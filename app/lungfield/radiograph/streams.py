@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import struct
 import zlib
@@ -23,6 +24,8 @@ PREAMBLE_BYTES = 128
 MAGIC = b"DICM"
 GZIP_MAGIC = b"\x1f\x8b"
 GZIP_BITS = 16 + zlib.MAX_WBITS
+EITHER_HEADER = 32 + zlib.MAX_WBITS
+"""Of zlib or of gzip."""
 EXPLICIT_START = struct.Struct("<HH2s")
 GE_IMPLICIT = UID("1.2.840.113619.5.2")
 """Private: Implicit VR, of which only the pixels are big endian."""
@@ -88,14 +91,17 @@ class _Buffer(_Bounded, BytesIO):
 
 def _complete(file: BinaryIO, limits: Limits) -> BinaryIO:
     """The file at its start; one that is gzipped unpacked, and one that lacks its preamble with one."""
-    start = file.read(len(MAGIC))
+    start = file.read(PREAMBLE_BYTES + len(MAGIC))
     file.seek(0)
+    if start[PREAMBLE_BYTES:] == MAGIC:
+        return file
     if start.startswith(GZIP_MAGIC):
         content = BytesIO()
-        for block in _inflate(file, GZIP_BITS):
-            _append(content, block, limits)
+        with gzip.GzipFile(fileobj=file) as members:
+            while block := members.read(BLOCK_BYTES):
+                _append(content, block, limits)
         return _complete(_Buffer(content.getbuffer(), limits=limits), limits)
-    if start == MAGIC:
+    if start.startswith(MAGIC):
         return _Buffer(bytes(PREAMBLE_BYTES) + file.read(), limits=limits)
     return file
 
@@ -122,7 +128,8 @@ def _inflated(file: BinaryIO, limits: Limits) -> BinaryIO:
     if syntax == GE_IMPLICIT or _is_explicit(start):
         _append(content, file.read(), limits)
     else:
-        for block in _inflate(file, zlib.MAX_WBITS if _has_zlib_header(start) else -zlib.MAX_WBITS):
+        headed = start.startswith(GZIP_MAGIC) or _has_zlib_header(start)
+        for block in _inflate(file, EITHER_HEADER if headed else -zlib.MAX_WBITS):
             _append(content, block, limits)
     return _Buffer(content.getbuffer(), limits=limits)
 
