@@ -13,6 +13,7 @@ from scipy import ndimage
 from lungfield import Segmenter
 from lungfield.datasets import make_phantom
 from lungfield.mask import Flag, assess, flip_agreement
+from lungfield.mask import quality as quality_module
 from lungfield.mask.components import bounding_box
 from lungfield.pipeline import segmenting
 from lungfield.radiograph import read_radiograph
@@ -305,3 +306,31 @@ def test_real_radiographs_are_flagged_where_they_are_spoiled(flags_of, dataset):
         assert flags_of(pixels) == (), path.name
         assert Flag.BRIGHT_LUNGS in flags_of(1 - pixels), path.name
         assert flags_of(pixels[::-1]), path.name
+
+
+@pytest.mark.parametrize(
+    ("feature", "value", "flag"),
+    [
+        ("row_overlap", 0.5, Flag.MISPLACED),
+        ("row", 0.2, Flag.MISPLACED),
+        ("row", 0.7, Flag.MISPLACED),
+        ("column", 0.3, Flag.MISPLACED),
+        ("column", 0.7, Flag.MISPLACED),
+        ("left_right_ratio", 0.05, Flag.ONE_LUNG),
+        ("left_right_ratio", 0.3, Flag.ASYMMETRIC),
+        ("area_fraction", 0.05, Flag.AREA_SMALL),
+        ("area_fraction", 0.6, Flag.AREA_LARGE),
+        ("border_contact", 0.1, Flag.TOUCHES_BORDER),
+        ("shape_likeness", 0.5, Flag.ODD_SHAPE),
+        ("right_solidity", 0.5, Flag.ODD_SHAPE),
+        ("left_aspect", 4.0, Flag.ODD_SHAPE),
+        ("midline_brightness", 0.2, Flag.BRIGHT_LUNGS),
+        ("lung_contrast", 0.1, Flag.BRIGHT_LUNGS),
+        ("clipped_fraction", 0.5, Flag.DOUBTFUL_WINDOW),
+        ("grey_spread", 0.01, Flag.FLAT_CONTRAST),
+    ],
+)
+def test_each_feature_alone_sets_its_flag(chest, feature, value, flag):
+    features = chest.assess().features
+    assert quality_module._flags(features, 0.9) == set()
+    assert quality_module._flags(features | {feature: value}, 0.9) == {flag}
