@@ -46,18 +46,20 @@ def start_forkserver() -> Any:
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
-    from multiprocessing import forkserver
+    from multiprocessing import forkserver, resource_tracker
 
     context = multiprocessing.get_context("forkserver")
     # highdicom, which takes a second to import, is imported on use elsewhere.
     context.set_forkserver_preload(["lungfield.batch.worker", "highdicom"])
     # An interrupt must not come between the start of the process and the note of its number. The process
     # itself is to hear none while it imports, as it would print a traceback.
-    with deferred(), environment_of_workers(), _blocked(signal.SIGINT, signal.SIGTERM):
-        before = _forkserver_pid()
-        forkserver.ensure_running()
-        if _forkserver_pid() != before:
-            _Started.pid = _forkserver_pid()
+    with deferred(), environment_of_workers():
+        resource_tracker.ensure_running()  # which the fork server needs; it unblocks signals when it starts
+        with _blocked(signal.SIGINT, signal.SIGTERM):
+            before = _forkserver_pid()
+            forkserver.ensure_running()
+            if _forkserver_pid() != before:
+                _Started.pid = _forkserver_pid()
     return context
 
 
