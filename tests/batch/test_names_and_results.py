@@ -283,9 +283,10 @@ def test_a_container_under_any_number_of_a_user_works():
     try:
         folder.chmod(0o777)
         kept = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
-        images = str(shipped("sample_data") / "images")
+        # What the user names has to be readable without that privilege, which `access` leaves out.
+        shutil.copytree(shipped("sample_data") / "images", folder / "images")
         done = subprocess.run(
-            [*become, sys.executable, *("-m", "lungfield.cli", "segment", images, "-o", "out", "--json")],
+            [*become, sys.executable, *("-m", "lungfield.cli", "segment", "images", "-o", "out", "--json")],
             cwd=folder,
             env={name: os.environ[name] for name in kept if name in os.environ},
             capture_output=True,
@@ -296,7 +297,7 @@ def test_a_container_under_any_number_of_a_user_works():
         assert done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr
         assert json.loads(done.stdout.splitlines()[-1])["failed"] == 0
-        assert [path.name for path in folder.iterdir()] == ["out"]  # no folder '~', for one
+        assert sorted(path.name for path in folder.iterdir()) == ["images", "out"]  # no folder '~', for one
         assert (folder / "out").stat().st_uid == 54321
     finally:
         shutil.rmtree(folder)

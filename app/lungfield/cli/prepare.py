@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lungfield.inference import DEFAULT_BUNDLE
+
 if TYPE_CHECKING:
     from lungfield.datasets import PreparedSet
 
@@ -125,6 +127,13 @@ def folders(
     ] = None,
     right_masks: Annotated[Path | None, typer.Option(help="Folder of masks of the right lung.")] = None,
     left_masks: Annotated[Path | None, typer.Option(help="Folder of masks of the left lung.")] = None,
+    outer_masks: Annotated[
+        Path | None, typer.Option(help="Folder of contours round the lungs that take in the mediastinum.")
+    ] = None,
+    ignore_masks: Annotated[
+        Path | None, typer.Option(help="Folder of masks of pixels of which nothing is known.")
+    ] = None,
+    unlabelled: Annotated[bool, typer.Option("--unlabelled", help="There are no masks.")] = False,
     name: Annotated[str | None, typer.Option(help="Name of the set; else that of the output folder.")] = None,
     spacing_mm: Annotated[
         float | None, typer.Option(help="Pixel spacing in mm, for images that do not say it.")
@@ -146,6 +155,9 @@ def folders(
             masks=masks or (),
             right_masks=right_masks,
             left_masks=left_masks,
+            outer_masks=outer_masks,
+            ignore_masks=ignore_masks,
+            unlabelled=unlabelled,
             description=SetDescription(name) if name else None,
             spacing_mm=(spacing_mm, spacing_mm) if spacing_mm else None,
             invert=invert,
@@ -181,6 +193,33 @@ def phantoms(
         ),
         as_json=as_json,
     )
+
+
+@app.command("pseudo-labels")
+def pseudo_labels(
+    source: Annotated[Path, typer.Argument(help="A prepared set, without labels or with partial ones.")],
+    output: Output,
+    bundle: Annotated[str, typer.Option("--bundle", "-b", help="The teacher: a bundle's name or folder.")] = (
+        DEFAULT_BUNDLE
+    ),
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Let a trained network label a prepared set, and fill in what partial labels leave open."""
+    from lungfield.inference import find_bundle
+    from lungfield.inference.predictor import Predictor
+    from lungfield.training import make_pseudo_labels
+
+    result = make_pseudo_labels(
+        source, output, Predictor(find_bundle(bundle), device=device), track=_track("Pseudo-labels")
+    )
+    if as_json:
+        print(json.dumps({**asdict(result), "folder": str(result.folder)}))
+        return
+    if result.doubtful:
+        print(f"{len(result.doubtful)} radiographs were left out as doubtful", file=sys.stderr)
+    counts = ", ".join(f"{count} {section}" for section, count in result.counts.items())
+    print(f"{result.folder}: {counts}")
 
 
 def _track(title: str) -> Callable[[Any], Any]:

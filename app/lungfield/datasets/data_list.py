@@ -13,7 +13,7 @@ from lungfield.errors import DataError
 
 
 def load_data_list(
-    dataset_dir: str | Path, section: str, *, base: str | Path | None = None
+    dataset_dir: str | Path, section: str, *, base: str | Path | None = None, labelled: bool = False
 ) -> list[dict[str, Any]]:
     """Load one section of a prepared set, or of all the sets in a folder.
 
@@ -23,16 +23,19 @@ def load_data_list(
         section: 'training', 'validation', 'test' or another one that the list holds.
         base: folder that the paths in the list start from; by default the folder of the list.
 
+        labelled: refuse a section with radiographs that have no label, as training cannot use them.
+
     Returns:
         One dictionary an image, with the same keys for all, so that a data loader can make batches of them:
         `id`, `dataset`, `image` and (where there is a reference) `label` as absolute paths, and `spacing_mm`,
         (row, column), not-a-number where it is not known.
 
     Raises:
-        DataError: no such folder, no list, no such section, an empty one, or files that are missing.
+        DataError: no such folder, no list, no such section, an empty one, labels that are wanted and not there, or
+            files that are missing.
     """
     folder = Path(dataset_dir)
-    lists = {path.parent: _read_list(path) for path in _find_lists(folder)}
+    lists = {path.parent: read_list(path) for path in _find_lists(folder)}
     if not any(section in content for content in lists.values()):
         known = sorted({name for content in lists.values() for name in _sections_of(content)})
         raise DataError(f"{folder} has no section '{section}'. There are: {', '.join(known) or 'none'}.")
@@ -44,6 +47,13 @@ def load_data_list(
     if not items:
         raise DataError(
             f"Section '{section}' of {folder} is empty. Prepare the set again with images in that section."
+        )
+    without = [item for item in items if "label" not in item]
+    if labelled and without:
+        raise DataError(
+            f"{len(without)} of {len(items)} images of section '{section}' of {folder} have no label, the first "
+            f"in set '{without[0]['dataset']}'. Move that set elsewhere, or make labels for it: "
+            "`lungfield prepare pseudo-labels`."
         )
     _require_files(items, section)
     return items
@@ -62,7 +72,12 @@ def _find_lists(folder: Path) -> list[Path]:
     return lists
 
 
-def _read_list(path: Path) -> dict[str, Any]:
+def read_list(path: Path) -> dict[str, Any]:
+    """The content of a `dataset.json`.
+
+    Raises:
+        DataError: it cannot be read, or is no list of a data set.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

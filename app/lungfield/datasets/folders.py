@@ -8,10 +8,10 @@ from pathlib import Path
 
 from lungfield.datasets.layout import SetDescription
 from lungfield.datasets.matching import files_in, match_masks
-from lungfield.datasets.preparation import PreparedSet, SourceImage, Track, prepare, read_source
+from lungfield.datasets.preparation import Case, Cases, PreparedSet, SourceImage, Track, prepare, read_source
 from lungfield.datasets.splits import Split
 from lungfield.errors import DataError
-from lungfield.labels import LEFT_LUNG, LUNG_SIDE_UNKNOWN, RIGHT_LUNG
+from lungfield.labels import LEFT_LUNG, LUNG_SIDE_UNKNOWN, RIGHT_LUNG, UNKNOWN
 
 
 def prepare_folders(
@@ -21,6 +21,9 @@ def prepare_folders(
     masks: Sequence[Path] = (),
     right_masks: Path | None = None,
     left_masks: Path | None = None,
+    outer_masks: Path | None = None,
+    ignore_masks: Path | None = None,
+    unlabelled: bool = False,
     description: SetDescription | None = None,
     spacing_mm: tuple[float, float] | None = None,
     invert: bool = False,
@@ -31,7 +34,7 @@ def prepare_folders(
     """Prepare a set from a folder of images and folders of masks.
 
     Give either `masks` (one or more folders; each image needs a mask in every one of them, which are put
-    together) or both `right_masks` and `left_masks`. A mask has the name of its image, or that with an ending
+    together), or both `right_masks` and `left_masks`, or `outer_masks`, or else `unlabelled`. A mask has the name of its image, or that with an ending
     such as `_mask`; its size may be another one in the same ratio.
 
     Args:
@@ -40,6 +43,9 @@ def prepare_folders(
         masks: folders of masks of both lungs, or of label maps (values of `lungfield.labels`).
         right_masks: folder of masks of the patient's right lung.
         left_masks: folder of masks of the patient's left lung.
+        outer_masks: folder of contours round each lung that take in what lies medial of it.
+        ignore_masks: folder of masks of the pixels of which nothing is known; an image need not have one.
+        unlabelled: there are no masks: for pseudo-labels, and for inference.
         description: what the set is; by default named after the output folder.
         spacing_mm: (row, column) in mm of the originals, for images that do not say it themselves.
         invert: the images show lungs bright.
@@ -50,12 +56,22 @@ def prepare_folders(
     Raises:
         DataError, UnreadableError, OutputError: see `lungfield.datasets.preparation.prepare`.
     """
-    if right_masks and left_masks and not masks:
+    ways = [bool(masks), bool(right_masks or left_masks), bool(outer_masks), unlabelled]
+    if sum(ways) != 1 or bool(right_masks) != bool(left_masks) or (unlabelled and ignore_masks):
+        raise DataError(
+            "Give either folders of masks, or one of right masks and one of left masks, or one of outer masks, "
+            "or say that the images are unlabelled."
+        )
+    folders = [(folder, LUNG_SIDE_UNKNOWN) for folder in masks]
+    if right_masks and left_masks:
         folders = [(right_masks, RIGHT_LUNG.value), (left_masks, LEFT_LUNG.value)]
-    elif masks and not (right_masks or left_masks):
-        folders = [(folder, LUNG_SIDE_UNKNOWN) for folder in masks]
-    else:
-        raise DataError("Give either folders of masks, or one of right masks and one of left masks.")
+    elif outer_masks:
+        folders = [(outer_masks, LUNG_SIDE_UNKNOWN)]
+    cases = match_masks(files_in(images), [(files_in(folder), label) for folder, label in folders])
+    if outer_masks:
+        cases = replace(cases, complete=tuple(_outer(case) for case in cases.complete))
+    if ignore_masks:
+        cases = _with_ignored(cases, files_in(ignore_masks))
 
     def read(path: Path) -> SourceImage:
         source = read_source(path)
@@ -63,11 +79,26 @@ def prepare_folders(
         return replace(source, pixels=pixels, spacing_mm=source.spacing_mm or spacing_mm)
 
     return prepare(
-        match_masks(files_in(images), [(files_in(folder), label) for folder, label in folders]),
+        cases,
         description or SetDescription(output.resolve().name),
         output,
         split=split,
         max_side=max_side,
         read=read,
         track=track,
+    )
+
+
+def _outer(case: Case) -> Case:
+    return replace(case, masks=tuple(replace(mask, outer=True) for mask in case.masks))
+
+
+def _with_ignored(cases: Cases, files: Sequence[Path]) -> Cases:
+    """Add the masks of unknown pixels to the cases that have one."""
+    ignored = match_masks([case.image for case in cases.complete], [(files, UNKNOWN)])
+    masks = {case.id: case.masks for case in ignored.complete}
+    return replace(
+        cases,
+        complete=tuple(replace(case, masks=case.masks + masks.get(case.id, ())) for case in cases.complete),
+        masks_without_image=(*cases.masks_without_image, *ignored.masks_without_image),
     )

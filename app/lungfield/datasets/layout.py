@@ -1,7 +1,7 @@
 """What a prepared data set looks like on disk, and writing it so that nothing half-written is left.
 
 OUT/images/<id>.png|.dcm    the radiographs, lungs dark
-OUT/labels/<id>.png         the reference label maps, 8-bit (values: `lungfield.labels`)
+OUT/labels/<id>.png         the reference label maps, 8-bit (values: `lungfield.labels`), where there are any
 OUT/dataset.json            what the set is, and the sections training, validation and test
 """
 
@@ -20,7 +20,7 @@ from PIL import Image
 
 from lungfield.atomic import write_whole
 from lungfield.errors import OutputError
-from lungfield.labels import BACKGROUND, LUNG_SIDE_UNKNOWN, LUNGS
+from lungfield.labels import BACKGROUND, LUNG_SIDE_UNKNOWN, LUNGS, UNKNOWN
 
 LIST_NAME = "dataset.json"
 IMAGES = "images"
@@ -54,7 +54,7 @@ class Item:
     Attributes:
         id: its name, the same for image and label.
         image: path of the radiograph, relative to the set's folder.
-        label: path of the label map, relative to the set's folder.
+        label: path of the label map, relative to the set's folder; None for a radiograph without one.
         dataset: name of the set.
         spacing_mm: (row, column) in mm, of the image as prepared, or None where it is not known.
         group: what the split is stratified by, such as 'normal' or 'abnormal'; None where not known.
@@ -62,7 +62,7 @@ class Item:
 
     id: str
     image: str
-    label: str
+    label: str | None
     dataset: str
     spacing_mm: tuple[float, float] | None = None
     group: str | None = None
@@ -117,7 +117,10 @@ def finish_set(
 
 def label_values(values: Iterable[int]) -> dict[int, str]:
     """What the values that occur in a set's label maps mean."""
-    names = {lung.value: lung.name for lung in LUNGS} | {LUNG_SIDE_UNKNOWN: "lung, side not told"}
+    names = {lung.value: lung.name for lung in LUNGS} | {
+        LUNG_SIDE_UNKNOWN: "lung, side not told",
+        UNKNOWN: "unknown",
+    }
     return {BACKGROUND: "background"} | {value: names[value] for value in sorted(values)}
 
 

@@ -20,10 +20,11 @@ from lungfield.datasets.layout import (
     start_set,
     write_png,
 )
+from lungfield.datasets.outer import label_of_outer_contour
 from lungfield.datasets.resizing import Shape, fit_shape, resize_mask, resize_pixels, same_aspect
 from lungfield.datasets.splits import Split
 from lungfield.errors import DataError
-from lungfield.labels import BACKGROUND, LEFT_LUNG, LUNG_SIDE_UNKNOWN, RIGHT_LUNG
+from lungfield.labels import BACKGROUND, LEFT_LUNG, LUNG_SIDE_UNKNOWN, RIGHT_LUNG, UNKNOWN
 from lungfield.mask import read_reference
 from lungfield.pose import UPRIGHT, Pose
 
@@ -36,15 +37,23 @@ _MAX_OVERLAP = 0.01
 
 @dataclass(frozen=True)
 class MaskFile:
-    """A mask file and what it holds: the value of a lung, or `LUNG_SIDE_UNKNOWN` for both lungs."""
+    """A mask file and what it holds.
+
+    Attributes:
+        path: the file.
+        label: the value of a lung, `LUNG_SIDE_UNKNOWN` for both lungs, or `UNKNOWN` for pixels of which the
+            other masks tell nothing.
+        outer: the mask is drawn round the lungs and what lies between them; see `lungfield.datasets.outer`.
+    """
 
     path: Path
     label: int = LUNG_SIDE_UNKNOWN
+    outer: bool = False
 
 
 @dataclass(frozen=True)
 class Case:
-    """An original radiograph with its masks; `group` is what the split is stratified by."""
+    """An original radiograph with its masks, if any; `group` is what the split is stratified by."""
 
     id: str
     image: Path
@@ -152,13 +161,14 @@ def prepare(
         case = by_id[name]
         image = read(case.image)
         shape = fit_shape(_shape(image.pixels), max_side)
-        label_map, moved = _label_map(case, image, shape)
-        values |= set(np.unique(label_map).tolist()) - {BACKGROUND}
-        if moved:
-            swapped.append(name)
         item = _item(case, image, shape, description.name)
         write_png(output / item.image, _grey_levels(image.pixels, shape))
-        write_png(output / item.label, label_map)
+        if item.label is not None:
+            label_map, moved = _label_map(case, image, shape)
+            values |= set(np.unique(label_map).tolist()) - {BACKGROUND}
+            if moved:
+                swapped.append(name)
+            write_png(output / item.label, label_map)
         sections[section_of[name]].append(item)
     finish_set(output, description, sections, label_values=label_values(values), split=split.describe())
     return PreparedSet(
@@ -200,7 +210,7 @@ def _item(case: Case, image: SourceImage, shape: Shape, dataset: str) -> Item:
     return Item(
         id=case.id,
         image=f"{IMAGES}/{case.id}.png",
-        label=f"{LABELS}/{case.id}.png",
+        label=f"{LABELS}/{case.id}.png" if case.masks else None,
         dataset=dataset,
         spacing_mm=spacing_mm,
         group=case.group,
@@ -227,9 +237,14 @@ def _label_map(case: Case, image: SourceImage, shape: Shape) -> tuple[NDArray[np
                 f"Mask {mask.path} has {_size(upright)} pixels and does not fit {case.image} with "
                 f"{_size(image.pixels)}: rows and columns must be in the same ratio."
             )
-        if mask.label != LUNG_SIDE_UNKNOWN:
+        if mask.outer:
+            upright = label_of_outer_contour(upright != BACKGROUND)
+        elif mask.label != LUNG_SIDE_UNKNOWN:
             upright = np.where(upright != BACKGROUND, mask.label, BACKGROUND).astype(np.uint8)
-        for value in set(np.unique(upright).tolist()) - {BACKGROUND}:
+        for value in sorted(set(np.unique(upright).tolist()) - {BACKGROUND}):
+            if value == UNKNOWN:
+                label_map[resize_mask(upright == value, shape)] = UNKNOWN
+                continue
             _add_lung(label_map, resize_mask(upright == value, shape), value, mask.path)
     if not label_map.any():
         raise DataError(f"The mask of {case.image} is empty: {', '.join(str(m.path) for m in case.masks)}.")
@@ -238,7 +253,7 @@ def _label_map(case: Case, image: SourceImage, shape: Shape) -> tuple[NDArray[np
 
 def _add_lung(label_map: NDArray[np.uint8], lung: NDArray[np.bool_], value: int, path: Path) -> None:
     """Draw a lung into a label map where no other one is."""
-    other = (label_map != BACKGROUND) & (label_map != value)
+    other = (label_map != BACKGROUND) & (label_map != value) & (label_map != UNKNOWN)
     smaller = min(np.count_nonzero(lung), np.count_nonzero(other))
     if np.count_nonzero(lung & other) > _MAX_OVERLAP * smaller:
         raise DataError(

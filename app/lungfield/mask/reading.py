@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungfield.errors import DataError
-from lungfield.labels import BACKGROUND, LEFT_LUNG, LUNG_SIDE_UNKNOWN, RIGHT_LUNG
+from lungfield.labels import BACKGROUND, LEFT_LUNG, LUNG_SIDE_UNKNOWN, RIGHT_LUNG, UNKNOWN
 from lungfield.mask.pictures import MAX_LABEL, read_picture
 from lungfield.nifti_pose import pose_of
 from lungfield.pose import Pose
@@ -33,6 +33,7 @@ _SIDE_OF_MODIFIER = {
 }
 
 _NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz")
+_VALUES_OF_PARTIAL_LABELS = (BACKGROUND, RIGHT_LUNG.value, LEFT_LUNG.value, LUNG_SIDE_UNKNOWN, UNKNOWN)
 # A mask has two levels; a picture with more than this part of its pixels well between them is none.
 _MAX_FRACTION_BETWEEN = 0.05
 # A mask of which this part and all corners are lung is a negative.
@@ -70,7 +71,7 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
     return _read(Path(path))[0]
 
 
-def read_reference(path: Path, pose: Pose) -> NDArray[np.uint8]:
+def read_reference(path: Path, pose: Pose, *, partial: bool = False) -> NDArray[np.uint8]:
     """Read the reference mask of a radiograph and bring it upright.
 
     A file that tells how it lies (an affine of NIfTI, the Orientation of TIFF or EXIF) is turned by that. Any
@@ -79,12 +80,14 @@ def read_reference(path: Path, pose: Pose) -> NDArray[np.uint8]:
     Args:
         path: as for `read_mask`, and likewise what is returned and raised.
         pose: of the radiograph.
+        partial: take a PNG that holds 254 beside no other value than 0, 1, 2 and 255 as a label map that is
+            unknown there, as `lungfield prepare` writes it.
     """
-    label_map, own = _read(Path(path))
+    label_map, own = _read(Path(path), partial=partial)
     return (own or pose).upright(label_map)
 
 
-def _read(path: Path) -> tuple[NDArray[np.uint8], Pose | None]:
+def _read(path: Path, *, partial: bool = False) -> tuple[NDArray[np.uint8], Pose | None]:
     """The label map of a mask as stored, and the pose that its file tells."""
     if not path.is_file():
         raise DataError(f"{path}: there is no such mask file.")
@@ -94,6 +97,8 @@ def _read(path: Path) -> tuple[NDArray[np.uint8], Pose | None]:
     if _is_dicom(path):
         return _read_dicom_seg(path), None
     values, is_jpeg, pose = read_picture(path)
+    if partial and (values == UNKNOWN).any() and np.isin(values, _VALUES_OF_PARTIAL_LABELS).all():
+        return values.astype(np.uint8), pose
     return _label_map(values, path, darkest_lung=127.5 if is_jpeg else None), pose
 
 

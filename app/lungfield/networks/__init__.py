@@ -1,7 +1,8 @@
-"""The papers' networks, one architecture a file: (N, 1, H, W) radiographs in, logits of the same size out."""
+"""The networks, one architecture a file: (N, 1, H, W) radiographs in, logits of the same size out."""
 
 from lungfield.networks.ag_minaspp_gsconv_unet import AGMinASPPGSConvUNet
 from lungfield.networks.amalgamated_unet import AmalgamatedUNet
+from lungfield.networks.efficientnet_lite0_unet import EfficientNetLite0UNet
 from lungfield.networks.gsconv_unet import GSConvUNet
 from lungfield.networks.inceptionresnetv2_unet import InceptionResNetV2UNet
 from lungfield.networks.mobilenetv2_unet import MobileNetV2UNet
@@ -11,6 +12,7 @@ from lungfield.networks.unet import UNet
 __all__ = [
     "AGMinASPPGSConvUNet",
     "AmalgamatedUNet",
+    "EfficientNetLite0UNet",
     "GSConvUNet",
     "InceptionResNetV2UNet",
     "MobileNetV2UNet",

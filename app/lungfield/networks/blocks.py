@@ -54,6 +54,16 @@ class Convolution(nn.Sequential):
         )
 
 
+class SeparableConvolution(nn.Sequential):
+    """A 3x3 depthwise and a 1x1 convolution in place of a 3x3 one: (N, C_in, H, W) -> (N, C_out, H, W)."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, norm: str | None = None) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, in_channels, kernel_size=3, padding=1, groups=in_channels, bias=False),
+            Convolution(in_channels, out_channels, kernel_size=1, norm=norm),
+        )
+
+
 class DoubleConvolution(nn.Sequential):
     """Two 3x3 convolutions, each with normalisation and ReLU: (N, C_in, H, W) -> (N, C_out, H, W)."""
 

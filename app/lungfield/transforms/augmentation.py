@@ -22,7 +22,7 @@ class _RandImageAndLabeld(RandomizableTransform, MapTransform):
 
     Args:
         keys: the image, (1, H, W) float in [0, 1].
-        label_key: the reference mask, (1, H, W) in [0, 1].
+        label_key: the label, (C, H, W) in [0, 1]; its first channel is the lung.
         prob: how often the change is made.
     """
 
@@ -39,16 +39,16 @@ class _RandImageAndLabeld(RandomizableTransform, MapTransform):
             return result
         for key in self.key_iterator(result):
             image = convert_to_numpy(result[key])[0].copy()
-            label = convert_to_numpy(result[self.label_key])[0].copy()
+            label = convert_to_numpy(result[self.label_key]).copy()
             image, label = self.change(image, label)
             result[key] = convert_to_dst_type(image[None], result[key])[0]
-            result[self.label_key] = convert_to_dst_type(label[None], result[self.label_key])[0]
+            result[self.label_key] = convert_to_dst_type(label, result[self.label_key])[0]
         return result
 
     def change(
         self, image: NDArray[np.float32], label: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Change an (H, W) image and its label."""
+        """Change an (H, W) image and its (C, H, W) label."""
         raise NotImplementedError
 
 
@@ -71,7 +71,7 @@ class RandOpacityd(_RandImageAndLabeld):
         self, image: NDArray[np.float32], label: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Lift the image towards tissue within some regions centred in the lungs."""
-        lung = label > 0.5
+        lung = label[0] > 0.5
         rows, columns = np.nonzero(lung)
         if rows.size == 0 or lung.all():
             return image, label
@@ -129,7 +129,7 @@ class RandCollimationd(_RandImageAndLabeld):
                 blank |= distance < self.R.uniform(0, self.max_border)
         value = 0.0 if self.R.random_sample() < 0.8 else 1.0
         image[blank] = value
-        label[blank] = 0
+        label[:, blank] = 0
         return image, label
 
 

@@ -34,7 +34,7 @@ class RadiographReader(ImageReader):
     before saving. Radiographs come upright; `LungLabelMapd` lays the mask on the pixels as they are stored.
 
     Args:
-        kind: 'radiograph' or 'mask'.
+        kind: 'radiograph', 'mask', or 'label', a mask that may be unknown in places (`lungfield.labels.UNKNOWN`).
         require_frontal: turn down what is not a frontal chest radiograph, as far as the file tells.
 
     Raises:
@@ -42,8 +42,8 @@ class RadiographReader(ImageReader):
     """
 
     def __init__(self, kind: str = "radiograph", *, require_frontal: bool = True) -> None:
-        if kind not in ("radiograph", "mask"):
-            raise ValueError(f"kind must be 'radiograph' or 'mask', not {kind!r}")
+        if kind not in ("radiograph", "mask", "label"):
+            raise ValueError(f"kind must be 'radiograph', 'mask' or 'label', not {kind!r}")
         self.kind = kind
         self.require_frontal = require_frontal
 
@@ -65,8 +65,8 @@ class RadiographReader(ImageReader):
         Raises:
             LungfieldError: the file cannot be read or is turned down.
         """
-        if self.kind == "mask":
-            mask = read_reference(img, UPRIGHT)
+        if self.kind != "radiograph":
+            mask = read_reference(img, UPRIGHT, partial=self.kind == "label")
             return mask.T, _metadata(mask.shape, row_mm=1.0, column_mm=1.0)
         return as_monai(read_radiograph(img, require_frontal=self.require_frontal))
 

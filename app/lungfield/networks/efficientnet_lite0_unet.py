@@ -1,0 +1,88 @@
+"""The recommended network: a narrow U-Net decoder on the encoder of EfficientNet-Lite0."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lungfield.networks.blocks import Convolution, SeparableConvolution, initialise, pad_to_multiple
+from lungfield.networks.encoders import timm_encoder
+
+#: From this many channels on, the decoder's convolutions are depthwise-separable.
+_WIDE = 64
+
+
+class EfficientNetLite0UNet(nn.Module):
+    """A U-Net on EfficientNet-Lite0 (Tan and Le 2019, arXiv:1905.11946, in its form for CPUs).
+
+    Of no paper on lungs: what lungfield recommends where the architecture does not matter. The encoder has
+    neither squeeze-and-excitation nor swish. The decoder enlarges by interpolation and is narrow: two
+    convolutions a level, depthwise-separable where it is wide. It ends at half the input's size, and the
+    logits are brought to the input's size bilinearly. About 3.1 million parameters.
+
+    Args:
+        in_channels: channels of the input; the encoder's first convolution is made for them.
+        out_channels: channels of the logits; 1 for the lung field.
+        pretrained: ImageNet weights for the encoder, see `lungfield.networks.encoders.timm_encoder`.
+        widths: channels of the decoder's four levels, from the deepest to the finest.
+        norm: of the decoder: None, 'batch' or 'instance'.
+
+    Shapes:
+        input (N, in_channels, H, W) float in [0, 1], any H and W; output (N, out_channels, H, W), logits. A
+        side that does not divide by 32 is padded inside and cropped back.
+
+    Raises:
+        BundleError: the pre-trained weights cannot be had.
+        ValueError: `widths` has not four levels.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        out_channels: int = 1,
+        *,
+        pretrained: bool | str | Path = True,
+        widths: Sequence[int] = (128, 64, 48, 32),
+        norm: str | None = "batch",
+    ) -> None:
+        super().__init__()
+        self.divisor = 32
+        self.encoder = timm_encoder("efficientnet_lite0", in_channels, pretrained)
+        *skips, deepest = self.encoder.feature_info.channels()
+        if len(widths) != len(skips):
+            raise ValueError(f"widths needs {len(skips)} levels, not {tuple(widths)}")
+        inputs = [deepest, *widths[:-1]]
+        self.decoder = nn.ModuleList(
+            _level(before + skip, width, norm)
+            for before, skip, width in zip(inputs, reversed(skips), widths, strict=True)
+        )
+        self.head = nn.Conv2d(widths[-1], out_channels, kernel_size=1)
+        for part in (self.decoder, self.head):
+            initialise(part)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the logits (N, out_channels, H, W) of `image` (N, in_channels, H, W)."""
+        height, width = image.shape[-2:]
+        # The encoder was trained on values from -1 to 1.
+        features: list[Tensor] = self.encoder(pad_to_multiple(image, self.divisor) * 2 - 1)
+        left = len(features) - 1
+        x = features[left]
+        for level in self.decoder:
+            left -= 1
+            x = level(torch.cat([_doubled(x), features[left]], dim=1))
+        return _doubled(self.head(x))[..., :height, :width]
+
+
+def _level(in_channels: int, out_channels: int, norm: str | None) -> nn.Sequential:
+    block = SeparableConvolution if out_channels >= _WIDE else Convolution
+    return nn.Sequential(
+        block(in_channels, out_channels, norm=norm), block(out_channels, out_channels, norm=norm)
+    )
+
+
+def _doubled(x: Tensor) -> Tensor:
+    return functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)

@@ -1,0 +1,139 @@
+"""Labels made by a trained network, for radiographs that have none or only a part of one."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lungfield.datasets import SetDescription, load_data_list
+from lungfield.datasets.data_list import read_list
+from lungfield.datasets.layout import (
+    IMAGES,
+    LABELS,
+    LIST_NAME,
+    SECTIONS,
+    Item,
+    finish_set,
+    label_values,
+    start_set,
+    write_png,
+)
+from lungfield.datasets.preparation import Track
+from lungfield.errors import DataError
+from lungfield.inference.predictor import Predictor
+from lungfield.labels import BACKGROUND, LEFT_LUNG, RIGHT_LUNG, UNKNOWN
+from lungfield.mask import agreement, read_reference
+from lungfield.pipeline import segmenting
+from lungfield.pose import UPRIGHT
+from lungfield.radiograph import read_radiograph
+from lungfield.records import Radiograph
+
+#: Dice of the masks of a radiograph and of its mirror image, from which on a pseudo-label is believed.
+MIN_AGREEMENT = 0.95
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """What became of a set.
+
+    Attributes:
+        folder: where it was written.
+        counts: number of radiographs in each section.
+        doubtful: names of those that were left out, as no two lungs came out or the two views disagreed.
+    """
+
+    folder: Path
+    counts: dict[str, int]
+    doubtful: tuple[str, ...] = ()
+
+
+def make_pseudo_labels(source: Path, output: Path, predictor: Predictor, *, track: Track = iter) -> PseudoLabels:
+    """Write a prepared set anew with the labels that a trained network, the teacher, gives it.
+
+    A radiograph without a label is segmented as it is and mirrored. It is kept where the two masks agree and
+    have two lungs; where they differ, its label is unknown. In a partial label the teacher fills in what is
+    unknown and what both its masks take for lung; the rest stays unknown. A whole label stays as it is.
+
+    Args:
+        source: folder of the prepared set.
+        output: folder of the new set.
+        predictor: the teacher.
+        track: shows progress.
+
+    Raises:
+        DataError: the source is no prepared set, or is the output.
+        UnreadableError: a radiograph cannot be read.
+        OutputError: the set cannot be written.
+    """
+    if output.resolve() == source.resolve():
+        raise DataError(f"Output {output} is the set itself: name another folder.")
+    content = read_list(source / LIST_NAME)
+    names = [section for section in SECTIONS if content.get(section)]
+    entries = {section: load_data_list(source, section) for section in names}
+    sections: dict[str, list[Item]] = {section: [] for section in names}
+    doubtful: list[str] = []
+    values: set[int] = set()
+    start_set(output)
+    for section, item, stored in track(
+        [(one, *pair) for one in names for pair in zip(entries[one], content[one], strict=True)]
+    ):
+        label_map = _label_of(item, predictor)
+        if label_map is None:
+            doubtful.append(item["id"])
+            continue
+        values |= set(np.unique(label_map).tolist()) - {BACKGROUND}
+        image, label = Path(IMAGES, Path(item["image"]).name), Path(LABELS, f"{item['id']}.png")
+        shutil.copyfile(item["image"], output / image)
+        write_png(output / label, label_map)
+        sections[section].append(
+            Item(
+                id=item["id"],
+                image=image.as_posix(),
+                label=label.as_posix(),
+                dataset=item["dataset"],
+                spacing_mm=stored.get("spacing_mm"),
+                group=stored.get("group"),
+            )
+        )
+    description = SetDescription(**{key: content.get(key) or "" for key in SetDescription.__dataclass_fields__})
+    bundle = predictor.bundle
+    teacher = {"bundle": bundle.name, "version": bundle.version, "weights_sha256": bundle.weights_sha256}
+    finish_set(
+        output,
+        description,
+        sections,
+        label_values=label_values(values),
+        split=content.get("split") or {},
+        teacher=teacher,
+    )
+    counts = {section: len(items) for section, items in sections.items()}
+    return PseudoLabels(output, counts, tuple(doubtful))
+
+
+def _label_of(item: dict[str, Any], predictor: Predictor) -> NDArray[np.uint8] | None:
+    """The (H, W) label map of a radiograph, or None where the teacher's is not believed."""
+    label_map = read_reference(Path(item["label"]), UPRIGHT, partial=True) if "label" in item else None
+    if label_map is not None and not (label_map == UNKNOWN).any():
+        return label_map
+    radiograph = read_radiograph(Path(item["image"]), require_frontal=False)
+    mirrored = replace(radiograph, pixels=np.ascontiguousarray(radiograph.pixels[:, ::-1]))
+    first = _segmented(radiograph, predictor)
+    second = _segmented(mirrored, predictor)[:, ::-1]
+    lung = (first != BACKGROUND) & (second != BACKGROUND)
+    if label_map is not None:
+        filled = np.where((label_map == UNKNOWN) & lung, first, label_map)
+        return filled.astype(np.uint8)
+    two_lungs = (first == RIGHT_LUNG.value).any() and (first == LEFT_LUNG.value).any()
+    if not two_lungs or agreement(first, second, spacing=None).dice < MIN_AGREEMENT:
+        return None
+    differ = (first != BACKGROUND) != (second != BACKGROUND)
+    return np.where(differ, UNKNOWN, first).astype(np.uint8)
+
+
+def _segmented(radiograph: Radiograph, predictor: Predictor) -> NDArray[np.uint8]:
+    return predictor.drive(segmenting(radiograph, predictor.processing, correct=False)).label_map

@@ -1,0 +1,62 @@
+"""Which radiographs an epoch sees, where data sets count differently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.utils.data import Sampler
+
+from lungfield.errors import DataError
+
+
+class WeightedSetSampler(Sampler[int]):
+    """Draws from each data set in proportion to its weight; every epoch has the same number of items.
+
+    A weight of 1 shows each image of a set once an epoch, 2 twice, and 0.25 a quarter of the set, another one
+    each time and the whole set once in four epochs on average. A set that is not named has weight 1.
+
+    Args:
+        data: items with `dataset`, as `lungfield.datasets.load_data_list` returns them.
+        weights: weight by name of data set.
+        seed: of the order.
+
+    Raises:
+        DataError: a weight for a set that there is none of, a negative one, or nothing left to draw.
+    """
+
+    def __init__(
+        self, data: Sequence[Mapping[str, Any]], weights: Mapping[str, float] | None = None, *, seed: int = 0
+    ) -> None:
+        weights = weights or {}
+        members: dict[str, list[int]] = {}
+        for position, item in enumerate(data):
+            members.setdefault(item["dataset"], []).append(position)
+        unknown = sorted(set(weights) - set(members))
+        if unknown:
+            raise DataError(
+                f"set_weights names '{unknown[0]}', of which there is no image. "
+                f"There are: {', '.join(sorted(members))}."
+            )
+        if any(weight < 0 for weight in weights.values()):
+            raise DataError("set_weights cannot be negative.")
+        self.sets = [
+            (torch.tensor(positions), round(weights.get(name, 1) * len(positions)))
+            for name, positions in sorted(members.items())
+        ]
+        if not len(self):
+            raise DataError("set_weights leave no image to train on.")
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __len__(self) -> int:
+        return sum(count for _, count in self.sets)
+
+    def __iter__(self) -> Iterator[int]:
+        drawn = []
+        for positions, count in self.sets:
+            whole, rest = divmod(count, len(positions))
+            drawn += [positions] * whole
+            drawn.append(positions[torch.randperm(len(positions), generator=self.generator)[:rest]])
+        every = torch.cat(drawn)
+        yield from every[torch.randperm(len(every), generator=self.generator)].tolist()

@@ -1,0 +1,33 @@
+"""Labels that say of some pixels that nothing is known."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+
+from lungfield.labels import BACKGROUND, UNKNOWN
+
+
+class LungAndUnknownd(MapTransform):
+    """Makes of a label map (1, H, W) two channels (2, H, W) of 0 and 1: lung, and unknown.
+
+    Both can then be resized and turned as pictures are. Either lung counts as lung, and so does a lung whose
+    side is not told; `lungfield.labels.UNKNOWN` marks what a training loss is to leave out.
+    """
+
+    def __init__(self, keys: KeysCollection, *, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Replace the label maps in `data`."""
+        result = dict(data)
+        for key in self.key_iterator(result):
+            label = result[key]
+            unknown = label == UNKNOWN
+            lung = (label != BACKGROUND) & ~unknown
+            result[key] = torch.cat([lung, unknown]).float()
+        return result
