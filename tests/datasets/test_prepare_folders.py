@@ -264,3 +264,63 @@ def test_turned_images_and_masks_come_upright(
         with Image.open(tmp_path / "out" / "images" / f"{name}.png") as image:
             np.testing.assert_array_equal(np.asarray(image), picture)
         np.testing.assert_array_equal(label(tmp_path / "out", name) == 255, lung)
+
+
+def test_without_masks_the_set_is_unlabelled(folders: Path) -> None:
+    result = prepare_folders(folders / "images", folders / "out", unlabelled=True, split=Split("1:0:0"))
+    assert result.counts["training"] == 3
+    assert not list((folders / "out" / "labels").iterdir())
+    items = load_data_list(folders / "out", "training")
+    assert all("label" not in item for item in items)
+
+
+def test_pixels_can_be_marked_as_unknown(folders: Path, save_picture: Any, make_lung: Any) -> None:
+    ignored = np.zeros((96, 96), dtype=bool)
+    ignored[40:60] = True
+    save_picture(folders / "ignore" / "two.png", ignored)
+    prepare_folders(
+        folders / "images", folders / "out", masks=[folders / "masks"], ignore_masks=folders / "ignore"
+    )
+    both = make_lung("right") | make_lung("left")
+    expected = np.where(ignored, 254, both * np.uint8(255))
+    np.testing.assert_array_equal(label(folders / "out", "two"), expected)
+    np.testing.assert_array_equal(label(folders / "out", "one"), both * np.uint8(255))
+    names = json.loads((folders / "out" / "dataset.json").read_text())["label_values"]
+    assert names == {"0": "background", "254": "unknown", "255": "lung, side not told"}
+
+
+def test_an_outer_contour_tells_the_lateral_part_alone(folders: Path, make_lung: Any) -> None:
+    prepare_folders(folders / "images", folders / "out", outer_masks=folders / "masks")
+    found = label(folders / "out", "one")
+    right = make_lung("right")
+    middle = found[48]
+    columns = np.nonzero(right[48])[0]
+    width = len(columns)
+    assert (middle[columns[2 : int(0.4 * width)]] == 255).all()
+    assert (middle[columns[int(0.4 * width) + 1 :]] == 254).all()
+    np.testing.assert_array_equal(middle == 255, (middle == 255)[::-1])  # the left lung is its mirror image
+    assert (found[:5] == 0).all()
+    assert found[24, columns[3]] == 254  # along the contour nothing is certain
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"masks": ["masks"], "unlabelled": True},
+        {"masks": ["masks"], "outer_masks": "masks"},
+        {"right_masks": "right"},
+        {"unlabelled": True, "ignore_masks": "masks"},
+    ],
+)
+def test_ways_to_label_exclude_each_other(folders: Path, given: dict[str, Any]) -> None:
+    paths = {
+        key: [folders / one for one in value]
+        if isinstance(value, list)
+        else folders / value
+        if isinstance(value, str)
+        else value
+        for key, value in given.items()
+    }
+    with pytest.raises(DataError, match="Give either"):
+        prepare_folders(folders / "images", folders / "out", **paths)

@@ -4,7 +4,7 @@ import timm
 import torch
 
 from lungfield.errors import BundleError
-from lungfield.networks import MobileNetV2UNet
+from lungfield.networks import EfficientNetLite0UNet, MobileNetV2UNet
 from lungfield.networks.encoders import Decoder, file_of, fit, timm_encoder
 
 
@@ -115,3 +115,26 @@ def test_a_folder_has_a_file_of_each_encoder(tmp_path):
 @pytest.mark.parametrize("pretrained", [True, False])
 def test_without_a_folder_all_encoders_are_alike(pretrained):
     assert file_of(pretrained, "mobilenetv2") is pretrained
+
+
+def test_the_packages_weights_are_loaded_in_their_order(tmp_path):
+    """Layers of other names in the same order, and a classifier on top."""
+    torch.manual_seed(0)
+    whole = timm.create_model("efficientnet_lite0", features_only=True).state_dict()
+    renamed = {f"_layer.{number}": value for number, value in enumerate(whole.values())}
+    renamed = {"_conv_stem.weight": renamed.pop("_layer.0")} | renamed | {"_fc.weight": torch.rand(2, 2)}
+    path = save(renamed, tmp_path / "weights.pth")
+    state = EfficientNetLite0UNet(pretrained=path).encoder.state_dict()
+    torch.testing.assert_close(
+        state.pop("conv_stem.weight"), whole["conv_stem.weight"].sum(dim=1, keepdim=True)
+    )
+    assert all(torch.equal(value, whole[key]) for key, value in state.items())
+
+
+def test_weights_of_another_order_are_refused(tmp_path):
+    whole = timm.create_model("efficientnet_lite0", features_only=True).state_dict()
+    values = list(whole.values())
+    renamed = {f"_layer.{number}": value for number, value in enumerate(reversed(values[1:]))}
+    path = save({"_conv_stem.weight": values[0]} | renamed, tmp_path / "weights.pth")
+    with pytest.raises(BundleError, match="holds no weights of efficientnet_lite0"):
+        EfficientNetLite0UNet(pretrained=path)

@@ -18,6 +18,7 @@ ALL = [
     "MobileNetV2UNet",
     "InceptionResNetV2UNet",
     "AmalgamatedUNet",
+    "EfficientNetLite0UNet",
 ]
 # And here where it has options that change what is computed.
 VARIANTS = {"gated": ("GSConvUNet", {"kind": "gated"}), "shuffle": ("GSConvUNet", {"kind": "shuffle"})}
@@ -100,7 +101,7 @@ def test_gradients_reach_every_parameter(name):
 
 def test_trains_on_a_batch_of_one(name):
     # Batch normalisation needs more than one pixel, at the deepest scale too.
-    side = {"ResNet101UNet": 64, "MobileNetV2UNet": 64, "InceptionResNetV2UNet": 128, "AmalgamatedUNet": 128}
+    side = {"ResNet101UNet": 64, "MobileNetV2UNet": 64, "InceptionResNetV2UNet": 128, "AmalgamatedUNet": 128, "EfficientNetLite0UNet": 64}
     image = torch.rand(1, 1, side.get(name, 4), side.get(name, 4))
     assert build(name).train()(image).isfinite().all()
 

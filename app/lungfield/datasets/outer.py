@@ -38,7 +38,8 @@ def label_of_outer_contour(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
         width = along[:, -1:]
         if len(largest) == 2:
             from_left = centres[one] == min(centres.values())
-            lateral = along <= _LATERAL * width if from_left else along > (1 - _LATERAL) * width
+            from_edge = along if from_left else width + 1 - along
+            lateral = from_edge <= _LATERAL * width
             # Below the top of the diaphragm a row may hold the medial end alone.
             columns = np.arange(mask.shape[1])
             lateral &= columns < centres[one] if from_left else columns > centres[one]

@@ -65,6 +65,11 @@ def rank() -> int:
     return int(distributed.get_rank()) if distributed.is_initialized() else 0
 
 
+def count() -> int:
+    """The number of processes; 1 without others."""
+    return int(distributed.get_world_size()) if distributed.is_initialized() else 1
+
+
 def is_first() -> bool:
     """Whether this process is the one that logs and writes."""
     return rank() == 0

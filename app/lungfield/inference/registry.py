@@ -13,6 +13,7 @@ from lungfield.errors import BundleError
 
 #: The shipped bundles, one line each, in the order in which they are listed.
 BUNDLES = (
+    "efficientnet_lite0_unet",
     "unet",
     "gsconv_unet",
     "ag_minaspp_gsconv_unet",

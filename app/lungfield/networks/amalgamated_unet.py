@@ -40,6 +40,8 @@ class AmalgamatedUNet(nn.Module):
         BundleError: the pre-trained weights cannot be had.
     """
 
+    pretrained_parts = ("mobilenetv2", "inceptionresnetv2")
+
     def __init__(
         self,
         in_channels: int = 1,

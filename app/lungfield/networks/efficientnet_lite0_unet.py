@@ -40,6 +40,8 @@ class EfficientNetLite0UNet(nn.Module):
         ValueError: `widths` has not four levels.
     """
 
+    pretrained_parts = ("encoder",)
+
     def __init__(
         self,
         in_channels: int = 1,

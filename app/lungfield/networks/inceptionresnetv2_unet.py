@@ -35,6 +35,8 @@ class InceptionResNetV2UNet(nn.Module):
         BundleError: the pre-trained weights cannot be had.
     """
 
+    pretrained_parts = ("encoder",)
+
     def __init__(
         self,
         in_channels: int = 1,

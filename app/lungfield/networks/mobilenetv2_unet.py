@@ -32,6 +32,8 @@ class MobileNetV2UNet(nn.Module):
         BundleError: the pre-trained weights cannot be had.
     """
 
+    pretrained_parts = ("encoder",)
+
     def __init__(
         self,
         in_channels: int = 1,

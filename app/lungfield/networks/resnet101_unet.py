@@ -35,6 +35,8 @@ class ResNet101UNet(nn.Module):
         BundleError: the pre-trained weights cannot be had.
     """
 
+    pretrained_parts = ("encoder",)
+
     def __init__(
         self,
         in_channels: int = 1,

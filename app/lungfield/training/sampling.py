@@ -21,13 +21,22 @@ class WeightedSetSampler(Sampler[int]):
         data: items with `dataset`, as `lungfield.datasets.load_data_list` returns them.
         weights: weight by name of data set.
         seed: of the order.
+        replicas: number of processes that share the images.
+        rank: of this one. All draw alike, and each takes its share; a few images come twice where their number
+            cannot be divided.
 
     Raises:
         DataError: a weight for a set that there is none of, a negative one, or nothing left to draw.
     """
 
     def __init__(
-        self, data: Sequence[Mapping[str, Any]], weights: Mapping[str, float] | None = None, *, seed: int = 0
+        self,
+        data: Sequence[Mapping[str, Any]],
+        weights: Mapping[str, float] | None = None,
+        *,
+        seed: int = 0,
+        replicas: int = 1,
+        rank: int = 0,
     ) -> None:
         weights = weights or {}
         members: dict[str, list[int]] = {}
@@ -45,12 +54,13 @@ class WeightedSetSampler(Sampler[int]):
             (torch.tensor(positions), round(weights.get(name, 1) * len(positions)))
             for name, positions in sorted(members.items())
         ]
+        self.replicas, self.rank = replicas, rank
         if not len(self):
             raise DataError("set_weights leave no image to train on.")
         self.generator = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
-        return sum(count for _, count in self.sets)
+        return -(-sum(count for _, count in self.sets) // self.replicas)
 
     def __iter__(self) -> Iterator[int]:
         drawn = []
@@ -59,4 +69,6 @@ class WeightedSetSampler(Sampler[int]):
             drawn += [positions] * whole
             drawn.append(positions[torch.randperm(len(positions), generator=self.generator)[:rest]])
         every = torch.cat(drawn)
-        yield from every[torch.randperm(len(every), generator=self.generator)].tolist()
+        order = every[torch.randperm(len(every), generator=self.generator)].tolist()
+        shared = len(self) * self.replicas
+        yield from (order + order[: shared - len(order)])[self.rank : shared : self.replicas]

@@ -1,0 +1,47 @@
+import pytest
+import torch
+from monai.losses import DiceCELoss
+
+from lungfield.training import PartialDiceCELoss
+
+
+@pytest.fixture
+def batch():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 1, 16, 12, generator=generator) * 3
+    lung = torch.rand(3, 1, 16, 12, generator=generator)  # shares, as at the contour
+    return logits, lung
+
+
+def test_is_monais_loss_where_all_is_known(batch):
+    logits, lung = batch
+    expected = DiceCELoss(sigmoid=True, batch=True)(logits, lung)
+    torch.testing.assert_close(PartialDiceCELoss()(logits, lung), expected)
+    known = torch.cat([lung, torch.zeros_like(lung)], dim=1)
+    torch.testing.assert_close(PartialDiceCELoss()(logits, known), expected)
+
+
+def test_unknown_pixels_count_for_nothing(batch):
+    logits, lung = batch
+    unknown = torch.zeros_like(lung)
+    unknown[..., 5:] = 1
+    partial = PartialDiceCELoss()(logits, torch.cat([lung, unknown], dim=1))
+    torch.testing.assert_close(partial, PartialDiceCELoss()(logits[..., :5], lung[..., :5]))
+    logits = logits.requires_grad_()
+    PartialDiceCELoss()(logits, torch.cat([lung, unknown], dim=1)).backward()
+    assert not logits.grad[..., 5:].any()
+    assert logits.grad[..., :5].all()
+
+
+def test_nothing_known_gives_a_finite_loss(batch):
+    logits, lung = batch
+    assert PartialDiceCELoss()(logits, torch.cat([lung, torch.ones_like(lung)], dim=1)).isfinite()
+
+
+def test_either_part_can_be_had_alone(batch):
+    logits, lung = batch
+    parts = [PartialDiceCELoss(lambda_dice=1, lambda_ce=0), PartialDiceCELoss(lambda_dice=0, lambda_ce=1)]
+    whole = PartialDiceCELoss()(logits, lung)
+    torch.testing.assert_close(sum(part(logits, lung) for part in parts), whole)
+    expected = torch.nn.BCEWithLogitsLoss()(logits, lung)
+    torch.testing.assert_close(parts[1](logits, lung), expected)
