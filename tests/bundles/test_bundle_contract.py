@@ -109,23 +109,6 @@ def test_networks_are_the_same_in_all_configs(bundle):
     assert train["image_size"] == inference["image_size"]
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["train.yaml", "evaluate.yaml", "inference.yaml", "multi_gpu_train.yaml", "multi_gpu_evaluate.yaml"],
-)
-def test_configs_differ_from_the_other_bundles_in_the_network_alone(bundle, name):
-    """Text for text, comments too: what one bundle learns, all learn."""
-
-    def shared(one):
-        text = (one.root / "configs" / name).read_text(encoding="utf-8").replace(one.name, "NAME")
-        text = re.sub(r"^# Trains the .*:$", "# Trains the NETWORK:", text, flags=re.MULTILINE)
-        text = re.sub(r"^image_size: .*\n", "", text, flags=re.MULTILINE)  # that of the shipped weights
-        text = re.sub(r"^network_def:\n(?:  .*\n)+", "", text, flags=re.MULTILINE)
-        return re.sub(r"^(?:# The encoder starts .*\n# .*\n)?pretrained:.*\n", "", text, flags=re.MULTILINE)
-
-    assert shared(bundle).splitlines() == shared(find_bundle(REFERENCE)).splitlines()
-
-
 def test_logs_and_licences_are_the_same(bundle):
     for name in ("configs/logging.conf", "LICENSE"):
         assert (bundle.root / name).read_bytes() == (find_bundle(REFERENCE).root / name).read_bytes()

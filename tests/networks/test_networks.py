@@ -101,7 +101,13 @@ def test_gradients_reach_every_parameter(name):
 
 def test_trains_on_a_batch_of_one(name):
     # Batch normalisation needs more than one pixel, at the deepest scale too.
-    side = {"ResNet101UNet": 64, "MobileNetV2UNet": 64, "InceptionResNetV2UNet": 128, "AmalgamatedUNet": 128, "EfficientNetLite0UNet": 64}
+    side = {
+        "ResNet101UNet": 64,
+        "MobileNetV2UNet": 64,
+        "InceptionResNetV2UNet": 128,
+        "AmalgamatedUNet": 128,
+        "EfficientNetLite0UNet": 64,
+    }
     image = torch.rand(1, 1, side.get(name, 4), side.get(name, 4))
     assert build(name).train()(image).isfinite().all()
 

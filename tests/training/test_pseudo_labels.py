@@ -66,7 +66,7 @@ def label(folder, name="one"):
 
 
 def test_a_radiograph_without_a_label_gets_the_teachers(tmp_path, unlabelled):
-    with pytest.raises(DataError, match="1 of 1 images .* have no label.*pseudo-labels"):
+    with pytest.raises(DataError, match=r"1 of 1 images .* have no label.*pseudo-labels"):
         load_data_list(unlabelled, "training", labelled=True)
     result = make_pseudo_labels(unlabelled, tmp_path / "out", Teacher())
     assert (result.counts["training"], result.doubtful) == (1, ())

@@ -48,7 +48,11 @@ def test_processes_share_an_epoch():
 
 @pytest.mark.parametrize(
     ("weights", "message"),
-    [({"d": 1}, "names 'd'.*There are: a, b, c"), ({"a": -1}, "negative"), (dict.fromkeys("abc", 0), "leave no")],
+    [
+        ({"d": 1}, "names 'd'.*There are: a, b, c"),
+        ({"a": -1}, "negative"),
+        (dict.fromkeys("abc", 0), "leave no"),
+    ],
 )
 def test_weights_that_cannot_be_are_refused(weights, message):
     with pytest.raises(DataError, match=message):

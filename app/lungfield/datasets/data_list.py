@@ -31,8 +31,7 @@ def load_data_list(
         (row, column), not-a-number where it is not known.
 
     Raises:
-        DataError: no such folder, no list, no such section, an empty one, labels that are wanted and not there, or
-            files that are missing.
+        DataError: no such folder, no list, no such section, an empty one, labels or files that are missing.
     """
     folder = Path(dataset_dir)
     lists = {path.parent: read_list(path) for path in _find_lists(folder)}
@@ -51,8 +50,8 @@ def load_data_list(
     without = [item for item in items if "label" not in item]
     if labelled and without:
         raise DataError(
-            f"{len(without)} of {len(items)} images of section '{section}' of {folder} have no label, the first "
-            f"in set '{without[0]['dataset']}'. Move that set elsewhere, or make labels for it: "
+            f"{len(without)} of {len(items)} images of section '{section}' of {folder} have no label, the "
+            f"first in set '{without[0]['dataset']}'. Move that set elsewhere, or make labels for it: "
             "`lungfield prepare pseudo-labels`."
         )
     _require_files(items, section)

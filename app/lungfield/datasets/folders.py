@@ -34,8 +34,8 @@ def prepare_folders(
     """Prepare a set from a folder of images and folders of masks.
 
     Give either `masks` (one or more folders; each image needs a mask in every one of them, which are put
-    together), or both `right_masks` and `left_masks`, or `outer_masks`, or else `unlabelled`. A mask has the name of its image, or that with an ending
-    such as `_mask`; its size may be another one in the same ratio.
+    together), or both `right_masks` and `left_masks`, or `outer_masks`, or else `unlabelled`. A mask has the
+    name of its image, or that with an ending such as `_mask`; its size may be another one in the same ratio.
 
     Args:
         images: folder of the radiographs, in any format that `lungfield.radiograph` reads.
@@ -59,8 +59,8 @@ def prepare_folders(
     ways = [bool(masks), bool(right_masks or left_masks), bool(outer_masks), unlabelled]
     if sum(ways) != 1 or bool(right_masks) != bool(left_masks) or (unlabelled and ignore_masks):
         raise DataError(
-            "Give either folders of masks, or one of right masks and one of left masks, or one of outer masks, "
-            "or say that the images are unlabelled."
+            "Give either folders of masks, or one of right masks and one of left masks, or one of outer "
+            "masks, or say that the images are unlabelled."
         )
     folders = [(folder, LUNG_SIDE_UNKNOWN) for folder in masks]
     if right_masks and left_masks:

@@ -29,14 +29,16 @@ class PartialDiceCELoss(nn.Module):
         self.lambda_ce = lambda_ce
         self.smooth = smooth
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:  # noqa: A002 - the name of torch and MONAI
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the loss of a batch."""
         # MONAI's subclass of a tensor costs a dispatch at each operation.
         logits, target = torch.Tensor.as_subclass(input, Tensor), torch.Tensor.as_subclass(target, Tensor)
         lung = target[:, :1]
         known = 1 - target[:, 1:] if target.shape[1] > 1 else torch.ones_like(lung)
         lung, known = lung.clamp(0, 1), known.clamp(0, 1)
-        cross_entropy = functional.binary_cross_entropy_with_logits(logits, lung, weight=known, reduction="sum")
+        cross_entropy = functional.binary_cross_entropy_with_logits(
+            logits, lung, weight=known, reduction="sum"
+        )
         probability = torch.sigmoid(logits)
         overlap = (probability * lung * known).sum()
         areas = ((probability + lung) * known).sum()

@@ -7,7 +7,9 @@ from typing import Any
 from torch import nn
 
 
-def parameter_groups(network: nn.Module, learning_rate: float, pretrained_share: float) -> list[dict[str, Any]]:
+def parameter_groups(
+    network: nn.Module, learning_rate: float, pretrained_share: float
+) -> list[dict[str, Any]]:
     """The parameters of a network in groups for an optimizer of torch.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,9 @@ class PseudoLabels:
     doubtful: tuple[str, ...] = ()
 
 
-def make_pseudo_labels(source: Path, output: Path, predictor: Predictor, *, track: Track = iter) -> PseudoLabels:
+def make_pseudo_labels(
+    source: Path, output: Path, predictor: Predictor, *, track: Track = iter
+) -> PseudoLabels:
     """Write a prepared set anew with the labels that a trained network, the teacher, gives it.
 
     A radiograph without a label is segmented as it is and mirrored. It is kept where the two masks agree and
@@ -100,12 +102,12 @@ def make_pseudo_labels(source: Path, output: Path, predictor: Predictor, *, trac
                 group=stored.get("group"),
             )
         )
-    description = SetDescription(**{key: content.get(key) or "" for key in SetDescription.__dataclass_fields__})
+    described = {field.name: content.get(field.name) or "" for field in fields(SetDescription)}
     bundle = predictor.bundle
     teacher = {"bundle": bundle.name, "version": bundle.version, "weights_sha256": bundle.weights_sha256}
     finish_set(
         output,
-        description,
+        SetDescription(**described),
         sections,
         label_values=label_values(values),
         split=content.get("split") or {},

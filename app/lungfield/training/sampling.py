@@ -22,8 +22,8 @@ class WeightedSetSampler(Sampler[int]):
         weights: weight by name of data set.
         seed: of the order.
         replicas: number of processes that share the images.
-        rank: of this one. All draw alike, and each takes its share; a few images come twice where their number
-            cannot be divided.
+        rank: of this one. All draw alike, and each takes its share; a few images come twice where their
+            number cannot be divided.
 
     Raises:
         DataError: a weight for a set that there is none of, a negative one, or nothing left to draw.

@@ -34,7 +34,8 @@ class RadiographReader(ImageReader):
     before saving. Radiographs come upright; `LungLabelMapd` lays the mask on the pixels as they are stored.
 
     Args:
-        kind: 'radiograph', 'mask', or 'label', a mask that may be unknown in places (`lungfield.labels.UNKNOWN`).
+        kind: 'radiograph', 'mask', or 'label': a mask that may be unknown in places
+            (`lungfield.labels.UNKNOWN`).
         require_frontal: turn down what is not a frontal chest radiograph, as far as the file tells.
 
     Raises:

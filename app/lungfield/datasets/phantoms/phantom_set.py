@@ -84,7 +84,7 @@ def _write_phantom(output: Path, name: str, number: int, *, size: int, seed: int
         entropy=["phantoms", str(seed), str(number), str(size)],
         ImagerPixelSpacing=list(spacing_mm),
     )
-    item = Item(name, f"{IMAGES}/{name}.dcm", f"{LABELS}/{name}.png", DESCRIPTION.name, spacing_mm)
-    write_dicom(output / item.image, dataset)
-    write_png(output / item.label, phantom.label_map)
-    return item
+    image, label = f"{IMAGES}/{name}.dcm", f"{LABELS}/{name}.png"
+    write_dicom(output / image, dataset)
+    write_png(output / label, phantom.label_map)
+    return Item(name, image, label, DESCRIPTION.name, spacing_mm)
