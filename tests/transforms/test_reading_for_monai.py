@@ -85,5 +85,5 @@ def test_saved_image_lies_on_the_stored_pixels(picture, tmp_path):
 
 
 def test_unknown_kind_is_refused():
-    with pytest.raises(ValueError, match="'radiograph' or 'mask'"):
+    with pytest.raises(ValueError, match="'radiograph', 'mask' or 'label'"):
         RadiographReader("picture")
