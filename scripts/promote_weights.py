@@ -13,11 +13,13 @@ import torch
 import typer
 from monai.bundle import ConfigParser
 
+from lungfield.inference.workflow import weights_in
+
 
 def main(checkpoint: Path, bundle: Path) -> None:
     """Check that the weights fit the bundle's network, and write models/model.pt."""
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    state = state.get("network", state)
+    state = weights_in(state)
     parser = ConfigParser()
     parser.read_config(str(bundle / "configs" / "inference.yaml"))
     parser.get_parsed_content("network_def").load_state_dict(state)

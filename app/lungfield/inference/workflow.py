@@ -72,7 +72,7 @@ def require_file(path: str | Path, *, what: str, advice: str) -> str:
 
 
 def load_weights(network: Any, path: str | Path | None, *, bundle_root: str | Path = ".") -> Any:
-    """Load a state dict, or the network in a checkpoint of training, and return the network.
+    """Load a state dict, or the (averaged) network in a checkpoint of training, and return the network.
 
     Args:
         network: a torch module.
@@ -89,12 +89,18 @@ def load_weights(network: Any, path: str | Path | None, *, bundle_root: str | Pa
         path = Path(bundle_root) / "models" / "model.pt"
     state = _load_state(path, what="file of weights", advice="Give the path of a model.pt, or train first.")
     try:
-        network.load_state_dict(state.get("network", state))
+        network.load_state_dict(weights_in(state))
     except Exception as error:
         raise BundleError(
             f"{path} does not hold the weights of {type(network).__name__}: {first_line(error)}"
         ) from error
     return network
+
+
+def weights_in(state: dict[str, Any]) -> dict[str, Any]:
+    """The network's state dict in a checkpoint of training, averaged where it was; or the state dict itself."""
+    found: dict[str, Any] = state.get("averaged_network", state.get("network", state))
+    return found
 
 
 def encoder_weights(pretrained: bool | str | Path, *others: str | Path | None) -> bool | str | Path:
