@@ -28,8 +28,9 @@ def bundle(tmp_path):
 
 
 def test_weights_arrive_in_half_precision(bundle, tmp_path):
-    network = UNet(norm="batch")
-    torch.save({"network": network.state_dict(), "optimizer": {}}, tmp_path / "checkpoint.pt")
+    last, network = UNet(norm="batch"), UNet(norm="batch")
+    state = {"network": last.state_dict(), "averaged_network": network.state_dict(), "optimizer": {}}
+    torch.save(state, tmp_path / "checkpoint.pt")
     done = promote(tmp_path / "checkpoint.pt", bundle)
     assert done.returncode == 0, done.stderr
     state = torch.load(bundle / "models" / "model.pt", weights_only=True)

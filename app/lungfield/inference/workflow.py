@@ -98,7 +98,7 @@ def load_weights(network: Any, path: str | Path | None, *, bundle_root: str | Pa
 
 
 def weights_in(state: dict[str, Any]) -> dict[str, Any]:
-    """The network's state dict in a checkpoint of training, averaged where it was; or the state dict itself."""
+    """The state dict in a checkpoint of training, averaged where there is one, or what is one itself."""
     found: dict[str, Any] = state.get("averaged_network", state.get("network", state))
     return found
 
