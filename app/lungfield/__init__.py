@@ -2,7 +2,7 @@
 
     import lungfield
 
-    lungs = lungfield.Segmenter("unet")("chest.dcm")
+    lungs = lungfield.Segmenter()("chest.dcm")
     print(lungs.measurements.total.area_mm2)
     lungs.save_mask("chest.png")
 

@@ -166,7 +166,7 @@ class Segmenter:
         BundleError: there is no such bundle, it has no weights, or the device is not there.
 
     Examples:
-        >>> segmenter = Segmenter("unet")
+        >>> segmenter = Segmenter()
         >>> lungs = segmenter("chest.dcm")
         >>> lungs.measurements.total.area_mm2
         >>> lungs.save_mask("chest.png")

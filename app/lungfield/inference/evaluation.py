@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from lungfield.export import write_results_csv, write_results_json
 from lungfield.inference.distributed import from_all, in_order_of_data, is_first
+from lungfield.labels import BACKGROUND, UNKNOWN
 from lungfield.mask import Agreement, agreement, summarise
 from lungfield.records import Spacing
 
@@ -26,7 +27,8 @@ class AgreementHandler:
 
     Needs batches of one image with its `label` (1, 1, W, H) on the grid of the file, `id`, `dataset` and
     `spacing_mm` as `load_data_list` gives them, and a `pred` that post-processing has brought to that grid.
-    Of several processes the first one writes what all have measured.
+    Of several processes the first one writes what all have measured. What a label says is unknown is left out of
+    mask and reference.
 
     Args:
         output_dir: where the two files go; made where missing.
@@ -58,8 +60,10 @@ class AgreementHandler:
         if self.loss_function is None:
             return
         logits = engine.state.output["pred"]
-        label = (engine.state.output["label"] > 0).float().transpose(-1, -2)
-        label = functional.interpolate(label, size=logits.shape[-2:], mode="area")
+        label = engine.state.output["label"]
+        unknown = label == UNKNOWN
+        channels = torch.cat([(label > BACKGROUND) & ~unknown, unknown], dim=1).float().transpose(-1, -2)
+        label = functional.interpolate(channels, size=logits.shape[-2:], mode="area")
         self._loss = float(self.loss_function(logits, label))
 
     def _measure(self, engine: Engine) -> None:
@@ -69,6 +73,8 @@ class AgreementHandler:
         spacing = None if math.isnan(row_mm) else Spacing(row_mm, column_mm, source="data list")
         prediction = convert_to_numpy(item["pred"])[0].T
         reference = convert_to_numpy(item["label"])[0].T
+        known = reference != UNKNOWN
+        prediction, reference = prediction * known, reference * known
         result = agreement(prediction, reference, spacing=spacing)
         self._results.append(_Result(name, dataset, result, self._loss))
 
