@@ -27,8 +27,8 @@ class AgreementHandler:
 
     Needs batches of one image with its `label` (1, 1, W, H) on the grid of the file, `id`, `dataset` and
     `spacing_mm` as `load_data_list` gives them, and a `pred` that post-processing has brought to that grid.
-    Of several processes the first one writes what all have measured. What a label says is unknown is left out of
-    mask and reference.
+    Of several processes the first one writes what all have measured. What a label says is unknown is left out
+    of mask and reference.
 
     Args:
         output_dir: where the two files go; made where missing.
