@@ -1,6 +1,10 @@
 """Put the weights of a finished training run into a bundle, in half precision.
 
     python scripts/promote_weights.py runs/unet/training/best_model.pt bundles/unet
+    python scripts/promote_weights.py runs/unet/2/best_model.pt runs/unet/3/best_model.pt bundles/unet
+
+The weights of several runs of which each began where the one before ended are averaged (Wortsman et al. 2022,
+'Model soups', arXiv:2203.05482).
 
 Training saves elsewhere on purpose: a worse run must not replace the weights that a bundle ships.
 """
@@ -16,10 +20,12 @@ from monai.bundle import ConfigParser
 from lungfield.inference.workflow import weights_in
 
 
-def main(checkpoint: Path, bundle: Path) -> None:
+def main(checkpoints: list[Path], bundle: Path) -> None:
     """Check that the weights fit the bundle's network, and write models/model.pt."""
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    state = weights_in(state)
+    states = [weights_in(torch.load(path, map_location="cpu", weights_only=True)) for path in checkpoints]
+    if any(one.keys() != states[0].keys() for one in states):
+        raise SystemExit("These are not the weights of one network.")
+    state = {key: _mean([one[key] for one in states]) for key in states[0]}
     parser = ConfigParser()
     parser.read_config(str(bundle / "configs" / "inference.yaml"))
     parser.get_parsed_content("network_def").load_state_dict(state)
@@ -31,6 +37,11 @@ def main(checkpoint: Path, bundle: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     torch.save(half, target)
     print(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
+
+
+def _mean(values: list[torch.Tensor]) -> torch.Tensor:
+    """The mean of floating-point tensors; of others (counts), the last."""
+    return torch.stack(values).mean(dim=0) if values[0].is_floating_point() else values[-1]
 
 
 if __name__ == "__main__":

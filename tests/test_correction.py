@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lungfield import Segmenter
+from lungfield import Segmenter, correction
 from lungfield.batch import Options, segment_files
 from lungfield.correction import Change, best_change, possible_changes, reduced
 from lungfield.datasets.phantoms import make_phantom
@@ -93,7 +94,7 @@ def test_the_batch_corrects_as_the_segmenter_does(segmenter, tmp_path):
     folder.mkdir()
     Image.fromarray(pixels).save(folder / "a.png")
     Image.fromarray(np.rint(255 * PHANTOM.pixels).astype(np.uint8)).save(folder / "b.png")
-    batch = segment_files([folder], tmp_path / "out", options=Options(workers=1, device="cpu"))
+    batch = segment_files([folder], tmp_path / "out", bundle="unet", options=Options(workers=1, device="cpu"))
     turned, plain = batch.files
     assert turned["flags"] == ["orientation-corrected", "polarity-corrected"]
     assert "PatientOrientation" in turned["warnings"]
@@ -109,7 +110,11 @@ def test_the_batch_corrects_as_the_segmenter_does(segmenter, tmp_path):
 
 
 def quality(confidence: float, *flags: Flag) -> Quality:
-    return Quality(flags, confidence, {})
+    """A quality whose features are those of a mask of this plausibility."""
+    features = {"area_fraction": float(confidence > 0), "shape_likeness": 0.0, "lung_contrast": 0.0}
+    log_odds = math.log(confidence / (1 - confidence)) if 0 < confidence < 1 else 30.0
+    contour = (log_odds - correction._INTERCEPT) / correction._COEFFICIENTS["contour_confidence"]
+    return Quality(flags, confidence, features | {"contour_confidence": contour})
 
 
 def plain_radiograph(**told: bool) -> Radiograph:

@@ -12,9 +12,9 @@ from lungfield.networks import UNet
 SCRIPT = Path(__file__).parents[1] / "scripts" / "promote_weights.py"
 
 
-def promote(checkpoint, bundle):
+def promote(*paths):
     return subprocess.run(
-        [sys.executable, str(SCRIPT), str(checkpoint), str(bundle)],
+        [sys.executable, str(SCRIPT), *map(str, paths)],
         capture_output=True,
         text=True,
         check=False,
@@ -46,3 +46,17 @@ def test_other_weights_and_infinities_do_not(bundle, tmp_path):
     for name in ("other.pt", "huge.pt"):
         assert promote(tmp_path / name, bundle).returncode != 0
     assert not (bundle / "models" / "model.pt").exists()
+
+
+def test_several_are_averaged(bundle, tmp_path):
+    networks = [UNet(norm="batch"), UNet(norm="batch")]
+    for number, network in enumerate(networks):
+        torch.save(network.state_dict(), tmp_path / f"{number}.pt")
+    done = promote(tmp_path / "0.pt", tmp_path / "1.pt", bundle)
+    assert done.returncode == 0, done.stderr
+    state = torch.load(bundle / "models" / "model.pt", weights_only=True)
+    expected = (networks[0].head.weight + networks[1].head.weight) / 2
+    torch.testing.assert_close(state["head.weight"].float(), expected, rtol=1e-3, atol=1e-4)
+    torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "other.pt")
+    done = promote(tmp_path / "0.pt", tmp_path / "other.pt", bundle)
+    assert "not the weights of one network" in done.stderr

@@ -14,14 +14,18 @@ from typing import TypeVar
 import numpy as np
 from skimage.measure import block_reduce
 
-from lungfield.mask import Flag, Quality
+from lungfield.mask import Flag, Quality, logistic
 from lungfield.pose import MIRRORED, QUARTER_TURNS, UPRIGHT, Pose
 from lungfield.records import Radiograph
 
 _Trial = TypeVar("_Trial")
 
-# A mask is doubted below this confidence, or where one of these flags is set.
-_MIN_CONFIDENCE = 0.8
+# Log odds that a mask is that of an upright chest with dark lungs. The shape counts for more than in the
+# confidence: a network may be as sure of lungs that lie upside down.
+_INTERCEPT = -15.74
+_COEFFICIENTS = {"contour_confidence": 12.17, "shape_likeness": 11.67, "lung_contrast": 2.83}
+# A mask is doubted below this plausibility, or where one of these flags is set.
+_MIN_PLAUSIBILITY = 0.8
 _DOUBTS = {
     Flag.NO_LUNG,
     Flag.ONE_LUNG,
@@ -32,8 +36,8 @@ _DOUBTS = {
     Flag.LOW_CONFIDENCE,
     Flag.BRIGHT_LUNGS,
 }
-# A change is believed where its mask has this confidence, and log odds so much above those of the first mask.
-_MIN_CHANGED_CONFIDENCE = 0.3
+# A change is believed where its mask is as plausible as this, and its log odds so much above the first mask's.
+_MIN_CHANGED_PLAUSIBILITY = 0.3
 _MIN_GAIN = 1.5
 # Trials are run on a copy whose shorter side has at least so many pixels.
 _REDUCED_SIDE_PX = 400
@@ -93,7 +97,7 @@ def possible_changes(radiograph: Radiograph, quality: Quality) -> list[Change]:
         quality: of its first mask.
     """
     flags = set(quality.flags)
-    if quality.confidence >= _MIN_CONFIDENCE and not flags & _DOUBTS:
+    if plausibility(quality) >= _MIN_PLAUSIBILITY and not flags & _DOUBTS:
         return []
     poses = (UPRIGHT,) if radiograph.pose_told else QUARTER_TURNS
     doubtful = Flag.BRIGHT_LUNGS in flags or not radiograph.polarity_told
@@ -110,11 +114,16 @@ def best_change(
         first: quality of the first mask.
         tried: changes, with the quality of their masks and whatever belongs to them.
     """
-    change, quality, trial = max(tried, key=lambda one: one[1].confidence)
-    gain = _log_odds(quality.confidence) - _log_odds(first.confidence)
-    if quality.confidence < _MIN_CHANGED_CONFIDENCE or gain < _MIN_GAIN:
+    change, quality, trial = max(tried, key=lambda one: plausibility(one[1]))
+    gain = _log_odds(plausibility(quality)) - _log_odds(plausibility(first))
+    if plausibility(quality) < _MIN_CHANGED_PLAUSIBILITY or gain < _MIN_GAIN:
         return None
     return change, trial
+
+
+def plausibility(quality: Quality) -> float:
+    """The probability, in [0, 1], that a mask is that of an upright chest with dark lungs."""
+    return logistic(quality.features, _INTERCEPT, _COEFFICIENTS)
 
 
 def reduced(radiograph: Radiograph) -> Radiograph:

@@ -45,3 +45,11 @@ def test_either_part_can_be_had_alone(batch):
     torch.testing.assert_close(sum(part(logits, lung) for part in parts), whole)
     expected = torch.nn.BCEWithLogitsLoss()(logits, lung)
     torch.testing.assert_close(parts[1](logits, lung), expected)
+
+
+def test_a_pixel_that_is_half_unknown_goes_by_its_other_half():
+    """As between lung and unknown on a coarser grid: sure of lung is right there, and sure of none is not."""
+    target = torch.tensor([0.5, 0.5]).view(1, 2, 1, 1)
+    sure = torch.full((1, 1, 1, 1), 12.0)
+    assert PartialDiceCELoss()(sure, target) < 0.01
+    assert PartialDiceCELoss()(-sure, target) > 5

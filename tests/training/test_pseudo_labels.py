@@ -12,7 +12,10 @@ from lungfield.datasets import Split, load_data_list, prepare_folders
 from lungfield.errors import DataError
 from lungfield.inference import find_bundle
 from lungfield.inference.predictor import Processing
+from lungfield.mask import read_mask, read_reference
+from lungfield.pose import UPRIGHT
 from lungfield.training import make_pseudo_labels
+from lungfield.transforms import LeaveOutUnknownd, LungAndUnknownd
 
 SIDE = 256
 
@@ -123,9 +126,38 @@ def test_the_set_itself_is_never_written_to(unlabelled):
     assert (unlabelled / "dataset.json").is_file()
 
 
-def test_the_two_channels_of_a_partial_label():
-    from lungfield.transforms import LungAndUnknownd
+def test_a_region_that_the_teacher_fills_completely_is_read_as_lung(tmp_path):
+    ignored = np.zeros((SIDE, SIDE), dtype=bool)
+    ignored[100:140, 60:90] = True  # within a lung
+    save(tmp_path / "images" / "one.png", picture())
+    save(tmp_path / "masks" / "one.png", boxes())
+    save(tmp_path / "ignore" / "one_ignore.png", ignored)
+    prepare_folders(
+        tmp_path / "images",
+        tmp_path / "set",
+        masks=[tmp_path / "masks"],
+        ignore_masks=tmp_path / "ignore",
+        split=Split("1:0:0"),
+    )
+    make_pseudo_labels(tmp_path / "set", tmp_path / "out", Teacher())
+    read = read_reference(tmp_path / "out" / "labels" / "one.png", UPRIGHT, partial=True)
+    np.testing.assert_array_equal(read != 0, boxes())
 
+
+def test_a_partial_label_is_refused_as_a_mask(tmp_path):
+    values = np.zeros((SIDE, SIDE), dtype=np.uint8)
+    values[60:200, 40:110], values[60:200, 110:120] = 255, 254
+    save(tmp_path / "one.png", values)
+    with pytest.raises(DataError, match="unknown in places"):
+        read_mask(tmp_path / "one.png")
+    np.testing.assert_array_equal(read_reference(tmp_path / "one.png", UPRIGHT, partial=True), values)
+
+
+def test_the_two_channels_of_a_partial_label():
     values = torch.tensor([[[0.0, 1, 2, 254, 255]]])
     found = LungAndUnknownd(keys="label")({"label": values})["label"]
     assert found.tolist() == [[[0, 1, 1, 0, 1]], [[0, 0, 0, 1, 0]]]
+    prediction = torch.ones(1, 1, 5)
+    known = LeaveOutUnknownd(keys="pred")({"pred": prediction, "label": found})
+    assert known["label"].tolist() == [[[0, 1, 1, 0, 1]]]
+    assert known["pred"].tolist() == [[[1, 1, 1, 0, 1]]]

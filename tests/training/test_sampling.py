@@ -39,6 +39,22 @@ def test_the_seed_decides_the_order():
     assert orders[0] == orders[1] != orders[2]
 
 
+def test_an_epoch_has_its_order_whenever_the_run_was_begun():
+    through, resumed = WeightedSetSampler(DATA, {"a": 0.5}), WeightedSetSampler(DATA, {"a": 0.5})
+    orders = []
+    for epoch in (1, 2, 3):
+        through.set_epoch(epoch)
+        orders.append(list(through))
+    resumed.set_epoch(3)
+    assert list(resumed) == orders[2]
+    assert orders[0] != orders[1] != orders[2]
+
+
+def test_more_processes_than_images_all_get_one():
+    shares = [WeightedSetSampler([{"dataset": "a"}] * 2, replicas=7, rank=rank) for rank in range(7)]
+    assert [len(list(share)) for share in shares] == [1] * 7
+
+
 def test_processes_share_an_epoch():
     shares = [WeightedSetSampler(DATA, {"a": 0.7}, replicas=4, rank=rank) for rank in range(4)]
     drawn = [list(share) for share in shares]

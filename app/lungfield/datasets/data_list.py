@@ -22,8 +22,8 @@ def load_data_list(
             sections are joined, in the order of the sub-folders' names.
         section: 'training', 'validation', 'test' or another one that the list holds.
         base: folder that the paths in the list start from; by default the folder of the list.
-
-        labelled: refuse a section with radiographs that have no label, as training cannot use them.
+        labelled: refuse a section with radiographs that have no label: nothing can be learnt from them, or
+            measured on them.
 
     Returns:
         One dictionary an image, with the same keys for all, so that a data loader can make batches of them:

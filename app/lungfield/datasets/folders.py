@@ -96,6 +96,10 @@ def _outer(case: Case) -> Case:
 def _with_ignored(cases: Cases, files: Sequence[Path]) -> Cases:
     """Add the masks of unknown pixels to the cases that have one."""
     ignored = match_masks([case.image for case in cases.complete], [(files, UNKNOWN)])
+    if not ignored.complete:
+        raise DataError(
+            "No mask of unknown pixels has the name of an image: check the folder --ignore-masks."
+        )
     masks = {case.id: case.masks for case in ignored.complete}
     return replace(
         cases,

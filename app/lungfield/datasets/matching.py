@@ -25,7 +25,7 @@ _SUFFIXES = (
 )
 # What the name of a mask may add to that of its image.
 _MASK_ENDING = re.compile(
-    r"(?:[ _.-]*(?:masks?|labels?|seg(?:mentation)?|lungs?|left|right))+$", re.IGNORECASE
+    r"(?:[ _.-]*(?:masks?|labels?|seg(?:mentation)?|lungs?|left|right|ignored?|unknown))+$", re.IGNORECASE
 )
 # NLM's sets end a name in 0 (normal) or 1 (abnormal); JSRT's begin with JPCLN (nodule) or JPCNN (none).
 _NLM_NAME = re.compile(r"(?:CHNCXR|MCUCXR)_\d+_([01])", re.IGNORECASE)

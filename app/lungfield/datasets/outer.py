@@ -10,6 +10,8 @@ from lungfield.labels import BACKGROUND, LUNG_SIDE_UNKNOWN, UNKNOWN
 
 # Part of each row of a polygon, from its lateral edge, that is lung for certain.
 _LATERAL = 0.4
+# A polygon smaller than this, as a part of the larger one, is no lung.
+_MIN_SECOND = 0.2
 # Width of the unknown band along the contour, as a fraction of the longer side: annotators differ so much.
 _BAND = 3 / 256
 
@@ -20,6 +22,7 @@ def label_of_outer_contour(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     Some annotators draw the outer contour of each lung only, and a straight medial edge through heart and
     mediastinum (V7 Labs' annotations of portable radiographs do). Outside is background, the lateral 40 % of
     each row of a polygon are lung, opaque or not; the rest, and a narrow band along the contour, is unknown.
+    Where there are not two polygons, all of their inside is unknown.
 
     Args:
         mask: (H, W) bool, upright, the patient's right lung on the left.
@@ -30,22 +33,23 @@ def label_of_outer_contour(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     label_map = np.where(mask, UNKNOWN, BACKGROUND).astype(np.uint8)
     polygons, count = ndimage.label(mask)
     sizes = ndimage.sum_labels(mask, polygons, range(1, count + 1))
-    largest = sorted(range(1, count + 1), key=lambda one: -sizes[one - 1])[:2]
+    # Where two lungs touch, or one was not drawn, which side is lateral is not known.
+    large = [one for one in range(1, count + 1) if sizes[one - 1] >= _MIN_SECOND * sizes.max()]
+    largest = large if len(large) == 2 else []
     centres = {one: ndimage.center_of_mass(polygons == one)[1] for one in largest}
     for one in largest:
         polygon = polygons == one
         along = np.cumsum(polygon, axis=1)
         width = along[:, -1:]
-        if len(largest) == 2:
-            from_left = centres[one] == min(centres.values())
-            from_edge = along if from_left else width + 1 - along
-            lateral = from_edge <= _LATERAL * width
-            # Below the top of the diaphragm a row may hold the medial end alone.
-            columns = np.arange(mask.shape[1])
-            lateral &= columns < centres[one] if from_left else columns > centres[one]
-            label_map[polygon & lateral] = LUNG_SIDE_UNKNOWN
+        from_left = centres[one] == min(centres.values())
+        from_edge = along if from_left else width + 1 - along
+        lateral = from_edge <= _LATERAL * width
+        # Below the top of the diaphragm a row may hold the medial end alone.
+        columns = np.arange(mask.shape[1])
+        lateral &= columns < centres[one] if from_left else columns > centres[one]
+        label_map[polygon & lateral] = LUNG_SIDE_UNKNOWN
     band = max(1, round(_BAND * max(mask.shape)))
-    disc = ndimage.iterate_structure(ndimage.generate_binary_structure(2, 1), band)
-    edge = ndimage.binary_dilation(mask, disc) & ~ndimage.binary_erosion(mask, disc, border_value=1)
+    outer = ndimage.binary_dilation(mask, iterations=band)
+    edge = outer & ~ndimage.binary_erosion(mask, iterations=band, border_value=1)
     label_map[edge] = UNKNOWN
     return label_map

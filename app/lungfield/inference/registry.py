@@ -23,7 +23,7 @@ BUNDLES = (
     "amalgamated_unet",
 )
 #: What `lungfield segment` and `lungfield.Segmenter` take unless told otherwise; it ships with weights.
-DEFAULT_BUNDLE = "unet"
+DEFAULT_BUNDLE = "efficientnet_lite0_unet"
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _CHECKOUT = _PACKAGE.parents[1]

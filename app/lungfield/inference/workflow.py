@@ -164,6 +164,8 @@ def resume(path: str | Path | None, checkpoints: Any, ckpt_dir: str | Path) -> N
     epochs = state["trainer"]["iteration"] // steps
     if epochs >= trainer.state.max_epochs:
         raise BundleError(f"{path} has {epochs} epochs behind it already. Give more by --max_epochs.")
+    if parts.get("averaged_network") is parts["network"]:  # nothing is averaged in this run
+        parts.pop("averaged_network", None)
     parts["lr_scheduler"] = _PlaceInSchedule(parts["lr_scheduler"])
     if not _bring_best_weights(Path(path).parent, Path(ckpt_dir)):
         # A record of weights that are gone would keep others from being saved.

@@ -5,7 +5,7 @@ from lungfield.mask.density import Density, mean_density
 from lungfield.mask.measurements import Extent, Measurements, measure
 from lungfield.mask.metrics import METRICS, Agreement, Summary, agreement, summarise
 from lungfield.mask.mirror import is_mirrored
-from lungfield.mask.quality import Flag, Quality, assess, flip_agreement
+from lungfield.mask.quality import Flag, Quality, assess, flip_agreement, logistic
 from lungfield.mask.reading import read_mask, read_reference, referenced_sop_instance_uids
 from lungfield.mask.sides import split_lungs
 
@@ -23,6 +23,7 @@ __all__ = [
     "clean_mask",
     "flip_agreement",
     "is_mirrored",
+    "logistic",
     "mean_density",
     "measure",
     "read_mask",

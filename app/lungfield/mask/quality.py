@@ -7,6 +7,7 @@ docs/quality-flags.md explains every flag and shows what they are worth.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -87,8 +88,8 @@ _MAX_CLIPPED_FRACTION = 0.20
 _MIN_HEIGHT_MM, _MAX_HEIGHT_MM = 100.0, 420.0
 
 # Log odds of a Dice of at least 0.90: scripts/calibrate_flags.py --fit
-INTERCEPT = -15.74
-COEFFICIENTS = {"contour_confidence": 12.17, "shape_likeness": 11.67, "lung_contrast": 2.83}
+INTERCEPT = -12.91
+COEFFICIENTS = {"contour_confidence": 17.58, "shape_likeness": 3.32, "lung_contrast": 2.0}
 
 # How often a place in the lungs' bounding box is lung, in ninths: the mean of the training references and of
 # their mirror images. scripts/calibrate_flags.py --fit
@@ -176,9 +177,14 @@ def extract_features(
 
 def estimate_confidence(features: Features) -> float:
     """The estimated probability that a mask with these features has a Dice of at least 0.90."""
+    return logistic(features, INTERCEPT, COEFFICIENTS)
+
+
+def logistic(features: Features, intercept: float, coefficients: Mapping[str, float]) -> float:
+    """A probability by logistic regression on features of a mask; 0 where there is no lung."""
     if not features["area_fraction"]:
         return 0.0
-    log_odds = INTERCEPT + sum(weight * features[name] for name, weight in COEFFICIENTS.items())
+    log_odds = intercept + sum(weight * features[name] for name, weight in coefficients.items())
     return 1 / (1 + math.exp(-max(-30.0, min(30.0, log_odds))))
 
 

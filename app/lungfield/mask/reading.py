@@ -33,7 +33,7 @@ _SIDE_OF_MODIFIER = {
 }
 
 _NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz")
-_VALUES_OF_PARTIAL_LABELS = (BACKGROUND, RIGHT_LUNG.value, LEFT_LUNG.value, LUNG_SIDE_UNKNOWN, UNKNOWN)
+_VALUES_OF_PARTIAL_LABELS = {BACKGROUND, RIGHT_LUNG.value, LEFT_LUNG.value, LUNG_SIDE_UNKNOWN, UNKNOWN}
 # A mask has two levels; a picture with more than this part of its pixels well between them is none.
 _MAX_FRACTION_BETWEEN = 0.05
 # A mask of which this part and all corners are lung is a negative.
@@ -80,8 +80,8 @@ def read_reference(path: Path, pose: Pose, *, partial: bool = False) -> NDArray[
     Args:
         path: as for `read_mask`, and likewise what is returned and raised.
         pose: of the radiograph.
-        partial: take a PNG that holds 254 beside no other value than 0, 1, 2 and 255 as a label map that is
-            unknown there, as `lungfield prepare` writes it.
+        partial: take an 8-bit picture that holds 254 and no other values than 0, 1, 2 and 255 as a label map
+            that is unknown there, as `lungfield prepare` writes it; without it such a file is refused.
     """
     label_map, own = _read(Path(path), partial=partial)
     return (own or pose).upright(label_map)
@@ -97,9 +97,20 @@ def _read(path: Path, *, partial: bool = False) -> tuple[NDArray[np.uint8], Pose
     if _is_dicom(path):
         return _read_dicom_seg(path), None
     values, is_jpeg, pose = read_picture(path)
-    if partial and (values == UNKNOWN).any() and np.isin(values, _VALUES_OF_PARTIAL_LABELS).all():
+    if _is_partial(values):
+        if not partial:
+            raise DataError(
+                f"{path}: this is a label that is unknown in places (254, as `lungfield prepare` writes it); "
+                "it serves for training, but not as a mask."
+            )
         return values.astype(np.uint8), pose
     return _label_map(values, path, darkest_lung=127.5 if is_jpeg else None), pose
+
+
+def _is_partial(values: NDArray[Any]) -> bool:
+    """Whether a picture's values are those of a label map that is unknown in places."""
+    found = set(np.unique(values).tolist()) if values.dtype == np.uint8 else set()
+    return UNKNOWN in found and len(found) > 2 and found <= _VALUES_OF_PARTIAL_LABELS
 
 
 def _label_map(values: NDArray[Any], path: Path, *, darkest_lung: float | None) -> NDArray[np.uint8]:

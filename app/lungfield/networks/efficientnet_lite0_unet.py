@@ -69,7 +69,7 @@ class EfficientNetLite0UNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits (N, out_channels, H, W) of `image` (N, in_channels, H, W)."""
         height, width = image.shape[-2:]
-        # The encoder was trained on values from -1 to 1.
+        # As the packaged weights of the encoder were trained, and near to what timm's were.
         features: list[Tensor] = self.encoder(pad_to_multiple(image, self.divisor) * 2 - 1)
         left = len(features) - 1
         x = features[left]

@@ -35,7 +35,9 @@ class PartialDiceCELoss(nn.Module):
         logits, target = torch.Tensor.as_subclass(input, Tensor), torch.Tensor.as_subclass(target, Tensor)
         lung = target[:, :1]
         known = 1 - target[:, 1:] if target.shape[1] > 1 else torch.ones_like(lung)
-        lung, known = lung.clamp(0, 1), known.clamp(0, 1)
+        known = known.clamp(0, 1)
+        # Of a pixel that is half lung and half unknown, all that is known is lung.
+        lung = (lung / known.clamp(min=1e-6)).clamp(0, 1)
         cross_entropy = functional.binary_cross_entropy_with_logits(
             logits, lung, weight=known, reduction="sum"
         )

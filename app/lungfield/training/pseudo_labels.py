@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lungfield.atomic import write_whole
 from lungfield.datasets import SetDescription, load_data_list
 from lungfield.datasets.data_list import read_list
 from lungfield.datasets.layout import (
@@ -26,7 +26,7 @@ from lungfield.datasets.layout import (
 from lungfield.datasets.preparation import Track
 from lungfield.errors import DataError
 from lungfield.inference.predictor import Predictor
-from lungfield.labels import BACKGROUND, LEFT_LUNG, RIGHT_LUNG, UNKNOWN
+from lungfield.labels import BACKGROUND, LEFT_LUNG, LUNG_SIDE_UNKNOWN, RIGHT_LUNG, UNKNOWN
 from lungfield.mask import agreement, read_reference
 from lungfield.pipeline import segmenting
 from lungfield.pose import UPRIGHT
@@ -59,7 +59,8 @@ def make_pseudo_labels(
 
     A radiograph without a label is segmented as it is and mirrored. It is kept where the two masks agree and
     have two lungs; where they differ, its label is unknown. In a partial label the teacher fills in what is
-    unknown and what both its masks take for lung; the rest stays unknown. A whole label stays as it is.
+    unknown and what both its masks take for lung; the rest stays unknown. A whole label stays as it is. The test
+    section is left out, as a network must not be measured by its own masks.
 
     Args:
         source: folder of the prepared set.
@@ -74,8 +75,10 @@ def make_pseudo_labels(
     """
     if output.resolve() == source.resolve():
         raise DataError(f"Output {output} is the set itself: name another folder.")
+    if not (source / LIST_NAME).is_file():
+        raise DataError(f"{source} has no {LIST_NAME}: name one set that `lungfield prepare` made.")
     content = read_list(source / LIST_NAME)
-    names = [section for section in SECTIONS if content.get(section)]
+    names = [section for section in SECTIONS if section != "test" and content.get(section)]
     entries = {section: load_data_list(source, section) for section in names}
     sections: dict[str, list[Item]] = {section: [] for section in names}
     doubtful: list[str] = []
@@ -89,8 +92,11 @@ def make_pseudo_labels(
             doubtful.append(item["id"])
             continue
         values |= set(np.unique(label_map).tolist()) - {BACKGROUND}
-        image, label = Path(IMAGES, Path(item["image"]).name), Path(LABELS, f"{item['id']}.png")
-        shutil.copyfile(item["image"], output / image)
+        image, label = (
+            Path(IMAGES, item["id"] + Path(item["image"]).suffix),
+            Path(LABELS, f"{item['id']}.png"),
+        )
+        write_whole(output / image, Path(item["image"]).read_bytes())
         write_png(output / label, label_map)
         sections[section].append(
             Item(
@@ -123,13 +129,14 @@ def _label_of(item: dict[str, Any], predictor: Predictor) -> NDArray[np.uint8] |
     if label_map is not None and not (label_map == UNKNOWN).any():
         return label_map
     radiograph = read_radiograph(Path(item["image"]), require_frontal=False)
-    mirrored = replace(radiograph, pixels=np.ascontiguousarray(radiograph.pixels[:, ::-1]))
+    mirrored = replace(radiograph, pixels=np.ascontiguousarray(radiograph.pixels[:, ::-1]), valid=None)
     first = _segmented(radiograph, predictor)
     second = _segmented(mirrored, predictor)[:, ::-1]
     lung = (first != BACKGROUND) & (second != BACKGROUND)
     if label_map is not None:
-        filled = np.where((label_map == UNKNOWN) & lung, first, label_map)
-        return filled.astype(np.uint8)
+        # With one value for lung: a file that mixed sides with lungs of either side would not be a label map.
+        both = np.where(label_map == BACKGROUND, BACKGROUND, LUNG_SIDE_UNKNOWN)
+        return np.where((label_map == UNKNOWN) & ~lung, UNKNOWN, both).astype(np.uint8)
     two_lungs = (first == RIGHT_LUNG.value).any() and (first == LEFT_LUNG.value).any()
     if not two_lungs or agreement(first, second, spacing=None).dice < MIN_AGREEMENT:
         return None
@@ -138,4 +145,4 @@ def _label_of(item: dict[str, Any], predictor: Predictor) -> NDArray[np.uint8] |
 
 
 def _segmented(radiograph: Radiograph, predictor: Predictor) -> NDArray[np.uint8]:
-    return predictor.drive(segmenting(radiograph, predictor.processing, correct=False)).label_map
+    return predictor.drive(segmenting(radiograph, predictor.processing, correct=False)).upright_label_map

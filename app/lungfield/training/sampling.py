@@ -57,18 +57,24 @@ class WeightedSetSampler(Sampler[int]):
         self.replicas, self.rank = replicas, rank
         if not len(self):
             raise DataError("set_weights leave no image to train on.")
-        self.generator = torch.Generator().manual_seed(seed)
+        self.seed, self.epoch = seed, 0
 
     def __len__(self) -> int:
         return -(-sum(count for _, count in self.sets) // self.replicas)
 
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next order be that of an epoch, also in a run that was resumed; each order has its own."""
+        self.epoch = epoch
+
     def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed + 100003 * self.epoch)
+        self.epoch += 1
         drawn = []
         for positions, count in self.sets:
             whole, rest = divmod(count, len(positions))
             drawn += [positions] * whole
-            drawn.append(positions[torch.randperm(len(positions), generator=self.generator)[:rest]])
+            drawn.append(positions[torch.randperm(len(positions), generator=generator)[:rest]])
         every = torch.cat(drawn)
-        order = every[torch.randperm(len(every), generator=self.generator)].tolist()
+        order = every[torch.randperm(len(every), generator=generator)].tolist()
         shared = len(self) * self.replicas
-        yield from (order + order[: shared - len(order)])[self.rank : shared : self.replicas]
+        yield from (order * (1 + shared // len(order)))[self.rank : shared : self.replicas]

@@ -2,12 +2,13 @@
 
 from lungfield.transforms.augmentation import RandCollimationd, RandForeignObjectsd, RandOpacityd
 from lungfield.transforms.body import BodyMaskd
-from lungfield.transforms.partial_labels import LungAndUnknownd
+from lungfield.transforms.partial_labels import LeaveOutUnknownd, LungAndUnknownd
 from lungfield.transforms.postprocessing import LungLabelMapd, RestoreGridd
 from lungfield.transforms.reading import RadiographReader, as_monai
 
 __all__ = [
     "BodyMaskd",
+    "LeaveOutUnknownd",
     "LungAndUnknownd",
     "LungLabelMapd",
     "RadiographReader",

@@ -31,3 +31,27 @@ class LungAndUnknownd(MapTransform):
             lung = (label != BACKGROUND) & ~unknown
             result[key] = torch.cat([lung, unknown]).float()
         return result
+
+
+class LeaveOutUnknownd(MapTransform):
+    """Sets a prediction and its label to background where the label is unknown, and drops that channel.
+
+    Args:
+        keys: predictions (1, H, W) of 0 and 1.
+        label_key: the label (2, H, W) of 0 and 1 that `LungAndUnknownd` made, resized and rounded; becomes
+            (1, H, W).
+    """
+
+    def __init__(self, keys: KeysCollection, label_key: str = "label") -> None:
+        super().__init__(keys)
+        self.label_key = label_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Replace predictions and label in `data`."""
+        result = dict(data)
+        lung, unknown = result[self.label_key][:1], result[self.label_key][1:]
+        known = 1 - unknown
+        for key in self.key_iterator(result):
+            result[key] = result[key] * known
+        result[self.label_key] = lung * known
+        return result

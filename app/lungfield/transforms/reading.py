@@ -39,7 +39,7 @@ class RadiographReader(ImageReader):
         require_frontal: turn down what is not a frontal chest radiograph, as far as the file tells.
 
     Raises:
-        ValueError: `kind` is neither of the two.
+        ValueError: `kind` is none of these.
     """
 
     def __init__(self, kind: str = "radiograph", *, require_frontal: bool = True) -> None:
