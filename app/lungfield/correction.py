@@ -36,7 +36,7 @@ _DOUBTS = {
     Flag.LOW_CONFIDENCE,
     Flag.BRIGHT_LUNGS,
 }
-# A change is believed where its mask is as plausible as this, and its log odds so much above the first mask's.
+# A change is believed where its mask is as plausible as this, with log odds so much above those of the first.
 _MIN_CHANGED_PLAUSIBILITY = 0.3
 _MIN_GAIN = 1.5
 # Trials are run on a copy whose shorter side has at least so many pixels.

@@ -59,8 +59,8 @@ def make_pseudo_labels(
 
     A radiograph without a label is segmented as it is and mirrored. It is kept where the two masks agree and
     have two lungs; where they differ, its label is unknown. In a partial label the teacher fills in what is
-    unknown and what both its masks take for lung; the rest stays unknown. A whole label stays as it is. The test
-    section is left out, as a network must not be measured by its own masks.
+    unknown and what both its masks take for lung; the rest stays unknown. A whole label stays as it is. The
+    test section is left out, as a network must not be measured by its own masks.
 
     Args:
         source: folder of the prepared set.
