@@ -1,4 +1,4 @@
-"""The default bundle is trained, measured and run by MONAI's command line, as the README calls it.
+"""The bundle `unet` is trained, measured and run by MONAI's command line, as the README calls it.
 
 The others' configs are the same text but for the network; `test_every_bundle_runs.py` runs each once.
 """
@@ -11,14 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-from lungfield.inference import DEFAULT_BUNDLE, find_bundle
+from lungfield.inference import find_bundle
 
 SMALL = {"image_size": "[64,64]", "num_workers": 0}
 
 
 @pytest.fixture(scope="module")
 def root():
-    return find_bundle(DEFAULT_BUNDLE).root
+    return find_bundle("unet").root
 
 
 @pytest.fixture(scope="module")

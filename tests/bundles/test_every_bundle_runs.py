@@ -1,6 +1,6 @@
-"""Every bundle but the default one trains, evaluates and segments once, and so does a paper's recipe.
+"""Every bundle but `unet` trains, evaluates and segments once, and so does a paper's recipe.
 
-In this process and on tiny pictures; `test_bundle_runs.py` calls the default bundle as users do.
+In this process and on tiny pictures; `test_bundle_runs.py` calls that one as users do.
 """
 
 import csv
@@ -14,7 +14,7 @@ import pytest
 from monai.bundle import ConfigWorkflow
 from PIL import Image
 
-from lungfield.inference import BUNDLES, DEFAULT_BUNDLE, find_bundle
+from lungfield.inference import BUNDLES, find_bundle
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def run(monkeypatch):
     return call
 
 
-@pytest.mark.parametrize("name", [name for name in BUNDLES if name != DEFAULT_BUNDLE])
+@pytest.mark.parametrize("name", [name for name in BUNDLES if name != "unet"])
 def test_trains_evaluates_and_segments(name, run, tiny_dataset, tmp_path, caplog):
     caplog.set_level(logging.INFO, "lungfield")
     root, output = find_bundle(name).root, tmp_path / "out"
@@ -43,7 +43,7 @@ def test_trains_evaluates_and_segments(name, run, tiny_dataset, tmp_path, caplog
     checkpoint = {"checkpoint": str(output / "best_model.pt")}
 
     # All three pictures in a batch: of 64 pixels InceptionResNetV2 leaves one, too few to normalise a single
-    # picture. What a run could go on from has three times the network's size: left to the default bundle.
+    # picture. What a run could go on from has three times the network's size: left to `unet`.
     run(root, "train", "train.yaml", max_epochs=1, batch_size=3, save_interval=0, **random, **small, **data)
     assert "epoch 1, validation: val_mean_dice" in caplog.text
 

@@ -13,10 +13,10 @@ import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 from lungfield.errors import BundleError
-from lungfield.inference import BUNDLES, DEFAULT_BUNDLE, distributed, find_bundle
+from lungfield.inference import BUNDLES, distributed, find_bundle
 from lungfield.networks import MobileNetV2UNet
 
-ROOT = find_bundle(DEFAULT_BUNDLE).root
+ROOT = find_bundle("unet").root
 
 # The paper's recipe has neither augmentation nor a schedule. Each image is normalised by itself, since on a
 # CPU batch normalisation sees a process's own share only; and by Adam differences in rounding would grow.

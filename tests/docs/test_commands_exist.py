@@ -48,7 +48,7 @@ def test_command_exists(words, monkeypatch):
         ("lungfield segment radiographs/", "output is missing"),
         ("lungfield segment -o out", "inputs is missing"),
         ("python scripts/promote_weights.py --best best_model.pt bundles/unet", "--best"),
-        ("python scripts/promote_weights.py a b c", "c is one too many"),
+        ("python scripts/worst_cases.py a b", "b is one too many"),
         (
             "python -m monai.bundle run training --config_file bundles/unet/configs/train.yaml --epochs 1",
             "--epochs",
