@@ -14,7 +14,7 @@ from lungfield.inference import find_bundle
 from lungfield.inference.predictor import Processing
 from lungfield.mask import read_mask, read_reference
 from lungfield.pose import UPRIGHT
-from lungfield.training import make_pseudo_labels
+from lungfield.training.pseudo_labels import make_pseudo_labels
 from lungfield.transforms import LeaveOutUnknownd, LungAndUnknownd
 
 SIDE = 256
@@ -64,6 +64,20 @@ def unlabelled(tmp_path):
     return tmp_path / "set"
 
 
+def partly_ignored(tmp_path, mask, ignored, *, name):
+    """Prepare a set of one radiograph whose label is unknown in places."""
+    save(tmp_path / "images" / "one.png", picture())
+    save(tmp_path / "masks" / "one.png", mask)
+    save(tmp_path / "ignore" / name, ignored)
+    prepare_folders(
+        tmp_path / "images",
+        tmp_path / "set",
+        masks=[tmp_path / "masks"],
+        ignore_masks=tmp_path / "ignore",
+        split=Split("1:0:0"),
+    )
+
+
 def label(folder, name="one"):
     return np.asarray(Image.open(folder / "labels" / f"{name}.png"))
 
@@ -93,16 +107,7 @@ def test_a_radiograph_on_which_the_views_disagree_is_left_out(tmp_path, unlabell
 def test_a_partial_label_is_filled_in_where_it_is_unknown(tmp_path):
     ignored = np.zeros((SIDE, SIDE), dtype=bool)
     ignored[:, 100:160] = True
-    save(tmp_path / "images" / "one.png", picture())
-    save(tmp_path / "masks" / "one.png", boxes() & ~ignored)
-    save(tmp_path / "ignore" / "one.png", ignored)
-    prepare_folders(
-        tmp_path / "images",
-        tmp_path / "set",
-        masks=[tmp_path / "masks"],
-        ignore_masks=tmp_path / "ignore",
-        split=Split("1:0:0"),
-    )
+    partly_ignored(tmp_path, boxes() & ~ignored, ignored, name="one.png")
     make_pseudo_labels(tmp_path / "set", tmp_path / "out", Teacher())
     before, after = label(tmp_path / "set"), label(tmp_path / "out")
     assert (before[ignored] == 254).all()
@@ -129,16 +134,7 @@ def test_the_set_itself_is_never_written_to(unlabelled):
 def test_a_region_that_the_teacher_fills_completely_is_read_as_lung(tmp_path):
     ignored = np.zeros((SIDE, SIDE), dtype=bool)
     ignored[100:140, 60:90] = True  # within a lung
-    save(tmp_path / "images" / "one.png", picture())
-    save(tmp_path / "masks" / "one.png", boxes())
-    save(tmp_path / "ignore" / "one_ignore.png", ignored)
-    prepare_folders(
-        tmp_path / "images",
-        tmp_path / "set",
-        masks=[tmp_path / "masks"],
-        ignore_masks=tmp_path / "ignore",
-        split=Split("1:0:0"),
-    )
+    partly_ignored(tmp_path, boxes(), ignored, name="one_ignore.png")
     make_pseudo_labels(tmp_path / "set", tmp_path / "out", Teacher())
     read = read_reference(tmp_path / "out" / "labels" / "one.png", UPRIGHT, partial=True)
     np.testing.assert_array_equal(read != 0, boxes())

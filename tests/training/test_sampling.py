@@ -8,10 +8,6 @@ from lungfield.training import WeightedSetSampler
 DATA = [{"dataset": "a"}] * 10 + [{"dataset": "b"}] * 4 + [{"dataset": "c"}] * 8
 
 
-def drawn_by_set(sampler):
-    return Counter(DATA[position]["dataset"] for position in sampler)
-
-
 def test_without_weights_an_epoch_is_every_image_once():
     sampler = WeightedSetSampler(DATA)
     assert sorted(sampler) == list(range(22))

@@ -15,6 +15,7 @@ from lungfield.inference import DEFAULT_BUNDLE
 
 if TYPE_CHECKING:
     from lungfield.datasets import PreparedSet
+    from lungfield.training.pseudo_labels import PseudoLabels
 
 app = typer.Typer(
     name="prepare",
@@ -208,18 +209,13 @@ def pseudo_labels(
     """Let a trained network label a prepared set, and fill in what partial labels leave open."""
     from lungfield.inference import find_bundle
     from lungfield.inference.predictor import Predictor
-    from lungfield.training import make_pseudo_labels
+    from lungfield.training.pseudo_labels import make_pseudo_labels
 
     result = make_pseudo_labels(
         source, output, Predictor(find_bundle(bundle), device=device), track=_track("Pseudo-labels")
     )
-    if as_json:
-        print(json.dumps({**asdict(result), "folder": str(result.folder)}))
-        return
-    if result.doubtful:
-        print(f"{len(result.doubtful)} radiographs were left out as doubtful", file=sys.stderr)
-    counts = ", ".join(f"{count} {section}" for section, count in result.counts.items())
-    print(f"{result.folder}: {counts}")
+    doubtful = [f"{len(result.doubtful)} radiographs were left out as doubtful"] if result.doubtful else []
+    _print_result(result, doubtful, as_json=as_json)
 
 
 def _track(title: str) -> Callable[[Any], Any]:
@@ -232,17 +228,22 @@ def _track(title: str) -> Callable[[Any], Any]:
 
 
 def _report(result: PreparedSet, *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps({**asdict(result), "folder": str(result.folder)}))
-        return
     remarks = {
         "images have no mask": result.images_without_mask,
         "masks have no image": result.masks_without_image,
         "images are in no section of the list": result.in_no_section,
         "images had masks named for the wrong side: their position decided": result.sides_by_position,
     }
-    for remark, names in remarks.items():
-        if names:
-            print(f"{len(names)} {remark}, the first: {names[0]}", file=sys.stderr)
+    lines = [f"{len(names)} {remark}, the first: {names[0]}" for remark, names in remarks.items() if names]
+    _print_result(result, lines, as_json=as_json)
+
+
+def _print_result(result: PreparedSet | PseudoLabels, remarks: list[str], *, as_json: bool) -> None:
+    """Print a result as JSON, or its counts, and remarks on standard error."""
+    if as_json:
+        print(json.dumps({**asdict(result), "folder": str(result.folder)}))
+        return
+    for remark in remarks:
+        print(remark, file=sys.stderr)
     counts = ", ".join(f"{count} {section}" for section, count in result.counts.items())
     print(f"{result.folder}: {counts}")

@@ -17,9 +17,10 @@ from torch.nn import functional
 
 from lungfield.export import write_results_csv, write_results_json
 from lungfield.inference.distributed import from_all, in_order_of_data, is_first
-from lungfield.labels import BACKGROUND, UNKNOWN
+from lungfield.labels import UNKNOWN
 from lungfield.mask import Agreement, agreement, summarise
 from lungfield.records import Spacing
+from lungfield.transforms import lung_and_unknown
 
 
 class AgreementHandler:
@@ -60,9 +61,7 @@ class AgreementHandler:
         if self.loss_function is None:
             return
         logits = engine.state.output["pred"]
-        label = engine.state.output["label"]
-        unknown = label == UNKNOWN
-        channels = torch.cat([(label > BACKGROUND) & ~unknown, unknown], dim=1).float().transpose(-1, -2)
+        channels = lung_and_unknown(engine.state.output["label"]).transpose(-1, -2)
         label = functional.interpolate(channels, size=logits.shape[-2:], mode="area")
         self._loss = float(self.loss_function(logits, label))
 

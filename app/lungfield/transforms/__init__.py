@@ -2,7 +2,7 @@
 
 from lungfield.transforms.augmentation import RandCollimationd, RandForeignObjectsd, RandOpacityd
 from lungfield.transforms.body import BodyMaskd
-from lungfield.transforms.partial_labels import LeaveOutUnknownd, LungAndUnknownd
+from lungfield.transforms.partial_labels import LeaveOutUnknownd, LungAndUnknownd, lung_and_unknown
 from lungfield.transforms.postprocessing import LungLabelMapd, RestoreGridd
 from lungfield.transforms.reading import RadiographReader, as_monai
 
@@ -17,4 +17,5 @@ __all__ = [
     "RandOpacityd",
     "RestoreGridd",
     "as_monai",
+    "lung_and_unknown",
 ]

@@ -26,11 +26,14 @@ class LungAndUnknownd(MapTransform):
         """Replace the label maps in `data`."""
         result = dict(data)
         for key in self.key_iterator(result):
-            label = result[key]
-            unknown = label == UNKNOWN
-            lung = (label != BACKGROUND) & ~unknown
-            result[key] = torch.cat([lung, unknown]).float()
+            result[key] = lung_and_unknown(result[key])
         return result
+
+
+def lung_and_unknown(label: torch.Tensor) -> torch.Tensor:
+    """The channels lung and unknown, (..., 2, H, W) float of 0 and 1, of a label map (..., 1, H, W)."""
+    unknown = label == UNKNOWN
+    return torch.cat([(label != BACKGROUND) & ~unknown, unknown], dim=-3).float()
 
 
 class LeaveOutUnknownd(MapTransform):
