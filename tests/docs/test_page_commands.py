@@ -29,6 +29,9 @@ COVERED = {
     r"lungfield segment sample_data/images -o out --reference sample_data/labels": (
         "tests/test_readme.py::test_first_command_segments_the_samples"
     ),
+    r"lungfield segment sample_data/images -o out --reference sample_data/labels --bundle unet": (
+        "tests/docs/test_page_commands.py::test_shipped_weights_segment"
+    ),
     r"lungfield segment radiographs/ -o out( --bundle unet)?": (
         "tests/test_end_to_end.py::test_ends_well_and_the_last_line_is_json"
     ),
