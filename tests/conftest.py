@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -38,6 +40,22 @@ from pydicom.uid import (
 )
 
 MakeDicom = Callable[..., Path]
+
+_CACHE = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep converted networks apart from the user's; processes that are started here share them."""
+    if "LUNGFIELD_CACHE" not in os.environ:
+        config.stash[_CACHE] = os.environ["LUNGFIELD_CACHE"] = tempfile.mkdtemp(prefix="lungfield-cache-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove them, where this process has made the folder."""
+    if folder := config.stash.get(_CACHE, None):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 CallLungfield = Callable[..., subprocess.CompletedProcess[str]]
 
 NATIVE = (

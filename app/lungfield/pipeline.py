@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lungfield import correction, export
 from lungfield.errors import OutputError
 from lungfield.inference import DEFAULT_BUNDLE, Bundle, find_bundle
+from lungfield.inference.backends import AUTO
 from lungfield.inference.predictor import Predictor, Processing, Steps, lung_probability, plain
 from lungfield.mask import (
     Agreement,
@@ -161,9 +162,11 @@ class Segmenter:
         bundle: the name of a shipped bundle, or the folder of any other. A bundle's config can run code:
             load only those that you trust.
         device: 'auto' (CUDA where there is one), 'cpu', 'cuda', 'cuda:1', ...
+        backend: what runs the network: 'torch', 'openvino' (on a CPU), or 'auto' for the faster one.
+        check_mirrored: also segment the mirrored radiograph, as a second opinion for the quality flags.
 
     Raises:
-        BundleError: there is no such bundle, it has no weights, or the device is not there.
+        BundleError: there is no such bundle, it has no weights, or the device or the backend is not there.
 
     Examples:
         >>> segmenter = Segmenter()
@@ -172,9 +175,18 @@ class Segmenter:
         >>> lungs.save_mask("chest.png")
     """
 
-    def __init__(self, bundle: str | Path = DEFAULT_BUNDLE, *, device: str = "auto") -> None:
+    def __init__(
+        self,
+        bundle: str | Path = DEFAULT_BUNDLE,
+        *,
+        device: str = AUTO,
+        backend: str = AUTO,
+        check_mirrored: bool = False,
+    ) -> None:
         self.bundle = find_bundle(bundle)
-        self._predictor = Predictor(self.bundle, device=device)
+        self._predictor = Predictor(
+            self.bundle, device=device, backend=backend, check_mirrored=check_mirrored
+        )
 
     def __call__(self, radiograph: str | Path | Radiograph) -> Segmentation:
         """Segment a file, or a radiograph that was read before.

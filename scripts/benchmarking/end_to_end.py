@@ -23,13 +23,15 @@ class EndToEnd:
         files: how many were segmented.
         start_up_s: from the first import to the first file that is handed to a worker: modules, bundle,
             worker processes.
-        segmenting_s: from there until the last file has ended.
+        first_file_s: from the first import until the first radiograph has ended.
+        segmenting_s: from the first file that is handed to a worker until the last file has ended.
         closing_s: from there until all is done: tables, and the report where one was asked for.
         peak_bytes: what all processes took together at most, where it was looked at.
     """
 
     files: int
     start_up_s: float
+    first_file_s: float
     segmenting_s: float
     closing_s: float
     peak_bytes: int | None = None
@@ -108,7 +110,7 @@ def run(call: Call) -> EndToEnd:
     first_end, last_end = ends[0][0], ends[-1][0]
     _check([row for _, row in ends], call)
     begin = first_end - ends[0][1]["seconds"]
-    return EndToEnd(len(call.files), begin - start, last_end - begin, stop - last_end)
+    return EndToEnd(len(call.files), begin - start, ends[1][0] - start, last_end - begin, stop - last_end)
 
 
 def _check(rows: Sequence[Mapping[str, Any]], call: Call) -> None:

@@ -5,58 +5,103 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from itertools import cycle, islice
-from multiprocessing.connection import wait
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lungfield.batch.arrangement import Arrangement
-from lungfield.batch.network import NetworkThreads
-from lungfield.batch.processes import start_forkserver
+from lungfield.batch.processes import environment_of_workers, prepare_worker, start_forkserver
+from lungfield.batch.run import BATCH_SIZE, available_cores
+from lungfield.inference import Bundle
 from lungfield.inference.predictor import Predictor
 from lungfield.radiograph import read_radiograph
 
 _BATCHES_AT_LEAST = 16
 
 
+@dataclass(frozen=True)
+class Engine:
+    """How the engine shares out the machine.
+
+    Attributes:
+        cores: CPU cores that this process may use.
+        workers: processes, each with one file at a time.
+        device: of the network; on the CPU each worker runs its own.
+        backend: what runs the network.
+    """
+
+    cores: int
+    workers: int
+    device: str
+    backend: str
+
+    @classmethod
+    def of(cls, predictor: Predictor, workers: int | None) -> Engine:
+        """What the engine does with a bundle unless told otherwise, but for the number of workers."""
+        cores = available_cores()
+        return cls(cores, workers or cores, predictor.device.type, predictor.backend)
+
+
 def network_rate(
-    predictor: Predictor, inputs: Sequence[NDArray[np.float32]], engine: Arrangement, *, count: int
+    predictor: Predictor, inputs: Sequence[NDArray[np.float32]], engine: Engine, *, count: int
 ) -> float:
     """Radiographs a second through the network, prepared ones in memory, as the engine runs it.
 
     Args:
         predictor: the loaded bundle.
         inputs: what the network is given, each (C, h, w); gone through again and again.
-        engine: numbers of threads and size of a batch.
+        engine: where the network runs.
         count: how many radiographs; more are taken where they would make only a few batches.
     """
-    torch.set_num_threads(engine.torch_threads)
-    network = NetworkThreads(predictor, batch_size=engine.batch_size, threads=engine.network_threads)
-    at_a_time = engine.batch_size * engine.network_threads
-    try:
-        _pass_through(network, inputs, 2 * at_a_time)  # the first ones choose algorithms and take memory
-        count = max(count, _BATCHES_AT_LEAST * at_a_time)
-        return count / _pass_through(network, inputs, count)
-    finally:
-        network.close()
+    if engine.device != "cpu":
+        return _rate_in_batches(predictor, inputs, count)
+    count = max(count, _BATCHES_AT_LEAST * engine.workers)
+    with (
+        environment_of_workers(),
+        ProcessPoolExecutor(
+            engine.workers,
+            mp_context=start_forkserver(),
+            initializer=_load,
+            initargs=(predictor.bundle, engine.backend, inputs),
+        ) as pool,
+    ):
+        # The first ones choose algorithms and take memory.
+        list(pool.map(_answer, range(4 * engine.workers)))
+        start = time.perf_counter()
+        list(pool.map(_answer, range(count)))
+        return count / (time.perf_counter() - start)
 
 
-def _pass_through(network: NetworkThreads, inputs: Sequence[NDArray[np.float32]], count: int) -> float:
-    """Seconds for `count` radiographs."""
+def _rate_in_batches(predictor: Predictor, inputs: Sequence[NDArray[np.float32]], count: int) -> float:
+    batch = torch.from_numpy(np.stack(list(islice(cycle(inputs), BATCH_SIZE))))
+    batches = max(_BATCHES_AT_LEAST, count // BATCH_SIZE)
+    predictor.answers(batch)
     start = time.perf_counter()
-    for ticket, one in enumerate(islice(cycle(inputs), count)):
-        network.submit(ticket, one)
-    missing = count
-    while missing:
-        wait([network.bell])
-        for _, answer in network.answers():
-            if isinstance(answer, Exception):
-                raise answer
-            missing -= 1
-    return time.perf_counter() - start
+    for _ in range(batches):
+        predictor.answers(batch)
+    return batches * BATCH_SIZE / (time.perf_counter() - start)
+
+
+class _Loaded:
+    """What a process of `network_rate` has loaded."""
+
+    predictor: Any = None
+    inputs: Sequence[Any] = ()
+
+
+def _load(bundle: Bundle, backend: str, inputs: Sequence[NDArray[np.float32]]) -> None:
+    prepare_worker()
+    torch.set_num_threads(1)
+    _Loaded.predictor = Predictor(bundle, device="cpu", backend=backend)
+    _Loaded.inputs = [torch.from_numpy(one) for one in inputs]
+
+
+def _answer(number: int) -> None:
+    _Loaded.predictor.answer(_Loaded.inputs[number % len(_Loaded.inputs)])
 
 
 def reading_rate(files: Sequence[Path], *, workers: int) -> float:

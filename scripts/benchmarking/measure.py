@@ -20,14 +20,13 @@ from numpy.typing import NDArray
 
 from benchmarking.end_to_end import Call, EndToEnd, run_apart
 from benchmarking.files import Kind, make_files
-from benchmarking.limits import network_rate, reading_rate
+from benchmarking.limits import Engine, network_rate, reading_rate
 from benchmarking.others import other_tools
 from benchmarking.stages import stage_costs
 from benchmarking.stock import stock_seconds
 from benchmarking.summary import rate_between, ratios, spent
-from lungfield.batch.arrangement import Arrangement, arrangement
 from lungfield.inference import Bundle, find_bundle, shipped
-from lungfield.inference.precision import best_precision
+from lungfield.inference.device import best_precision
 from lungfield.inference.predictor import Predictor
 from lungfield.radiograph import read_radiograph
 from reproduction.cost import device_name
@@ -76,7 +75,7 @@ def measure(settings: Settings, folder: Path, tell: Callable[[str], None]) -> di
     """
     bundle = find_bundle(settings.bundle)
     predictor = Predictor(bundle, device=settings.device)
-    engine = arrangement(predictor.device.type, settings.workers)
+    engine = Engine.of(predictor, settings.workers)
     load = _load()
     tell(f"making {settings.count} files of each of {len(settings.kinds)} kinds")
     counts = dict.fromkeys(settings.kinds, settings.count)
@@ -97,7 +96,7 @@ class _Measurements:
         settings: Settings,
         bundle: Bundle,
         predictor: Predictor,
-        engine: Arrangement,
+        engine: Engine,
         files: dict[Kind, list[Path]],
         results: Path,
         tell: Callable[[str], None],
@@ -150,6 +149,7 @@ class _Measurements:
                     "report": report,
                     "images_per_s": median(one.images_per_s for one in runs),
                     "start_up_s": median(one.start_up_s for one in runs),
+                    "first_file_s": median(one.first_file_s for one in runs),
                     "closing_s": median(one.closing_s for one in runs),
                     "each": [one.images_per_s for one in runs],
                 }
@@ -164,7 +164,7 @@ class _Measurements:
             "others": [asdict(one) for one in others],
             "memory": [{"files": one.files, "peak_bytes": one.peak_bytes} for one in memory],
         }
-        parts["spent"] = spent(parts, self._engine, on_cpu=self._predictor.device.type == "cpu")
+        parts["spent"] = spent(parts, self._engine)
         parts["ratios"] = ratios(parts)
         return parts
 
@@ -231,12 +231,12 @@ def _load() -> float | None:
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
-def _machine(device: torch.device, engine: Arrangement, load: float | None) -> dict[str, Any]:
+def _machine(device: torch.device, engine: Engine, load: float | None) -> dict[str, Any]:
     return {
         "cpu": device_name(torch.device("cpu")),
+        **asdict(engine),
         "device": device_name(device),
         "precision": best_precision(device),
-        **asdict(engine),
         "load_before": load,
         "platform": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),

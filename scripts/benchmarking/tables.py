@@ -11,8 +11,10 @@ from rich.table import Table
 from benchmarking.summary import GOALS
 
 _RATIOS = {
+    "end_to_end_to_bound": "end to end / reading and network alone",
     "end_to_end_to_network": "end to end / network alone",
     "end_to_end_to_stock": "end to end / monai.bundle run",
+    "stages_ms": "stages beside the network, ms of one core",
     "peak_gb": "peak memory, GB",
     "memory_growth": "peak memory with 4 times the files / with the files",
 }
@@ -28,12 +30,12 @@ def tables(parts: Mapping[str, Any]) -> Iterator[Table]:
 
 
 def _rates(parts: Mapping[str, Any]) -> Table:
-    table = _table("Radiographs a second", "what", "median", "each", "start, s", "end, s")
+    table = _table("Radiographs a second", "what", "median", "each", "start, s", "first file, s", "end, s")
     network = parts["network"]
     table.add_row("network alone", _number(network["images_per_s"]), _each(network))
     for one in parts["end_to_end"]:
         name = f"end to end, {one['kind']}{', with report' if one['report'] else ''}"
-        seconds = (_number(one[key]) for key in ("start_up_s", "closing_s"))
+        seconds = (_number(one[key]) for key in ("start_up_s", "first_file_s", "closing_s"))
         table.add_row(name, _number(one["images_per_s"]), _each(one), *seconds)
     for one in parts["reading"]:
         table.add_row(f"reading alone, {one['kind']}", _number(one["images_per_s"]), _each(one))

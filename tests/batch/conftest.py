@@ -91,7 +91,10 @@ def run(dark_is_lung):
 
     def segment(inputs, output, **options):
         return segment_files(
-            [inputs], output, dark_is_lung, options=Options(**{"workers": 1, "report": False, **options})
+            [inputs],
+            output,
+            dark_is_lung,
+            options=Options(**{"workers": 1, "report": False, "backend": "torch", **options}),
         )
 
     return segment

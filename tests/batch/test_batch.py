@@ -1,19 +1,26 @@
 """The batch: names, tables, references, formats, and calls that make no sense."""
 
+import contextlib
 import csv
 import json
+import shutil
 
+import misbehaving
 import numpy as np
 import pyarrow.parquet
 import pytest
+import torch
 from PIL import Image
 from pydicom import dcmread
 from pydicom.fileset import FileSet
 from pydicom.uid import CTImageStorage
 
 from lungfield.batch import Options, segment_files
+from lungfield.batch import run as run_module
+from lungfield.batch.gpu import BatchedNetwork
 from lungfield.batch.journal import FOLDER
 from lungfield.errors import BundleError, DataError, OutputError
+from lungfield.inference.predictor import Predictor
 from lungfield.radiograph.files import RUN_FOLDER
 
 
@@ -321,3 +328,52 @@ def test_a_dicomdir_is_segmented_by_what_it_lists(tmp_path, chest, make_dicom, r
     file_set.write(tmp_path / "disc")
     (row,) = run(tmp_path / "disc" / "DICOMDIR", tmp_path / "out").files
     assert row["status"] == "done"
+
+
+@contextlib.contextmanager
+def network_of_all(run_of_files):
+    """What a run on a GPU has in the place of `_Run._network`, its predictor on the CPU."""
+    options = run_of_files._options
+    predictor = Predictor(
+        run_of_files._bundle, device="cpu", backend="torch", check_mirrored=options.check_mirrored
+    )
+    network = BatchedNetwork(predictor, batch_size=options.batch_size or 16)
+    try:
+        yield network
+    finally:
+        network.close()
+
+
+@pytest.mark.parametrize("check_mirrored", [False, True])
+def test_one_network_for_all_workers_gives_what_one_each_gives(
+    inputs, tmp_path, run, monkeypatch, check_mirrored
+):
+    by_each = run(inputs, tmp_path / "each", check_mirrored=check_mirrored)
+    monkeypatch.setattr(run_module._Run, "_network", network_of_all)
+    by_one = run(inputs, tmp_path / "one", check_mirrored=check_mirrored, workers=2)
+    assert by_one.count("done") == by_each.count("done") == 2
+    for row, row_of_each in zip(by_one.files, by_each.files, strict=True):
+        assert {**row, "seconds": 0} == {**row_of_each, "seconds": 0}
+    for mask in (tmp_path / "each" / "masks").rglob("*.png"):
+        same = tmp_path / "one" / mask.relative_to(tmp_path / "each")
+        assert same.read_bytes() == mask.read_bytes()
+
+
+def test_a_worker_that_dies_leaves_the_network_to_the_others(tmp_path, chest, run, monkeypatch):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, first in {"a": 180, "b": misbehaving.ABORT, "c": 180, "d": 180}.items():
+        pixels = chest[0].copy()
+        pixels[0, 0] = first
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    monkeypatch.setattr(run_module._Run, "_network", network_of_all)
+    rows = run(folder, tmp_path / "out", workers=2).files
+    assert [row["status"] for row in rows] == ["done", "failed", "done", "done"]
+
+
+def test_a_bundle_that_cannot_be_loaded_is_said_once_and_plainly(inputs, tmp_path, dark_is_lung):
+    broken = tmp_path / "broken"
+    shutil.copytree(dark_is_lung, broken)
+    torch.save({"other": torch.zeros(1)}, broken / "models" / "model.pt")
+    with pytest.raises(BundleError, match="does not hold the weights of Conv2d"):
+        segment_files([inputs], tmp_path / "out", broken, options=Options(backend="torch", workers=2))

@@ -137,8 +137,7 @@ def test_a_run_with_nothing_to_do_starts_no_process(inputs, tmp_path, run, monke
     from lungfield.batch import run as run_module
 
     run(inputs, tmp_path / "out")
-    monkeypatch.setattr(run_module, "start_forkserver", lambda: pytest.fail("a process was started"))
-    monkeypatch.setattr(run_module, "Predictor", lambda *_, **__: pytest.fail("the bundle was loaded"))
+    monkeypatch.setattr(run_module, "start_forkserver", lambda *_: pytest.fail("a process was started"))
     assert run(inputs, tmp_path / "out", resume=True).resumed == 4
 
 

@@ -22,7 +22,6 @@ from pydicom.uid import generate_uid
 
 import lungfield
 from lungfield.batch import run as run_module
-from lungfield.batch.arrangement import files_held
 from lungfield.batch.references import find_references
 from lungfield.errors import DataError
 from lungfield.inference import shipped
@@ -240,22 +239,6 @@ def test_any_view_is_segmented_where_that_is_asked_for(inputs, tmp_path, run):
         run(inputs, tmp_path / "other", views="all")
     with pytest.raises(DataError, match="views: any instead of frontal"):
         run(inputs, tmp_path / "out", resume=True)
-
-
-@pytest.mark.parametrize(
-    ("batch_size", "workers", "gigabytes", "expected"),
-    [
-        (1, 2, 2, 2),
-        (16, 16, 2, 2),
-        (16, 1, 2, 10),
-        (16, 1, 8, 32),
-        (64, 1, 2, 10),
-        (16, 1, 0.25, 1),
-        (1, 1, 0.25, 1),
-    ],
-)
-def test_no_more_files_are_held_than_the_memory_limit_allows(batch_size, workers, gigabytes, expected):
-    assert files_held(batch_size, workers, int(gigabytes * (1 << 30))) == expected
 
 
 def test_the_second_gpu_is_named_where_it_is_used(monkeypatch):

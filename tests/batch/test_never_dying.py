@@ -146,7 +146,16 @@ def start(folder, output, bundle, *more):
         [
             sys.executable,
             *("-m", "lungfield.cli", "segment", str(folder), "-o", str(output), "--bundle", str(bundle)),
-            *("--workers", "2", "--no-report", "--formats", "mask,overlay,seg,nifti,sr,sc", *more),
+            *(
+                "--backend",
+                "torch",
+                "--workers",
+                "2",
+                "--no-report",
+                "--formats",
+                "mask,overlay,seg,nifti,sr,sc",
+                *more,
+            ),
         ],
         env={**os.environ, "SOURCE_DATE_EPOCH": "1700000000", "PYTHONPATH": here},
         stderr=subprocess.PIPE,

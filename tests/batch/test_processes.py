@@ -7,8 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections import deque
-from pathlib import PurePath
+from multiprocessing.connection import Pipe
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,10 +15,8 @@ import pytest
 import torch
 
 from lungfield.batch import processes
+from lungfield.batch.gpu import BatchedNetwork, NetworkError, asking
 from lungfield.batch.interrupts import Interrupted, deferred, interruptible
-from lungfield.batch.network import NetworkThreads
-from lungfield.batch.pool import Pool, _Worker
-from lungfield.batch.worker import DONE, FAILED, Ended, Job, PreparedFile, ended_row
 from lungfield.errors import DataError, Reason, causes
 from lungfield.inference.precision import PrecisionInferer
 
@@ -86,76 +83,6 @@ def test_a_fork_server_of_others_is_left_alone(monkeypatch):
     processes.stop_forkserver()  # or this process would end here
 
 
-# Memory -----------------------------------------------------------------------------------------------------
-
-
-class FakeNetwork:
-    def submit(self, ticket, network_input):
-        pass
-
-
-class FakeConnection:
-    def __init__(self):
-        self.sent, self.answers = [], deque()
-
-    def send(self, message):
-        self.sent.append(message.job.ticket)
-
-    def recv(self):
-        return self.answers.popleft()
-
-
-def pool_of(jobs, ended, held=3):
-    pool = Pool(None, None, FakeNetwork(), workers=0, held=held, time_limit_s=60)
-    pool._jobs, pool._ended = iter(jobs), lambda job, end: ended.append((job.ticket, end.row["status"]))
-    worker = _Worker(None, FakeConnection(), None, ready=True)
-    pool._workers.append(worker)
-    return pool, worker
-
-
-def job(ticket):
-    return Job(ticket, PurePath(f"{ticket}.png"), PurePath(f"{ticket}.png"), PurePath(str(ticket)))
-
-
-def lacking_memory(one):
-    return Ended(one.ticket, ended_row(one, FAILED, Reason.OUT_OF_MEMORY, "too little", 0.0))
-
-
-def test_a_file_that_lacks_memory_beside_others_is_tried_alone():
-    jobs, ended = [job(number) for number in range(4)], []
-    pool, worker = pool_of(jobs, ended)
-    answers = [PreparedFile(0, np.zeros(1)), PreparedFile(1, np.zeros(1)), lacking_memory(jobs[2])]
-    for answer in answers:
-        pool._dispatch()
-        worker.connection.answers.append(answer)
-        pool._receive(worker)
-    assert worker.connection.sent == [0, 1, 2]
-    pool._dispatch()
-    assert worker.connection.sent == [0, 1, 2]  # two others are held
-    assert ended == []
-    worker.held.clear()
-    pool._dispatch()
-    assert worker.connection.sent == [0, 1, 2, 2]
-    worker.connection.answers.append(PreparedFile(2, np.zeros(1)))
-    pool._receive(worker)
-    pool._dispatch()
-    assert worker.connection.sent == [0, 1, 2, 2]  # nor is another put beside it
-    worker.held.clear()
-    pool._end(jobs[2], Ended(2, {"status": DONE}))
-    pool._dispatch()
-    assert worker.connection.sent == [0, 1, 2, 2, 3]
-
-
-def test_a_file_that_lacks_memory_alone_fails():
-    jobs, ended = [job(0)], []
-    pool, worker = pool_of(jobs, ended)
-    pool._dispatch()
-    worker.connection.answers.append(lacking_memory(jobs[0]))
-    pool._receive(worker)
-    assert ended == [(0, FAILED)]
-    assert not pool._dispatch()
-
-
 # The second GPU ---------------------------------------------------------------------------------------------
 
 
@@ -177,19 +104,90 @@ def current(monkeypatch):
     return lambda: getattr(state, "place", "cuda:0")
 
 
+def predictor_on(device, answers):
+    return SimpleNamespace(device=torch.device(device), answers=answers)
+
+
+def ask(network, *inputs):
+    """What workers get that ask at the same time, one input each."""
+    connections = [network.connect() for _ in inputs]
+    for connection, value in zip(connections, inputs, strict=True):
+        connection.send(np.full((1, 2, 2), value, dtype=np.float32))
+    return [connection.recv() for connection in connections]
+
+
 def test_memory_is_pinned_for_the_device_of_the_network(current, monkeypatch):
     pinned = []
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(current()) or tensor)
-    predictor = SimpleNamespace(device=torch.device("cuda:1"), logits=lambda batch: batch)
-    network = NetworkThreads(predictor, batch_size=1, threads=1)
+    network = BatchedNetwork(predictor_on("cuda:1", lambda batch: (batch, None)), batch_size=1)
     try:
-        network.submit(0, np.zeros((1, 2, 2), dtype=np.float32))
-        assert network.bell.poll(10)
-        ((_, (logits, _)),) = network.answers()
+        ((logits, mirrored),) = ask(network, 3)
         assert logits.shape == (1, 2, 2)
+        assert mirrored is None
     finally:
         network.close()
     assert pinned == ["cuda:1"]
+
+
+def test_each_worker_gets_its_own_answer_and_pays_for_its_own_fault_alone():
+    sizes = []
+
+    def answers(batch):
+        sizes.append(len(batch))
+        if (batch == 13).any():
+            raise RuntimeError("out of memory")
+        return 2 * batch, 3 * batch
+
+    network = BatchedNetwork(predictor_on("cpu", answers), batch_size=2)
+    try:
+        first, failed, third = ask(network, 1, 13, 5)
+    finally:
+        network.close()
+    assert [part.max() for part in first] == [2, 3]
+    assert [part.max() for part in third] == [10, 15]
+    assert isinstance(failed, NetworkError)
+    assert failed.reason == Reason.OUT_OF_MEMORY
+    assert max(sizes) <= 2
+
+
+def test_what_waits_while_a_batch_is_computed_makes_the_next_batch():
+    sizes, first_begun, go_on = [], threading.Event(), threading.Event()
+
+    def answers(batch):
+        sizes.append(len(batch))
+        first_begun.set()
+        go_on.wait(10)
+        return batch, None
+
+    network = BatchedNetwork(predictor_on("cpu", answers), batch_size=16)
+    connections = [network.connect() for _ in range(4)]
+    try:
+        connections[0].send(np.zeros((1, 2, 2), dtype=np.float32))
+        assert first_begun.wait(10)
+        for connection in connections[1:]:
+            connection.send(np.zeros((1, 2, 2), dtype=np.float32))
+        go_on.set()
+        assert [len(connection.recv()) for connection in connections] == [2] * 4
+    finally:
+        network.close()
+    assert sizes == [1, 3]
+
+
+def test_a_worker_that_has_ended_is_forgotten():
+    network = BatchedNetwork(predictor_on("cpu", lambda batch: (batch, None)), batch_size=16)
+    try:
+        network.connect().close()
+        assert len(ask(network, 1, 2)) == 2
+    finally:
+        network.close()
+
+
+def test_a_failure_of_the_network_is_raised_in_the_worker():
+    ours, theirs = Pipe()
+    ours.send(NetworkError("the network failed on it (KeyError)", reason=Reason.OUT_OF_MEMORY))
+    with pytest.raises(NetworkError) as caught:
+        asking(theirs)(torch.zeros(1, 2, 2))
+    assert caught.value.reason == Reason.OUT_OF_MEMORY
 
 
 def test_mixed_precision_is_asked_of_the_device_of_the_input(current, monkeypatch):

@@ -88,7 +88,7 @@ def test_a_batch_on_openvino_gives_the_masks_of_the_predictor(predictors, tmp_pa
 
 
 def test_a_backend_that_cannot_be_is_refused(monkeypatch, tmp_path):
-    with pytest.raises(BundleError, match=r"no backend 'tpu': choose torch or openvino"):
+    with pytest.raises(BundleError, match=r"no backend 'tpu': choose auto, torch, openvino"):
         find_device("auto", "tpu")
     with pytest.raises(BundleError, match="OpenVINO runs on the CPU here, not on 'cuda'"):
         find_device("cuda", "openvino")

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,21 +11,20 @@ from types import SimpleNamespace
 import numpy as np
 import pydicom
 import pytest
-import torch
 
 from benchmarking.end_to_end import Call, run
 from benchmarking.errors import BenchmarkError
 from benchmarking.files import SYNTAXES, Kind, make_files
-from benchmarking.limits import network_rate
+from benchmarking.limits import Engine, network_rate
 from benchmarking.memory import peak_memory, process_tree
 from benchmarking.others import NOT_INSTALLED, other_tools
 from benchmarking.stock import stock_seconds
 from benchmarking.summary import rate_between, ratios, spent
 from lungfield.batch import Options, segment_files
 from lungfield.batch import run as engine
-from lungfield.batch.arrangement import Arrangement, arrangement
+from lungfield.batch.run import available_cores
 from lungfield.inference import find_bundle, shipped
-from lungfield.inference.predictor import find_device
+from lungfield.inference.predictor import Predictor
 from lungfield.radiograph import read_radiograph
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"
@@ -93,62 +91,48 @@ def test_memory_is_that_of_all_descendants():
     assert takes < peak.size_bytes < takes + (60 << 20)
 
 
-def test_arrangement_is_that_of_the_engine(tmp_path, monkeypatch):
+def test_workers_are_those_of_the_engine(tmp_path, monkeypatch):
     taken = {}
 
     class StopError(Exception):
         pass
 
-    class Network:
-        def __init__(self, predictor, *, batch_size, threads, **_):
-            taken.update(
-                batch_size=batch_size, network_threads=threads, torch_threads=torch.get_num_threads()
-            )
-
-        def close(self):
-            pass
-
-    def pool(*_, workers, **__):
-        taken.update(workers=workers)
+    def pool(_context, settings, *, workers, **_):
+        taken.update(workers=workers, backend=settings.backend)
         raise StopError
 
-    monkeypatch.setattr(engine, "NetworkThreads", Network)
     monkeypatch.setattr(engine, "Pool", pool)
-    before = torch.get_num_threads()
-    try:
-        with pytest.raises(StopError):
-            segment_files([SAMPLES], tmp_path, "unet", options=Options(report=False))
-    finally:
-        torch.set_num_threads(before)
-    expected = arrangement(find_device("auto").type)
+    with pytest.raises(StopError):
+        segment_files([SAMPLES], tmp_path, "unet", options=Options(report=False, device="cpu"))
+    predictor = Predictor(find_bundle("unet"), device="cpu")
+    expected = Engine.of(predictor, None)
     assert taken == {
-        "batch_size": expected.batch_size,
-        "network_threads": expected.network_threads,
-        "torch_threads": expected.torch_threads,
+        "backend": expected.backend,
         "workers": min(expected.workers, len(list(SAMPLES.iterdir()))),
     }
     assert expected.cores == len(os.sched_getaffinity(0))
-    assert arrangement("cpu", workers=5).workers == 5
+    assert Engine.of(predictor, 5).workers == 5
 
 
-def test_network_rate_counts_what_was_run():
-    calls, lock, pause = [], threading.Lock(), 0.02
+def test_network_rate_is_that_of_processes_that_run_the_network():
+    predictor = Predictor(find_bundle("unet"), device="cpu", backend="torch")
+    inputs = [np.zeros((1, 32, 32), np.float32)] * 3
+    rate = network_rate(predictor, inputs, Engine.of(predictor, 2), count=8)
+    assert 1 < rate < 10_000
 
-    def logits(batch):
-        with lock:
-            calls.append(len(batch))
+
+def test_network_rate_on_a_gpu_counts_whole_batches():
+    calls, pause = [], 0.02
+
+    def answers(batch):
+        calls.append(len(batch))
         time.sleep(pause)
-        return batch
+        return batch, None
 
-    predictor = SimpleNamespace(device=torch.device("cpu"), logits=logits)
     inputs = [np.zeros((1, 8, 8), np.float32)] * 3
-    before = torch.get_num_threads()
-    try:
-        rate = network_rate(predictor, inputs, Arrangement(2, 2, 2, 1, 1), count=40)
-    finally:
-        torch.set_num_threads(before)
-    assert calls == [1] * (4 + 40)  # the first four are not timed
-    assert 0.2 / pause < rate <= 2 / pause
+    rate = network_rate(SimpleNamespace(answers=answers), inputs, Engine(2, 2, "cuda", "torch"), count=40)
+    assert calls == [16] * (1 + 16)  # the first one is not timed
+    assert 3.2 / pause < rate <= 16 / pause
 
 
 def test_run_tells_start_segmenting_and_closing(files, tmp_path):
@@ -157,6 +141,7 @@ def test_run_tells_start_segmenting_and_closing(files, tmp_path):
     ended = run(call)
     whole = time.perf_counter() - start
     assert ended.files == 2
+    assert ended.start_up_s < ended.first_file_s < whole
     parts = (ended.start_up_s, ended.segmenting_s, ended.closing_s)
     assert all(part > 0 for part in parts)
     assert sum(parts) == pytest.approx(whole, rel=0.05)
@@ -209,8 +194,10 @@ PARTS = {
 
 def test_ratios():
     assert ratios(PARTS) == {
+        "end_to_end_to_bound": pytest.approx(32 / (40 * 80 / 120)),
         "end_to_end_to_network": 0.8,
         "end_to_end_to_stock": 8.0,
+        "stages_ms": 10.0,
         "peak_gb": 2.2,
         "memory_growth": 1.1,
         "end_to_end_to_network_by_kind": {"a": 0.8, "b": 0.25},
@@ -223,10 +210,9 @@ def test_ratios():
 
 
 def test_spent_adds_up():
-    two_cores = Arrangement(cores=2, workers=2, network_threads=2, torch_threads=1, batch_size=1)
-    on_cpu = spent(PARTS, two_cores, on_cpu=True)
+    on_cpu = spent(PARTS, Engine(cores=2, workers=2, device="cpu", backend="torch"))
     assert on_cpu == {"available": 62.5, "network": 50.0, "stages": 10.0, "rest": 2.5}
-    on_gpu = spent(PARTS, two_cores, on_cpu=False)
+    on_gpu = spent(PARTS, Engine(cores=2, workers=2, device="cuda", backend="torch"))
     assert on_gpu == {"available": 62.5, "network": 0.0, "stages": 10.0, "rest": 52.5}
 
 
@@ -243,7 +229,7 @@ def test_benchmark_measures_all_in_one_run(tmp_path):
     figures = json.loads(file.read_text())
     kinds = ["256x256 jpeg2000"]
     assert figures["settings"]["kinds"] == kinds
-    assert figures["machine"]["cores"] == arrangement("cpu").cores
+    assert figures["machine"]["cores"] == available_cores()
 
     network = figures["network"]
     assert len(network["each"]) == 2

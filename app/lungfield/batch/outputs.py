@@ -6,9 +6,12 @@ import datetime
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
 from lungfield.errors import DataError, HeaderError
-from lungfield.pipeline import Segmentation
+
+if TYPE_CHECKING:
+    from lungfield.pipeline import Segmentation
 
 
 @dataclass(frozen=True)

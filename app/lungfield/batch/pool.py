@@ -1,4 +1,4 @@
-"""Worker processes that may die, and the loop that keeps them and the network busy."""
+"""Worker processes that may die, and the loop that keeps them busy."""
 
 from __future__ import annotations
 
@@ -6,25 +6,16 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lungfield.batch.network import Answer, NetworkThreads
-from lungfield.batch.processes import ending_signal, environment_of_workers, signal_name
-from lungfield.batch.worker import (
-    FAILED,
-    Ended,
-    Finish,
-    Job,
-    PreparedFile,
-    Read,
-    Ready,
-    WorkerSettings,
-    ended_row,
-    work,
-)
+from lungfield.batch.jobs import FAILED, Ended, Job, Ready, WorkerSettings, ended_row
+from lungfield.batch.processes import ending_signal, environment_of_workers, signal_name, start_worker
 from lungfield.errors import BundleError, Reason
+
+if TYPE_CHECKING:
+    from lungfield.batch.gpu import BatchedNetwork
 
 #: A file that a worker died of is given to another one once, as the cause may have lain elsewhere.
 _ATTEMPTS = 2
@@ -35,14 +26,13 @@ _START_LIMIT_S = 300.0
 
 @dataclass
 class _Worker:
-    """A process and what it has in hand.
+    """A process and what it works on.
 
     Attributes:
         process: the process.
         connection: to it.
         deadline: until when it must answer; None where nothing is asked of it.
-        job: the file that it works on at this moment.
-        held: files that it has prepared, until they are finished.
+        job: the file that it works on.
         ready: whether it has started.
     """
 
@@ -50,44 +40,37 @@ class _Worker:
     connection: Connection
     deadline: float | None
     job: Job | None = None
-    held: dict[int, Job] = field(default_factory=dict)
     ready: bool = False
 
 
 class Pool:
-    """Takes files through reading, network and writing, several at a time, each stage beside the others.
+    """Worker processes, each with one file at a time, from its reading to its results.
 
-    A worker that reads a file also finishes it, so that pixels stay where they are. Each has one task at a
-    time: what it dies of, or hangs in, is known. It is replaced; what else it held is read again.
+    So what a worker dies of, or hangs in, is known, and costs that file alone. The worker is replaced.
 
     Args:
         context: of `processes.start_forkserver`.
         settings: what the workers share.
-        network: runs the network.
         workers: number of processes.
-        held: how many files a worker may hold between reading and writing.
-        time_limit_s: how long a worker may take for a task, in seconds.
+        time_limit_s: how long a worker may take for a file, in seconds.
+        network: runs the network on a GPU for all workers; None where each runs its own on the CPU.
     """
 
     def __init__(
         self,
         context: Any,
         settings: WorkerSettings,
-        network: NetworkThreads,
         *,
         workers: int,
-        held: int,
         time_limit_s: float,
+        network: BatchedNetwork | None = None,
     ) -> None:
         self._context = context
         self._settings = settings
         self._network = network
-        self._held = held
         self._time_limit_s = time_limit_s
         self._again: deque[Job] = deque()
         self._attempts: dict[int, int] = {}
-        self._alone: set[int] = set()
-        self._answers: dict[int, Answer] = {}
         self._failed_starts = 0
         self._workers: list[_Worker] = []
         try:
@@ -101,7 +84,7 @@ class Pool:
         """Take all files through; `ended` is called for each, in the order in which they end.
 
         Raises:
-            BundleError: workers cannot be started.
+            BundleError: workers cannot be started, or cannot load the bundle.
         """
         self._jobs: Iterator[Job] | None = jobs
         self._ended = ended
@@ -118,7 +101,10 @@ class Pool:
 
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=work, args=(theirs, self._settings), daemon=True)
+        network = None if self._network is None else self._network.connect()
+        process = self._context.Process(
+            target=start_worker, args=(theirs, self._settings, network), daemon=True
+        )
         try:
             with environment_of_workers():
                 process.start()
@@ -126,57 +112,37 @@ class Pool:
             if process.pid is not None:
                 process.kill()
             raise
+        finally:
+            if network is not None:
+                network.close()
         theirs.close()
         return _Worker(process, ours, time.monotonic() + _START_LIMIT_S)
 
     def _dispatch(self) -> bool:
-        """Give every idle worker something to do; False when all is done."""
+        """Give every idle worker a file; False when all is done."""
         for worker in list(self._workers):
-            if worker.ready and worker.job is None:
-                self._give(worker)
-        return any(worker.job or worker.held for worker in self._workers) or self._has_more()
+            if worker.ready and worker.job is None and (job := self._next()) is not None:
+                self._send(worker, job)
+        return any(worker.job for worker in self._workers) or self._has_more()
 
     def _has_more(self) -> bool:
-        if not self._again and self._jobs is not None:
-            job = next(self._jobs, None)
-            if job is None:
-                self._jobs = None
-            else:
-                self._again.append(job)
+        if not self._again and (job := self._next()) is not None:
+            self._again.append(job)
         return bool(self._again)
 
-    def _give(self, worker: _Worker) -> None:
-        """Finishing comes first: it makes room."""
-        for ticket in worker.held:
-            if ticket in self._answers:
-                self._finish(worker, ticket)
-                return
-        if self._has_more() and self._has_room(worker, self._again[0]):
-            job = self._again.popleft()
-            self._send(worker, job, Read(job))
+    def _next(self) -> Job | None:
+        if self._again:
+            return self._again.popleft()
+        job = None if self._jobs is None else next(self._jobs, None)
+        if job is None:
+            self._jobs = None
+        return job
 
-    def _has_room(self, worker: _Worker, job: Job) -> bool:
-        if job.ticket in self._alone or self._alone & worker.held.keys():
-            return not worker.held
-        return len(worker.held) < self._held
-
-    def _finish(self, worker: _Worker, ticket: int) -> None:
-        answer = self._answers.pop(ticket)
-        job = worker.held.pop(ticket)
-        if isinstance(answer, Exception):
-            text = f"the network failed on it ({type(answer).__name__})"
-            memory = isinstance(answer, MemoryError) or "memory" in str(answer).lower()
-            reason = Reason.OUT_OF_MEMORY if memory else Reason.INTERNAL
-            self._end(job, Ended(ticket, ended_row(job, FAILED, reason, text, 0.0)))
-            self._give(worker)
-        else:
-            self._send(worker, job, Finish(ticket, *answer))
-
-    def _send(self, worker: _Worker, job: Job, message: Read | Finish) -> None:
+    def _send(self, worker: _Worker, job: Job) -> None:
         worker.job = job
         worker.deadline = time.monotonic() + self._time_limit_s
         try:
-            worker.connection.send(message)
+            worker.connection.send(job)
         except OSError:
             self._replace(worker, Reason.CRASHED)
 
@@ -185,13 +151,8 @@ class Pool:
         by_handle = {worker.connection: worker for worker in self._workers}
         deadlines = [worker.deadline for worker in self._workers if worker.deadline is not None]
         timeout = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
-        for handle in wait([*by_handle, self._network.bell], timeout):
-            if handle is self._network.bell:
-                held = {ticket for worker in self._workers for ticket in worker.held}
-                # Of a file that is being read again, as its worker died, nobody wants the first answer.
-                self._answers |= {one: answer for one, answer in self._network.answers() if one in held}
-            else:
-                self._receive(by_handle[handle])  # type: ignore[index]
+        for handle in wait(list(by_handle), timeout):
+            self._receive(by_handle[handle])  # type: ignore[index]
         now = time.monotonic()
         for worker in list(self._workers):
             if worker.deadline is not None and worker.deadline < now:
@@ -204,30 +165,21 @@ class Pool:
             self._replace(worker, Reason.CRASHED)
             return
         worker.deadline = None
-        job, worker.job = worker.job, None
+        if isinstance(message, BundleError):
+            raise message
         if isinstance(message, Ready):
             worker.ready = True
             self._failed_starts = 0
-        elif isinstance(message, PreparedFile):
-            assert job is not None  # noqa: S101  (a worker answers what it was asked)
-            worker.held[job.ticket] = job
-            self._network.submit(job.ticket, message.network_input)
-        else:
-            assert job is not None  # noqa: S101
-            self._end_or_try_alone(worker, job, message)
-
-    def _end_or_try_alone(self, worker: _Worker, job: Job, ended: Ended) -> None:
-        """End a file, unless others that its worker held may have taken the memory that it lacked."""
-        lacks_memory = ended.row.get("reason_code") == Reason.OUT_OF_MEMORY
-        if lacks_memory and worker.held and job.ticket not in self._alone:
-            self._alone.add(job.ticket)
-            self._again.append(job)
-        else:
-            self._end(job, ended)
+            return
+        job, worker.job = worker.job, None
+        assert job is not None  # noqa: S101  (a worker answers what it was asked)
+        # The next file first: the worker reads it while this one is noted.
+        if (following := self._next()) is not None:
+            self._send(worker, following)
+        self._end(job, message)
 
     def _end(self, job: Job, ended: Ended) -> None:
         self._attempts.pop(job.ticket, None)
-        self._alone.discard(job.ticket)
         self._ended(job, ended)
 
     def _replace(self, worker: _Worker, reason: Reason) -> None:
@@ -237,9 +189,6 @@ class Pool:
         worker.process.join()
         worker.connection.close()
         self._workers.remove(worker)
-        for ticket, job in worker.held.items():
-            self._answers.pop(ticket, None)
-            self._again.append(job)
         if worker.ready:
             self._blame(
                 worker.job, Reason.OUT_OF_MEMORY if signal_number == signal.SIGKILL else reason, signal_number

@@ -9,11 +9,15 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from lungfield.batch.interrupts import deferred
+from lungfield.batch.jobs import WorkerSettings
 
+#: What workers import; highdicom, which takes half a second, is imported on use elsewhere.
+_PRELOADED = ("lungfield.batch.worker", "highdicom")
 _END_LIMIT_S = 5.0
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 #: What workers are started with. There is one for each core already, so libraries compute in one thread:
@@ -38,8 +42,11 @@ class _Started:
     pid: int | None = None
 
 
-def start_forkserver() -> Any:
+def start_forkserver(*preload: str) -> Any:
     """The way in which workers are started; on POSIX, with all that they import loaded once, and shared.
+
+    Args:
+        preload: names of modules that workers import.
 
     Returns:
         A `multiprocessing` context.
@@ -49,8 +56,7 @@ def start_forkserver() -> Any:
     from multiprocessing import forkserver, resource_tracker
 
     context = multiprocessing.get_context("forkserver")
-    # highdicom, which takes a second to import, is imported on use elsewhere.
-    context.set_forkserver_preload(["lungfield.batch.worker", "highdicom"])
+    context.set_forkserver_preload([*preload, *_PRELOADED])
     # An interrupt must not come between the start of the process and the note of its number. The process
     # itself is to hear none while it imports, as it would print a traceback.
     with deferred(), environment_of_workers():
@@ -69,9 +75,21 @@ def stop_forkserver() -> None:
     While it imports, it would not notice that it is of no use any more.
     """
     if _Started.pid is not None and _Started.pid == _forkserver_pid():
+        from multiprocessing.forkserver import _forkserver
+
         with contextlib.suppress(ProcessLookupError):
             os.kill(_Started.pid, signal.SIGKILL)
+        # Waits for its end; else the next run could ask it for a worker while it dies.
+        if stop := getattr(_forkserver, "_stop", None):
+            stop()
     _Started.pid = None
+
+
+def start_worker(connection: Connection, settings: WorkerSettings, network: Connection | None) -> None:
+    """What a new process runs: `worker.work`, imported here, as the main process does without torch."""
+    from lungfield.batch.worker import work
+
+    work(connection, settings, network)
 
 
 def prepare_worker() -> None:

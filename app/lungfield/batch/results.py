@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from lungfield import export
+from lungfield.batch.jobs import DONE, FAILED, SKIPPED
 from lungfield.batch.journal import read_entries
-from lungfield.batch.worker import DONE, FAILED, SKIPPED
 from lungfield.inference import Bundle
 from lungfield.mask import Agreement, Summary, summarise
 from lungfield.names import shown

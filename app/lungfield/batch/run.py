@@ -4,36 +4,40 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
+import importlib.util
 import logging
+import os
 import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from lungfield import export
-from lungfield.batch.arrangement import arrangement, files_held
 from lungfield.batch.interrupts import Interrupted, interruptible
+from lungfield.batch.jobs import DONE, Ended, Job, WorkerSettings
 from lungfield.batch.journal import FOLDER, Entry, Fingerprint, Journal
 from lungfield.batch.leftovers import REPORT, adopt, outputs_of, remove_leftovers, remove_parts, unowned
-from lungfield.batch.network import NetworkThreads
-from lungfield.batch.outputs import DEFAULT_FORMATS, FORMATS, check_formats
+from lungfield.batch.options import Options
+from lungfield.batch.outputs import FORMATS
 from lungfield.batch.pool import Pool
 from lungfield.batch.processes import start_forkserver, stop_forkserver
 from lungfield.batch.references import References, find_references
 from lungfield.batch.results import BatchResult, Rows, write_results
-from lungfield.batch.worker import DONE, Ended, Job, WorkerSettings
 from lungfield.errors import DataError, OutputError, Reason
 from lungfield.inference import DEFAULT_BUNDLE, Bundle, find_bundle
-from lungfield.inference.precision import best_precision
-from lungfield.inference.predictor import Predictor, find_device, require_weights
+from lungfield.inference.registry import require_weights
 from lungfield.names import shown
 from lungfield.radiograph import Found, output_stems, search
+
+if TYPE_CHECKING:  # torch takes a second to import: the workers' imports begin before
+    import torch
+
+    from lungfield.batch.gpu import BatchedNetwork
+    from lungfield.inference.backend_choice import BackendChoice
 
 logger = logging.getLogger(__name__)
 
@@ -48,49 +52,10 @@ _TRANSIENT = (
     Reason.TIMED_OUT,
 )
 
-VIEWS = ("frontal", "any")
-"""What `Options.views` knows."""
+BATCH_SIZE = 16
+"""Radiographs to a batch of the network on a GPU at most, unless told otherwise."""
 
 Progress = Callable[[int, int, Mapping[str, Any] | None], None]
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a batch is run.
-
-    Attributes:
-        formats: what to write of each radiograph, by the names of `FORMATS`.
-        references: folder of reference masks, matched by SOP Instance UID or by name.
-        viewer_geometry: place DICOM SEG objects in an invented plane, for viewers that insist on one.
-        check_mirrored: also segment every mirrored radiograph, as a second opinion for the quality flags.
-            Twice the work of the network.
-        views: 'frontal' turns down what a header says to be another view or body part; 'any' does not.
-            Objects that are no radiographs are turned down either way.
-        resume: go on with a run that was begun in the output folder.
-        overwrite: forget a run that was begun there, and begin anew.
-        report: write report.html.
-        device: 'auto', 'cpu', 'cuda', 'cuda:1', ...
-        backend: what runs the network: 'torch', or 'openvino' on a CPU.
-        workers: processes that read and write; None for one each core.
-        batch_size: radiographs to a batch of the network, on CUDA; None for 16.
-        time_limit_s: how long reading, or finishing, a single file may take, in seconds.
-        memory_limit_bytes: what a worker may take for its files.
-    """
-
-    formats: tuple[str, ...] = DEFAULT_FORMATS
-    references: Path | None = None
-    viewer_geometry: bool = False
-    check_mirrored: bool = False
-    views: str = "frontal"
-    resume: bool = False
-    overwrite: bool = False
-    report: bool = True
-    device: str = "auto"
-    backend: str = "torch"
-    workers: int | None = None
-    batch_size: int | None = None
-    time_limit_s: float = 120.0
-    memory_limit_bytes: int = 2 << 30
 
 
 def segment_files(
@@ -124,20 +89,58 @@ def segment_files(
         OutputError: the output folder cannot be written, or its disk is full.
         Interrupted: by SIGINT or SIGTERM.
     """
-    options = options or Options()
+    options = (options or Options()).checked()
     found = find_bundle(bundle)
     require_weights(found)
-    device = find_device(options.device, options.backend)
-    options = _checked(options)
-    files = _find(inputs, output)
-    references = None
-    if options.references:
-        references = find_references(options.references, [file.relative for file in files.files])
-    _require_writable(output)
-    with interruptible(), Journal(output) as journal:
-        _open_run(journal, _settings(found, options), options)
-        run = _Run(files, output, found, options, device, references, journal, progress or _no_progress)
-        return run.carry_out()
+    with interruptible(), _forkserver(found, options) as start:
+        from lungfield.inference.device import find_device
+
+        device = find_device(options.device, options.backend)
+        files = _find(inputs, output)
+        references = None
+        if options.references:
+            references = find_references(options.references, [file.relative for file in files.files])
+        _require_writable(output)
+        with Journal(output) as journal:
+            choice = _backend(journal, found, options, device)
+            _open_run(journal, _settings(found, options, choice.backend), options)
+            run = _Run(
+                files, output, found, options, device, choice, references, journal, progress or _no_progress
+            )
+            return run.run(start)
+
+
+@contextlib.contextmanager
+def _forkserver(bundle: Bundle, options: Options) -> Iterator[Callable[[], Any]]:
+    """What starts the fork server, and gives the context of its processes; it is ended where the run fails.
+
+    A new run starts it at once, so that it imports while the files are looked for. One that is resumed may
+    have nothing to do.
+    """
+    preload = ["lungfield.batch.lean"] if bundle.is_shipped else []
+    runs_torch = options.backend == "torch" or not importlib.util.find_spec("openvino")
+    if runs_torch and "timm" in bundle.metadata.get("required_packages_version", {}):
+        preload.append("timm")
+    start = functools.partial(start_forkserver, *preload)
+    try:
+        if not options.resume:
+            start()
+        yield start
+    except BaseException:
+        stop_forkserver()
+        raise
+
+
+def _backend(journal: Journal, bundle: Bundle, options: Options, device: torch.device) -> BackendChoice:
+    """What runs the network: as asked for, as in the run that is resumed, or the faster one."""
+    from lungfield.inference.backend_choice import BackendChoice, choose_backend
+
+    if options.backend != "auto":
+        return BackendChoice(options.backend)
+    before = (journal.read("settings") or {}) if options.resume else {}
+    if before.get("backend") == "openvino" and device.type == "cpu":
+        return BackendChoice("openvino")
+    return BackendChoice("torch") if "backend" in before else choose_backend(bundle, device)
 
 
 def _find(inputs: Sequence[Path], output: Path) -> Found:
@@ -151,16 +154,6 @@ def _find(inputs: Sequence[Path], output: Path) -> Found:
             f"folders that hold some.{''.join(f' ({remark}.)' for remark in found.remarks)}"
         )
     return found
-
-
-def _checked(options: Options) -> Options:
-    if options.resume and options.overwrite:
-        raise DataError("A run is either resumed or overwritten: give one of the two.")
-    if options.workers is not None and options.workers < 1:
-        raise DataError(f"{options.workers} workers cannot do anything; give 1 or more.")
-    if options.views not in VIEWS:
-        raise DataError(f"'{options.views}' are no views to choose; give one of {', '.join(VIEWS)}.")
-    return Options(**{**vars(options), "formats": check_formats(options.formats)})
 
 
 _TABLES = ("results.csv", "results.json", "results.parquet", REPORT)
@@ -186,14 +179,14 @@ def _require_writable(folder: Path) -> None:
         raise OutputError(f"The output folder {folder} cannot be written to: {error.strerror}.") from error
 
 
-def _settings(bundle: Bundle, options: Options) -> dict[str, Any]:
+def _settings(bundle: Bundle, options: Options, backend: str) -> dict[str, Any]:
     """What the results depend on: a resumed run must have the same."""
     return {
         "lungfield": version("lungfield"),
         "bundle": bundle.name,
         "bundle_version": bundle.version,
         "weights_sha256": bundle.weights_sha256,  # which goes to the workers with the bundle
-        "backend": options.backend,
+        "backend": backend,
         "formats": list(options.formats),
         "viewer_geometry": options.viewer_geometry,
         "check_mirrored": options.check_mirrored,
@@ -239,6 +232,7 @@ class _Run:
         bundle: Bundle,
         options: Options,
         device: torch.device,
+        choice: BackendChoice,
         references: References | None,
         journal: Journal,
         progress: Progress,
@@ -255,9 +249,10 @@ class _Run:
         self._fingerprints: dict[int, Fingerprint] = {}
         self._ended = self._resumed = 0
         self._device = device
+        self._choice = choice
         self._start = time.perf_counter()
 
-    def carry_out(self) -> BatchResult:
+    def run(self, start_forkserver: Callable[[], Any]) -> BatchResult:
         """Do what is not done yet, then write tables and report, also when the run is cut short."""
         remove_parts(self._output)
         missing = self._missing()
@@ -265,7 +260,7 @@ class _Run:
         self._progress(self._ended, len(self._files), None)
         try:
             if missing:
-                self._segment(missing)
+                self._segment(start_forkserver(), missing)
         except Interrupted as interrupt:
             interrupt.batch = self._write_results()
             raise
@@ -292,52 +287,54 @@ class _Run:
             return entry.row["reason_code"] not in _TRANSIENT
         return all((self._output / place).is_file() for place in outputs_of(entry.row))
 
-    def _segment(self, jobs: Sequence[Job]) -> None:
-        try:
-            context = start_forkserver()  # it imports while the bundle is loaded
-            predictor = Predictor(self._bundle, device=str(self._device), backend=self._options.backend)
-            self._start = time.perf_counter()
-            self._segment_by(predictor, context, jobs)
-        except BaseException:
-            stop_forkserver()
-            raise
-
-    def _segment_by(self, predictor: Predictor, context: Any, jobs: Sequence[Job]) -> None:
+    def _segment(self, context: Any, jobs: Sequence[Job]) -> None:
         options = self._options
-        share = arrangement(predictor.device.type, options.workers, options.batch_size)
-        workers = min(share.workers, len(jobs))
-        threads_before = torch.get_num_threads()
-        torch.set_num_threads(share.torch_threads)
-        network = NetworkThreads(
-            predictor,
-            batch_size=share.batch_size,
-            threads=share.network_threads,
-            with_mirrored=options.check_mirrored,
-        )
         settings = WorkerSettings(
             bundle=self._bundle,
             output=self._output,
             formats=options.formats,
             created=datetime.datetime.fromisoformat(self._journal.read("started")),
+            backend=self._choice.backend,
+            check_mirrored=options.check_mirrored,
             viewer_geometry=options.viewer_geometry,
             require_frontal=options.views == "frontal",
             references=self._references,
             memory_bytes=options.memory_limit_bytes,
         )
-        pool = Pool(
-            context,
-            settings,
-            network,
-            workers=workers,
-            held=files_held(share.batch_size, workers, options.memory_limit_bytes),
-            time_limit_s=options.time_limit_s,
+        with self._network() as network:
+            pool = Pool(
+                context,
+                settings,
+                workers=min(options.workers or available_cores(), len(jobs)),
+                time_limit_s=options.time_limit_s,
+                network=network,
+            )
+            try:
+                self._start = time.perf_counter()
+                pool.run(self._begun(jobs), self._end)
+            finally:
+                pool.close()
+
+    @contextlib.contextmanager
+    def _network(self) -> Iterator[BatchedNetwork | None]:
+        """The network for all workers on a GPU; None where each worker runs its own on a core."""
+        if self._device.type == "cpu":
+            yield None
+            return
+        from lungfield.batch.gpu import BatchedNetwork
+        from lungfield.inference.predictor import Predictor
+
+        predictor = Predictor(
+            self._bundle,
+            device=str(self._device),
+            backend=self._choice.backend,
+            check_mirrored=self._options.check_mirrored,
         )
+        network = BatchedNetwork(predictor, batch_size=self._options.batch_size or BATCH_SIZE)
         try:
-            pool.run(self._begun(jobs), self._end)
+            yield network
         finally:
-            pool.close()
             network.close()
-            torch.set_num_threads(threads_before)
 
     def _begun(self, jobs: Sequence[Job]) -> Iterator[Job]:
         for job in jobs:
@@ -383,7 +380,7 @@ class _Run:
             settings=self._journal.read("settings"),
             environment=_environment(self._device),
             left_out=self._found.left_out,
-            remarks=self._found.remarks,
+            remarks=(*self._found.remarks, *filter(None, [self._choice.remark])),
         )
         write_results(batch, report=has_report)
         if has_report:
@@ -392,6 +389,10 @@ class _Run:
 
 
 def _environment(device: torch.device) -> dict[str, str]:
+    import torch
+
+    from lungfield.inference.device import best_precision
+
     known = device.type in ("cpu", "cuda")
     return {
         "lungfield": version("lungfield"),
@@ -402,3 +403,8 @@ def _environment(device: torch.device) -> dict[str, str]:
         "precision": best_precision(device) if known else "",
         "platform": f"{platform.system()} {platform.machine()}",
     }
+
+
+def available_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

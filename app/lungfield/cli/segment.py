@@ -54,17 +54,17 @@ def segment(
     resume: bool = typer.Option(False, "--resume", help="Go on with the run that the output folder holds."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Forget that run and begin anew."),
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1, ..."),
-    backend: str = typer.Option("torch", help="What runs the network: torch, or openvino on a CPU (faster)."),
+    backend: str = typer.Option(
+        "auto", help="What runs the network: torch, openvino (on a CPU), or auto for the faster one."
+    ),
     workers: int | None = typer.Option(
-        None, min=1, help="Processes that read and write; by default one for each core."
+        None, min=1, help="Processes, each with one file at a time; by default one for each core."
     ),
     batch_size: int | None = typer.Option(
-        None, min=1, help="Radiographs to a batch of the network on a GPU; by default 16."
+        None, min=1, help="Radiographs to a batch on a GPU at most; by default 16."
     ),
-    time_limit: float = typer.Option(120.0, min=1, help="Seconds that reading a single file may take."),
-    memory_limit: float = typer.Option(
-        2.0, min=0.25, help="GiB that a worker process may take for the files that it has in hand."
-    ),
+    time_limit: float = typer.Option(120.0, min=1, help="Seconds that a single file may take."),
+    memory_limit: float = typer.Option(2.0, min=0.25, help="GiB that a worker process may take for a file."),
     check_mirrored: bool = typer.Option(
         False,
         "--check-mirrored",

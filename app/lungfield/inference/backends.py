@@ -6,7 +6,6 @@ import contextlib
 import importlib
 import importlib.util
 import logging
-import os
 import sys
 import threading
 import warnings
@@ -22,8 +21,9 @@ from torch import Tensor, nn
 from lungfield.errors import BundleError, first_line
 from lungfield.inference.workflow import require_file
 
-#: What `Predictor` and `lungfield segment --backend` take.
-BACKENDS = ("torch", "openvino")
+AUTO = "auto"
+BACKENDS = (AUTO, "torch", "openvino")
+"""What `Predictor` and `lungfield segment --backend` take."""
 
 _HINTS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
 
@@ -70,12 +70,10 @@ class OpenVINONetwork(nn.Module):
         return requests[key]
 
     def _compile(self, shape: tuple[int, ...], hint: str, threads: int) -> Any:
-        # One compiled model for all threads, as what fits the cache once may not fit it twice.
-        streams = max(1, (os.cpu_count() or 1) // threads)
         settings = {
             "INFERENCE_PRECISION_HINT": hint,
-            "INFERENCE_NUM_THREADS": threads * streams,
-            "NUM_STREAMS": streams,
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,  # the cores are shared with the processes that read and write
         }
         model = self._model.clone()

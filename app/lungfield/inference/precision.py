@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from monai.inferers import Inferer
 from torch import Tensor
+
+from lungfield.inference.device import best_precision, current_device
 
 
 class PrecisionInferer(Inferer):
@@ -42,27 +43,3 @@ class PrecisionInferer(Inferer):
         with current_device(inputs.device), torch.autocast(inputs.device.type, dtype=dtype, enabled=enabled):
             logits = self.inferer(inputs, network, *args, **kwargs)
         return logits.float()
-
-
-def current_device(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """Make a CUDA device the current one of this thread; nothing for other devices.
-
-    Pinned memory, autocast and some kernels belong to the current device, whatever device a tensor is on.
-    """
-    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
-
-
-def best_precision(device: torch.device) -> str:
-    """'bfloat16' where `device` has instructions for it, else 'float32'.
-
-    Emulated bfloat16 is several times slower than float32 (nine seconds against one for a training
-    step of the U-Net on a CPU without AVX-512), so a CPU is asked, not tried.
-    """
-    if device.type == "cuda":
-        return "bfloat16" if torch.cuda.get_device_capability(device) >= (8, 0) else "float32"
-    if device.type == "cpu":
-        # These two are not public, so a version of torch without them counts as a CPU without.
-        probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-        native = any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
-        return "bfloat16" if native else "float32"
-    return "float32"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,9 +12,12 @@ from monai.data import MetaTensor
 from numpy.typing import NDArray
 
 from lungfield.errors import BundleError
-from lungfield.inference.backends import BACKENDS, OpenVINONetwork, openvino, to_openvino
-from lungfield.inference.registry import Bundle, all_bundles
-from lungfield.inference.workflow import load_weights, require_file
+from lungfield.inference.backend_choice import choose_backend, openvino_model
+from lungfield.inference.backends import AUTO, OpenVINONetwork
+from lungfield.inference.device import find_device
+from lungfield.inference.precision import PrecisionInferer
+from lungfield.inference.registry import Bundle, require_weights
+from lungfield.inference.workflow import load_weights
 from lungfield.records import Radiograph
 from lungfield.transforms import as_monai
 
@@ -87,34 +90,42 @@ class Predictor:
     Args:
         bundle: the bundle to load. Its config can run code: load only bundles that you trust.
         device: 'auto' (CUDA where there is one), 'cpu', 'cuda', 'cuda:1', ...
-        backend: what runs the network: 'torch', or 'openvino' (on a CPU, which 'auto' then means).
+        backend: what runs the network: 'torch', 'openvino' (on a CPU), or 'auto', as `choose_backend` says.
+        check_mirrored: also run the mirrored input, as a second opinion; twice the work of the network.
 
     Raises:
         BundleError: weights are missing or do not fit, the config lacks a part, or the device or the backend
             is not there.
     """
 
-    def __init__(self, bundle: Bundle, *, device: str = "auto", backend: str = "torch") -> None:
+    def __init__(
+        self, bundle: Bundle, *, device: str = AUTO, backend: str = AUTO, check_mirrored: bool = False
+    ) -> None:
+        require_weights(bundle)
         self.bundle = bundle
         self.device = find_device(device, backend)
+        self.backend = choose_backend(bundle, self.device).backend if backend == AUTO else backend
         self.processing = Processing(bundle)
+        self._check_mirrored = check_mirrored
         (self._inferer,) = _parse(bundle, self.device, "inferer")
-        network = load_network(bundle)
-        if backend == "openvino":
-            self._network: torch.nn.Module = OpenVINONetwork(to_openvino(network, input_shape(bundle)))
+        if self.backend == "openvino":
+            self._network: torch.nn.Module = OpenVINONetwork(openvino_model(bundle))
         else:
-            self._network = network.to(self.device, memory_format=torch.channels_last)
+            self._network = load_network(bundle).to(self.device, memory_format=torch.channels_last)
 
     def drive(self, steps: Steps[Result]) -> Result:
-        """Give a generator the logits of each network input that it yields, and return what it returns."""
-        try:
-            network_input = next(steps)
-            while True:
-                logits = self.logits(network_input[None])[0].cpu()
-                network_input = steps.send((logits, None))
-        except StopIteration as end:
-            result: Result = end.value
-            return result
+        """Give a generator the answer to each network input that it yields, and return what it returns."""
+        return drive(steps, self.answer)
+
+    def answer(self, network_input: torch.Tensor) -> Answer:
+        """What the network says to one input (C, h, w)."""
+        logits, mirrored = self.answers(network_input[None])
+        return logits[0], None if mirrored is None else mirrored[0]
+
+    def answers(self, batch: torch.Tensor) -> Answer:
+        """What the network says to a batch (N, C, h, w): logits (N, C, h, w), and those of the mirrored."""
+        logits = self.logits(batch).cpu()
+        return logits, self.logits(batch.flip(-1)).flip(-1).cpu() if self._check_mirrored else None
 
     def network_input(self, radiograph: Radiograph) -> torch.Tensor:
         """What the network is given: (1, C, h, w) float32, after the bundle's preprocessing."""
@@ -126,6 +137,25 @@ class Predictor:
         with torch.inference_mode():
             logits: torch.Tensor = self._inferer(batch, self._network)
         return logits
+
+    def logits_in_float32(self, network_input: torch.Tensor) -> torch.Tensor:
+        """As `logits`, in float32 whatever the inferer's own precision: what others are compared with."""
+        inferer = self._inferer
+        exact = inferer.inferer if isinstance(inferer, PrecisionInferer) else inferer
+        with torch.inference_mode():
+            logits: torch.Tensor = exact(plain(network_input).to(self.device), self._network)
+        return logits
+
+
+def drive(steps: Steps[Result], answer: Callable[[torch.Tensor], Answer]) -> Result:
+    """Send a generator the answer to each network input (C, h, w) that it yields; return what it returns."""
+    try:
+        network_input = next(steps)
+        while True:
+            network_input = steps.send(answer(network_input))
+    except StopIteration as end:
+        result: Result = end.value
+        return result
 
 
 def plain(image: torch.Tensor) -> torch.Tensor:
@@ -172,25 +202,6 @@ def input_shape(bundle: Bundle) -> tuple[int, int, int, int]:
         ) from error
 
 
-def require_weights(bundle: Bundle) -> None:
-    """Raise `BundleError`, with what to do, where a bundle has no file of weights."""
-    require_file(
-        bundle.weights,
-        what=f"The file of weights of the bundle {bundle.name!r}",
-        advice=_how_to_get_weights(bundle),
-    )
-
-
-def _how_to_get_weights(bundle: Bundle) -> str:
-    ready = ", ".join(one.name for one in all_bundles() if one.has_weights)
-    train = bundle.root / "configs" / "train.yaml"
-    return (
-        f"Either choose a bundle that has weights, by --bundle: {ready}. Or train this one: python -m "
-        f"monai.bundle run training --config_file {train} --dataset_dir DATA --output_dir RUN; then put "
-        f"RUN/best_model.pt where the missing file belongs. {bundle.root / 'docs' / 'README.md'} says more."
-    )
-
-
 def _parse(bundle: Bundle, device: str | torch.device, *sections: str) -> list[Any]:
     """Build the named parts of a bundle's inference config, reading and saving of files left out."""
     parser = ConfigParser()
@@ -212,30 +223,3 @@ def _drop_transforms(parser: ConfigParser, section: str, name: str) -> None:
         one for one in transforms if not str(one.get("_target_")).split(".")[-1].rstrip("d").startswith(name)
     ]
     parser[section]["transforms"] = kept
-
-
-def find_device(name: str, backend: str = "torch") -> torch.device:
-    """The device of a name; 'auto' is CUDA where there is one.
-
-    Args:
-        name: 'auto', 'cpu', 'cuda', 'cuda:1', ...
-        backend: what is to run the network there; OpenVINO does so on the CPU alone.
-
-    Raises:
-        BundleError: torch knows no such device, or it is not here, or the backend does not run on it.
-    """
-    if backend not in BACKENDS:
-        raise BundleError(f"There is no backend {backend!r}: choose {' or '.join(BACKENDS)}.")
-    if backend == "openvino":
-        openvino()  # said at once where it is missing
-        if name not in ("auto", "cpu"):
-            raise BundleError(f"OpenVINO runs on the CPU here, not on {name!r}: give --device cpu or auto.")
-        return torch.device("cpu")
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise BundleError(f"The device {name!r} is not to be had here; use auto, cpu or cuda.") from error
-    return device

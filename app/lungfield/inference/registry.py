@@ -49,6 +49,11 @@ class Bundle:
         return str(self.metadata.get("version", "unknown"))
 
     @property
+    def is_shipped(self) -> bool:
+        """Whether it is one that travels with lungfield, and not a copy or somebody else's."""
+        return self.name in BUNDLES and self.root.parent == shipped("bundles").resolve()
+
+    @property
     def inference_config(self) -> Path:
         """The config that inference is run by."""
         return self.root / "configs" / "inference.yaml"
@@ -125,3 +130,17 @@ def find_bundle(name: str | Path) -> Bundle:
 def all_bundles() -> list[Bundle]:
     """The shipped bundles, in the order of `BUNDLES`."""
     return [find_bundle(name) for name in BUNDLES]
+
+
+def require_weights(bundle: Bundle) -> None:
+    """Raise `BundleError`, with what to do, where a bundle has no file of weights."""
+    if bundle.has_weights:
+        return
+    ready = ", ".join(one.name for one in all_bundles() if one.has_weights)
+    train = bundle.root / "configs" / "train.yaml"
+    raise BundleError(
+        f"The file of weights of the bundle {bundle.name!r} is missing: {bundle.weights}. Either choose a "
+        f"bundle that has weights, by --bundle: {ready}. Or train this one: python -m monai.bundle run "
+        f"training --config_file {train} --dataset_dir DATA --output_dir RUN; then put RUN/best_model.pt "
+        f"where the missing file belongs. {bundle.root / 'docs' / 'README.md'} says more."
+    )

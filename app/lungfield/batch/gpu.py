@@ -1,0 +1,132 @@
+"""The network on a GPU: in the main process, in batches of what the workers ask at the time."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection, Pipe, wait
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lungfield.errors import LungfieldError, Reason
+from lungfield.inference.device import current_device
+from lungfield.inference.predictor import Answer, Predictor
+
+Array = NDArray[np.float32]
+_OutBatch = tuple[Array, Array | None]
+
+
+class NetworkError(LungfieldError):
+    """The network failed on a radiograph."""
+
+
+class BatchedNetwork:
+    """Answers workers, each over a connection of its own, in one thread.
+
+    While one batch is computed, the next network inputs arrive; they make up the next batch. So a batch is
+    as large as there are workers that wait, and no worker waits for a batch to fill.
+
+    Args:
+        predictor: the loaded bundle.
+        batch_size: how many radiographs to a batch at most.
+    """
+
+    def __init__(self, predictor: Predictor, *, batch_size: int) -> None:
+        self._predictor = predictor
+        self._batch_size = batch_size
+        self._workers: list[Connection] = []
+        self._changing = threading.Lock()
+        self._bell, self._ringer = Pipe(duplex=False)  # wakes the thread for a new worker, and for the end
+        self._closed = False
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def connect(self) -> Connection:
+        """A connection for a new worker, to be closed here once the worker has it."""
+        ours, theirs = Pipe()
+        with self._changing:
+            self._workers.append(ours)
+        self._ringer.send_bytes(b"!")
+        return theirs
+
+    def close(self) -> None:
+        """End the thread, whatever waits."""
+        self._closed = True
+        self._ringer.send_bytes(b"!")
+        self._thread.join()
+        for worker in self._workers:
+            worker.close()
+
+    def _serve(self) -> None:
+        with current_device(self._predictor.device):
+            while not self._closed:
+                with self._changing:
+                    handles = [self._bell, *self._workers]
+                asked = self._receive(wait(handles))
+                while asked:
+                    shape = asked[0][1].shape
+                    batch = [one for one in asked if one[1].shape == shape][: self._batch_size]
+                    chosen = {worker for worker, _ in batch}
+                    asked = [one for one in asked if one[0] not in chosen]
+                    self._answer(batch)
+
+    def _receive(self, handles: list[Any]) -> list[tuple[Connection, Array]]:
+        """What is asked at the moment; workers that have ended are forgotten."""
+        asked = []
+        for handle in handles:
+            if handle is self._bell:
+                self._bell.recv_bytes()
+                continue
+            try:
+                asked.append((handle, handle.recv()))
+            except (EOFError, OSError):
+                with self._changing:
+                    self._workers.remove(handle)
+                handle.close()
+        return asked
+
+    def _answer(self, batch: list[tuple[Connection, Array]]) -> None:
+        answers = self._run([array for _, array in batch])
+        for (worker, _), answer in zip(batch, answers, strict=True):
+            with contextlib.suppress(OSError):  # it was ended meanwhile
+                worker.send(answer)
+
+    def _run(self, arrays: list[Array]) -> list[_OutBatch | NetworkError]:
+        try:
+            batch = torch.from_numpy(np.stack(arrays))
+            if self._predictor.device.type == "cuda":
+                batch = batch.pin_memory()
+            logits, mirrored = self._predictor.answers(batch)
+        except Exception as error:
+            # What one radiograph breaks, a batch of others must not pay for.
+            return [_failure(error)] if len(arrays) == 1 else [self._run([one])[0] for one in arrays]
+        flipped = [None] * len(arrays) if mirrored is None else mirrored.numpy()
+        return list(zip(logits.numpy(), flipped, strict=True))
+
+
+def asking(network: Connection) -> Callable[[torch.Tensor], Answer]:
+    """What a worker asks a `BatchedNetwork` by: network input (C, h, w) in, its answer out.
+
+    Raises, when called:
+        NetworkError: the network failed on it.
+    """
+
+    def answer(network_input: torch.Tensor) -> Answer:
+        network.send(network_input.numpy())
+        reply = network.recv()
+        if isinstance(reply, NetworkError):
+            raise reply
+        logits, mirrored = reply
+        return torch.from_numpy(logits), None if mirrored is None else torch.from_numpy(mirrored)
+
+    return answer
+
+
+def _failure(error: Exception) -> NetworkError:
+    lacks_memory = isinstance(error, MemoryError) or "memory" in str(error).lower()
+    reason = Reason.OUT_OF_MEMORY if lacks_memory else Reason.INTERNAL
+    return NetworkError(f"the network failed on it ({type(error).__name__})", reason=reason)

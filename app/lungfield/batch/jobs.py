@@ -1,0 +1,94 @@
+"""What the main process and its workers tell each other. Free of torch."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from lungfield.batch.references import References
+from lungfield.errors import Reason
+from lungfield.inference import Bundle
+
+DONE, SKIPPED, FAILED = "done", "skipped", "failed"
+"""How a file can end."""
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What all files of a run share.
+
+    Attributes:
+        bundle: what segments them.
+        output: the output folder.
+        formats: what to write, by the names of `outputs.FORMATS`.
+        created: date and time that DICOM objects bear.
+        backend: what runs the network on a CPU: 'torch' or 'openvino'.
+        check_mirrored: also segment every mirrored radiograph.
+        viewer_geometry: as in `SaveOptions`.
+        references: masks to compare with.
+        require_frontal: turn down what is no frontal view of the chest by its header.
+        memory_bytes: how much memory a worker may take for its files; more is refused to it.
+    """
+
+    bundle: Bundle
+    output: Path
+    formats: tuple[str, ...]
+    created: datetime.datetime
+    backend: str = "torch"
+    check_mirrored: bool = False
+    viewer_geometry: bool = False
+    references: References | None = None
+    require_frontal: bool = True
+    memory_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to segment.
+
+    Attributes:
+        ticket: its number in the run.
+        path: where it is.
+        relative: its place below the folder that was named.
+        name: the same without suffix, as its results are called.
+    """
+
+    ticket: int
+    path: Path
+    relative: PurePath
+    name: PurePath
+
+
+@dataclass(frozen=True)
+class Ready:
+    """From a worker: it has started."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """From a worker: how a file ended.
+
+    Attributes:
+        ticket: which file.
+        row: what the tables say of it.
+        uid_hash: a digest of its SOP Instance UID, where it has one.
+        stop: why the run cannot go on (no space, a read-only disk), else empty.
+    """
+
+    ticket: int
+    row: dict[str, Any]
+    uid_hash: str | None = None
+    stop: str = ""
+
+
+def ended_row(job: Job, status: str, reason: Reason, text: str, seconds: float) -> dict[str, Any]:
+    """The row of a file that was not segmented."""
+    return {
+        "file": job.relative.as_posix(),
+        "status": status,
+        "reason_code": str(reason),
+        "reason": text,
+        "seconds": seconds,
+    }

@@ -1,0 +1,66 @@
+"""How a batch is run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lungfield.batch.outputs import DEFAULT_FORMATS, check_formats
+from lungfield.errors import DataError
+
+VIEWS = ("frontal", "any")
+"""What `Options.views` knows."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a batch is run.
+
+    Attributes:
+        formats: what to write of each radiograph, by the names of `FORMATS`.
+        references: folder of reference masks, matched by SOP Instance UID or by name.
+        viewer_geometry: place DICOM SEG objects in an invented plane, for viewers that insist on one.
+        check_mirrored: also segment every mirrored radiograph, as a second opinion for the quality flags.
+            Twice the work of the network.
+        views: 'frontal' turns down what a header says to be another view or body part; 'any' does not.
+            Objects that are no radiographs are turned down either way.
+        resume: go on with a run that was begun in the output folder.
+        overwrite: forget a run that was begun there, and begin anew.
+        report: write report.html.
+        device: 'auto', 'cpu', 'cuda', 'cuda:1', ...
+        backend: what runs the network: 'torch', 'openvino' on a CPU, or 'auto' for the faster one, where
+            its masks are those of torch.
+        workers: processes, each with one file at a time; None for one each core.
+        batch_size: radiographs to a batch of the network at most, on CUDA; None for 16.
+        time_limit_s: how long a single file may take, in seconds.
+        memory_limit_bytes: what a worker may take for its files.
+    """
+
+    formats: tuple[str, ...] = DEFAULT_FORMATS
+    references: Path | None = None
+    viewer_geometry: bool = False
+    check_mirrored: bool = False
+    views: str = "frontal"
+    resume: bool = False
+    overwrite: bool = False
+    report: bool = True
+    device: str = "auto"
+    backend: str = "auto"
+    workers: int | None = None
+    batch_size: int | None = None
+    time_limit_s: float = 120.0
+    memory_limit_bytes: int = 2 << 30
+
+    def checked(self) -> Options:
+        """The same with formats in the order in which they are written.
+
+        Raises:
+            DataError: options contradict each other, or have values that there are not.
+        """
+        if self.resume and self.overwrite:
+            raise DataError("A run is either resumed or overwritten: give one of the two.")
+        if self.workers is not None and self.workers < 1:
+            raise DataError(f"{self.workers} workers cannot do anything; give 1 or more.")
+        if self.views not in VIEWS:
+            raise DataError(f"'{self.views}' are no views to choose; give one of {', '.join(VIEWS)}.")
+        return replace(self, formats=check_formats(self.formats))

@@ -1,0 +1,173 @@
+"""OpenVINO in torch's place on a CPU: its converted networks, and whether their masks are those of torch."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import logging
+import platform
+import shutil
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lungfield.atomic import write_whole
+from lungfield.cache import cache_folder
+from lungfield.errors import LungfieldError, NotFrontalChestError, OutputError
+from lungfield.inference.backends import openvino, to_openvino
+from lungfield.inference.device import best_precision
+from lungfield.inference.registry import Bundle, shipped
+
+logger = logging.getLogger(__name__)
+
+LEAST_DICE = 0.9995
+"""OpenVINO is chosen where each of its masks of the samples has this Dice with torch's in float32.
+
+Or where it is as close as torch is in the machine's fast precision: bfloat16 costs both a little.
+"""
+
+_ADVICE = "set LUNGFIELD_CACHE to a folder that can be written"
+_NETWORK, _AGREEMENT = "network.xml", "agreement.json"
+
+
+@dataclass(frozen=True)
+class BackendChoice:
+    """What runs the network, and why.
+
+    Attributes:
+        backend: 'torch' or 'openvino'.
+        reason: for the user; empty where there was nothing to choose.
+    """
+
+    backend: str
+    reason: str = ""
+
+    @property
+    def remark(self) -> str:
+        """One line for the user; empty where there is nothing to tell."""
+        return f"The network ran on {self.backend} ({self.reason})" if self.reason else ""
+
+
+def choose_backend(bundle: Bundle, device: torch.device) -> BackendChoice:
+    """The faster backend for a bundle: OpenVINO on a CPU, where it is installed and agrees, else torch.
+
+    Both are compared with torch in float32 once, on the sample radiographs, which takes seconds. The answer
+    and the converted network are kept in the cache folder, under a key of all that they depend on.
+    """
+    if device.type != "cpu" or importlib.util.find_spec("openvino") is None:
+        return BackendChoice("torch")
+    try:
+        record = openvino_folder(bundle) / _AGREEMENT
+        if not record.is_file():
+            _make_folder(record.parent.parent)
+            logger.info("comparing OpenVINO with torch on the samples, once for %s", bundle.name)
+            openvino_model(bundle)
+            write_whole(record, json.dumps(_compare(bundle)).encode())
+        lowest = json.loads(record.read_bytes())
+        by_torch, by_openvino = float(lowest["torch"]), float(lowest["openvino"])
+    except LungfieldError as error:
+        return BackendChoice("torch", f"OpenVINO is not used: {error}")
+    except Exception as error:  # a network that cannot be converted fails in any way
+        return BackendChoice("torch", f"OpenVINO cannot run this network ({type(error).__name__})")
+    agreement = f"lowest Dice with float32 on the samples {by_openvino:.4f}, torch {by_torch:.4f}"
+    if by_openvino < min(LEAST_DICE, by_torch):
+        return BackendChoice("torch", f"OpenVINO is not used: {agreement}")
+    return BackendChoice("openvino", agreement)
+
+
+def openvino_folder(bundle: Bundle) -> Path:
+    """The folder in the cache for a bundle's converted network, named by a hash of what it depends on."""
+    parts = [
+        bundle.weights_sha256,
+        platform.machine(),
+        best_precision(torch.device("cpu")),
+        *(version(package) for package in ("lungfield", "openvino", "torch")),
+    ]
+    configs = [bundle.inference_config, bundle.root / "configs" / "metadata.json"]
+    sources = sorted(Path(__file__).parents[1].joinpath("networks").glob("*.py"))
+    digest = hashlib.sha256("\n".join(parts).encode())
+    for file in (*configs, *sources):
+        digest.update(file.read_bytes())
+    return cache_folder() / "openvino" / f"{bundle.name}-{digest.hexdigest()[:16]}"
+
+
+def openvino_model(bundle: Bundle) -> Any:
+    """A bundle's network as an `openvino.Model`: from the cache folder, or converted, and kept there.
+
+    Raises:
+        BundleError: weights are missing or do not fit, or OpenVINO is not installed.
+    """
+    library = openvino()
+    try:
+        path = openvino_folder(bundle) / _NETWORK
+        if not path.is_file():
+            _keep(_converted(bundle), path)
+    except OutputError as error:
+        logger.info("the converted network is not kept: %s", error)
+        return _converted(bundle)
+    try:
+        return library.Core().read_model(path)
+    except RuntimeError:
+        logger.warning("the converted network in %s is damaged; it is made again", path.parent)
+        shutil.rmtree(path.parent, ignore_errors=True)
+        return _converted(bundle)
+
+
+def _converted(bundle: Bundle) -> Any:
+    # Imported on use: a network that is converted already does without timm.
+    from lungfield.inference.predictor import input_shape, load_network
+
+    return to_openvino(load_network(bundle), input_shape(bundle))
+
+
+def _keep(model: Any, path: Path) -> None:
+    """Save a model, its two files at once: in a folder that takes its name when both are there."""
+    folder = path.parent
+    _make_folder(folder.parent)
+    try:
+        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+            place = Path(temporary) / folder.name
+            place.mkdir()
+            openvino().save_model(model, place / path.name, compress_to_fp16=False)
+            try:
+                place.rename(folder)
+            except OSError:
+                if not path.is_file():  # else another process was faster
+                    raise
+    except (OSError, RuntimeError) as error:
+        raise OutputError(f"{folder.parent} cannot be written; {_ADVICE}") from error
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be made ({error.strerror}); {_ADVICE}") from error
+
+
+def _compare(bundle: Bundle) -> dict[str, float]:
+    """For each backend, the lowest Dice of its masks with torch's in float32 over the sample radiographs."""
+    from lungfield.inference.predictor import Predictor
+    from lungfield.mask import agreement
+    from lungfield.radiograph import read_radiograph
+
+    predictors = {name: Predictor(bundle, device="cpu", backend=name) for name in ("torch", "openvino")}
+    exact, processing = predictors["torch"].logits_in_float32, predictors["torch"].processing
+    lowest = dict.fromkeys(predictors, 1.0)
+    for file in sorted((shipped("sample_data") / "images").glob("*.dcm")):
+        try:
+            radiograph = read_radiograph(file)
+        except NotFrontalChestError:
+            continue
+        prepared = processing.prepare(radiograph)
+        image = prepared["image"][None]
+        reference = processing.finish(prepared, exact(image)[0], radiograph)
+        for name, predictor in predictors.items():
+            label_map = processing.finish(prepared, predictor.logits(image)[0], radiograph)
+            lowest[name] = min(lowest[name], agreement(label_map, reference, spacing=None).dice)
+    return lowest

@@ -1,0 +1,109 @@
+"""Which backend is chosen, and what is kept of the choice."""
+
+import importlib.util
+import json
+import shutil
+
+import pytest
+import torch
+
+from lungfield.inference import backend_choice, find_bundle
+from lungfield.inference.backend_choice import choose_backend, openvino_folder, openvino_model
+
+# `importorskip` would import it with its telemetry.
+pytestmark = pytest.mark.skipif(not importlib.util.find_spec("openvino"), reason="OpenVINO is not installed")
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("LUNGFIELD_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return find_bundle("unet")
+
+
+def test_openvino_agrees_and_the_answer_is_kept(cache, bundle, monkeypatch):
+    choice = choose_backend(bundle, CPU)
+    assert choice.backend == "openvino"
+    assert "lowest Dice with float32" in choice.remark
+    kept = json.loads((openvino_folder(bundle) / "agreement.json").read_text())
+    assert 0.999 < kept["openvino"] <= 1
+    monkeypatch.setattr(backend_choice, "_compare", lambda _: pytest.fail("compared again"))
+    assert choose_backend(bundle, CPU) == choice
+
+
+@pytest.mark.parametrize(
+    ("torch_dice", "openvino_dice", "expected"),
+    [
+        (1.0, 0.9996, "openvino"),
+        (1.0, 0.9994, "torch"),
+        (0.9980, 0.9985, "openvino"),
+        (0.9990, 0.9985, "torch"),
+    ],
+)
+def test_it_is_chosen_where_its_masks_are_as_close_as_they_have_to_be(
+    cache, bundle, monkeypatch, torch_dice, openvino_dice, expected
+):
+    monkeypatch.setattr(backend_choice, "openvino_model", lambda _: None)
+    monkeypatch.setattr(
+        backend_choice, "_compare", lambda _: {"torch": torch_dice, "openvino": openvino_dice}
+    )
+    assert choose_backend(bundle, CPU).backend == expected
+
+
+def test_other_weights_are_compared_anew(cache, bundle, tmp_path):
+    copy = tmp_path / "unet"
+    shutil.copytree(bundle.root, copy)
+    state = torch.load(copy / "models" / "model.pt", weights_only=True)
+    next(iter(state.values())).add_(0.5)
+    torch.save(state, copy / "models" / "model.pt")
+    assert openvino_folder(find_bundle(copy)) != openvino_folder(bundle)
+
+
+def test_no_other_device_asks_for_openvino(cache, bundle):
+    assert choose_backend(bundle, torch.device("cuda")).backend == "torch"
+    assert not cache.exists()
+
+
+def test_a_cache_that_cannot_be_written_leaves_torch_and_says_why(tmp_path, bundle, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("LUNGFIELD_CACHE", str(tmp_path / "file" / "cache"))
+    choice = choose_backend(bundle, CPU)
+    assert choice.backend == "torch"
+    assert "LUNGFIELD_CACHE" in choice.remark
+    assert openvino_model(bundle).inputs  # asked for by name, it runs all the same
+
+
+def test_a_user_without_a_home_is_told_what_to_set(bundle, monkeypatch):
+    monkeypatch.delenv("LUNGFIELD_CACHE", raising=False)
+
+    def without_home(_name):
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.setattr("platformdirs.user_cache_path", without_home)
+    assert "set LUNGFIELD_CACHE" in choose_backend(bundle, CPU).remark
+
+
+def test_a_damaged_file_in_the_cache_is_made_again(cache, bundle):
+    openvino_model(bundle)
+    file = openvino_folder(bundle) / "network.xml"
+    file.write_text("<net")
+    assert openvino_model(bundle).inputs
+    assert not file.exists()
+    assert openvino_model(bundle).inputs
+    assert file.read_text() != "<net"
+
+
+def test_a_network_that_cannot_be_converted_leaves_torch(cache, bundle, monkeypatch):
+    def fail(*_):
+        raise TypeError("no such operation")
+
+    monkeypatch.setattr(backend_choice, "to_openvino", fail)
+    choice = choose_backend(bundle, CPU)
+    assert choice.backend == "torch"
+    assert "TypeError" in choice.remark
