@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lungfield.batch.processes import environment_of_workers, prepare_worker, start_forkserver
 from lungfield.batch.run import BATCH_SIZE, available_cores
+from lungfield.batch.worker import compute_in_one_thread
 from lungfield.inference import Bundle
 from lungfield.inference.predictor import Predictor
 from lungfield.radiograph import read_radiograph
@@ -95,7 +96,7 @@ class _Loaded:
 
 def _load(bundle: Bundle, backend: str, inputs: Sequence[NDArray[np.float32]]) -> None:
     prepare_worker()
-    torch.set_num_threads(1)
+    compute_in_one_thread()
     _Loaded.predictor = Predictor(bundle, device="cpu", backend=backend)
     _Loaded.inputs = [torch.from_numpy(one) for one in inputs]
 

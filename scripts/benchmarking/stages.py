@@ -18,6 +18,7 @@ import torch
 from lungfield.batch import DEFAULT_FORMATS, FORMATS
 from lungfield.batch.outputs import SaveOptions
 from lungfield.batch.processes import start_forkserver
+from lungfield.batch.worker import compute_in_one_thread
 from lungfield.inference import Bundle
 from lungfield.inference.predictor import Predictor, lung_probability
 from lungfield.pipeline import Segmentation
@@ -69,7 +70,7 @@ def stage_costs(files: Sequence[Path], bundle: Bundle, output: Path) -> list[Sta
 
 
 def _stage_costs(files: Sequence[Path], bundle: Bundle, output: Path) -> list[Stage]:
-    torch.set_num_threads(1)
+    compute_in_one_thread()
     predictor = Predictor(bundle, device="cpu")
     _segment(files[0], predictor, output, _Stopwatch())  # imports and first allocations are not the stages'
     stopwatch = _Stopwatch()

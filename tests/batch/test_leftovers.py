@@ -134,10 +134,10 @@ def test_an_interrupted_run_keeps_what_resuming_needs(inputs, tmp_path, run, dar
 
 
 def test_a_run_with_nothing_to_do_starts_no_process(inputs, tmp_path, run, monkeypatch):
-    from lungfield.batch import run as run_module
+    from lungfield.batch import segment
 
     run(inputs, tmp_path / "out")
-    monkeypatch.setattr(run_module, "start_forkserver", lambda *_: pytest.fail("a process was started"))
+    monkeypatch.setattr(segment, "start_forkserver", lambda *_: pytest.fail("a process was started"))
     assert run(inputs, tmp_path / "out", resume=True).resumed == 4
 
 

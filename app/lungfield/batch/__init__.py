@@ -1,10 +1,30 @@
 """Many radiographs, in worker processes; a crash of one loses only its file, and the journal survives."""
 
-from lungfield.batch.interrupts import Interrupted
-from lungfield.batch.options import Options
-from lungfield.batch.outputs import DEFAULT_FORMATS, FORMATS
-from lungfield.batch.results import DONE, FAILED, SKIPPED, BatchResult
-from lungfield.batch.run import segment_files
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lungfield.batch.interrupts import Interrupted
+    from lungfield.batch.jobs import DONE, FAILED, SKIPPED
+    from lungfield.batch.options import Options
+    from lungfield.batch.outputs import DEFAULT_FORMATS, FORMATS
+    from lungfield.batch.results import BatchResult
+    from lungfield.batch.segment import segment_files
+
+# Imported on first use: `segment_files` starts the fork server before most of the rest is imported.
+_MODULES = {
+    "DEFAULT_FORMATS": "outputs",
+    "DONE": "jobs",
+    "FAILED": "jobs",
+    "FORMATS": "outputs",
+    "SKIPPED": "jobs",
+    "BatchResult": "results",
+    "Interrupted": "interrupts",
+    "Options": "options",
+    "segment_files": "segment",
+}
 
 __all__ = [
     "DEFAULT_FORMATS",
@@ -17,3 +37,9 @@ __all__ = [
     "Options",
     "segment_files",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

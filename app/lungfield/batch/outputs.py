@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
+from lungfield.atomic import written_together
 from lungfield.errors import DataError, HeaderError
 
 if TYPE_CHECKING:
@@ -105,16 +106,21 @@ def save_outputs(
     """
     written: dict[str, str] = {}
     remarks = []
-    for one in formats:
-        kind = FORMATS[one]
-        if kind.needs_dicom and lungs.radiograph.file_format != "DICOM":
-            continue
-        place = kind.place(name)
-        seg = output / written["seg"] if "seg" in written else None
-        try:
-            kind.save(lungs, output / place, SaveOptions(how.created, how.viewer_geometry, seg))
-        except HeaderError as error:
-            remarks.append(str(error).removeprefix(f"{output / place}: "))
-        else:
-            written[one] = place.as_posix()
+    wanted = [
+        one for one in formats if lungs.radiograph.file_format == "DICOM" or not FORMATS[one].needs_dicom
+    ]
+    # A report reads the DICOM SEG that it refers to.
+    for group in ([one for one in wanted if one != "sr"], [one for one in wanted if one == "sr"]):
+        with written_together():
+            for one in group:
+                place = FORMATS[one].place(name)
+                seg = output / written["seg"] if "seg" in written else None
+                try:
+                    FORMATS[one].save(
+                        lungs, output / place, SaveOptions(how.created, how.viewer_geometry, seg)
+                    )
+                except HeaderError as error:
+                    remarks.append(str(error).removeprefix(f"{output / place}: "))
+                else:
+                    written[one] = place.as_posix()
     return written, remarks

@@ -11,10 +11,12 @@ import sys
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lungfield.batch.interrupts import deferred
-from lungfield.batch.jobs import WorkerSettings
+
+if TYPE_CHECKING:
+    from lungfield.batch.jobs import WorkerSettings
 
 #: What workers import; highdicom, which takes half a second, is imported on use elsewhere.
 _PRELOADED = ("lungfield.batch.worker", "highdicom")

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import functools
-import importlib.util
 import logging
 import os
 import platform
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
@@ -17,21 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lungfield import export
-from lungfield.batch.interrupts import Interrupted, interruptible
+from lungfield.batch.inputs import find_inputs, require_writable
+from lungfield.batch.interrupts import Interrupted
 from lungfield.batch.jobs import DONE, Ended, Job, WorkerSettings
-from lungfield.batch.journal import FOLDER, Entry, Fingerprint, Journal
+from lungfield.batch.journal import Entry, Fingerprint, Journal
 from lungfield.batch.leftovers import REPORT, adopt, outputs_of, remove_leftovers, remove_parts, unowned
 from lungfield.batch.options import Options
 from lungfield.batch.outputs import FORMATS
 from lungfield.batch.pool import Pool
-from lungfield.batch.processes import start_forkserver, stop_forkserver
 from lungfield.batch.references import References, find_references
 from lungfield.batch.results import BatchResult, Rows, write_results
 from lungfield.errors import DataError, OutputError, Reason
-from lungfield.inference import DEFAULT_BUNDLE, Bundle, find_bundle
-from lungfield.inference.registry import require_weights
+from lungfield.inference import Bundle
 from lungfield.names import shown
-from lungfield.radiograph import Found, output_stems, search
+from lungfield.radiograph import Found, output_stems
 
 if TYPE_CHECKING:  # torch takes a second to import: the workers' imports begin before
     import torch
@@ -58,77 +54,30 @@ BATCH_SIZE = 16
 Progress = Callable[[int, int, Mapping[str, Any] | None], None]
 
 
-def segment_files(
+def run(
     inputs: Sequence[Path],
     output: Path,
-    bundle: str | Path = DEFAULT_BUNDLE,
-    *,
-    options: Options | None = None,
-    progress: Progress | None = None,
+    bundle: Bundle,
+    options: Options,
+    start_forkserver: Callable[[], Any],
+    progress: Progress | None,
 ) -> BatchResult:
-    """Segment files and folders into `output`, whose sub-folders mirror the tree of the inputs.
+    """What `segment_files` does once the fork server may import; arguments as there, checked."""
+    from lungfield.inference.device import find_device
 
-    Written are the formats asked for, results.csv, results.json and results.parquet with one row an input,
-    and report.html. One bad file never ends the batch. Whatever ends it, each file's results are complete or
-    not there, and `Options.resume` goes on; the results are those of a run that was not interrupted.
-
-    It starts processes: in a script, call it below `if __name__ == "__main__":`.
-
-    Args:
-        inputs: files and folders.
-        output: folder of the results, made where missing.
-        bundle: name of a shipped bundle, or the folder of any other that you trust.
-        options: how to go about it.
-        progress: called with the number of files that have ended, that of all files, and the row of the one
-            that just did (None at the start).
-
-    Raises:
-        BundleError: there is no such bundle, it has no weights, or the device is not there.
-        DataError: an input or the folder of references does not exist or holds nothing; the output folder
-            holds another run, or one is at work there.
-        OutputError: the output folder cannot be written, or its disk is full.
-        Interrupted: by SIGINT or SIGTERM.
-    """
-    options = (options or Options()).checked()
-    found = find_bundle(bundle)
-    require_weights(found)
-    with interruptible(), _forkserver(found, options) as start:
-        from lungfield.inference.device import find_device
-
-        device = find_device(options.device, options.backend)
-        files = _find(inputs, output)
-        references = None
-        if options.references:
-            references = find_references(options.references, [file.relative for file in files.files])
-        _require_writable(output)
-        with Journal(output) as journal:
-            choice = _backend(journal, found, options, device)
-            _open_run(journal, _settings(found, options, choice.backend), options)
-            run = _Run(
-                files, output, found, options, device, choice, references, journal, progress or _no_progress
-            )
-            return run.run(start)
-
-
-@contextlib.contextmanager
-def _forkserver(bundle: Bundle, options: Options) -> Iterator[Callable[[], Any]]:
-    """What starts the fork server, and gives the context of its processes; it is ended where the run fails.
-
-    A new run starts it at once, so that it imports while the files are looked for. One that is resumed may
-    have nothing to do.
-    """
-    preload = ["lungfield.batch.lean"] if bundle.is_shipped else []
-    runs_torch = options.backend == "torch" or not importlib.util.find_spec("openvino")
-    if runs_torch and "timm" in bundle.metadata.get("required_packages_version", {}):
-        preload.append("timm")
-    start = functools.partial(start_forkserver, *preload)
-    try:
-        if not options.resume:
-            start()
-        yield start
-    except BaseException:
-        stop_forkserver()
-        raise
+    device = find_device(options.device, options.backend)
+    files = find_inputs(inputs, output)
+    references = None
+    if options.references:
+        references = find_references(options.references, [file.relative for file in files.files])
+    require_writable(output)
+    with Journal(output) as journal:
+        choice = _backend(journal, bundle, options, device)
+        _open_run(journal, _settings(bundle, options, choice.backend), options)
+        one = _Run(
+            files, output, bundle, options, device, choice, references, journal, progress or _no_progress
+        )
+        return one.run(start_forkserver)
 
 
 def _backend(journal: Journal, bundle: Bundle, options: Options, device: torch.device) -> BackendChoice:
@@ -141,42 +90,6 @@ def _backend(journal: Journal, bundle: Bundle, options: Options, device: torch.d
     if before.get("backend") == "openvino" and device.type == "cpu":
         return BackendChoice("openvino")
     return BackendChoice("torch") if "backend" in before else choose_backend(bundle, device)
-
-
-def _find(inputs: Sequence[Path], output: Path) -> Found:
-    """The files to segment, without what this run and earlier ones have written."""
-    found = search(inputs, exclude=_results_of_runs([output, *_runs_in(inputs)]))
-    for remark in found.remarks:
-        logger.info("%s", remark)
-    if not found.files:
-        raise DataError(
-            f"No DICOM or NIfTI file, and no picture, in {', '.join(map(str, inputs))}. Name files, or "
-            f"folders that hold some.{''.join(f' ({remark}.)' for remark in found.remarks)}"
-        )
-    return found
-
-
-_TABLES = ("results.csv", "results.json", "results.parquet", REPORT)
-
-
-def _runs_in(inputs: Sequence[Path]) -> list[Path]:
-    """The inputs that hold results of an earlier run beside other files."""
-    return [path for path in map(Path, inputs) if (path / FOLDER).is_dir()]
-
-
-def _results_of_runs(folders: Sequence[Path]) -> list[Path]:
-    """What runs write into output folders: none of it is an input."""
-    names = (FOLDER, *(kind.folder for kind in FORMATS.values()), *_TABLES)
-    return [folder / name for folder in folders for name in names]
-
-
-def _require_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OutputError(f"The output folder {folder} cannot be written to: {error.strerror}.") from error
 
 
 def _settings(bundle: Bundle, options: Options, backend: str) -> dict[str, Any]:

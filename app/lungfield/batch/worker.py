@@ -10,6 +10,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
+import cv2
 import torch
 
 from lungfield.batch.jobs import DONE, FAILED, SKIPPED, Ended, Job, Ready, WorkerSettings, ended_row
@@ -40,7 +41,7 @@ def work(connection: Connection, settings: WorkerSettings, network: Connection |
         network: to a `gpu.BatchedNetwork`; None to run the network here, on the CPU.
     """
     prepare_worker()
-    torch.set_num_threads(1)
+    compute_in_one_thread()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         try:
             worker = _Worker(settings, network)
@@ -52,6 +53,12 @@ def work(connection: Connection, settings: WorkerSettings, network: Connection |
         connection.send(Ready())
         while True:
             connection.send(worker.segment(connection.recv()))
+
+
+def compute_in_one_thread() -> None:
+    """Keep libraries from starting threads of their own: there is a worker for each core already."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
 
 
 class _Worker:

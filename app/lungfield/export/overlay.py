@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,6 @@ _CONTOUR_WIDTH_PX = 2.0
 _BLUR_STEPS = 4
 _MARGIN_PX = math.ceil(_CONTOUR_WIDTH_PX) + _BLUR_STEPS
 _JPEG_QUALITY = 90
-_STRIP_ROWS = 64
 
 
 def save_overlay(
@@ -84,7 +84,10 @@ def render_overlay(
     """
     factor = max(1, round(max(radiograph.shape) / longest_side))
     grey = _reduced(_to_grey(radiograph.pose.stored(radiograph.pixels)), factor)
-    lungs = {value: _find_lung(label_map == value, factor) for value in _COLOURS}
+    highest = label_map.max()
+    lungs = {
+        value: _find_lung(label_map == value, factor) if value <= highest else None for value in _COLOURS
+    }
     # Pillow blends three bands in a third of the time of one picture in colour.
     bands = [grey.copy() for _ in "RGB"]
     for value, lung in lungs.items():
@@ -100,12 +103,8 @@ def render_overlay(
 
 
 def _to_grey(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Grey values in [0, 1] as 256 equal steps."""
-    grey = np.empty(pixels.shape, dtype=np.uint8)
-    scaled = np.empty((_STRIP_ROWS, pixels.shape[1]), dtype=np.float32)  # which stays in the cache
-    for start in range(0, len(pixels), _STRIP_ROWS):
-        strip = pixels[start : start + _STRIP_ROWS]
-        grey[start : start + _STRIP_ROWS] = np.multiply(strip, np.float32(255.999), out=scaled[: len(strip)])
+    """Grey values in [0, 1] as the 256 steps of 8 bits."""
+    grey: NDArray[np.uint8] = cv2.convertScaleAbs(pixels, alpha=255)
     return grey
 
 

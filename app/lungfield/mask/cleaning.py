@@ -41,7 +41,7 @@ def clean_mask(
 
 
 def _central_area(
-    numbered: NDArray[np.intp], count: int, shape: tuple[int, ...], box: tuple[slice, slice]
+    numbered: NDArray[np.int32], count: int, shape: tuple[int, ...], box: tuple[slice, slice]
 ) -> NDArray[np.float64]:
     """The area of each component, its pixels weighted by their nearness to the centre of the image."""
     # A ranking needs no more than some hundred pixels a side.

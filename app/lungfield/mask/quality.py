@@ -18,7 +18,7 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull
 
 from lungfield.labels import LEFT_LUNG, RIGHT_LUNG
-from lungfield.mask.components import bounding_box
+from lungfield.mask.components import bounding_box, dilated, eroded
 from lungfield.mask.sampling import occupancy, sampled
 from lungfield.records import Radiograph
 
@@ -255,7 +255,7 @@ def _contradictions(features: Features, header: Any) -> set[Flag]:
 def _network_features(probabilities: NDArray[np.float32], label_map: NDArray[np.uint8]) -> Features:
     """How sure the network was of the mask."""
     mask = sampled(label_map, probabilities.shape) != 0
-    contour = ndimage.binary_dilation(mask) ^ ndimage.binary_erosion(mask)
+    contour = dilated(mask) ^ eroded(mask)
     total = float(probabilities.sum()) + np.count_nonzero(mask)
     return {
         # The overlap to expect with a reference that is drawn pixel by pixel from the probabilities.
@@ -331,8 +331,8 @@ def _contrast_features(pixels: NDArray[np.float32], mask: Mask, valid: Mask) -> 
     """Grey values in the bounding box of the lungs, inside and between them; all (n, m)."""
     box = _box(mask)
     pixels, mask, valid = pixels[box], mask[box], valid[box]
-    inside = ndimage.binary_erosion(mask, iterations=2) & valid
-    between = ~ndimage.binary_dilation(mask, iterations=2) & valid
+    inside = eroded(mask, 2) & valid
+    between = ~dilated(mask, 2) & valid
     low, high = np.percentile(pixels, [5, 95])
     contrast = 0.0
     if inside.any() and between.any() and high > low:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
@@ -67,6 +69,11 @@ def to_unit(
 
 def _look_up(table: NDArray[np.float32], stored: Values, lowest: int) -> NDArray[np.float32]:
     """The entries of a table, whose first one is for the value `lowest`, at each pixel."""
+    if stored.dtype == np.uint16 and _opencv_looks_up_words():
+        whole = np.zeros(WORDS, dtype=np.float32)
+        whole[lowest : lowest + len(table)] = table
+        found: NDArray[np.float32] = cv2.LUT(stored, whole)
+        return found
     pixels = np.empty(stored.shape, dtype=np.float32)
     indices = np.empty((BLOCK_ROWS, stored.shape[1]), dtype=np.intp)  # few enough to stay in the cache
     for start in range(0, len(stored), BLOCK_ROWS):
@@ -76,6 +83,16 @@ def _look_up(table: NDArray[np.float32], stored: Values, lowest: int) -> NDArray
         index -= lowest
         np.take(table, index, out=pixels[rows], mode="clip")
     return pixels
+
+
+@cache
+def _opencv_looks_up_words() -> bool:
+    """Whether this OpenCV looks up 16 bits, in less than half of NumPy's time; before 5 it does 8 alone."""
+    try:
+        cv2.LUT(np.zeros((1, 1), np.uint16), np.zeros(WORDS, np.float32))
+    except cv2.error:
+        return False
+    return True
 
 
 def _attenuation(histogram: Histogram, *, falling: bool) -> Mapping:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+import cv2
 import numpy as np
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from monai.utils import convert_to_dst_type, convert_to_numpy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 
 class BodyMaskd(MapTransform):
@@ -71,7 +71,7 @@ def find_body(
 def _touching_edge(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
     if not (region[[0, -1]].any() or region[:, [0, -1]].any()):
         return np.zeros_like(region)
-    labels, _ = ndimage.label(region)
+    _, labels = cv2.connectedComponents(np.ascontiguousarray(region).view(np.uint8), connectivity=4)
     edge = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
     keep = np.zeros(labels.max() + 1, dtype=bool)
     keep[edge] = True
