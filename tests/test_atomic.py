@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from lungfield.atomic import write_whole
+from lungfield.atomic import write_whole, written_together
 from lungfield.errors import OutputError
 
 
@@ -61,3 +61,48 @@ def test_a_folder_in_the_way(tmp_path):
     with pytest.raises(OutputError):
         write_whole(tmp_path / "a.txt", b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_files_written_together_take_their_names_at_the_end(tmp_path):
+    one, other = tmp_path / "a.txt", tmp_path / "b.txt"
+    write_whole(one, b"old")
+    with written_together():
+        write_whole(one, b"new")
+        write_whole(other, b"new")
+        assert one.read_bytes() == b"old"
+        assert not other.exists()
+    assert one.read_bytes() == other.read_bytes() == b"new"
+    write_whole(one, b"alone again")
+    assert one.read_bytes() == b"alone again"
+    assert sorted(tmp_path.iterdir()) == [one, other]
+
+
+def test_a_block_that_fails_leaves_none_of_its_files(tmp_path):
+    def write_and_fail():
+        with written_together():
+            write_whole(tmp_path / "a.txt", b"new")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        write_and_fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_at_the_end_of_a_block_names_the_file(tmp_path, monkeypatch):
+    fsync, calls = os.fsync, []
+
+    def fail_the_second_time(descriptor):
+        calls.append(descriptor)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        fsync(descriptor)
+
+    def write_all():
+        with written_together():
+            for name in "abc":
+                write_whole(tmp_path / name, b"new")
+
+    monkeypatch.setattr(os, "fsync", fail_the_second_time)
+    with pytest.raises(OutputError, match="b: cannot be written: No space left"):
+        write_all()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
