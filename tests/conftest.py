@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -68,6 +69,13 @@ ENCODERS: dict[UID, Callable[[NDArray[Any]], bytes]] = {
     HTJ2KLosslessRPCL: _htj2k,
 }
 """The syntaxes that pydicom reads but cannot write: one picture to one code stream."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let each of several test processes compute in one thread: they inherit this before they import anything."""
+    if getattr(config.option, "numprocesses", None):
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
 
 
 @pytest.fixture

@@ -7,30 +7,12 @@ import csv
 import json
 import logging
 import shutil
-import sys
 
 import numpy as np
 import pytest
-from monai.bundle import ConfigWorkflow
 from PIL import Image
 
 from lungfield.inference import BUNDLES, find_bundle
-
-
-@pytest.fixture
-def run(monkeypatch):
-    """Run configs of a bundle as `python -m monai.bundle run` does."""
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # the configs replace it
-
-    def call(root, kind, *names, **options):
-        files = [str(root / "configs" / name) for name in names]
-        options = {key.replace("__", "::"): value for key, value in options.items()}
-        monkeypatch.setattr(sys, "argv", ["monai.bundle", "--config_file", str(files)])
-        workflow = ConfigWorkflow(files, workflow_type=kind, logging_file=False, **options)
-        workflow.initialize()
-        workflow.run()
-
-    return call
 
 
 @pytest.mark.parametrize("name", [name for name in BUNDLES if name != "unet"])
