@@ -15,7 +15,18 @@ from PIL import Image
 from lungfield.inference import BUNDLES, find_bundle
 
 
-@pytest.mark.parametrize("name", [name for name in BUNDLES if name != "unet"])
+SHORT = ("efficientnet_lite0_unet", "gsconv_unet")
+"""With an encoder and without; the others' configs are the same text but for the network."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in SHORT else pytest.mark.slow)
+        for name in BUNDLES
+        if name != "unet"
+    ],
+)
 def test_trains_evaluates_and_segments(name, run, tiny_dataset, tmp_path, caplog):
     caplog.set_level(logging.INFO, "lungfield")
     root, output = find_bundle(name).root, tmp_path / "out"
