@@ -215,6 +215,24 @@ def call_lungfield() -> CallLungfield:
     return call
 
 
+@pytest.fixture
+def call_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> CallLungfield:
+    """The same in this process, where nothing depends on its being another: importing torch takes seconds."""
+
+    def call(*words: object) -> subprocess.CompletedProcess[str]:
+        from lungfield.cli.main import main
+
+        monkeypatch.setattr(sys, "argv", ["lungfield", *map(str, words)])
+        code: Any = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        return subprocess.CompletedProcess(sys.argv, code, *capfd.readouterr())
+
+    return call
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """The system's Chromium, without a window; by itself it asks nothing of a network."""
