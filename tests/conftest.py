@@ -72,7 +72,7 @@ ENCODERS: dict[UID, Callable[[NDArray[Any]], bytes]] = {
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let each of several test processes compute in one thread: they inherit this before they import anything."""
+    """Let each of several test processes compute in one thread: they inherit this before any import."""
     if getattr(config.option, "numprocesses", None):
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             os.environ.setdefault(name, "1")

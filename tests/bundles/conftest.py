@@ -59,7 +59,7 @@ def run_bundle():
 
 @pytest.fixture
 def run(monkeypatch):
-    """Run configs of a bundle as `python -m monai.bundle run` does, but in this process: imports take longest."""
+    """Run configs of a bundle as `python -m monai.bundle run` does, but in this process."""
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # the configs replace it
 
     def call(root, kind, *names, **options):

@@ -1,6 +1,7 @@
 """The bundle `unet` is trained, measured and run by MONAI's command line, as the README calls it.
 
-What a process of its own adds nothing to runs in this one. The others' configs are the same text but for the network; `test_every_bundle_runs.py` runs each once.
+Where a process of its own adds nothing, it is run in this one. The others' configs are the same text but for
+the network; `test_every_bundle_runs.py` runs each once.
 """
 
 import csv

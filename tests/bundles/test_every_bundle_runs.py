@@ -14,7 +14,6 @@ from PIL import Image
 
 from lungfield.inference import BUNDLES, find_bundle
 
-
 SHORT = ("efficientnet_lite0_unet", "gsconv_unet")
 """With an encoder and without; the others' configs are the same text but for the network."""
 
