@@ -88,6 +88,13 @@ ENCODERS: dict[UID, Callable[[NDArray[Any]], bytes]] = {
 """The syntaxes that pydicom reads but cannot write: one picture to one code stream."""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let each of several test processes compute in one thread: they inherit this before any import."""
+    if getattr(config.option, "numprocesses", None):
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
+
+
 @pytest.fixture
 def picture() -> NDArray[np.uint16]:
     """(96, 80) uint16 in [0, 4095]: no two of its eight flips and turns are alike, and no side is."""
@@ -221,6 +228,24 @@ def call_lungfield() -> CallLungfield:
             timeout=280,
             check=False,
         )
+
+    return call
+
+
+@pytest.fixture
+def call_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> CallLungfield:
+    """The same in this process, where nothing depends on its being another: importing torch takes seconds."""
+
+    def call(*words: object) -> subprocess.CompletedProcess[str]:
+        from lungfield.cli.main import main
+
+        monkeypatch.setattr(sys, "argv", ["lungfield", *map(str, words)])
+        code: Any = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        return subprocess.CompletedProcess(sys.argv, code, *capfd.readouterr())
 
     return call
 

@@ -41,8 +41,20 @@ def test_the_upright_phantom_is_segmented_well(upright):
     assert agreement(upright, PHANTOM.label_map, spacing=None).dice > 0.95
 
 
-@pytest.mark.parametrize("inverted", [False, True])
-@pytest.mark.parametrize("pose", [pose for pose in ALL_POSES if pose != MIRRORED], ids=str)
+POSES = [pose for pose in ALL_POSES if pose != MIRRORED]
+HALF = {(pose, bool(number % 2)) for number, pose in enumerate(POSES)}
+"""Each pose with one polarity or the other."""
+
+
+@pytest.mark.parametrize(
+    ("pose", "inverted"),
+    [
+        pytest.param(pose, inverted, marks=[] if (pose, inverted) in HALF else pytest.mark.slow)
+        for pose in POSES
+        for inverted in (False, True)
+    ],
+    ids=str,
+)
 def test_every_pose_and_polarity_gives_the_upright_mask_on_the_stored_pixels(
     segmenter, upright, pose, inverted
 ):

@@ -1,24 +1,21 @@
+import runpy
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+import typer
+from typer.testing import CliRunner
 
 from lungfield.inference import find_bundle
 from lungfield.networks import UNet
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "promote_weights.py"
+APP = typer.Typer()
+APP.command()(runpy.run_path(str(Path(__file__).parents[1] / "scripts" / "promote_weights.py"))["main"])
 
 
 def promote(*paths):
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), *map(str, paths)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return CliRunner().invoke(APP, [*map(str, paths)])
 
 
 @pytest.fixture
@@ -32,7 +29,7 @@ def test_weights_arrive_in_half_precision(bundle, tmp_path):
     state = {"network": last.state_dict(), "averaged_network": network.state_dict(), "optimizer": {}}
     torch.save(state, tmp_path / "checkpoint.pt")
     done = promote(tmp_path / "checkpoint.pt", bundle)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.output
     state = torch.load(bundle / "models" / "model.pt", weights_only=True)
     assert state["head.weight"].dtype == torch.float16
     torch.testing.assert_close(state["head.weight"].float(), network.head.weight, rtol=1e-3, atol=1e-4)
@@ -44,7 +41,7 @@ def test_other_weights_and_infinities_do_not(bundle, tmp_path):
     huge["head.bias"] += 1e6
     torch.save(huge, tmp_path / "huge.pt")
     for name in ("other.pt", "huge.pt"):
-        assert promote(tmp_path / name, bundle).returncode != 0
+        assert promote(tmp_path / name, bundle).exit_code != 0
     assert not (bundle / "models" / "model.pt").exists()
 
 
@@ -53,10 +50,10 @@ def test_several_are_averaged(bundle, tmp_path):
     for number, network in enumerate(networks):
         torch.save(network.state_dict(), tmp_path / f"{number}.pt")
     done = promote(tmp_path / "0.pt", tmp_path / "1.pt", bundle)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.output
     state = torch.load(bundle / "models" / "model.pt", weights_only=True)
     expected = (networks[0].head.weight + networks[1].head.weight) / 2
     torch.testing.assert_close(state["head.weight"].float(), expected, rtol=1e-3, atol=1e-4)
     torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "other.pt")
     done = promote(tmp_path / "0.pt", tmp_path / "other.pt", bundle)
-    assert "not the weights of one network" in done.stderr
+    assert "not the weights of one network" in str(done.exception)

@@ -1,4 +1,4 @@
-"""A prepared data set small enough to train on within seconds, and a way to call `monai.bundle`."""
+"""A prepared data set small enough to train on within seconds, and two ways to call `monai.bundle`."""
 
 import json
 import os
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from monai.bundle import ConfigWorkflow
 from PIL import Image
 
 
@@ -54,3 +55,19 @@ def run_bundle():
         )
 
     return run
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Run configs of a bundle as `python -m monai.bundle run` does, but in this process."""
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # the configs replace it
+
+    def call(root, kind, *names, **options):
+        files = [str(root / "configs" / name) for name in names]
+        options = {key.replace("__", "::"): value for key, value in options.items()}
+        monkeypatch.setattr(sys, "argv", ["monai.bundle", "--config_file", str(files)])
+        workflow = ConfigWorkflow(files, workflow_type=kind, logging_file=False, **options)
+        workflow.initialize()
+        workflow.run()
+
+    return call

@@ -7,33 +7,25 @@ import csv
 import json
 import logging
 import shutil
-import sys
 
 import numpy as np
 import pytest
-from monai.bundle import ConfigWorkflow
 from PIL import Image
 
 from lungfield.inference import BUNDLES, find_bundle
 
-
-@pytest.fixture
-def run(monkeypatch):
-    """Run configs of a bundle as `python -m monai.bundle run` does."""
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # the configs replace it
-
-    def call(root, kind, *names, **options):
-        files = [str(root / "configs" / name) for name in names]
-        options = {key.replace("__", "::"): value for key, value in options.items()}
-        monkeypatch.setattr(sys, "argv", ["monai.bundle", "--config_file", str(files)])
-        workflow = ConfigWorkflow(files, workflow_type=kind, logging_file=False, **options)
-        workflow.initialize()
-        workflow.run()
-
-    return call
+SHORT = ("efficientnet_lite0_unet", "gsconv_unet")
+"""With an encoder and without; the others' configs are the same text but for the network."""
 
 
-@pytest.mark.parametrize("name", [name for name in BUNDLES if name != "unet"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in SHORT else pytest.mark.slow)
+        for name in BUNDLES
+        if name != "unet"
+    ],
+)
 def test_trains_evaluates_and_segments(name, run, tiny_dataset, tmp_path, caplog):
     caplog.set_level(logging.INFO, "lungfield")
     root, output = find_bundle(name).root, tmp_path / "out"

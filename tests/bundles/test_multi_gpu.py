@@ -110,6 +110,7 @@ def trained(data, tmp_path_factory):
     return SimpleNamespace(output=output, first=first, before=before, resumed=resumed)
 
 
+@pytest.mark.slow
 def test_the_first_process_alone_logs_and_writes(trained):
     for epoch in (1, 2):
         assert trained.first.stderr.count(f"epoch {epoch} of 2, training") == 1
@@ -119,12 +120,14 @@ def test_the_first_process_alone_logs_and_writes(trained):
     assert len(list((trained.output / "tensorboard").iterdir())) == 4
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_in_several_processes(trained):
     assert "epoch 3 of 3" in trained.resumed.stderr
     assert "epoch 2 of 3" not in trained.resumed.stderr
     assert [row["epoch"] for row in table(trained.output / "history.csv")] == ["1", "2", "3"]
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_with_a_batch_twice_as_large(trained, data, tmp_path, monkeypatch):
     one_process(
         "train",
@@ -149,6 +152,7 @@ def test_two_processes_train_as_one_with_a_batch_twice_as_large(trained, data, t
         torch.testing.assert_close(weights, others, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_two_processes_measure_as_one(trained, data, tmp_path, monkeypatch):
     words = {"dataset_dir": str(data), "checkpoint": str(trained.output / "best_model.pt")}
     names = (*CONFIGS, "evaluate.yaml")
@@ -255,7 +259,7 @@ def test_every_parameter_has_a_gradient(name):
     )
     with torch.device("meta"):  # shapes alone: nothing is computed
         network = parser.get_parsed_content("network_def")
-        network(torch.rand(2, 1, 128, 128)).sum().backward()
+        network(torch.rand(2, 1, 96, 96)).sum().backward()
     assert [name for name, value in network.named_parameters() if value.grad is None] == []
 
 

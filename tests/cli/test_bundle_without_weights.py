@@ -18,9 +18,9 @@ def untrained(tmp_path):
     return root
 
 
-def test_one_message_says_what_to_do(untrained, call_lungfield, tmp_path):
+def test_one_message_says_what_to_do(untrained, call_here, tmp_path):
     images = shipped("sample_data") / "images"
-    done = call_lungfield("segment", images, "-o", tmp_path / "out", "--bundle", untrained, "--json")
+    done = call_here("segment", images, "-o", tmp_path / "out", "--bundle", untrained, "--json")
     assert done.returncode == 2
     assert done.stdout == ""
     (message,) = done.stderr.strip().splitlines()
@@ -43,14 +43,14 @@ def test_the_message_names_bundles_that_have_weights(untrained):
         Predictor(Bundle("untrained_unet", untrained, {}), device="cpu")
 
 
-def test_the_list_of_bundles_says_which_have_weights(call_lungfield):
-    entries = {entry["name"]: entry for entry in json.loads(call_lungfield("bundles", "--json").stdout)}
+def test_the_list_of_bundles_says_which_have_weights(call_here):
+    entries = {entry["name"]: entry for entry in json.loads(call_here("bundles", "--json").stdout)}
     for bundle in all_bundles():
         entry = entries[bundle.name]
         assert entry["has_weights"] == bundle.weights.is_file() == (entry["weights_mb"] is not None)
         assert entry["default"] == (bundle.name == DEFAULT_BUNDLE)
         assert entry["parameters"] == bundle.metadata["parameters"]
-    table = call_lungfield("bundles").stdout
+    table = call_here("bundles").stdout
     for bundle in all_bundles():
         (line,) = [line for line in table.splitlines() if line.split()[:1] == [bundle.name]]
         assert ("none" in line) != bundle.has_weights

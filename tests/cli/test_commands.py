@@ -1,4 +1,4 @@
-"""The command line as a user calls it, in a process of its own."""
+"""The command line as a user calls it, some of it in a process of its own."""
 
 import json
 
@@ -21,11 +21,11 @@ def test_version_is_that_of_the_package(call_lungfield):
     assert call_lungfield("--version").stdout == f"lungfield {version('lungfield')}\n"
 
 
-def test_bundles_are_listed_for_people_and_programs(call_lungfield):
-    entries = json.loads(call_lungfield("bundles", "--json").stdout)
+def test_bundles_are_listed_for_people_and_programs(call_here):
+    entries = json.loads(call_here("bundles", "--json").stdout)
     assert [entry["name"] for entry in entries] == list(BUNDLES)
     assert entries[0]["metrics"] == find_bundle(BUNDLES[0]).metadata["eval_metrics"]
-    assert BUNDLES[0] in call_lungfield("bundles").stdout
+    assert BUNDLES[0] in call_here("bundles").stdout
 
 
 @pytest.mark.parametrize(
@@ -39,8 +39,8 @@ def test_bundles_are_listed_for_people_and_programs(call_lungfield):
         (["transmogrify"], "transmogrify"),
     ],
 )
-def test_a_wrong_call_ends_with_2_and_one_message(call_lungfield, words, message, tmp_path):
-    done = call_lungfield(*[tmp_path / word if word == "out" else word for word in words])
+def test_a_wrong_call_ends_with_2_and_one_message(call_here, words, message, tmp_path):
+    done = call_here(*[tmp_path / word if word == "out" else word for word in words])
     assert done.returncode == 2
     assert message in " ".join(done.stderr.replace("│", " ").split())
     assert "Traceback" not in done.stderr

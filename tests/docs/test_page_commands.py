@@ -25,7 +25,7 @@ CI = ".ci/run"
 COVERED = {
     r"python3 -m venv .venv|\. .venv/bin/activate": CI,
     r"pip install -c constraints.txt .*|pre-commit install": CI,
-    r"python -m pytest|ruff .*|mypy|lint-imports": CI,
+    r"python -m pytest.*|ruff .*|mypy|lint-imports": CI,
     r"lungfield segment sample_data/images -o out --reference sample_data/labels": (
         "tests/test_readme.py::test_first_command_segments_the_samples"
     ),

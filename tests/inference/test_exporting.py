@@ -185,9 +185,9 @@ def test_what_is_not_installed_is_named(bundle, tmp_path, monkeypatch, format, m
     assert not list(tmp_path.iterdir())
 
 
-def test_the_command_says_it_to_programs(bundle, tmp_path, call_lungfield):
+def test_the_command_says_it_to_programs(bundle, tmp_path, call_here):
     path = tmp_path / "new" / "small.ts"
-    done = call_lungfield("export", bundle.root, "--format", "torchscript", "-o", path, "--json")
+    done = call_here("export", bundle.root, "--format", "torchscript", "-o", path, "--json")
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout.splitlines()[-1])
     assert said["path"] == str(path)
