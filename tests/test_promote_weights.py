@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lungfield.inference import find_bundle
+from lungfield.bundles import find_bundle
 from lungfield.networks import UNet
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "promote_weights.py"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lungfield.batch.arrangement import Arrangement
 from lungfield.batch.network import NetworkThreads
 from lungfield.batch.processes import start_forkserver
-from lungfield.inference.predictor import Predictor
+from lungfield.bundles.predictor import Predictor
 from lungfield.radiograph import read_radiograph
 
 _BATCHES_AT_LEAST = 16

@@ -26,9 +26,9 @@ from benchmarking.stages import stage_costs
 from benchmarking.stock import stock_seconds
 from benchmarking.summary import rate_between, ratios, spent
 from lungfield.batch.arrangement import Arrangement, arrangement
-from lungfield.inference import Bundle, find_bundle, shipped
-from lungfield.inference.precision import best_precision
-from lungfield.inference.predictor import Predictor
+from lungfield.bundles import Bundle, find_bundle, shipped
+from lungfield.bundles.precision import best_precision
+from lungfield.bundles.predictor import Predictor
 from lungfield.radiograph import read_radiograph
 from reproduction.cost import device_name
 

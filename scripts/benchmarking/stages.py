@@ -18,8 +18,8 @@ import torch
 from lungfield.batch import DEFAULT_FORMATS, FORMATS
 from lungfield.batch.outputs import SaveOptions
 from lungfield.batch.processes import start_forkserver
-from lungfield.inference import Bundle
-from lungfield.inference.predictor import Predictor, lung_probability
+from lungfield.bundles import Bundle
+from lungfield.bundles.predictor import Predictor, lung_probability
 from lungfield.pipeline import Segmentation
 from lungfield.radiograph import read_radiograph
 

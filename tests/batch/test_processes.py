@@ -20,8 +20,8 @@ from lungfield.batch.interrupts import Interrupted, deferred, interruptible
 from lungfield.batch.network import NetworkThreads
 from lungfield.batch.pool import Pool, _Worker
 from lungfield.batch.worker import DONE, FAILED, Ended, Job, PreparedFile, ended_row
+from lungfield.bundles.precision import PrecisionInferer
 from lungfield.errors import DataError, Reason, causes
-from lungfield.inference.precision import PrecisionInferer
 
 
 @pytest.mark.parametrize(("number", "name"), [(11, "SIGSEGV"), (35, "signal 35")])

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lungfield.inference import find_bundle
+from lungfield.bundles import find_bundle
 
 SMALL = {"image_size": "[64,64]", "num_workers": 0}
 

@@ -14,7 +14,7 @@ import pytest
 from monai.bundle import ConfigWorkflow
 from PIL import Image
 
-from lungfield.inference import BUNDLES, find_bundle
+from lungfield.bundles import BUNDLES, find_bundle
 
 
 @pytest.fixture

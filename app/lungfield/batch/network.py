@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lungfield.inference.precision import current_device
-from lungfield.inference.predictor import Predictor
+from lungfield.bundles.precision import current_device
+from lungfield.bundles.predictor import Predictor
 
 Array = NDArray[np.float32]
 Answer = tuple[Array, Array | None] | Exception

@@ -28,10 +28,10 @@ from lungfield.batch.processes import start_forkserver, stop_forkserver
 from lungfield.batch.references import References, find_references
 from lungfield.batch.results import BatchResult, Rows, write_results
 from lungfield.batch.worker import DONE, Ended, Job, WorkerSettings
+from lungfield.bundles import DEFAULT_BUNDLE, Bundle, find_bundle
+from lungfield.bundles.precision import best_precision
+from lungfield.bundles.predictor import Predictor, find_device, require_weights
 from lungfield.errors import DataError, OutputError, Reason
-from lungfield.inference import DEFAULT_BUNDLE, Bundle, find_bundle
-from lungfield.inference.precision import best_precision
-from lungfield.inference.predictor import Predictor, find_device, require_weights
 from lungfield.names import shown
 from lungfield.radiograph import Found, output_stems, search
 

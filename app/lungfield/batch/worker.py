@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from lungfield.batch.outputs import SaveOptions, save_outputs
 from lungfield.batch.processes import limit_memory, prepare_worker
 from lungfield.batch.references import References
+from lungfield.bundles.predictor import Processing, Steps
+from lungfield.bundles.registry import Bundle
 from lungfield.errors import (
     DataError,
     NotFrontalChestError,
@@ -26,8 +28,6 @@ from lungfield.errors import (
     causes,
     user_error,
 )
-from lungfield.inference.predictor import Processing, Steps
-from lungfield.inference.registry import Bundle
 from lungfield.pipeline import Segmentation, segmenting
 from lungfield.radiograph import read_radiograph
 from lungfield.records import Radiograph

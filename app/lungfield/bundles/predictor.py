@@ -11,10 +11,10 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from numpy.typing import NDArray
 
+from lungfield.bundles.backends import BACKENDS, OpenVINONetwork, openvino, to_openvino
+from lungfield.bundles.registry import Bundle, all_bundles
+from lungfield.bundles.weights import load_weights, require_file
 from lungfield.errors import BundleError
-from lungfield.inference.backends import BACKENDS, OpenVINONetwork, openvino, to_openvino
-from lungfield.inference.registry import Bundle, all_bundles
-from lungfield.inference.workflow import load_weights, require_file
 from lungfield.records import Radiograph
 from lungfield.transforms import as_monai
 

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lungfield.bundles.weights import require_file
 from lungfield.errors import BundleError, first_line
-from lungfield.inference.workflow import require_file
 
 #: What `Predictor` and `lungfield segment --backend` take.
 BACKENDS = ("torch", "openvino")
