@@ -39,9 +39,9 @@ from hard_cases import (
     Pixels,
     photograph,
 )
+from lungfield.bundles import find_bundle
+from lungfield.bundles.predictor import Predictor, lung_probability
 from lungfield.datasets import load_data_list
-from lungfield.inference import find_bundle
-from lungfield.inference.predictor import Predictor, lung_probability
 from lungfield.mask import agreement, mirror, quality, read_mask
 from lungfield.mask.components import bounding_box
 from lungfield.mask.quality import Flag, Quality, assess

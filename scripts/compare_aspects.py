@@ -21,9 +21,9 @@ from monai.transforms import HistogramNormalize
 from rich.progress import track
 from torch.nn import functional
 
+from lungfield.bundles import find_bundle
+from lungfield.bundles.weights import load_weights
 from lungfield.datasets import load_data_list
-from lungfield.inference import find_bundle
-from lungfield.inference.workflow import load_weights
 from lungfield.mask import agreement, clean_mask, read_mask
 from lungfield.radiograph import read_radiograph
 from lungfield.transforms.body import find_body

@@ -27,12 +27,12 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from lungfield.bundles import find_bundle, shipped
+from lungfield.bundles.backends import OnnxNetwork, OpenVINONetwork, quiet, to_openvino
+from lungfield.bundles.exporting import export_network
+from lungfield.bundles.predictor import Predictor, input_shape, load_network
+from lungfield.bundles.registry import Bundle
 from lungfield.errors import NotFrontalChestError
-from lungfield.inference import find_bundle, shipped
-from lungfield.inference.backends import OnnxNetwork, OpenVINONetwork, quiet, to_openvino
-from lungfield.inference.exporting import export_network
-from lungfield.inference.predictor import Predictor, input_shape, load_network
-from lungfield.inference.registry import Bundle
 from lungfield.radiograph import read_radiograph
 
 Run = Callable[[Tensor], Tensor]

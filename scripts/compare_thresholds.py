@@ -17,9 +17,9 @@ from rich.progress import track
 from torch.nn import functional
 
 from lungfield import read_radiograph
+from lungfield.bundles import find_bundle
+from lungfield.bundles.predictor import Predictor
 from lungfield.datasets import load_data_list
-from lungfield.inference import find_bundle
-from lungfield.inference.predictor import Predictor
 from lungfield.mask import agreement, clean_mask, read_mask
 
 THRESHOLDS = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55)

@@ -22,9 +22,9 @@ import torch
 import typer
 from rich.progress import track
 
+from lungfield.bundles import find_bundle
+from lungfield.bundles.predictor import Predictor
 from lungfield.datasets import load_data_list
-from lungfield.inference import find_bundle
-from lungfield.inference.predictor import Predictor
 from lungfield.mask import agreement, read_mask
 from lungfield.pipeline import segmenting
 from lungfield.pose import ALL_POSES, UPRIGHT, Pose

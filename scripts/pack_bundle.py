@@ -15,8 +15,8 @@ from pathlib import Path
 
 import typer
 
+from lungfield.bundles import all_bundles, find_bundle
 from lungfield.errors import LungfieldError
-from lungfield.inference import all_bundles, find_bundle
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 

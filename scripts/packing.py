@@ -13,9 +13,9 @@ import yaml
 from monai.bundle import ConfigParser
 
 from lungfield.atomic import write_whole
+from lungfield.bundles import Bundle
+from lungfield.bundles.weights import load_weights
 from lungfield.errors import BundleError
-from lungfield.inference import Bundle
-from lungfield.inference.workflow import load_weights
 
 WEIGHTS = "models/model.pt"
 LARGE_FILES = "large_files.yml"

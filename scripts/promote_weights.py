@@ -17,7 +17,7 @@ import torch
 import typer
 from monai.bundle import ConfigParser
 
-from lungfield.inference.workflow import weights_in
+from lungfield.bundles.weights import weights_in
 
 
 def main(checkpoints: list[Path], bundle: Path) -> None:

@@ -45,7 +45,14 @@ _CACHE = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep converted networks apart from the user's; processes that are started here share them."""
+    """Prepare what processes that are started here inherit.
+
+    Converted networks are kept apart from the user's, and shared. Of several test processes, each computes in
+    one thread.
+    """
+    if getattr(config.option, "numprocesses", None):
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
     if "LUNGFIELD_CACHE" not in os.environ:
         config.stash[_CACHE] = os.environ["LUNGFIELD_CACHE"] = tempfile.mkdtemp(prefix="lungfield-cache-")
 
@@ -86,13 +93,6 @@ ENCODERS: dict[UID, Callable[[NDArray[Any]], bytes]] = {
     HTJ2KLosslessRPCL: _htj2k,
 }
 """The syntaxes that pydicom reads but cannot write: one picture to one code stream."""
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Let each of several test processes compute in one thread: they inherit this before any import."""
-    if getattr(config.option, "numprocesses", None):
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-            os.environ.setdefault(name, "1")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import lungfield
-from lungfield.inference import DEFAULT_BUNDLE, find_bundle, shipped
+from lungfield.bundles import DEFAULT_BUNDLE, find_bundle, shipped
 from lungfield.mask import read_mask
 from lungfield.radiograph import read_radiograph
 

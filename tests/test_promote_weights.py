@@ -7,7 +7,7 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from lungfield.inference import find_bundle
+from lungfield.bundles import find_bundle
 from lungfield.networks import UNet
 
 APP = typer.Typer()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lungfield import Segmenter, read_radiograph
-from lungfield.inference import DEFAULT_BUNDLE
+from lungfield.bundles import DEFAULT_BUNDLE
 from lungfield.mask import read_mask
 
 DATA = Path(__file__).parents[2] / "shared" / "data"

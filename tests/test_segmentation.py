@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from pydicom import dcmread
 
+from lungfield.bundles import find_bundle
 from lungfield.errors import OutputError
-from lungfield.inference import find_bundle
 from lungfield.pipeline import Segmentation
 from lungfield.radiograph import read_radiograph
 

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungfield import correction, export
+from lungfield.bundles import DEFAULT_BUNDLE, Bundle, find_bundle
+from lungfield.bundles.backends import AUTO
+from lungfield.bundles.predictor import Predictor, Processing, Steps, lung_probability, plain
 from lungfield.errors import OutputError
-from lungfield.inference import DEFAULT_BUNDLE, Bundle, find_bundle
-from lungfield.inference.backends import AUTO
-from lungfield.inference.predictor import Predictor, Processing, Steps, lung_probability, plain
 from lungfield.mask import (
     Agreement,
     Density,

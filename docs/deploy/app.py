@@ -16,7 +16,7 @@ from monai.deploy.operators.dicom_data_loader_operator import DICOMDataLoaderOpe
 from monai.deploy.operators.dicom_series_selector_operator import DICOMSeriesSelectorOperator
 from operators import LungFieldsOperator, RadiographReaderOperator, SegmentationWriterOperator
 
-from lungfield.inference.workflow import require_file
+from lungfield.bundles.weights import require_file
 
 RULES = json.dumps({"selections": [{"name": "radiographs", "conditions": {"Modality": "^(CR|DX)$"}}]})
 """Which series are looked at; lungfield's reader tells which of their images are frontal views of chests."""

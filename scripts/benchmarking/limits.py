@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from lungfield.batch.processes import environment_of_workers, prepare_worker, start_forkserver
 from lungfield.batch.run import BATCH_SIZE, available_cores
 from lungfield.batch.worker import compute_in_one_thread
-from lungfield.inference import Bundle
-from lungfield.inference.predictor import Predictor
+from lungfield.bundles import Bundle
+from lungfield.bundles.predictor import Predictor
 from lungfield.radiograph import read_radiograph
 
 _BATCHES_AT_LEAST = 16

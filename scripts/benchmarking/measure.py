@@ -25,9 +25,9 @@ from benchmarking.others import other_tools
 from benchmarking.stages import stage_costs
 from benchmarking.stock import stock_seconds
 from benchmarking.summary import rate_between, ratios, spent
-from lungfield.inference import Bundle, find_bundle, shipped
-from lungfield.inference.device import best_precision
-from lungfield.inference.predictor import Predictor
+from lungfield.bundles import Bundle, find_bundle, shipped
+from lungfield.bundles.device import best_precision
+from lungfield.bundles.predictor import Predictor
 from lungfield.radiograph import read_radiograph
 from reproduction.cost import device_name
 

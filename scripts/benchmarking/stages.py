@@ -19,8 +19,8 @@ from lungfield.batch import DEFAULT_FORMATS, FORMATS
 from lungfield.batch.outputs import SaveOptions
 from lungfield.batch.processes import start_forkserver
 from lungfield.batch.worker import compute_in_one_thread
-from lungfield.inference import Bundle
-from lungfield.inference.predictor import Predictor, lung_probability
+from lungfield.bundles import Bundle
+from lungfield.bundles.predictor import Predictor, lung_probability
 from lungfield.pipeline import Segmentation
 from lungfield.radiograph import read_radiograph
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarking.errors import BenchmarkError
-from lungfield.inference import Bundle
+from lungfield.bundles import Bundle
 
 
 def stock_seconds(bundle: Bundle, files: Sequence[Path], folder: Path, *, device: str) -> float:

@@ -21,8 +21,8 @@ from monai.bundle import ConfigParser
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from lungfield.bundles.predictor import find_device
 from lungfield.export import write_results_json
-from lungfield.inference.predictor import find_device
 from lungfield.networks.ag_minaspp_gsconv_unet import GraphAttentionGate
 from lungfield.networks.gsconv import GraphConvolution
 from reproduction.plan import CostSettings, Plan, PlanError, Variant

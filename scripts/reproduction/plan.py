@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lungfield.bundles import shipped
 from lungfield.errors import LungfieldError
-from lungfield.inference import shipped
 
 ALL = "all"
 COST = "cost"

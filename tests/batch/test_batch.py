@@ -19,8 +19,8 @@ from lungfield.batch import Options, segment_files
 from lungfield.batch import run as run_module
 from lungfield.batch.gpu import BatchedNetwork
 from lungfield.batch.journal import FOLDER
+from lungfield.bundles.predictor import Predictor
 from lungfield.errors import BundleError, DataError, OutputError
-from lungfield.inference.predictor import Predictor
 from lungfield.radiograph.files import RUN_FOLDER
 
 

@@ -23,8 +23,8 @@ from pydicom.uid import generate_uid
 import lungfield
 from lungfield.batch import run as run_module
 from lungfield.batch.references import find_references
+from lungfield.bundles import shipped
 from lungfield.errors import DataError
-from lungfield.inference import shipped
 
 NAMES = [b"chest_\xe9.png", b"chest_\xea.png", b"esc\x1b[31m.png", "dé胸.png".encode(), b"plain.png"]
 

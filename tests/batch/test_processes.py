@@ -17,8 +17,8 @@ import torch
 from lungfield.batch import processes
 from lungfield.batch.gpu import BatchedNetwork, NetworkError, asking
 from lungfield.batch.interrupts import Interrupted, deferred, interruptible
+from lungfield.bundles.precision import PrecisionInferer
 from lungfield.errors import DataError, Reason, causes
-from lungfield.inference.precision import PrecisionInferer
 
 
 @pytest.mark.parametrize(("number", "name"), [(11, "SIGSEGV"), (35, "signal 35")])

@@ -9,7 +9,7 @@ import yaml
 from ignite.engine import Engine
 from monai.bundle import ConfigParser
 
-from lungfield.inference import BUNDLES, all_bundles, find_bundle
+from lungfield.bundles import BUNDLES, all_bundles, find_bundle
 
 REFERENCE = "unet"
 """The bundle that the others are held against."""
@@ -103,7 +103,7 @@ def test_metadata_is_that_of_the_other_bundles_but_for_the_network(bundle):
 def test_networks_are_the_same_in_all_configs(bundle):
     train, inference = config(bundle, "train.yaml"), config(bundle, "inference.yaml")
     if "pretrained" in train:  # where weights are loaded anyway, none are fetched
-        expected = "$workflow.encoder_weights(@pretrained, @initial_weights, @resume_from)"
+        expected = "$checkpoints.encoder_weights(@pretrained, @initial_weights, @resume_from)"
         assert train["network_def"].pop("pretrained") == expected
         assert inference["network_def"].pop("pretrained") is False
         assert config(bundle, "evaluate.yaml")["pretrained"] is False
@@ -153,7 +153,7 @@ def test_the_papers_recipe_is_adam_at_a_constant_rate(papers_bundle):
 @pytest.mark.parametrize("name", ["train.yaml", "inference.yaml"])
 def test_configs_name_their_own_bundle(bundle, name):
     """A copied config that still named another bundle would take that one's weights."""
-    assert config(bundle, name)["bundle_root"] == f"$workflow.bundle_root('{bundle.name}')"
+    assert config(bundle, name)["bundle_root"] == f"$command_line.bundle_root('{bundle.name}')"
     assert config(bundle, name)["output_dir"].startswith(f"runs/{bundle.name}/")
 
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
+from lungfield.bundles import find_bundle
 from lungfield.errors import user_error
-from lungfield.inference import find_bundle
 
 SMALL = {"image_size": "[64,64]", "num_workers": 0}
 HERE = {"image_size": [64, 64], "num_workers": 0, "device": "cpu"}

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lungfield.inference import BUNDLES, find_bundle
+from lungfield.bundles import BUNDLES, find_bundle
 
 SHORT = ("efficientnet_lite0_unet", "gsconv_unet")
 """With an encoder and without; the others' configs are the same text but for the network."""

@@ -16,7 +16,7 @@ from monai.bundle import (
     verify_net_in_out,
 )
 
-from lungfield.inference import BUNDLES, DEFAULT_BUNDLE, find_bundle
+from lungfield.bundles import BUNDLES, DEFAULT_BUNDLE, find_bundle
 
 SCHEMA = Path(__file__).with_name("metadata_schema.json")
 

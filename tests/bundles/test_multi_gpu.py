@@ -12,9 +12,10 @@ import torch
 import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow
 
+from lungfield.bundles import BUNDLES, find_bundle
 from lungfield.errors import BundleError
-from lungfield.inference import BUNDLES, distributed, find_bundle
 from lungfield.networks import MobileNetV2UNet
+from lungfield.training import distributed
 
 ROOT = find_bundle("unet").root
 
@@ -169,7 +170,7 @@ def test_two_processes_measure_as_one(trained, data, tmp_path, monkeypatch):
 PROCESS = """
 import json, sys, torch
 from lungfield.errors import BundleError, DataError
-from lungfield.inference import distributed
+from lungfield.training import distributed
 
 distributed.start()
 network = distributed.parallel(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.BatchNorm2d(2)))

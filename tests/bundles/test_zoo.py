@@ -9,7 +9,7 @@ import re
 import pytest
 from monai.bundle import ConfigParser
 
-from lungfield.inference import BUNDLES, find_bundle
+from lungfield.bundles import BUNDLES, find_bundle
 
 # The keys that the zoo's guide for contributors names, in the notation of MONAI's configs.
 KEYS = {

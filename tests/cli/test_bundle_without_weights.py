@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from lungfield.bundles import DEFAULT_BUNDLE, Bundle, all_bundles, find_bundle, shipped
 from lungfield.errors import BundleError
-from lungfield.inference import DEFAULT_BUNDLE, Bundle, all_bundles, find_bundle, shipped
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_one_message_says_what_to_do(untrained, call_here, tmp_path):
 
 
 def test_the_message_names_bundles_that_have_weights(untrained):
-    from lungfield.inference.predictor import Predictor
+    from lungfield.bundles.predictor import Predictor
 
     ready = [bundle.name for bundle in all_bundles() if bundle.has_weights]
     assert DEFAULT_BUNDLE in ready

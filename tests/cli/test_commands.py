@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lungfield.inference import BUNDLES, find_bundle
+from lungfield.bundles import BUNDLES, find_bundle
 
 
 def test_help_names_the_commands(call_lungfield):

@@ -24,8 +24,8 @@ from monai.deploy.core import AppContext, Application
 from operators import LungFieldsOperator
 
 from lungfield import Segmenter, read_radiograph
+from lungfield.bundles import find_bundle, shipped
 from lungfield.errors import BundleError
-from lungfield.inference import find_bundle, shipped
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")

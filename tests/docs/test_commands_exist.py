@@ -18,9 +18,9 @@ import typer
 import yaml
 from pages import ROOT, Block, blocks
 
+from lungfield.bundles import DEFAULT_BUNDLE, find_bundle
+from lungfield.bundles.command_line import check_overrides
 from lungfield.cli.main import app
-from lungfield.inference import DEFAULT_BUNDLE, find_bundle
-from lungfield.inference.workflow import check_overrides
 
 BLOCKS = blocks()
 TRAIN = "--config_file bundles/unet/configs/train.yaml"

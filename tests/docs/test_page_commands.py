@@ -18,7 +18,7 @@ import pytest
 from pages import ROOT, blocks
 
 import lungfield
-from lungfield.inference import DEFAULT_BUNDLE, all_bundles
+from lungfield.bundles import DEFAULT_BUNDLE, all_bundles
 
 BUNDLE_RUNS = "tests/bundles/test_every_bundle_runs.py::test_trains_evaluates_and_segments"
 CI = ".ci/run"
@@ -58,7 +58,7 @@ COVERED = {
     r"python -m monai.bundle ckpt_export --filepath model.ts .*|python docs/deploy/app.py .*": (
         "tests/deploy/test_deploy.py::test_application_writes_a_segmentation_of_every_frontal_radiograph"
     ),
-    r"lungfield export \w+ .*": "tests/inference/test_exporting.py::test_the_command_says_it_to_programs",
+    r"lungfield export \w+ .*": "tests/bundles/test_exporting.py::test_the_command_says_it_to_programs",
     r"python -m monai.bundle ckpt_export network_def .*": (
         "tests/bundles/test_monai_checks.py::test_exports_to_torchscript"
     ),
@@ -66,10 +66,10 @@ COVERED = {
         "tests/bundles/test_monai_checks.py::test_exports_to_onnx"
     ),
     r"python -m monai.bundle run .* --network_file .*": (
-        "tests/inference/test_exporting.py::test_monai_runs_it_in_the_networks_place"
+        "tests/bundles/test_exporting.py::test_monai_runs_it_in_the_networks_place"
     ),
     r"lungfield segment sample_data/images -o out-openvino --backend openvino": (
-        "tests/inference/test_backends.py::test_a_batch_on_openvino_gives_the_masks_of_the_predictor"
+        "tests/bundles/test_backends.py::test_a_batch_on_openvino_gives_the_masks_of_the_predictor"
     ),
     r"python scripts/pack_bundle.py .* -o dist.*": (
         "tests/scripts/test_pack_bundle.py::test_every_bundle_is_packed_and_every_package_has_its_checksum"

@@ -22,7 +22,7 @@ def site(tmp_path_factory):
 
 
 def test_every_page_is_there(site):
-    from lungfield.inference import BUNDLES
+    from lungfield.bundles import BUNDLES
 
     for name in (
         "index",

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lungfield.inference import find_bundle, shipped
+from lungfield.bundles import find_bundle, shipped
 from lungfield.radiograph import read_radiograph
 
 if TYPE_CHECKING:

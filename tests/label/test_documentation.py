@@ -17,7 +17,7 @@ pytest.importorskip("monailabel", reason="needs MONAI Label: docs/monai-label.md
 
 import nibabel
 
-from lungfield.inference import find_bundle, shipped
+from lungfield.bundles import find_bundle, shipped
 
 pytestmark = pytest.mark.timeout(600)
 PAGE = Path(__file__).parents[2] / "docs" / "monai-label.md"

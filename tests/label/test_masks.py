@@ -10,13 +10,13 @@ pytest.importorskip("monailabel", reason="needs MONAI Label: docs/monai-label.md
 
 import SimpleITK as sitk  # noqa: N813
 
+from lungfield.bundles import find_bundle
 from lungfield.errors import DataError, OutputError
-from lungfield.inference import find_bundle
-from lungfield.label.geometry import default_suffix, geometry_of
 from lungfield.label.masks import read_label, save_mask
 from lungfield.mask import read_mask
 from lungfield.pipeline import Segmentation
 from lungfield.records import Spacing
+from lungfield.transforms.itk_geometry import default_suffix, geometry_of
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ pytest.importorskip("monailabel", reason="needs MONAI Label: docs/monai-label.md
 from orthanc import MISSING, running_orthanc
 
 from lungfield import Segmenter
-from lungfield.inference import shipped
+from lungfield.bundles import shipped
 from lungfield.mask.metrics import agreement
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.skipif(bool(MISSING), reason=MISSING)]

@@ -21,9 +21,9 @@ from monailabel.config import settings
 from monailabel.datastore.dicom import DICOMwebClientX
 from orthanc import MISSING, running_orthanc
 
+from lungfield.bundles import shipped
 from lungfield.errors import DataError, OutputError
 from lungfield.export import Algorithm
-from lungfield.inference import shipped
 from lungfield.label.archive import Archive
 from lungfield.label.dicomweb import RadiographArchive, make_datastore
 from lungfield.label.segmentations import make_segmentation

@@ -17,7 +17,7 @@ import SimpleITK as sitk  # noqa: N813
 from answers import assert_same_lungs, received
 
 from lungfield import Segmenter
-from lungfield.inference import find_bundle
+from lungfield.bundles import find_bundle
 from lungfield.mask.metrics import agreement
 
 pytestmark = pytest.mark.timeout(600)

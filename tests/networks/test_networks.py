@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lungfield import networks
-from lungfield.inference.backends import OpenVINONetwork, to_openvino
+from lungfield.bundles.backends import OpenVINONetwork, to_openvino
 
 # A new network adds its name here.
 ALL = [

@@ -23,8 +23,8 @@ from benchmarking.summary import rate_between, ratios, spent
 from lungfield.batch import Options, segment_files
 from lungfield.batch import run as engine
 from lungfield.batch.run import available_cores
-from lungfield.inference import find_bundle, shipped
-from lungfield.inference.predictor import Predictor
+from lungfield.bundles import find_bundle, shipped
+from lungfield.bundles.predictor import Predictor
 from lungfield.radiograph import read_radiograph
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"

@@ -26,8 +26,8 @@ from PIL import Image
 
 import pack_bundle
 from lungfield import Segmenter
+from lungfield.bundles import BUNDLES, find_bundle, shipped
 from lungfield.errors import BundleError
-from lungfield.inference import BUNDLES, find_bundle, shipped
 from packing import LARGE_FILES, RemoteWeights, pack, remote_weights, sha256, write
 
 URL = "https://example.org/model.pt"

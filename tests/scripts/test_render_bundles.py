@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 import render_bundles
-from lungfield.inference import BUNDLES
+from lungfield.bundles import BUNDLES
 
 
 def test_the_bundles_are_what_their_source_gives(capsys):

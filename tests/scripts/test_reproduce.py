@@ -15,7 +15,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from lungfield.inference import shipped
+from lungfield.bundles import shipped
 from reproduction import commands
 from reproduction.cost import build_network, count_gflops
 from reproduction.data import check_sets, own_split

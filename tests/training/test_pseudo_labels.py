@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
+from lungfield.bundles import find_bundle
+from lungfield.bundles.predictor import Processing
 from lungfield.datasets import Split, load_data_list, prepare_folders
 from lungfield.errors import DataError
-from lungfield.inference import find_bundle
-from lungfield.inference.predictor import Processing
 from lungfield.mask import read_mask, read_reference
 from lungfield.pose import UPRIGHT
 from lungfield.training.pseudo_labels import make_pseudo_labels

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lungfield.bundles.device import current_device
+from lungfield.bundles.predictor import Answer, Predictor
 from lungfield.errors import LungfieldError, Reason
-from lungfield.inference.device import current_device
-from lungfield.inference.predictor import Answer, Predictor
 
 Array = NDArray[np.float32]
 _OutBatch = tuple[Array, Array | None]

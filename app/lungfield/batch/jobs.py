@@ -8,8 +8,8 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from lungfield.batch.references import References
+from lungfield.bundles import Bundle
 from lungfield.errors import Reason
-from lungfield.inference import Bundle
 
 DONE, SKIPPED, FAILED = "done", "skipped", "failed"
 """How a file can end."""

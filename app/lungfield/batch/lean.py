@@ -23,6 +23,6 @@ finally:
         del sys.modules[_name]
 
 if importlib.util.find_spec("openvino"):
-    from lungfield.inference.backends import openvino
+    from lungfield.bundles.backends import openvino
 
     openvino()

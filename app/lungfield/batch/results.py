@@ -12,7 +12,7 @@ from typing import Any
 from lungfield import export
 from lungfield.batch.jobs import DONE, FAILED, SKIPPED
 from lungfield.batch.journal import read_entries
-from lungfield.inference import Bundle
+from lungfield.bundles import Bundle
 from lungfield.mask import Agreement, Summary, summarise
 from lungfield.names import shown
 

@@ -24,8 +24,8 @@ from lungfield.batch.outputs import FORMATS
 from lungfield.batch.pool import Pool
 from lungfield.batch.references import References, find_references
 from lungfield.batch.results import BatchResult, Rows, write_results
+from lungfield.bundles import Bundle
 from lungfield.errors import DataError, OutputError, Reason
-from lungfield.inference import Bundle
 from lungfield.names import shown
 from lungfield.radiograph import Found, output_stems
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # torch takes a second to import: the workers' imports begin 
     import torch
 
     from lungfield.batch.gpu import BatchedNetwork
-    from lungfield.inference.backend_choice import BackendChoice
+    from lungfield.bundles.backend_choice import BackendChoice
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def run(
     progress: Progress | None,
 ) -> BatchResult:
     """What `segment_files` does once the fork server may import; arguments as there, checked."""
-    from lungfield.inference.device import find_device
+    from lungfield.bundles.device import find_device
 
     device = find_device(options.device, options.backend)
     files = find_inputs(inputs, output)
@@ -82,7 +82,7 @@ def run(
 
 def _backend(journal: Journal, bundle: Bundle, options: Options, device: torch.device) -> BackendChoice:
     """What runs the network: as asked for, as in the run that is resumed, or the faster one."""
-    from lungfield.inference.backend_choice import BackendChoice, choose_backend
+    from lungfield.bundles.backend_choice import BackendChoice, choose_backend
 
     if options.backend != "auto":
         return BackendChoice(options.backend)
@@ -235,7 +235,7 @@ class _Run:
             yield None
             return
         from lungfield.batch.gpu import BatchedNetwork
-        from lungfield.inference.predictor import Predictor
+        from lungfield.bundles.predictor import Predictor
 
         predictor = Predictor(
             self._bundle,
@@ -304,7 +304,7 @@ class _Run:
 def _environment(device: torch.device) -> dict[str, str]:
     import torch
 
-    from lungfield.inference.device import best_precision
+    from lungfield.bundles.device import best_precision
 
     known = device.type in ("cpu", "cuda")
     return {

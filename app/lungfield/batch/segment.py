@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lungfield.batch.interrupts import interruptible
 from lungfield.batch.options import Options
 from lungfield.batch.processes import start_forkserver, stop_forkserver
-from lungfield.inference.registry import DEFAULT_BUNDLE, Bundle, find_bundle, require_weights
+from lungfield.bundles.registry import DEFAULT_BUNDLE, Bundle, find_bundle, require_weights
 
 if TYPE_CHECKING:
     from lungfield.batch.results import BatchResult

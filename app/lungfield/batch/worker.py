@@ -16,6 +16,7 @@ import torch
 from lungfield.batch.jobs import DONE, FAILED, SKIPPED, Ended, Job, Ready, WorkerSettings, ended_row
 from lungfield.batch.outputs import SaveOptions, save_outputs
 from lungfield.batch.processes import limit_memory, prepare_worker
+from lungfield.bundles.predictor import Answer, Predictor, Processing, drive
 from lungfield.errors import (
     BundleError,
     DataError,
@@ -25,7 +26,6 @@ from lungfield.errors import (
     causes,
     user_error,
 )
-from lungfield.inference.predictor import Answer, Predictor, Processing, drive
 from lungfield.pipeline import Segmentation, segmenting
 from lungfield.radiograph import read_radiograph
 

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from lungfield.inference import DEFAULT_BUNDLE, Bundle, all_bundles
+from lungfield.bundles import DEFAULT_BUNDLE, Bundle, all_bundles
 
 
 def bundles(

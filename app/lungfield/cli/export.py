@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from lungfield.inference import DEFAULT_BUNDLE
+from lungfield.bundles import DEFAULT_BUNDLE
 from lungfield.names import shown
 
 
@@ -30,8 +30,8 @@ def export(
     The file also holds metadata.json and inference.json, the bundle's own. It is compared with the network on
     the sample radiographs, and kept only where they agree.
     """
-    from lungfield.inference import find_bundle
-    from lungfield.inference.exporting import export_network
+    from lungfield.bundles import find_bundle
+    from lungfield.bundles.exporting import export_network
 
     done = export_network(find_bundle(bundle), output, format, any_size=any_size)
     if as_json:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lungfield.inference import DEFAULT_BUNDLE
+from lungfield.bundles import DEFAULT_BUNDLE
 
 if TYPE_CHECKING:
     from lungfield.datasets import PreparedSet
@@ -207,8 +207,8 @@ def pseudo_labels(
     as_json: AsJson = False,
 ) -> None:
     """Let a trained network label a prepared set, and fill in what partial labels leave open."""
-    from lungfield.inference import find_bundle
-    from lungfield.inference.predictor import Predictor
+    from lungfield.bundles import find_bundle
+    from lungfield.bundles.predictor import Predictor
     from lungfield.training.pseudo_labels import make_pseudo_labels
 
     result = make_pseudo_labels(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import typer
 from rich.console import Console
 
-from lungfield.inference import DEFAULT_BUNDLE
+from lungfield.bundles import DEFAULT_BUNDLE
 from lungfield.names import shown, shown_lines
 
 if TYPE_CHECKING:

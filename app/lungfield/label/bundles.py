@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from lungfield.bundles import Bundle, all_bundles, find_bundle
 from lungfield.errors import BundleError
-from lungfield.inference import Bundle, all_bundles, find_bundle
 
 
 def chosen_bundles(names: str) -> list[Bundle]:

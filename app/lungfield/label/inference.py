@@ -16,15 +16,15 @@ from monailabel.interfaces.tasks.batch_infer import BatchInferTask
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from monailabel.utils.others.generic import device_list, name_to_device
 
+from lungfield.bundles import Bundle
+from lungfield.bundles.predictor import Predictor
 from lungfield.errors import BundleError, DataError, LungfieldError
-from lungfield.inference import Bundle
-from lungfield.inference.predictor import Predictor
-from lungfield.label.geometry import default_suffix
 from lungfield.label.masks import require_known, save_mask
 from lungfield.label.weights import WEIGHTS_NAME, WeightStore
 from lungfield.labels import LUNGS
 from lungfield.pipeline import Segmentation, segmenting
 from lungfield.radiograph import find_files, read_radiograph
+from lungfield.transforms.itk_geometry import default_suffix
 
 logger = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from lungfield.errors import DataError, OutputError
 from lungfield.export import save_label_map_png
-from lungfield.label.geometry import geometry_of
 from lungfield.labels import BACKGROUND, LEFT_LUNG, LUNG_SIDE_UNKNOWN, LUNGS, RIGHT_LUNG
 from lungfield.mask import read_mask
 from lungfield.pipeline import Segmentation
+from lungfield.transforms.itk_geometry import geometry_of
 
 PICTURE = ".png"
 DICOM_SEG = ".dcm"

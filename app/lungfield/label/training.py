@@ -18,11 +18,11 @@ from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.utils.others.generic import device_list, name_to_device
 
 from lungfield.atomic import write_whole
+from lungfield.bundles import Bundle
 from lungfield.datasets import SetDescription
 from lungfield.datasets.layout import LABELS, Item, finish_set, label_values, start_set
 from lungfield.errors import BundleError, DataError
 from lungfield.export import save_label_map_png
-from lungfield.inference import Bundle
 from lungfield.label.masks import read_label
 from lungfield.label.split import Split, divide, divide_and_remember
 from lungfield.label.weights import WEIGHTS_NAME, WeightStore

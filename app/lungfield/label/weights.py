@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from lungfield.bundles import Bundle
 from lungfield.errors import OutputError
-from lungfield.inference import Bundle
 
 WEIGHTS_NAME = "model.pt"
 

@@ -1,4 +1,4 @@
-"""What the bundles train with beyond MONAI and ignite: labels that are partly unknown, and sets by weight."""
+"""What the bundles train and are measured with beyond MONAI and ignite, and what their runs go on from."""
 
 from lungfield.training.loss import PartialDiceCELoss
 from lungfield.training.optimizer import parameter_groups

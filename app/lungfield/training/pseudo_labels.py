@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungfield.atomic import write_whole
+from lungfield.bundles.predictor import Predictor
 from lungfield.datasets import SetDescription, load_data_list
 from lungfield.datasets.data_list import read_list
 from lungfield.datasets.layout import (
@@ -25,7 +26,6 @@ from lungfield.datasets.layout import (
 )
 from lungfield.datasets.preparation import Track
 from lungfield.errors import DataError
-from lungfield.inference.predictor import Predictor
 from lungfield.labels import BACKGROUND, LEFT_LUNG, LUNG_SIDE_UNKNOWN, RIGHT_LUNG, UNKNOWN
 from lungfield.mask import agreement, read_reference
 from lungfield.pipeline import segmenting

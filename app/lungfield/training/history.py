@@ -1,8 +1,9 @@
-"""What each epoch of a training run reached, as a table that survives stopping and resuming."""
+"""What each epoch of a training run reached: in the log, and in a table that survives stop and resumption."""
 
 from __future__ import annotations
 
 import csv
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,19 @@ from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 
 from lungfield.export import write_results_csv
-from lungfield.inference.distributed import from_all, is_first
+from lungfield.training.distributed import from_all, is_first
+
+
+def log_epoch(engine: Any) -> None:
+    """Log the metrics of an epoch in one line; for `StatsHandler(epoch_print_logger=...)`."""
+    state = engine.state
+    figures = {name: float(value) for name, value in state.metrics.items()}
+    training = hasattr(engine, "optimizer")
+    if training:
+        figures["loss of the last batch"] = float(state.output[0]["loss"])
+    what = f"{state.epoch} of {state.max_epochs}, training" if training else f"{state.epoch}, validation"
+    text = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+    logging.getLogger("lungfield").info("epoch %s: %s", what, text)
 
 
 class HistoryHandler:

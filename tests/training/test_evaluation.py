@@ -3,8 +3,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lungfield.inference.evaluation import AgreementHandler
 from lungfield.training import PartialDiceCELoss
+from lungfield.training.evaluation import AgreementHandler
 
 
 def example():

@@ -16,10 +16,10 @@ from monai.utils import convert_to_numpy
 from torch.nn import functional
 
 from lungfield.export import write_results_csv, write_results_json
-from lungfield.inference.distributed import from_all, in_order_of_data, is_first
 from lungfield.labels import UNKNOWN
 from lungfield.mask import Agreement, agreement, summarise
 from lungfield.records import Spacing
+from lungfield.training.distributed import from_all, in_order_of_data, is_first
 from lungfield.transforms import lung_and_unknown
 
 

@@ -10,11 +10,11 @@ from PIL import Image
 
 from lungfield import read_radiograph
 from lungfield.batch import Options, segment_files
+from lungfield.bundles import DEFAULT_BUNDLE, find_bundle, shipped
+from lungfield.bundles.backends import OpenVINONetwork, load_exported, openvino, to_openvino
+from lungfield.bundles.precision import best_precision
+from lungfield.bundles.predictor import Predictor, find_device, input_shape
 from lungfield.errors import BundleError
-from lungfield.inference import DEFAULT_BUNDLE, find_bundle, shipped
-from lungfield.inference.backends import OpenVINONetwork, load_exported, openvino, to_openvino
-from lungfield.inference.precision import best_precision
-from lungfield.inference.predictor import Predictor, find_device, input_shape
 from lungfield.mask import agreement
 from lungfield.networks import UNet
 from lungfield.pipeline import segmenting

@@ -11,13 +11,13 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from numpy.typing import NDArray
 
+from lungfield.bundles.backend_choice import choose_backend, openvino_model
+from lungfield.bundles.backends import AUTO, OpenVINONetwork
+from lungfield.bundles.device import find_device
+from lungfield.bundles.precision import PrecisionInferer
+from lungfield.bundles.registry import Bundle, require_weights
+from lungfield.bundles.weights import load_weights
 from lungfield.errors import BundleError
-from lungfield.inference.backend_choice import choose_backend, openvino_model
-from lungfield.inference.backends import AUTO, OpenVINONetwork
-from lungfield.inference.device import find_device
-from lungfield.inference.precision import PrecisionInferer
-from lungfield.inference.registry import Bundle, require_weights
-from lungfield.inference.workflow import load_weights
 from lungfield.records import Radiograph
 from lungfield.transforms import as_monai
 

@@ -9,7 +9,7 @@ import torch
 from monai.inferers import Inferer
 from torch import Tensor
 
-from lungfield.inference.device import best_precision, current_device
+from lungfield.bundles.device import best_precision, current_device
 
 
 class PrecisionInferer(Inferer):

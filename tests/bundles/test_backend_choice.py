@@ -7,8 +7,8 @@ import shutil
 import pytest
 import torch
 
-from lungfield.inference import backend_choice, find_bundle
-from lungfield.inference.backend_choice import choose_backend, openvino_folder, openvino_model
+from lungfield.bundles import backend_choice, find_bundle
+from lungfield.bundles.backend_choice import choose_backend, openvino_folder, openvino_model
 
 # `importorskip` would import it with its telemetry.
 pytestmark = pytest.mark.skipif(not importlib.util.find_spec("openvino"), reason="OpenVINO is not installed")

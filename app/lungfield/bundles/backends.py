@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lungfield.bundles.weights import require_file
 from lungfield.errors import BundleError, first_line
-from lungfield.inference.workflow import require_file
 
 AUTO = "auto"
 BACKENDS = (AUTO, "torch", "openvino")

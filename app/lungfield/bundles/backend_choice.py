@@ -17,11 +17,11 @@ from typing import Any
 import torch
 
 from lungfield.atomic import write_whole
+from lungfield.bundles.backends import openvino, to_openvino
+from lungfield.bundles.device import best_precision
+from lungfield.bundles.registry import Bundle, shipped
 from lungfield.cache import cache_folder
 from lungfield.errors import LungfieldError, NotFrontalChestError, OutputError
-from lungfield.inference.backends import openvino, to_openvino
-from lungfield.inference.device import best_precision
-from lungfield.inference.registry import Bundle, shipped
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ def openvino_model(bundle: Bundle) -> Any:
 
 def _converted(bundle: Bundle) -> Any:
     # Imported on use: a network that is converted already does without timm.
-    from lungfield.inference.predictor import input_shape, load_network
+    from lungfield.bundles.predictor import input_shape, load_network
 
     return to_openvino(load_network(bundle), input_shape(bundle))
 
@@ -152,7 +152,7 @@ def _make_folder(folder: Path) -> None:
 
 def _compare(bundle: Bundle) -> dict[str, float]:
     """For each backend, the lowest Dice of its masks with torch's in float32 over the sample radiographs."""
-    from lungfield.inference.predictor import Predictor
+    from lungfield.bundles.predictor import Predictor
     from lungfield.mask import agreement
     from lungfield.radiograph import read_radiograph
 

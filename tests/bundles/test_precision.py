@@ -2,7 +2,7 @@ import pytest
 import torch
 from monai.inferers import SimpleInferer, SlidingWindowInferer
 
-from lungfield.inference.precision import PrecisionInferer, best_precision
+from lungfield.bundles.precision import PrecisionInferer, best_precision
 
 
 class Spy(torch.nn.Module):

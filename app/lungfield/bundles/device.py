@@ -6,8 +6,8 @@ import contextlib
 
 import torch
 
+from lungfield.bundles.backends import AUTO, BACKENDS, openvino
 from lungfield.errors import BundleError
-from lungfield.inference.backends import AUTO, BACKENDS, openvino
 
 
 def find_device(name: str, backend: str = AUTO) -> torch.device:

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from lungfield.bundles.backends import load_exported, openvino, quiet, to_openvino
+from lungfield.bundles.predictor import Processing, input_shape, load_network, plain, require_weights
+from lungfield.bundles.registry import Bundle, shipped
 from lungfield.errors import BundleError, LungfieldError, NotFrontalChestError, OutputError, first_line
-from lungfield.inference.backends import load_exported, openvino, quiet, to_openvino
-from lungfield.inference.predictor import Processing, input_shape, load_network, plain, require_weights
-from lungfield.inference.registry import Bundle, shipped
 from lungfield.mask import agreement
 from lungfield.radiograph import read_radiograph
 

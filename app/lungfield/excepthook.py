@@ -20,6 +20,6 @@ def report_plainly() -> None:
         if known is None:
             sys.__excepthook__(kind, error, trace)
         else:
-            print(f"lungfield: {shown_lines(str(known))}", file=sys.stderr)
+            sys.stderr.write(f"lungfield: {shown_lines(str(known))}\n")
 
     sys.excepthook = report

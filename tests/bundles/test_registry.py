@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from lungfield.bundles import BUNDLES, DEFAULT_BUNDLE, Bundle, all_bundles, find_bundle, shipped
 from lungfield.errors import BundleError
-from lungfield.inference import BUNDLES, DEFAULT_BUNDLE, Bundle, all_bundles, find_bundle, shipped
 
 
 def test_every_bundle_is_found_by_name():
@@ -55,7 +55,7 @@ def test_what_is_no_bundle_is_refused(tmp_path):
 
 def test_light_parts_do_not_import_torch():
     code = (
-        "import sys, lungfield, lungfield.cli.main, lungfield.inference, lungfield.radiograph; "
+        "import sys, lungfield, lungfield.cli.main, lungfield.bundles, lungfield.radiograph; "
         "import lungfield.mask, lungfield.export, lungfield.datasets; "
         "sys.exit(any(name in sys.modules for name in ('torch', 'monai', 'ignite')))"
     )

@@ -7,7 +7,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 
-from lungfield.inference.history import HistoryHandler
+from lungfield.training.history import HistoryHandler
 
 
 def run(folder, *, epochs, first_epoch=0, interval=1):

@@ -11,11 +11,11 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 from PIL import Image
 
+from lungfield.bundles import exporting, find_bundle, shipped
+from lungfield.bundles.backends import load_exported, openvino
+from lungfield.bundles.exporting import FORMATS, export_network
+from lungfield.bundles.predictor import load_network
 from lungfield.errors import BundleError, OutputError
-from lungfield.inference import exporting, find_bundle, shipped
-from lungfield.inference.backends import load_exported, openvino
-from lungfield.inference.exporting import FORMATS, export_network
-from lungfield.inference.predictor import load_network
 from lungfield.networks import UNet
 
 SIDE = 64

@@ -14,7 +14,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import Compose, MapTransform
 
-from lungfield.label.geometry import default_suffix, geometry_of, is_picture
+from lungfield.transforms.itk_geometry import default_suffix, geometry_of, is_picture
 
 
 def post_transforms(postprocessing: Compose, *, keys: KeysCollection = "pred") -> list[Any]:

@@ -1,6 +1,0 @@
-"""Finding bundles, loading them and running them. Importing this package does not import torch."""
-
-from lungfield.inference import workflow
-from lungfield.inference.registry import BUNDLES, DEFAULT_BUNDLE, Bundle, all_bundles, find_bundle, shipped
-
-__all__ = ["BUNDLES", "DEFAULT_BUNDLE", "Bundle", "all_bundles", "find_bundle", "shipped", "workflow"]
