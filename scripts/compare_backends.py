@@ -165,7 +165,9 @@ def _makers(bundle: Bundle, network: nn.Module, folder: Path) -> dict[str, Calla
         return _in(dtype, OpenVINONetwork(to_openvino(load_network(bundle), input_shape(bundle))))
 
     return {
-        "torch bfloat16, as `lungfield segment` runs it": lambda: Predictor(bundle, device="cpu").logits,
+        "torch bfloat16, as `lungfield segment` runs it": (
+            lambda: Predictor(bundle, device="cpu", backend="torch").logits
+        ),
         "torch bfloat16, by itself": lambda: _in(bfloat16, network),
         "torch bfloat16, normalisation folded": lambda: _in(bfloat16, folded()),
         "torch float32": lambda: _in(float32, network),
@@ -206,7 +208,7 @@ def _infer(run: Run, image: Tensor) -> Tensor:
 
 def _images(bundle: Bundle) -> list[Tensor]:
     """The sample radiographs as the network is given them, (1, C, h, w) each."""
-    predictor = Predictor(bundle, device="cpu")
+    predictor = Predictor(bundle, device="cpu", backend="torch")
     images = []
     for path in sorted((shipped("sample_data") / "images").iterdir()):
         try:
