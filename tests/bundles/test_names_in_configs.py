@@ -1,4 +1,4 @@
-"""What import-linter cannot see: the names of lungfield in the configs, which MONAI imports as they are run."""
+"""What import-linter cannot see: the names of lungfield in the configs, which MONAI imports at run time."""
 
 import re
 from functools import reduce
