@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813 - as everybody calls it
 from numpy.typing import NDArray
 
 from lungfield.records import Spacing
@@ -56,6 +55,8 @@ def geometry_of(path: Path, spacing: Spacing | None = None) -> Geometry:
         path: the file.
         spacing: what to take where ITK cannot read it; None for 1 mm.
     """
+    import SimpleITK as sitk  # noqa: N813 - as everybody calls it; comes with MONAI Label
+
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
