@@ -181,7 +181,10 @@ def test_evaluation_and_training_see_what_inference_sees(bundle):
         if one["_target_"] != "SaveImaged"
     ]
     assert evaluate["validate::dataloader"]["batch_size"] == 1
-    assert train["validate"]["inferer"] == inference["inferer"]
+    # One window of the image's size is the whole image, which is cheaper to give to the network as it is.
+    assert inference["roi_size"] == "@image_size"
+    whole = {"inferer": {"_target_": "SimpleInferer"}}
+    assert train["validate"]["inferer"] == inference["inferer"] | whole
 
 
 @pytest.mark.parametrize(("images", "batches"), [(1, 1), (3, 1), (4, 1), (5, 1), (6, 2)])

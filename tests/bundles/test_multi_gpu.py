@@ -262,22 +262,3 @@ def test_every_parameter_has_a_gradient(name):
         network = parser.get_parsed_content("network_def")
         network(torch.rand(2, 1, 96, 96)).sum().backward()
     assert [name for name, value in network.named_parameters() if value.grad is None] == []
-
-
-def test_the_first_steps_are_those_of_one_process():
-    """The list is written out in each config, since MONAI cannot put something in front of one."""
-    train, several = (
-        yaml.safe_load((ROOT / "configs" / name).read_text(encoding="utf-8"))
-        for name in ("train.yaml", "multi_gpu_train.yaml")
-    )
-    changed = {
-        "$distributed.refuse_copies()": [
-            "$distributed.start()",
-            "$distributed.check_shares(@validate::dataset)",
-        ],
-        "$monai.utils.set_determinism(seed=@seed)": [
-            "$monai.utils.set_determinism(seed=@seed + distributed.rank())"
-        ],
-    }
-    expected = [step for one in train["initialize"] for step in changed.get(one, [one])]
-    assert several["initialize"] == expected

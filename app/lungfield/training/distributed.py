@@ -118,8 +118,8 @@ def check_shares(dataset: Sized) -> None:
     Raises:
         DataError: there are fewer images than processes.
     """
-    images, processes = len(dataset), distributed.get_world_size()
-    if images < processes:
+    images, processes = len(dataset), count()
+    if processes > 1 and images < processes:
         raise DataError(f"{processes} processes cannot share {images} images: lower --nproc_per_node.")
 
 
