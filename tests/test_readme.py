@@ -1,5 +1,6 @@
 """The README's commands do what it says; each is taken from its text."""
 
+import json
 import os
 import re
 import shlex
@@ -46,20 +47,29 @@ def test_python_example_runs(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "lungs.jpg").is_file()
 
 
+IN_ONE_PROCESS = """
+import json, runpy, sys
+for words in json.loads(sys.argv[1]):
+    sys.argv = words
+    runpy.run_module("monai.bundle", run_name="__main__")
+"""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("number", range(3))
-def test_monai_commands_run_on_the_samples(number, tmp_path):
+def test_monai_commands_run_on_the_samples(tmp_path):
     """The three commands of the section on MONAI, without their data folders, and short."""
-    words = commands("python -m monai.bundle")[number]
-    for option in ("--dataset_dir", "--output_dir"):
-        if option in words:
-            position = words.index(option)
-            del words[position : position + 2]
-    words += ["--output_dir", str(tmp_path)]
-    if "training" in words:
-        words += ["--max_epochs", "1", "--image_size", "[64,64]", "--num_workers", "0"]
+    calls = commands("python -m monai.bundle")
+    assert len(calls) == 3
+    for number, words in enumerate(calls):
+        for option in ("--dataset_dir", "--output_dir"):
+            if option in words:
+                position = words.index(option)
+                del words[position : position + 2]
+        words += ["--output_dir", str(tmp_path / str(number))]
+        if "training" in words:
+            words += ["--max_epochs", "1", "--image_size", "[64,64]", "--num_workers", "0"]
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", *words[1:]],
+        [sys.executable, "-W", "ignore", "-c", IN_ONE_PROCESS, json.dumps([words[2:] for words in calls])],
         cwd=ROOT,
         env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
@@ -67,7 +77,8 @@ def test_monai_commands_run_on_the_samples(number, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert list(tmp_path.iterdir())
+    for number in range(3):
+        assert list((tmp_path / str(number)).iterdir())
 
 
 def test_prepare_commands_are_real(call_lungfield, tmp_path):
