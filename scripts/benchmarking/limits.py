@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lungfield.batch.arrangement import Arrangement
 from lungfield.batch.network import NetworkThreads
 from lungfield.batch.processes import start_forkserver
+from lungfield.batch.resources import Resources
 from lungfield.bundles.predictor import Predictor
 from lungfield.radiograph import read_radiograph
 
@@ -23,7 +23,7 @@ _BATCHES_AT_LEAST = 16
 
 
 def network_rate(
-    predictor: Predictor, inputs: Sequence[NDArray[np.float32]], engine: Arrangement, *, count: int
+    predictor: Predictor, inputs: Sequence[NDArray[np.float32]], engine: Resources, *, count: int
 ) -> float:
     """Radiographs a second through the network, prepared ones in memory, as the engine runs it.
 

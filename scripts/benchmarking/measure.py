@@ -25,7 +25,7 @@ from benchmarking.others import other_tools
 from benchmarking.stages import stage_costs
 from benchmarking.stock import stock_seconds
 from benchmarking.summary import rate_between, ratios, spent
-from lungfield.batch.arrangement import Arrangement, arrangement
+from lungfield.batch.resources import Resources, share_out
 from lungfield.bundles import Bundle, find_bundle, shipped
 from lungfield.bundles.precision import best_precision
 from lungfield.bundles.predictor import Predictor
@@ -76,7 +76,7 @@ def measure(settings: Settings, folder: Path, tell: Callable[[str], None]) -> di
     """
     bundle = find_bundle(settings.bundle)
     predictor = Predictor(bundle, device=settings.device)
-    engine = arrangement(predictor.device.type, settings.workers)
+    engine = share_out(predictor.device.type, settings.workers)
     load = _load()
     tell(f"making {settings.count} files of each of {len(settings.kinds)} kinds")
     counts = dict.fromkeys(settings.kinds, settings.count)
@@ -97,7 +97,7 @@ class _Measurements:
         settings: Settings,
         bundle: Bundle,
         predictor: Predictor,
-        engine: Arrangement,
+        engine: Resources,
         files: dict[Kind, list[Path]],
         results: Path,
         tell: Callable[[str], None],
@@ -231,7 +231,7 @@ def _load() -> float | None:
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
-def _machine(device: torch.device, engine: Arrangement, load: float | None) -> dict[str, Any]:
+def _machine(device: torch.device, engine: Resources, load: float | None) -> dict[str, Any]:
     return {
         "cpu": device_name(torch.device("cpu")),
         "device": device_name(device),

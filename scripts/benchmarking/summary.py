@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarking.limits import Arrangement
+from benchmarking.limits import Resources
 
 #: What is aimed at, on two CPU cores with uncompressed files of 2048x2048.
 GOALS: Mapping[str, tuple[str, float]] = {
@@ -48,7 +48,7 @@ def ratios(parts: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def spent(parts: Mapping[str, Any], engine: Arrangement, *, on_cpu: bool) -> dict[str, float]:
+def spent(parts: Mapping[str, Any], engine: Resources, *, on_cpu: bool) -> dict[str, float]:
     """Where the cores' time of a radiograph goes, in ms of one core, for files of the first kind.
 
     Args:

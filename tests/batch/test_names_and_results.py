@@ -22,8 +22,8 @@ from pydicom.uid import generate_uid
 
 import lungfield
 from lungfield.batch import run as run_module
-from lungfield.batch.arrangement import files_held
 from lungfield.batch.references import find_references
+from lungfield.batch.resources import files_held
 from lungfield.bundles import shipped
 from lungfield.errors import DataError
 

@@ -24,7 +24,7 @@ from benchmarking.stock import stock_seconds
 from benchmarking.summary import rate_between, ratios, spent
 from lungfield.batch import Options, segment_files
 from lungfield.batch import run as engine
-from lungfield.batch.arrangement import Arrangement, arrangement
+from lungfield.batch.resources import Resources, share_out
 from lungfield.bundles import find_bundle, shipped
 from lungfield.bundles.predictor import find_device
 from lungfield.radiograph import read_radiograph
@@ -93,7 +93,7 @@ def test_memory_is_that_of_all_descendants():
     assert takes < peak.size_bytes < takes + (60 << 20)
 
 
-def test_arrangement_is_that_of_the_engine(tmp_path, monkeypatch):
+def test_resources_are_those_of_the_engine(tmp_path, monkeypatch):
     taken = {}
 
     class StopError(Exception):
@@ -120,7 +120,7 @@ def test_arrangement_is_that_of_the_engine(tmp_path, monkeypatch):
             segment_files([SAMPLES], tmp_path, "unet", options=Options(report=False))
     finally:
         torch.set_num_threads(before)
-    expected = arrangement(find_device("auto").type)
+    expected = share_out(find_device("auto").type)
     assert taken == {
         "batch_size": expected.batch_size,
         "network_threads": expected.network_threads,
@@ -128,7 +128,7 @@ def test_arrangement_is_that_of_the_engine(tmp_path, monkeypatch):
         "workers": min(expected.workers, len(list(SAMPLES.iterdir()))),
     }
     assert expected.cores == len(os.sched_getaffinity(0))
-    assert arrangement("cpu", workers=5).workers == 5
+    assert share_out("cpu", workers=5).workers == 5
 
 
 def test_network_rate_counts_what_was_run():
@@ -144,7 +144,7 @@ def test_network_rate_counts_what_was_run():
     inputs = [np.zeros((1, 8, 8), np.float32)] * 3
     before = torch.get_num_threads()
     try:
-        rate = network_rate(predictor, inputs, Arrangement(2, 2, 2, 1, 1), count=40)
+        rate = network_rate(predictor, inputs, Resources(2, 2, 2, 1, 1), count=40)
     finally:
         torch.set_num_threads(before)
     assert calls == [1] * (4 + 40)  # the first four are not timed
@@ -223,7 +223,7 @@ def test_ratios():
 
 
 def test_spent_adds_up():
-    two_cores = Arrangement(cores=2, workers=2, network_threads=2, torch_threads=1, batch_size=1)
+    two_cores = Resources(cores=2, workers=2, network_threads=2, torch_threads=1, batch_size=1)
     on_cpu = spent(PARTS, two_cores, on_cpu=True)
     assert on_cpu == {"available": 62.5, "network": 50.0, "stages": 10.0, "rest": 2.5}
     on_gpu = spent(PARTS, two_cores, on_cpu=False)
@@ -243,7 +243,7 @@ def test_benchmark_measures_all_in_one_run(tmp_path):
     figures = json.loads(file.read_text())
     kinds = ["256x256 jpeg2000"]
     assert figures["settings"]["kinds"] == kinds
-    assert figures["machine"]["cores"] == arrangement("cpu").cores
+    assert figures["machine"]["cores"] == share_out("cpu").cores
 
     network = figures["network"]
     assert len(network["each"]) == 2

@@ -17,7 +17,6 @@ from typing import Any
 import torch
 
 from lungfield import export
-from lungfield.batch.arrangement import arrangement, files_held
 from lungfield.batch.interrupts import Interrupted, interruptible
 from lungfield.batch.journal import FOLDER, Entry, Fingerprint, Journal
 from lungfield.batch.leftovers import REPORT, adopt, outputs_of, remove_leftovers, remove_parts, unowned
@@ -26,6 +25,7 @@ from lungfield.batch.outputs import DEFAULT_FORMATS, FORMATS, check_formats
 from lungfield.batch.pool import Pool
 from lungfield.batch.processes import start_forkserver, stop_forkserver
 from lungfield.batch.references import References, find_references
+from lungfield.batch.resources import files_held, share_out
 from lungfield.batch.results import BatchResult, Rows, write_results
 from lungfield.batch.worker import DONE, Ended, Job, WorkerSettings
 from lungfield.bundles import DEFAULT_BUNDLE, Bundle, find_bundle
@@ -137,7 +137,7 @@ def segment_files(
     with interruptible(), Journal(output) as journal:
         _open_run(journal, _settings(found, options), options)
         run = _Run(files, output, found, options, device, references, journal, progress or _no_progress)
-        return run.carry_out()
+        return run.run()
 
 
 def _find(inputs: Sequence[Path], output: Path) -> Found:
@@ -257,7 +257,7 @@ class _Run:
         self._device = device
         self._start = time.perf_counter()
 
-    def carry_out(self) -> BatchResult:
+    def run(self) -> BatchResult:
         """Do what is not done yet, then write tables and report, also when the run is cut short."""
         remove_parts(self._output)
         missing = self._missing()
@@ -304,7 +304,7 @@ class _Run:
 
     def _segment_by(self, predictor: Predictor, context: Any, jobs: Sequence[Job]) -> None:
         options = self._options
-        share = arrangement(predictor.device.type, options.workers, options.batch_size)
+        share = share_out(predictor.device.type, options.workers, options.batch_size)
         workers = min(share.workers, len(jobs))
         threads_before = torch.get_num_threads()
         torch.set_num_threads(share.torch_threads)

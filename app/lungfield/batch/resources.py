@@ -1,4 +1,4 @@
-"""How the cores of a machine are shared out among reading, the network and writing."""
+"""The cores of a machine, and how they are shared out among reading, the network and writing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LARGE_RADIOGRAPH_BYTES = 100 << 20
 
 
 @dataclass(frozen=True)
-class Arrangement:
+class Resources:
     """Numbers of processes and threads.
 
     Attributes:
@@ -30,8 +30,8 @@ class Arrangement:
     batch_size: int
 
 
-def arrangement(device: str, workers: int | None = None, batch_size: int | None = None) -> Arrangement:
-    """Share the machine out.
+def share_out(device: str, workers: int | None = None, batch_size: int | None = None) -> Resources:
+    """Share the machine out among reading, the network and writing.
 
     Args:
         device: type of the network's device, 'cpu' or 'cuda'.
@@ -40,7 +40,7 @@ def arrangement(device: str, workers: int | None = None, batch_size: int | None 
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     on_cpu = device == "cpu"
-    return Arrangement(
+    return Resources(
         cores=cores,
         workers=workers or cores,
         network_threads=min(cores, _CPU_THREADS) if on_cpu else 1,
