@@ -23,8 +23,8 @@ from pydicom.uid import (
 )
 
 from lungfield.errors import DataError
+from lungfield.formats import RADIOGRAPHS
 from lungfield.radiograph import find_files, read_radiograph, search
-from lungfield.radiograph.files import SUFFIXES
 from lungfield.radiograph.sniffing import starts_with_elements
 
 DICOM = bytes(128) + b"DICM"
@@ -171,9 +171,9 @@ def test_random_content_is_seldom_taken_for_dicom() -> None:
 
 
 def test_every_suffix_is_taken_and_second_files_of_pairs_are_not(tmp_path: Path) -> None:
-    names = [f"a{suffix}" for suffix in SUFFIXES]
+    names = [f"a{suffix}" for suffix in RADIOGRAPHS]
     fill(tmp_path, dict.fromkeys([*names, "a.img", "B.HDR", "B.IMG"], b""))
-    assert {".dcm.gz", ".bmp", ".webp", ".gif", ".jp2", ".hdr"} < set(SUFFIXES)
+    assert {".dcm.gz", ".bmp", ".webp", ".gif", ".jp2", ".hdr"} < set(RADIOGRAPHS)
     assert sorted(found(tmp_path)) == sorted([*names, "B.HDR"])
     assert search([tmp_path]).left_out == {}
 

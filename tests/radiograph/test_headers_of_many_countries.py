@@ -8,7 +8,7 @@ import pytest
 from pydicom import uid
 from pydicom.dataset import Dataset
 
-from lungfield.radiograph import judge_header
+from lungfield.radiograph import check_header
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR", "ignore:The value length")
 
@@ -101,9 +101,9 @@ FRONTAL = [
 
 @pytest.mark.parametrize("keywords", FRONTAL, ids=str)
 def test_frontal_chests_in_many_words(keywords: dict[str, Any]) -> None:
-    verdict = judge_header(header(**keywords))
-    assert verdict.reason == ""
-    assert verdict.frontal_chest
+    check = check_header(header(**keywords))
+    assert check.reason == ""
+    assert check.frontal_chest
 
 
 OTHERS = [
@@ -165,10 +165,10 @@ OTHERS = [
 
 @pytest.mark.parametrize(("keywords", "reason"), OTHERS, ids=str)
 def test_other_views_and_parts_in_many_words(keywords: dict[str, Any], reason: str) -> None:
-    verdict = judge_header(header(**keywords))
-    assert verdict.radiograph
-    assert not verdict.frontal_chest
-    assert reason in verdict.reason
+    check = check_header(header(**keywords))
+    assert check.radiograph
+    assert not check.frontal_chest
+    assert reason in check.reason
 
 
 @pytest.mark.parametrize(
@@ -176,4 +176,4 @@ def test_other_views_and_parts_in_many_words(keywords: dict[str, Any], reason: s
 )
 @pytest.mark.parametrize("value", [["A", "B", "C"], [], "", ["", ""], "\x00\x01", "x" * 5000], ids=str)
 def test_odd_values_never_stop_the_judgement(keyword: str, value: Any) -> None:
-    assert judge_header(header(**{keyword: value})).radiograph
+    assert check_header(header(**{keyword: value})).radiograph

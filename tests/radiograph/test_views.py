@@ -12,9 +12,9 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.tag import Tag
 
-from lungfield.radiograph import judge_header
-from lungfield.radiograph.view_codes import CHEST_CODES, FRONTAL_VIEWS, OTHER_REGIONS, OTHER_VIEWS
-from lungfield.radiograph.views import DESCRIPTIONS, STUDY_DESCRIPTION
+from lungfield.radiograph import check_header
+from lungfield.radiograph.header.check import DESCRIPTIONS, STUDY_DESCRIPTION
+from lungfield.radiograph.header.codes import CHEST_CODES, FRONTAL_VIEWS, OTHER_REGIONS, OTHER_VIEWS
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR")
 
@@ -60,11 +60,11 @@ FRONTAL: list[tuple[dict[str, Any], str | None]] = [
 
 @pytest.mark.parametrize(("keywords", "view"), FRONTAL, ids=str)
 def test_frontal_chest_radiographs(keywords: dict[str, Any], view: str | None) -> None:
-    verdict = judge_header(header(**keywords))
-    assert verdict.radiograph
-    assert verdict.frontal_chest
-    assert verdict.reason == ""
-    assert verdict.view == view
+    check = check_header(header(**keywords))
+    assert check.radiograph
+    assert check.frontal_chest
+    assert check.reason == ""
+    assert check.view == view
 
 
 OTHERS: list[tuple[dict[str, Any], str]] = [
@@ -98,11 +98,11 @@ OTHERS: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("keywords", "reason"), OTHERS, ids=str)
 def test_other_views_and_other_parts(keywords: dict[str, Any], reason: str) -> None:
-    verdict = judge_header(header(**keywords))
-    assert verdict.radiograph
-    assert not verdict.frontal_chest
-    assert verdict.view is None
-    assert reason in verdict.reason
+    check = check_header(header(**keywords))
+    assert check.radiograph
+    assert not check.frontal_chest
+    assert check.view is None
+    assert reason in check.reason
 
 
 @pytest.mark.parametrize(
@@ -117,10 +117,10 @@ def test_other_views_and_other_parts(keywords: dict[str, Any], reason: str) -> N
     ],
 )
 def test_objects_of_another_kind(sop_class: uid.UID, modality: str) -> None:
-    verdict = judge_header(header(SOPClassUID=sop_class, Modality=modality))
-    assert not verdict.radiograph
-    assert not verdict.frontal_chest
-    assert modality in verdict.reason
+    check = check_header(header(SOPClassUID=sop_class, Modality=modality))
+    assert not check.radiograph
+    assert not check.frontal_chest
+    assert modality in check.reason
 
 
 PASSED: list[dict[str, Any]] = [
@@ -233,7 +233,7 @@ PASSED: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("keywords", PASSED, ids=str)
 def test_nothing_speaks_against_these(keywords: dict[str, Any]) -> None:
-    assert judge_header(header(**keywords)).reason == ""
+    assert check_header(header(**keywords)).reason == ""
 
 
 TURNED_DOWN: list[tuple[dict[str, Any], str]] = [
@@ -321,7 +321,7 @@ TURNED_DOWN: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("keywords", "reason"), TURNED_DOWN, ids=str)
 def test_other_words_and_other_languages(keywords: dict[str, Any], reason: str) -> None:
-    assert judge_header(header(**keywords)).reason.startswith(reason)
+    assert check_header(header(**keywords)).reason.startswith(reason)
 
 
 def test_every_common_region_is_known_by_its_code() -> None:
@@ -337,7 +337,7 @@ def test_every_view_is_known_by_its_code() -> None:
 
 
 def test_a_reason_never_quotes_a_description() -> None:
-    reason = judge_header(header(SeriesDescription="Nemo^Nobody knie 4711")).reason
+    reason = check_header(header(SeriesDescription="Nemo^Nobody knie 4711")).reason
     assert reason == "SeriesDescription says KNEE, not the chest"
 
 
@@ -363,7 +363,7 @@ ODD_VALUES: list[tuple[str, Any]] = [
 def test_values_of_any_type_and_number_are_judged(keyword: str, representation: str, value: Any) -> None:
     dataset = Dataset()
     dataset[keyword] = DataElement(tag_for_keyword(keyword), representation, value)
-    assert "Nemo" not in judge_header(dataset).reason
+    assert "Nemo" not in check_header(dataset).reason
 
 
 @pytest.mark.parametrize("keyword", KEYWORDS)
@@ -377,4 +377,4 @@ def test_values_that_pydicom_cannot_convert_say_nothing(
 ) -> None:
     dataset, tag = Dataset(), Tag(keyword)
     dataset._dict[tag] = RawDataElement(tag, representation, len(value), value, 0, False, True)
-    judge_header(dataset)
+    check_header(dataset)

@@ -8,24 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from lungfield.errors import DataError
+from lungfield.formats import DICOM, MASKS, stem
 from lungfield.mask import referenced_sop_instance_uids
 from lungfield.names import shown
-from lungfield.radiograph import stem
-
-SUFFIXES = (
-    ".nii.gz",
-    ".nii",
-    ".hdr",
-    ".png",
-    ".dcm",
-    ".dicom",
-    ".tif",
-    ".tiff",
-    ".gif",
-    ".jpg",
-    ".jpeg",
-    ".bmp",
-)
 
 BY_UID, BY_PATH, BY_NAME = "uid", "path", "name"
 """How a reference was found: what the column `reference_match` says."""
@@ -107,11 +92,11 @@ def find_references(folder: Path, radiographs: Iterable[PurePath]) -> References
     by_uid: dict[str, tuple[Path, ...]] = {}
     referred: dict[Path, frozenset[str]] = {}
     for path in sorted(folder.rglob("*")):
-        if not (path.name.lower().endswith(SUFFIXES) and path.is_file()):
+        if not (path.name.lower().endswith(MASKS) and path.is_file()):
             continue
-        place = path.relative_to(folder).with_name(stem(path.name, SUFFIXES))
+        place = path.relative_to(folder).with_name(stem(path.name, MASKS))
         by_place[place] = (*by_place.get(place, ()), path)
-        if path.name.lower().endswith((".dcm", ".dicom")):
+        if path.name.lower().endswith(DICOM):
             referred[path] = frozenset(referenced_sop_instance_uids(path))
             for uid in referred[path]:
                 by_uid[uid] = (*by_uid.get(uid, ()), path)

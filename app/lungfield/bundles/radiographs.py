@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lungfield.errors import DataError, LungfieldError
-from lungfield.radiograph import find_files, read_radiograph, stem
+from lungfield.formats import stem
+from lungfield.radiograph import find_files, read_radiograph
 
 
 def list_radiographs(folder: str | Path, output_dir: str | Path) -> list[dict[str, str]]:

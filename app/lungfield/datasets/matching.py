@@ -8,21 +8,8 @@ from pathlib import Path
 
 from lungfield.datasets.preparation import Case, Cases, MaskFile
 from lungfield.errors import DataError
+from lungfield.formats import DATA_SETS, stem
 
-_SUFFIXES = (
-    ".nii.gz",
-    ".nii",
-    ".dcm",
-    ".dicom",
-    ".png",
-    ".gif",
-    ".tif",
-    ".tiff",
-    ".jpg",
-    ".jpeg",
-    ".bmp",
-    ".img",
-)
 # What the name of a mask may add to that of its image.
 _MASK_ENDING = re.compile(
     r"(?:[ _.-]*(?:masks?|labels?|seg(?:mentation)?|lungs?|left|right|ignored?|unknown))+$", re.IGNORECASE
@@ -30,13 +17,6 @@ _MASK_ENDING = re.compile(
 # NLM's sets end a name in 0 (normal) or 1 (abnormal); JSRT's begin with JPCLN (nodule) or JPCNN (none).
 _NLM_NAME = re.compile(r"(?:CHNCXR|MCUCXR)_\d+_([01])", re.IGNORECASE)
 _JSRT_NAME = re.compile(r"JPC([LN])N\d+", re.IGNORECASE)
-
-
-def stem_of(path: Path) -> str:
-    """The name of a file without its suffix; a dot inside a name, as in a UID, stays."""
-    name = path.name
-    suffix = next((suffix for suffix in _SUFFIXES if name.lower().endswith(suffix)), "")
-    return name[: len(name) - len(suffix)]
 
 
 def group_of(name: str) -> str | None:
@@ -97,10 +77,10 @@ def files_in(folder: Path) -> list[Path]:
     files = sorted(
         path
         for path in folder.iterdir()
-        if path.is_file() and not path.name.startswith(".") and path.name.lower().endswith(_SUFFIXES)
+        if path.is_file() and not path.name.startswith(".") and path.name.lower().endswith(DATA_SETS)
     )
     if not files:
-        raise DataError(f"{folder} has no picture files ({', '.join(_SUFFIXES)}).")
+        raise DataError(f"{folder} has no picture files ({', '.join(DATA_SETS)}).")
     return files
 
 
@@ -119,13 +99,13 @@ def match_masks(images: Iterable[Path], masks: Sequence[tuple[Iterable[Path], in
     """
     by_name: dict[str, Path] = {}
     for path in images:
-        _insert(by_name, stem_of(path), path)
+        _insert(by_name, stem(path.name, DATA_SETS), path)
     groups = []
     without_image = []
     for paths, label in masks:
         group: dict[str, Path] = {}
         for path in paths:
-            name = stem_of(path)
+            name = stem(path.name, DATA_SETS)
             if name not in by_name:
                 name = _MASK_ENDING.sub("", name)
             if name in by_name:

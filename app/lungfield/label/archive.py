@@ -20,7 +20,7 @@ _AS_STORED = (("application/dicom", "*"),)  # else archives decompress what they
 
 
 @dataclass(frozen=True)
-class Place:
+class InstanceReference:
     """Where an object lies.
 
     Attributes:
@@ -36,8 +36,8 @@ class Place:
     modality: str
 
     @classmethod
-    def of(cls, header: Dataset) -> Place:
-        """The place that a header tells."""
+    def of(cls, header: Dataset) -> InstanceReference:
+        """The reference to the object of a header."""
         return cls(
             str(header.StudyInstanceUID),
             str(header.SeriesInstanceUID),
@@ -47,7 +47,7 @@ class Place:
 
     @property
     def info(self) -> dict[str, str]:
-        """The place in DICOM's own words."""
+        """The reference in DICOM's own words."""
         return {
             "StudyInstanceUID": self.study,
             "SeriesInstanceUID": self.series,
@@ -102,7 +102,7 @@ class Archive:
         return sorted(headers, key=lambda header: int(header.get("InstanceNumber") or 0))
 
     @contextmanager
-    def fetched(self, place: Place) -> Iterator[Path]:
+    def fetched(self, reference: InstanceReference) -> Iterator[Path]:
         """An object as a temporary file, in the transfer syntax in which the archive has it (WADO-RS).
 
         Raises:
@@ -110,7 +110,7 @@ class Archive:
         """
         with self._errors("gave no image"):
             dataset = self._client.retrieve_instance(
-                place.study, place.series, place.instance, media_types=_AS_STORED
+                reference.study, reference.series, reference.instance, media_types=_AS_STORED
             )
         with as_file(dataset) as path:
             yield path

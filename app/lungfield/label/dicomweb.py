@@ -21,13 +21,13 @@ from pydicom import Dataset
 import lungfield
 from lungfield.errors import DataError, OutputError
 from lungfield.export import Algorithm
-from lungfield.label.archive import Archive, Place, as_file
+from lungfield.label.archive import Archive, InstanceReference, as_file
 from lungfield.label.folder import names_of
 from lungfield.label.masks import read_label
 from lungfield.label.segmentations import AUTOMATIC, make_segmentation
 from lungfield.labels import LUNG_SIDE_UNKNOWN, LUNGS
 from lungfield.mask import split_lungs
-from lungfield.radiograph import judge_header, read_radiograph
+from lungfield.radiograph import check_header, read_radiograph
 
 MODALITIES = ("CR", "DX")
 """What is looked for in an archive unless its search filter names a Modality."""
@@ -47,12 +47,12 @@ class _Label:
     """A segmentation in the archive.
 
     Attributes:
-        place: where it lies.
+        reference: where it lies.
         image: SeriesInstanceUID of the radiograph that it is of.
         created: date and time, as text that sorts.
     """
 
-    place: Place
+    reference: InstanceReference
     image: str
     created: str
 
@@ -163,12 +163,12 @@ class RadiographArchive(DICOMWebDatastore):
         """
         if path := self._cached(image_id):
             return path
-        place = self._find(image_id)
-        if path := self._cached(place.series):
+        reference = self._find(image_id)
+        if path := self._cached(reference.series):
             return path
-        with self._archive.fetched(place) as file:
-            super().add_image(place.series, str(file), place.info)
-        return self._cached(place.series)
+        with self._archive.fetched(reference) as file:
+            super().add_image(reference.series, str(file), reference.info)
+        return self._cached(reference.series)
 
     def get_labeled_images(
         self,
@@ -242,7 +242,7 @@ class RadiographArchive(DICOMWebDatastore):
         )
         self._archive.send(segmentation)
         with as_file(segmentation) as file:
-            info = {**(label_info or {}), **Place.of(segmentation).info}
+            info = {**(label_info or {}), **InstanceReference.of(segmentation).info}
             return self._keep(series, file, label_tag, info)
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:  # noqa: ARG002
@@ -291,7 +291,7 @@ class RadiographArchive(DICOMWebDatastore):
             for series in self._archive.series({**one, **filters})
         }
 
-    def _find(self, image_id: str) -> Place:
+    def _find(self, image_id: str) -> InstanceReference:
         """Where the radiograph lies that an id means.
 
         Raises:
@@ -312,7 +312,7 @@ class RadiographArchive(DICOMWebDatastore):
             "one that GET /datastore/?output=all lists."
         )
 
-    def _first_frontal(self, series: list[Dataset]) -> Place:
+    def _first_frontal(self, series: list[Dataset]) -> InstanceReference:
         """The first image that may be a frontal chest radiograph, else the first: the reader says why not."""
         headers = [
             header
@@ -321,7 +321,9 @@ class RadiographArchive(DICOMWebDatastore):
         ]
         if not headers:
             raise DataError(f"{self._archive.url}: the series has no images; is it still being sent?")
-        return Place.of(next((one for one in headers if judge_header(one).frontal_chest), headers[0]))
+        return InstanceReference.of(
+            next((one for one in headers if check_header(one).frontal_chest), headers[0])
+        )
 
     def _newest_labels(self) -> dict[str, _Label]:
         """The newest label of each labelled image, by the image's SeriesInstanceUID."""
@@ -349,9 +351,9 @@ class RadiographArchive(DICOMWebDatastore):
         self.get_image_uri(label.image)
         file = str(LocalDatastore.get_label_uri(self, label.image, DefaultLabelTag.FINAL))
         info = self.get_label_info(label.image, DefaultLabelTag.FINAL)
-        if info.get("SOPInstanceUID") != label.place.instance or not Path(file).is_file():
-            with self._archive.fetched(label.place) as fetched:
-                self._keep(label.image, fetched, DefaultLabelTag.FINAL, label.place.info)
+        if info.get("SOPInstanceUID") != label.reference.instance or not Path(file).is_file():
+            with self._archive.fetched(label.reference) as fetched:
+                self._keep(label.image, fetched, DefaultLabelTag.FINAL, label.reference.info)
         return str(LocalDatastore.get_label_uri(self, label.image, DefaultLabelTag.FINAL))
 
     def _keep(self, series: str, file: Path, tag: str, info: dict[str, Any]) -> str:
@@ -372,7 +374,7 @@ def _labels_of(header: Dataset) -> Iterator[_Label]:
         return
     created = f"{header.get('ContentDate', '')}{header.get('ContentTime', '')}"
     for series in header.get("ReferencedSeriesSequence") or ():
-        yield _Label(Place.of(header), str(series.SeriesInstanceUID), created)
+        yield _Label(InstanceReference.of(header), str(series.SeriesInstanceUID), created)
 
 
 def _algorithm(label_info: Mapping[str, Any]) -> Algorithm:

@@ -10,9 +10,9 @@ from monailabel.config import settings
 from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.datastore import DefaultLabelTag
 
+from lungfield.formats import RADIOGRAPHS
 from lungfield.label.masks import read_label
 from lungfield.radiograph import read_radiograph
-from lungfield.radiograph.files import SUFFIXES
 
 #: Which of a client's words say what the values of a label map mean.
 _LABEL_INFO = "label_info"
@@ -32,7 +32,7 @@ class RadiographFolder(LocalDatastore):
         super().__init__(
             folder,
             # The stock list has no DICOM. Names are compared with care for upper and lower case.
-            extensions=[f"*{suffix}" for name in SUFFIXES for suffix in (name, name.upper())],
+            extensions=[f"*{suffix}" for name in RADIOGRAPHS for suffix in (name, name.upper())],
             auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
             read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
         )

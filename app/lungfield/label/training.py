@@ -23,11 +23,12 @@ from lungfield.datasets import SetDescription
 from lungfield.datasets.layout import LABELS, Item, finish_set, label_values, start_set
 from lungfield.errors import BundleError, DataError
 from lungfield.export import save_label_map_png
+from lungfield.formats import stem
 from lungfield.label.masks import read_label
 from lungfield.label.split import Split, divide, divide_and_remember
 from lungfield.label.weights import WEIGHTS_NAME, WeightStore
 from lungfield.labels import LUNGS
-from lungfield.radiograph import read_radiograph, stem
+from lungfield.radiograph import read_radiograph
 
 logger = logging.getLogger(__name__)
 

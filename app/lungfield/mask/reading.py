@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungfield.errors import DataError
+from lungfield.formats import NIFTI, has_preamble
 from lungfield.labels import BACKGROUND, LEFT_LUNG, LUNG_SIDE_UNKNOWN, RIGHT_LUNG, UNKNOWN
 from lungfield.mask.pictures import MAX_LABEL, read_picture
 from lungfield.nifti_pose import pose_of
@@ -32,7 +33,6 @@ _SIDE_OF_MODIFIER = {
     "G-A101": LEFT_LUNG.value,
 }
 
-_NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz")
 _VALUES_OF_PARTIAL_LABELS = {BACKGROUND, RIGHT_LUNG.value, LEFT_LUNG.value, LUNG_SIDE_UNKNOWN, UNKNOWN}
 # A mask has two levels; a picture with more than this part of its pixels well between them is none.
 _MAX_FRACTION_BETWEEN = 0.05
@@ -91,10 +91,14 @@ def _read(path: Path, *, partial: bool = False) -> tuple[NDArray[np.uint8], Pose
     """The label map of a mask as stored, and the pose that its file tells."""
     if not path.is_file():
         raise DataError(f"{path}: there is no such mask file.")
-    if path.name.lower().endswith(_NIFTI_SUFFIXES):
+    if path.name.lower().endswith((*NIFTI, ".hdr", ".hdr.gz")):
         values, pose = _read_nifti(path)
         return _label_map(values, path, darkest_lung=None), pose
-    if _is_dicom(path):
+    try:
+        is_dicom = has_preamble(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be opened: {error.strerror}.") from error
+    if is_dicom:
         return _read_dicom_seg(path), None
     values, is_jpeg, pose = read_picture(path)
     if _is_partial(values):
@@ -177,15 +181,6 @@ def _read_nifti(path: Path) -> tuple[NDArray[Any], Pose | None]:
         raise
     except Exception as error:  # nibabel has errors of its own for each thing that can be wrong
         raise DataError(f"{path}: cannot be read as NIfTI; is the file complete?") from error
-
-
-def _is_dicom(path: Path) -> bool:
-    """Whether the file has the prefix of DICOM PS3.10, section 7.1."""
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError as error:
-        raise DataError(f"{path}: cannot be opened: {error.strerror}.") from error
 
 
 def _read_dicom_seg(path: Path) -> NDArray[np.uint8]:

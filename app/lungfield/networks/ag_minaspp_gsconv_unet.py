@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from lungfield.networks.blocks import Convolution, UShape, normalisation
+from lungfield.networks.blocks import Convolution, UNetBase, normalisation
 from lungfield.networks.gsconv import DoubleGSConv
 from lungfield.networks.neighbourhood import aggregate, attention
 
@@ -97,7 +97,7 @@ class MinASPP(nn.Module):
         return self.join(torch.cat(found, dim=1))
 
 
-class AGMinASPPGSConvUNet(UShape):
+class AGMinASPPGSConvUNet(UNetBase):
     """A U-Net of GSConv, with graph attention on its skip connections and Min-ASPP at the bottleneck.
 
     The paper gives no widths; they are those of `UNet`, so that the two can be compared.

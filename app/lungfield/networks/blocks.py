@@ -82,7 +82,7 @@ class Ungated(nn.Module):
         return skip
 
 
-class UShape(nn.Module):
+class UNetBase(nn.Module):
     """The U of a U-Net, for any kind of block, bottleneck and skip connection.
 
     Max-poolings lead down to the bottleneck; on the way back each level is enlarged by a 2x2 transposed

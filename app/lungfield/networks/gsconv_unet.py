@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from lungfield.networks.blocks import UShape
+from lungfield.networks.blocks import UNetBase
 from lungfield.networks.gsconv import DoubleGSConv
 
 
-class GSConvUNet(UShape):
+class GSConvUNet(UNetBase):
     """A U-Net whose convolutions in encoder and decoder are GSConv.
 
     The paper says no more of it (section 3.3), so depth and widths are those of `UNet`, and the difference

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from lungfield.networks.blocks import DoubleConvolution, UShape
+from lungfield.networks.blocks import DoubleConvolution, UNetBase
 
 
-class UNet(UShape):
+class UNet(UNetBase):
     """A contracting path of double convolutions, an expanding one, and skip connections between them.
 
     With the paper's features, one channel in and out and no normalisation it has exactly 7,759,521

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from lungfield.radiograph.files import Found, InputFile, find_files, output_stems, search, stem
+from lungfield.radiograph.files import Found, InputFile, find_files, output_stems, search
+from lungfield.radiograph.header import HeaderCheck, check_header
 from lungfield.radiograph.limits import Limits
 from lungfield.radiograph.reading import read_radiograph
-from lungfield.radiograph.views import Verdict, judge_header
 
 __all__ = [
     "Found",
+    "HeaderCheck",
     "InputFile",
     "Limits",
-    "Verdict",
+    "check_header",
     "find_files",
-    "judge_header",
     "output_stems",
     "read_radiograph",
     "search",
-    "stem",
 ]

@@ -24,13 +24,13 @@ from lungfield.pose import UPRIGHT
 from lungfield.radiograph import contrast, grayscale
 from lungfield.radiograph.colour import luminance
 from lungfield.radiograph.decoding import check_size, complete_photometric, decode, number_of_frames
+from lungfield.radiograph.header import HeaderCheck, check_header
 from lungfield.radiograph.limits import Limits
 from lungfield.radiograph.orientation import read_pose
 from lungfield.radiograph.polarity import read_polarity
 from lungfield.radiograph.shutter import valid_pixels
 from lungfield.radiograph.spacing import read_pixel_aspect, read_spacing
 from lungfield.radiograph.streams import dicom_stream
-from lungfield.radiograph.views import Verdict, judge_header
 from lungfield.records import Radiograph
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
@@ -54,7 +54,7 @@ def read_dicom(path: Path, *, require_frontal: bool, limits: Limits) -> Radiogra
         warnings.simplefilter("ignore")  # pydicom's remarks on odd values, which may be a patient's
         with dicom_stream(path, limits) as stream:
             dataset = _read_header(stream)
-            verdict = _judge(dataset, require_frontal=require_frontal)
+            check = _check(dataset, require_frontal=require_frontal)
             check_size(dataset, limits)
             # What lies behind the pixels may be padding without end.
             pixels = read_dataset(stream, *dataset.original_encoding, stop_when=_is_behind_pixels)
@@ -62,7 +62,7 @@ def read_dicom(path: Path, *, require_frontal: bool, limits: Limits) -> Radiogra
         photometric_told, remarks = complete_photometric(dataset)
         stored, more = decode(dataset, limits=limits)
         _drop_pixels(dataset)
-        radiograph = _radiograph(path, stored, dataset, verdict, remarks + more)
+        radiograph = _radiograph(path, stored, dataset, check, remarks + more)
         return radiograph if photometric_told else replace(radiograph, polarity_told=False)
 
 
@@ -80,10 +80,10 @@ def _read_header(stream: BinaryIO) -> Any:
     return dataset
 
 
-def _judge(header: Dataset, *, require_frontal: bool) -> Verdict:
-    verdict = judge_header(header)
-    if not verdict.radiograph or (require_frontal and not verdict.frontal_chest):
-        raise NotFrontalChestError(verdict.reason, reason=verdict.code)
+def _check(header: Dataset, *, require_frontal: bool) -> HeaderCheck:
+    check = check_header(header)
+    if not check.radiograph or (require_frontal and not check.frontal_chest):
+        raise NotFrontalChestError(check.reason, reason=check.code)
     if "Modality" in header and not any(one in header for one in ("SOPClassUID", "Rows", "Columns")):
         raise NotFrontalChestError("the object has neither SOPClassUID nor Rows and Columns: no image")
     frames = number_of_frames(header)
@@ -92,7 +92,7 @@ def _judge(header: Dataset, *, require_frontal: bool) -> Verdict:
             f"the file holds {frames} frames, not one radiograph; export the one wanted",
             reason=Reason.SEVERAL_FRAMES,
         )
-    return verdict
+    return check
 
 
 def _drop_pixels(dataset: Any) -> None:
@@ -102,7 +102,7 @@ def _drop_pixels(dataset: Any) -> None:
 
 
 def _radiograph(
-    path: Path, stored: NDArray[Any], header: Dataset, verdict: Verdict, remarks: tuple[str, ...]
+    path: Path, stored: NDArray[Any], header: Dataset, check: HeaderCheck, remarks: tuple[str, ...]
 ) -> Radiograph:
     spacing, more = read_spacing(header)
     remarks += more + _remarks(header)
@@ -135,7 +135,7 @@ def _radiograph(
         pose_told=pose is not None,
         polarity_told=photometric in GREY and read_polarity(header).told,
         file_format="DICOM",
-        view=verdict.view,
+        view=check.view,
         warnings=remarks,
         header=header,
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from lungfield.errors import DataError
+from lungfield.formats import NIFTI_PAIR, RADIOGRAPHS, stem
 from lungfield.names import shown
 from lungfield.radiograph.dicomdir import is_dicomdir, read_dicomdir
 from lungfield.radiograph.left_out import EARLIER_RUNS, REFERENCES, LeftOut
@@ -17,14 +18,6 @@ from lungfield.radiograph.sniffing import is_dicom
 
 logger = logging.getLogger(__name__)
 
-PAIR = (".hdr", ".img")
-"""NIfTI-1 and Analyze in two files: the header is the input, the other belongs to it."""
-SUFFIXES = (
-    *(".dcm", ".dicom", ".dcm.gz"),
-    *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".j2k"),
-    *(".nii", ".nii.gz", PAIR[0]),
-)
-"""Of the files that are taken without a look at their content."""
 RUN_FOLDER = ".lungfield"
 """What the output folder of a run holds (`lungfield.batch.journal.FOLDER`)."""
 
@@ -75,8 +68,8 @@ def search(inputs: Sequence[Path], *, exclude: Sequence[Path] = ()) -> Found:
 
     A file that is named is always returned, but for a DICOMDIR, which stands for the files that it lists,
     missing ones included. A folder is searched with all folders in it, though none that is a link, for files
-    with a suffix of `SUFFIXES` and for DICOM files of any name, with preamble or without. Hidden files,
-    DICOMDIR and __MACOSX are left out there, and so are folders of results: those that hold a `RUN_FOLDER`.
+    with a suffix of `formats.RADIOGRAPHS` and for DICOM files of any name, with preamble or without. Hidden
+    files, DICOMDIR and __MACOSX are left out there, and so are folders of results: those with a `RUN_FOLDER`.
     A file that is reached twice is returned once. Whatever is a path of `exclude`, or lies below one, is left
     out without a count, so that results of this run are not taken for inputs.
 
@@ -135,8 +128,8 @@ class _Search:
             folders[:] = [name for name in folders if self._is_entered(Path(parent, name))]
             lower = {name.lower() for name in names}
             for name in names:
-                header = name.lower().removesuffix(PAIR[1]) + PAIR[0]
-                paired = name.lower().endswith(PAIR[1]) and header in lower
+                header = name.lower().removesuffix(NIFTI_PAIR[1]) + NIFTI_PAIR[0]
+                paired = name.lower().endswith(NIFTI_PAIR[1]) and header in lower
                 if not (name.startswith(".") or paired or is_dicomdir(Path(name))):
                     yield Path(parent, name)
 
@@ -165,14 +158,6 @@ class _Search:
 
     def _is_excluded(self, place: Path) -> bool:
         return not self._excluded.isdisjoint((place, *place.parents))
-
-
-def stem(name: str, suffixes: Sequence[str] = SUFFIXES) -> str:
-    """The name of a file without the suffix of its format: '1.2.840' has none, 'a.nii.gz' a double one."""
-    lower = name.lower()
-    found = (suffix for suffix in sorted(suffixes, key=len, reverse=True) if lower.endswith(suffix))
-    suffix = next(found, "")
-    return name[: len(name) - len(suffix)] or name
 
 
 def output_stems(files: Sequence[InputFile]) -> dict[Path, PurePath]:
@@ -211,7 +196,7 @@ def _is_input(path: Path) -> bool | None:
     try:
         if not path.is_file():
             return None
-        return path.name.lower().endswith(SUFFIXES) or is_dicom(path)
+        return path.name.lower().endswith(RADIOGRAPHS) or is_dicom(path)
     except OSError as error:
         logger.warning("%s: left out, the file cannot be read (%s)", shown(str(path)), error.strerror)
         return None

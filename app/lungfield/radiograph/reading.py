@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lungfield.errors import LungfieldError, Reason, UnreadableError
+from lungfield.formats import MAGIC, has_preamble
 from lungfield.radiograph.codestream import JPEG_2000_START
 from lungfield.radiograph.dicom import read_dicom
 from lungfield.radiograph.images import read_image
 from lungfield.radiograph.limits import DEFAULT_LIMITS, Limits
 from lungfield.radiograph.nifti import HEADER_BYTES, is_nifti, read_nifti
-from lungfield.radiograph.streams import GZIP_MAGIC, MAGIC, has_preamble, is_gzipped_dicom
+from lungfield.radiograph.streams import GZIP_MAGIC, is_gzipped_dicom
 from lungfield.records import Radiograph
 
 IMAGE_MAGIC = {

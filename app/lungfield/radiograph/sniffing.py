@@ -9,7 +9,7 @@ from pathlib import Path
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
-from lungfield.radiograph.streams import MAGIC, PREAMBLE_BYTES
+from lungfield.formats import MAGIC, PREAMBLE_BYTES
 
 START_BYTES = 1024
 LONGEST_VALUE = 512

@@ -18,10 +18,9 @@ from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from lungfield.errors import Reason, UnreadableError
+from lungfield.formats import MAGIC, PREAMBLE_BYTES
 from lungfield.radiograph.limits import Limits
 
-PREAMBLE_BYTES = 128
-MAGIC = b"DICM"
 GZIP_MAGIC = b"\x1f\x8b"
 GZIP_BITS = 16 + zlib.MAX_WBITS
 EITHER_HEADER = 32 + zlib.MAX_WBITS
@@ -31,13 +30,6 @@ GE_IMPLICIT = UID("1.2.840.113619.5.2")
 """Private: Implicit VR, of which only the pixels are big endian."""
 LARGE_READ_BYTES = 1 << 16
 BLOCK_BYTES = 1 << 20
-
-
-def has_preamble(path: Path) -> bool:
-    """Tell whether a file has the preamble and the prefix of DICOM (PS3.10, 7.1), and so is DICOM."""
-    with path.open("rb") as stream:
-        stream.seek(PREAMBLE_BYTES)
-        return stream.read(len(MAGIC)) == MAGIC
 
 
 def is_gzipped_dicom(path: Path) -> bool:

@@ -23,9 +23,9 @@ from markupsafe import Markup
 from lungfield.atomic import write_whole
 from lungfield.export.report.columns import MAIN, OUTPUTS, Column, describe
 from lungfield.export.report.histograms import Histogram, histogram
+from lungfield.export.report.messages import FLAGS, REASONS
 from lungfield.export.report.rows import Table, collect
 from lungfield.export.report.thumbnails import MEDIA_TYPE, embed
-from lungfield.export.report.words import FLAGS, REASONS
 from lungfield.export.tables import json_ready
 from lungfield.labels import LEFT_LUNG, RIGHT_LUNG
 from lungfield.names import shown

@@ -1,4 +1,4 @@
-"""Which body part and which view a free text names, in any of the languages of `view_terms`."""
+"""Which body part and which view a free text names, in any of the languages of `terms`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from functools import cache
 
-from lungfield.radiograph import view_terms
-from lungfield.radiograph.view_terms import CHEST, SPINE
+from lungfield.radiograph.header import terms
+from lungfield.radiograph.header.terms import CHEST, SPINE
 
 LONGEST_PHRASE = 3
 SHORTEST_STEM = 3
@@ -36,14 +36,14 @@ class Terms:
     """Terms and what they mean, found in a normalised text by its words.
 
     Args:
-        terms: comma-separated terms by meaning, as `view_terms` writes them.
+        phrases: comma-separated terms by meaning, as `terms` writes them.
         unseparated: regular expressions by meaning, for scripts that do not separate words.
     """
 
-    def __init__(self, terms: Mapping[str, str], unseparated: Mapping[str, str] | None = None) -> None:
+    def __init__(self, phrases: Mapping[str, str], unseparated: Mapping[str, str] | None = None) -> None:
         self._whole: dict[str, str] = {}
         self._stems: dict[str, str] = {}
-        for meaning, listed in terms.items():
+        for meaning, listed in phrases.items():
             for term in listed.split(","):
                 table = self._stems if term.strip().endswith("*") else self._whole
                 table.setdefault(normalised(term), meaning)
@@ -71,29 +71,29 @@ class Terms:
 
 @cache
 def _parts(*, as_body_part: bool) -> Terms:
-    tables = [view_terms.OTHER_PARTS] + [view_terms.ONLY_AS_BODY_PART] * as_body_part
+    tables = [terms.OTHER_PARTS] + [terms.ONLY_AS_BODY_PART] * as_body_part
     merged = {name: ", ".join(one[name] for one in tables if name in one) for one in tables for name in one}
-    return Terms(merged, view_terms.OTHER_PARTS_CJK)
+    return Terms(merged, terms.OTHER_PARTS_CJK)
 
 
 @cache
 def _spine() -> Terms:
-    return Terms({SPINE: view_terms.SPINE_TERMS}, {SPINE: view_terms.SPINE_CJK})
+    return Terms({SPINE: terms.SPINE_TERMS}, {SPINE: terms.SPINE_CJK})
 
 
 @cache
 def _chest() -> Terms:
-    return Terms({CHEST: view_terms.CHEST_TERMS}, {CHEST: view_terms.CHEST_CJK})
+    return Terms({CHEST: terms.CHEST_TERMS}, {CHEST: terms.CHEST_CJK})
 
 
 @cache
 def _frontal() -> Terms:
-    return Terms(view_terms.FRONTAL_TERMS, view_terms.FRONTAL_CJK)
+    return Terms(terms.FRONTAL_TERMS, terms.FRONTAL_CJK)
 
 
 @cache
 def _other_views() -> Terms:
-    return Terms(view_terms.OTHER_VIEW_TERMS, view_terms.OTHER_VIEW_CJK)
+    return Terms(terms.OTHER_VIEW_TERMS, terms.OTHER_VIEW_CJK)
 
 
 @cache
@@ -117,14 +117,14 @@ def part_in(text: str, *, as_body_part: bool = False) -> str:
     if part in ("", CHEST):
         return part
     # Seldom reached, so that phrases cost nothing elsewhere.
-    return _part_in(_out_of_context(*view_terms.PART_OUT_OF_CONTEXT).sub(";", words), as_body_part)
+    return _part_in(_out_of_context(*terms.PART_OUT_OF_CONTEXT).sub(";", words), as_body_part)
 
 
 def _part_in(words: str, as_body_part: bool) -> str:
     joined = words.replace(" ", "")
     if "spine" in joined or any(_spine().found(words)):
         return SPINE
-    if any(stem in words for stem in view_terms.CHEST_STEMS) or any(_chest().found(words)):
+    if any(stem in words for stem in terms.CHEST_STEMS) or any(_chest().found(words)):
         return CHEST
     return next(_parts(as_body_part=as_body_part).found(words), "")
 
@@ -140,6 +140,6 @@ def views_in(text: str) -> tuple[set[str], str]:
     frontal = set(_frontal().found(words))
     other = next(_other_views().found(words), "")
     if other:
-        rest = _out_of_context(*view_terms.VIEW_OUT_OF_CONTEXT).sub(";", words)
+        rest = _out_of_context(*terms.VIEW_OUT_OF_CONTEXT).sub(";", words)
         other = next(_other_views().found(rest), "")
     return frontal, other

@@ -15,8 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from lungfield.errors import Reason
-from lungfield.radiograph.orientation import directions
-from lungfield.radiograph.view_codes import (
+from lungfield.radiograph.header.codes import (
     CHEST_CODES,
     FRONTAL_VIEWS,
     MODALITIES,
@@ -25,8 +24,9 @@ from lungfield.radiograph.view_codes import (
     OTHER_VIEWS,
     SOP_CLASSES,
 )
-from lungfield.radiograph.view_terms import CHEST
-from lungfield.radiograph.view_words import part_in, views_in
+from lungfield.radiograph.header.terms import CHEST
+from lungfield.radiograph.header.texts import part_in, views_in
+from lungfield.radiograph.orientation import directions
 
 VIEW_KEYWORDS = ("ViewPosition", "PatientPosition")
 """Attributes that name the view; PatientPosition, though meant for CT, is where some devices put it."""
@@ -38,7 +38,7 @@ of the study comes last."""
 
 
 @dataclass(frozen=True)
-class Verdict:
+class HeaderCheck:
     """What a header says about an image.
 
     Attributes:
@@ -56,7 +56,7 @@ class Verdict:
     code: Reason | None = None
 
 
-def judge_header(header: Any) -> Verdict:
+def check_header(header: Any) -> HeaderCheck:
     """Return what a DICOM header (`pydicom.Dataset`) says about kind, body part and view.
 
     Specific attributes come first: AnatomicRegionSequence and BodyPartExamined for the part;
@@ -70,12 +70,14 @@ def judge_header(header: Any) -> Verdict:
     """
     other_object = _other_object(header)
     if other_object:
-        return Verdict(radiograph=False, frontal_chest=False, reason=other_object, code=Reason.OTHER_OBJECT)
+        return HeaderCheck(
+            radiograph=False, frontal_chest=False, reason=other_object, code=Reason.OTHER_OBJECT
+        )
     for contradicts, code in _CONTRADICTIONS:
         reason = contradicts(header)
         if reason:
-            return Verdict(frontal_chest=False, reason=reason, code=code)
-    return Verdict(view=_frontal_view(header))
+            return HeaderCheck(frontal_chest=False, reason=reason, code=code)
+    return HeaderCheck(view=_frontal_view(header))
 
 
 def _other_object(header: Any) -> str:

@@ -1,6 +1,6 @@
 """The words by which headers name body parts and views, in the languages that were met or are likely.
 
-A term is one word or a phrase, in the form that `view_words.normalised` gives it: small letters, no accents,
+A term is one word or a phrase, in the form that `texts.normalised` gives it: small letters, no accents,
 no punctuation. A trailing `*` also takes longer words, for inflected endings and for German compounds.
 Chinese, Japanese, Korean and Thai do not separate words: their terms are regular expressions, searched for
 anywhere, with guards against other words that hold the same characters.
