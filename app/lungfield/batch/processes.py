@@ -103,11 +103,21 @@ def prepare_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
+    _let_the_forkserver_end()
     if sys.platform == "linux":
         parent = os.getppid()
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
         if os.getppid() != parent:
             os._exit(1)
+
+
+def _let_the_forkserver_end() -> None:
+    """Close what tells the fork server that it may be needed: else it lives as long as a worker that hangs."""
+    from multiprocessing.forkserver import _forkserver
+
+    if descriptor := getattr(_forkserver, "_forkserver_alive_fd", None):
+        os.close(descriptor)
+        _forkserver._forkserver_alive_fd = None  # type: ignore[attr-defined]
 
 
 def limit_memory(more_bytes: int) -> None:
