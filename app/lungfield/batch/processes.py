@@ -112,7 +112,7 @@ def prepare_worker() -> None:
 
 
 def _let_the_forkserver_end() -> None:
-    """Close what tells the fork server that it may be needed: else it lives as long as a worker that hangs."""
+    """Close what tells the fork server that it is needed: else it lives as long as a worker that hangs."""
     from multiprocessing.forkserver import _forkserver
 
     if descriptor := getattr(_forkserver, "_forkserver_alive_fd", None):
