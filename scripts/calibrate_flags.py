@@ -7,7 +7,7 @@ Every case is a prepared radiograph as it is or spoiled, or a picture without a 
 segmented once and kept under runs/flags/cases; then all are assessed. runs/flags/cases.csv has features, Dice
 and flags of each, summary.json what the flags are worth on the cases for the test, and quality-flags.png the
 curves. Constants are fitted on the other cases: training and validation radiographs, and every second
-picture; `--fit` prints those of `lungfield.mask.quality` and `lungfield.mask.mirror` that come of it.
+picture; `--fit` prints those of `quality`, `features` and `mirror` in `lungfield.mask` that come of it.
 """
 
 from __future__ import annotations
@@ -318,7 +318,7 @@ def draw_curves(groups: dict[str, Sequence[Judged]], path: Path) -> None:
     pyplot.close(figure)
 
 
-# Constants of `lungfield.mask.quality` ----------------------------------------------------------------------
+# Constants of `lungfield.mask` ------------------------------------------------------------------------------
 
 
 def fit_confidence(cases: Sequence[Judged]) -> dict[str, float]:

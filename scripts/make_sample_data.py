@@ -39,9 +39,9 @@ from lungfield.datasets.layout import (
     start_set,
     write_png,
 )
-from lungfield.datasets.phantoms import add_pixels, code_item, make_phantom, phantom_dataset, write_dicom
 from lungfield.labels import LUNGS, Code
 from lungfield.radiograph import read_radiograph
+from phantoms import add_pixels, code_item, make_phantom, phantom_dataset, write_dicom
 
 SEED = 2026
 DESCRIPTION = SetDescription(

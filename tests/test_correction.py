@@ -13,10 +13,10 @@ from PIL import Image
 from lungfield import Segmenter, correction
 from lungfield.batch import Options, segment_files
 from lungfield.correction import Change, best_change, possible_changes, reduced
-from lungfield.datasets.phantoms import make_phantom
 from lungfield.mask import Flag, Quality, agreement
 from lungfield.pose import ALL_POSES, MIRRORED, QUARTER_TURNS, UPRIGHT, UPSIDE_DOWN, Pose
 from lungfield.records import Radiograph, Spacing
+from phantoms import make_phantom
 
 PHANTOM = make_phantom(7, shape=(640, 560))
 

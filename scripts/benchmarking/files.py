@@ -11,8 +11,8 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLosslessSV1, generate_uid
 
-from lungfield.datasets.phantoms import make_phantom, phantom_dataset, write_dicom
 from make_sample_data import CR
+from phantoms import make_phantom, phantom_dataset, write_dicom
 
 SYNTAXES: Mapping[str, UID] = {
     "uncompressed": ExplicitVRLittleEndian,

@@ -16,7 +16,7 @@ from PIL import Image
 from skimage.morphology import convex_hull_image
 
 from lungfield.bundles import find_bundle
-from lungfield.datasets import prepare_phantoms
+from phantoms import prepare_phantoms
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "fine-tuning.md").read_text(encoding="utf-8")

@@ -62,22 +62,12 @@ def test_jsrt(jsrt_originals: Path, tmp_path: Path) -> None:
     assert result.stdout == f"{out}: 2 training, 1 validation, 1 test\n"
 
 
-def test_phantoms(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    result = runner.invoke(
-        app, ["phantoms", "--count", "2", "--size", "64", "--split", "1:0:1", "-o", str(out)]
-    )
-    assert result.exit_code == 0, result.output
-    assert result.stdout == f"{out}: 1 training, 0 validation, 1 test\n"
-    assert len(list((out / "images").glob("*.dcm"))) == 2
-
-
 def test_errors_reach_the_caller(tmp_path: Path) -> None:
     result = runner.invoke(app, ["jsrt", str(tmp_path / "none"), "-o", str(tmp_path / "out")])
     assert isinstance(result.exception, DataError)
 
 
-@pytest.mark.parametrize("command", ["shenzhen", "montgomery", "jsrt", "folders", "phantoms"])
+@pytest.mark.parametrize("command", ["shenzhen", "montgomery", "jsrt", "folders"])
 def test_help(command: str) -> None:
     result = runner.invoke(app, [command, "--help"])
     assert result.exit_code == 0

@@ -30,7 +30,7 @@ COMMANDS = [
     if block.language == "bash"
     for number, words in enumerate(block.commands)
 ]
-NO_COMMANDS = ("", "json", "python", "text", "toml", "xml", "yaml")
+NO_COMMANDS = ("", "json", "mermaid", "python", "text", "toml", "xml", "yaml")
 
 
 @pytest.mark.parametrize("words", COMMANDS)

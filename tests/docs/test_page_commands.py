@@ -80,6 +80,7 @@ COVERED = {
     r"python -m monai.bundle run --config_file bundle/unet/.*": (
         "tests/scripts/test_pack_bundle.py::test_the_download_segments_like_the_shipped_bundle"
     ),
+    r"python scripts/make_phantoms.py .*": "tests/scripts/test_phantoms.py::test_the_command",
     r"python scripts/reproduce.py .*": (
         "tests/scripts/test_reproduce.py::test_stopped_training_goes_on_to_the_end"
     ),

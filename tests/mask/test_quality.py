@@ -2,7 +2,6 @@
 
 import math
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +9,17 @@ import pytest
 from pydicom.dataset import Dataset
 from scipy import ndimage
 
+import hard_cases
 from lungfield import Segmenter
-from lungfield.datasets import make_phantom
 from lungfield.mask import Flag, assess, flip_agreement
 from lungfield.mask import quality as quality_module
 from lungfield.mask.components import bounding_box
 from lungfield.pipeline import segmenting
 from lungfield.radiograph import read_radiograph
 from lungfield.records import Radiograph, Spacing
+from phantoms import make_phantom
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-import hard_cases  # noqa: E402
-
 SAMPLES = sorted((ROOT / "sample_data/images").glob("0[1-7]*.dcm"))
 REAL = ROOT / "../shared/data"
 

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from pydicom import uid
 from pydicom.encaps import encapsulate, get_frame
 
-from lungfield.datasets.phantoms import make_phantom
 from lungfield.errors import NotFrontalChestError, Reason, UnreadableError
 from lungfield.radiograph import Limits, read_radiograph
 from lungfield.radiograph.codestream import parse_codestream
+from phantoms import make_phantom
 
 WINDOW = {"WindowCenter": 2047.5, "WindowWidth": 4095, "VOILUTFunction": "LINEAR_EXACT"}
 END = b"\xff\xd9"

@@ -1,4 +1,4 @@
-"""`lungfield prepare`: public data sets, own folders and phantoms, all in one layout."""
+"""`lungfield prepare`: public data sets and own folders, all in one layout."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="prepare",
     no_args_is_help=True,
-    help="Prepare data for training and evaluation: public sets, your own folders, or phantoms.",
+    help="Prepare data for training and evaluation: public sets, or your own folders.",
 )
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the prepared set.")]
@@ -165,32 +165,6 @@ def folders(
             split=Split(split, seed, split_file),
             max_side=max_side or None,
             track=_track("Images"),
-        ),
-        as_json=as_json,
-    )
-
-
-@app.command()
-def phantoms(
-    output: Output,
-    count: Annotated[int, typer.Option(min=1, help="How many.")] = 200,
-    size: Annotated[int, typer.Option(min=64, help="Rows and columns.")] = 512,
-    split: Ratio = "7:1:2",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the phantoms and of the shuffle.")] = 0,
-    split_file: SplitFile = None,
-    as_json: AsJson = False,
-) -> None:
-    """Make synthetic radiographs (DICOM) whose lung fields are known exactly."""
-    from lungfield.datasets import Split, prepare_phantoms
-
-    _report(
-        prepare_phantoms(
-            output,
-            count=count,
-            size=size,
-            seed=seed,
-            split=Split(split, seed, split_file),
-            track=_track("Phantoms"),
         ),
         as_json=as_json,
     )

@@ -1,25 +1,21 @@
-"""Data sets for training and tests: preparing public ones and phantoms, and reading the prepared lists."""
+"""Data sets for training and tests: preparing public ones and one's own, and reading the prepared lists."""
 
 from lungfield.datasets.data_list import load_data_list
 from lungfield.datasets.folders import prepare_folders
 from lungfield.datasets.jsrt import prepare_jsrt
 from lungfield.datasets.layout import SetDescription
 from lungfield.datasets.montgomery import prepare_montgomery
-from lungfield.datasets.phantoms import Phantom, make_phantom, prepare_phantoms
 from lungfield.datasets.preparation import PreparedSet
 from lungfield.datasets.shenzhen import prepare_shenzhen
 from lungfield.datasets.splits import Split
 
 __all__ = [
-    "Phantom",
     "PreparedSet",
     "SetDescription",
     "Split",
     "load_data_list",
-    "make_phantom",
     "prepare_folders",
     "prepare_jsrt",
     "prepare_montgomery",
-    "prepare_phantoms",
     "prepare_shenzhen",
 ]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,11 @@ import lungfield
 from lungfield.errors import DataError, OutputError
 from lungfield.export import Algorithm
 from lungfield.label.archive import Archive, InstanceReference, as_file
+from lungfield.label.archived_labels import ArchivedLabel, ArchivedLabels
 from lungfield.label.folder import names_of
 from lungfield.label.masks import read_label
-from lungfield.label.segmentations import AUTOMATIC, make_segmentation
-from lungfield.labels import LUNG_SIDE_UNKNOWN, LUNGS
+from lungfield.label.segmentations import make_segmentation
+from lungfield.labels import LUNG_SIDE_UNKNOWN
 from lungfield.mask import split_lungs
 from lungfield.radiograph import check_header, read_radiograph
 
@@ -39,22 +39,6 @@ _UID = re.compile(r"[0-9.]{1,64}")
 _DICOM = ".dcm"
 _SUFFIXES = (_DICOM, ".nii.gz", ".nii", ".nrrd", ".mha", ".png")
 _ANNOTATION = Algorithm("MONAI Label with lungfield", lungfield.__version__)
-_LUNG_CODES = {lung.code.value for lung in LUNGS}
-
-
-@dataclass(frozen=True)
-class _Label:
-    """A segmentation in the archive.
-
-    Attributes:
-        reference: where it lies.
-        image: SeriesInstanceUID of the radiograph that it is of.
-        created: date and time, as text that sorts.
-    """
-
-    reference: InstanceReference
-    image: str
-    created: str
 
 
 def make_datastore(app: MONAILabelApp, url: str) -> RadiographArchive:
@@ -136,8 +120,7 @@ class RadiographArchive(DICOMWebDatastore):
         self._archive = Archive(client)
         self._filters = _combinations({"Modality": MODALITIES, **(search_filter or {})})
         self._viewer_geometry = viewer_geometry
-        # Objects never change in an archive, so a series of segmentations is looked at once.
-        self._known_labels: dict[tuple[str, str], list[_Label]] = {}
+        self._archived_labels = ArchivedLabels(self._archive)
 
     def list_images(self) -> list[str]:
         """The SeriesInstanceUID of every series that matches, also of lateral views and hands."""
@@ -325,28 +308,11 @@ class RadiographArchive(DICOMWebDatastore):
             next((one for one in headers if check_header(one).frontal_chest), headers[0])
         )
 
-    def _newest_labels(self) -> dict[str, _Label]:
+    def _newest_labels(self) -> dict[str, ArchivedLabel]:
         """The newest label of each labelled image, by the image's SeriesInstanceUID."""
-        images = self._series()
-        studies = {str(series.StudyInstanceUID) for series in images.values()}
-        newest: dict[str, _Label] = {}
-        for series in self._archive.series({"Modality": "SEG"}):
-            if str(series.StudyInstanceUID) not in studies:
-                continue
-            for label in self._labels_in(series):
-                if label.image in images and label.created >= getattr(newest.get(label.image), "created", ""):
-                    newest[label.image] = label
-        return newest
+        return self._archived_labels.newest(self._series())
 
-    def _labels_in(self, series: Dataset) -> list[_Label]:
-        """The labels among the segmentations of a series."""
-        key = str(series.SeriesInstanceUID), str(series.get("NumberOfSeriesRelatedInstances", ""))
-        if key not in self._known_labels:
-            headers = self._archive.headers(str(series.StudyInstanceUID), str(series.SeriesInstanceUID))
-            self._known_labels[key] = [label for header in headers for label in _labels_of(header)]
-        return self._known_labels[key]
-
-    def _fetch_label(self, label: _Label) -> str:
+    def _fetch_label(self, label: ArchivedLabel) -> str:
         """The file of a label, fetched where the cache does not have this one."""
         self.get_image_uri(label.image)
         file = str(LocalDatastore.get_label_uri(self, label.image, DefaultLabelTag.FINAL))
@@ -359,22 +325,6 @@ class RadiographArchive(DICOMWebDatastore):
     def _keep(self, series: str, file: Path, tag: str, info: dict[str, Any]) -> str:
         """Copy a label to the cache."""
         return str(LocalDatastore.save_label(self, series, str(file), tag, dict(info)))
-
-
-def _labels_of(header: Dataset) -> Iterator[_Label]:
-    """The label that a segmentation's header tells of: none unless it has a lung that somebody drew."""
-    segments = header.get("SegmentSequence") or ()
-    codes = {
-        code.get("CodeValue")
-        for segment in segments
-        for code in segment.get("SegmentedPropertyTypeCodeSequence") or ()
-    }
-    drawn = any(segment.get("SegmentAlgorithmType") != AUTOMATIC for segment in segments)
-    if not (drawn and codes & _LUNG_CODES):
-        return
-    created = f"{header.get('ContentDate', '')}{header.get('ContentTime', '')}"
-    for series in header.get("ReferencedSeriesSequence") or ():
-        yield _Label(InstanceReference.of(header), str(series.SeriesInstanceUID), created)
 
 
 def _algorithm(label_info: Mapping[str, Any]) -> Algorithm:

@@ -2,10 +2,11 @@
 
 from lungfield.mask.cleaning import clean_mask
 from lungfield.mask.density import Density, mean_density
+from lungfield.mask.features import flip_agreement
 from lungfield.mask.measurements import Extent, Measurements, measure
 from lungfield.mask.metrics import METRICS, Agreement, Summary, agreement, summarise
 from lungfield.mask.mirror import is_mirrored
-from lungfield.mask.quality import Flag, Quality, assess, flip_agreement, logistic
+from lungfield.mask.quality import Flag, Quality, assess, logistic
 from lungfield.mask.reading import read_mask, read_reference, referenced_sop_instance_uids
 from lungfield.mask.sides import split_lungs
 

@@ -23,8 +23,9 @@ from lungfield.errors import NotFrontalChestError, Reason
 from lungfield.pose import UPRIGHT
 from lungfield.radiograph import contrast, grayscale
 from lungfield.radiograph.colour import luminance
-from lungfield.radiograph.decoding import check_size, complete_photometric, decode, number_of_frames
+from lungfield.radiograph.decoding import decode
 from lungfield.radiograph.header import HeaderCheck, check_header
+from lungfield.radiograph.image_pixel import check_size, complete_photometric, number_of_frames
 from lungfield.radiograph.limits import Limits
 from lungfield.radiograph.orientation import read_pose
 from lungfield.radiograph.polarity import read_polarity

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lungfield.datasets.phantoms.anatomy import Chest
-from lungfield.datasets.phantoms.frame import Frame, Plane, tube
+from phantoms.anatomy import Chest
+from phantoms.frame import Frame, Plane, tube
 
 T = TypeVar("T", bound=np.generic)
 Edges = tuple[int, int, int, int]

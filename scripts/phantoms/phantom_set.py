@@ -14,17 +14,17 @@ from lungfield.datasets.layout import (
     start_set,
     write_png,
 )
-from lungfield.datasets.phantoms.dicom import phantom_dataset, write_dicom
-from lungfield.datasets.phantoms.phantom import make_phantom
 from lungfield.datasets.preparation import PreparedSet, Track
 from lungfield.datasets.splits import Split
 from lungfield.errors import DataError
 from lungfield.labels import LUNGS
+from phantoms.dicom import phantom_dataset, write_dicom
+from phantoms.phantom import make_phantom
 
 DESCRIPTION = SetDescription(
     name="phantoms",
     description="Synthetic chest radiographs whose lung fields are known exactly.",
-    source="Made by `lungfield prepare phantoms`",
+    source="Made by scripts/make_phantoms.py",
     licence="Apache-2.0",
 )
 _MIN_SIZE = 64
@@ -36,7 +36,7 @@ def prepare_phantoms(
     count: int = 200,
     size: int = 512,
     seed: int = 0,
-    split: Split = Split(),  # noqa: B008 - frozen
+    split: Split = Split(),
     track: Track = iter,
 ) -> PreparedSet:
     """Make a set of phantoms: DICOM files (DX, 12 bits), label maps and a list.

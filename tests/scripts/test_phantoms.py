@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +10,10 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from lungfield.datasets import Phantom, Split, load_data_list, make_phantom, prepare_phantoms
+from lungfield.datasets import Split, load_data_list
 from lungfield.errors import DataError
 from lungfield.radiograph import read_radiograph
+from phantoms import Phantom, make_phantom, prepare_phantoms
 
 SHAPES = [(160, 160), (200, 160), (160, 208)]
 
@@ -105,3 +108,14 @@ def test_identifiers_are_unique(prepared: Path) -> None:
 def test_wrong_numbers(tmp_path: Path, wrong: dict[str, int]) -> None:
     with pytest.raises(DataError):
         prepare_phantoms(tmp_path, **wrong)
+
+
+def test_the_command(tmp_path: Path) -> None:
+    words = ["--count", "2", "--size", "64", "--split", "1:0:1", "-o", "out"]
+    script = Path(__file__).parents[2] / "scripts" / "make_phantoms.py"
+    done = subprocess.run(
+        [sys.executable, script, *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "out: 1 training, 0 validation, 1 test\n"
+    assert len(list((tmp_path / "out" / "images").glob("*.dcm"))) == 2

@@ -8,7 +8,7 @@ from collections import defaultdict
 import numpy as np
 from numpy.typing import NDArray
 
-from lungfield.datasets.phantoms.frame import Frame, Plane, tube
+from phantoms.frame import Frame, Plane, tube
 
 Segment = NDArray[np.float64]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lungfield.datasets.phantoms.anatomy import Build, build_chest
-from lungfield.datasets.phantoms.frame import Frame, Plane
-from lungfield.datasets.phantoms.imaging import Edges, Exposure, add_marker, cover_edges, expose
 from lungfield.labels import BACKGROUND
+from phantoms.anatomy import Build, build_chest
+from phantoms.frame import Frame, Plane
+from phantoms.imaging import Edges, Exposure, add_marker, cover_edges, expose
 
 # Part of the phantoms that show the edges of the collimator.
 _COLLIMATED = 0.25

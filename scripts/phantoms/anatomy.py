@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
-from lungfield.datasets.phantoms.frame import Frame, Plane, ellipse, rounded, smooth_noise, tube
-from lungfield.datasets.phantoms.skeleton import skeleton
-from lungfield.datasets.phantoms.vessels import vessels
 from lungfield.labels import BACKGROUND, LEFT_LUNG, RIGHT_LUNG
+from phantoms.frame import Frame, Plane, ellipse, rounded, smooth_noise, tube
+from phantoms.skeleton import skeleton
+from phantoms.vessels import vessels
 
 
 @dataclass(frozen=True)

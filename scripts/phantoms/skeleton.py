@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lungfield.datasets.phantoms.frame import Frame, Plane, ellipse, tube
+from phantoms.frame import Frame, Plane, ellipse, tube
 
 Curve = NDArray[np.float64]
 

@@ -1,0 +1,184 @@
+"""What flags and confidence of a mask are taken from, measured on mask, probabilities and grey values.
+
+docs/quality-flags.md explains every feature.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import ConvexHull
+
+from lungfield.labels import LEFT_LUNG, RIGHT_LUNG
+from lungfield.mask.components import bounding_box, dilated, eroded
+from lungfield.mask.sampling import occupancy, sampled
+from lungfield.records import Radiograph
+
+Mask = NDArray[np.bool_]
+Features = dict[str, float]
+
+SIDES = {"right": RIGHT_LUNG, "left": LEFT_LUNG}
+_LUNG_FROM = 0.5  # probability
+
+# How often a place in the lungs' bounding box is lung, in ninths: the mean of the training references and of
+# their mirror images. scripts/calibrate_flags.py --fit
+_ATLAS_ROWS = (
+    "0013674114763100",
+    "0137996226997310",
+    "0279997227999720",
+    "1589986116899851",
+    "2699985115899962",
+    "2799984114899972",
+    "3899973003799983",
+    "4899973003799984",
+    "4899852002589984",
+    "5998741001478995",
+    "6998641001468996",
+    "6987531001357896",
+    "7875321001235787",
+    "7742110000112477",
+    "6310000000000136",
+    "3100000000000013",
+)
+_ATLAS = np.array([list(row) for row in _ATLAS_ROWS]).astype(np.float64) / 9
+
+
+def extract_features(
+    label_map: NDArray[np.uint8],
+    probabilities: NDArray[np.float32],
+    radiograph: Radiograph,
+    *,
+    flipped: NDArray[np.float32] | None = None,
+) -> Features:
+    """The features by name; arguments as those of `lungfield.mask.assess`."""
+    labels = sampled(label_map)
+    pixels = sampled(radiograph.pixels, labels.shape)
+    valid = np.ones(labels.shape, dtype=bool)
+    if radiograph.valid is not None:
+        valid = sampled(radiograph.valid, labels.shape)
+    rows, columns = radiograph.shape
+    features = _grey_features(pixels, valid) | {"area_fraction": float(np.mean(labels != 0))}
+    if labels.any():
+        features |= _shape_features(labels, aspect=rows / columns * radiograph.pixel_aspect)
+        features |= _contrast_features(pixels, labels != 0, valid)
+        features |= _network_features(sampled(probabilities), label_map)
+        if radiograph.spacing is not None:
+            features["height_mm"] = features["height"] * rows * radiograph.spacing.row_mm
+    if flipped is not None:
+        features["flip_agreement"] = flip_agreement(probabilities, flipped)
+    return features
+
+
+def flip_agreement(probabilities: NDArray[np.floating], flipped: NDArray[np.floating]) -> float:
+    """The Dice of what two maps of probabilities, both (h, w), call lung; 1 where neither finds any.
+
+    Args:
+        probabilities: of a radiograph.
+        flipped: of its mirror image, mirrored back.
+    """
+    return _dice(probabilities > _LUNG_FROM, flipped > _LUNG_FROM)
+
+
+def _network_features(probabilities: NDArray[np.float32], label_map: NDArray[np.uint8]) -> Features:
+    """How sure the network was of the mask."""
+    mask = sampled(label_map, probabilities.shape) != 0
+    contour = dilated(mask) ^ eroded(mask)
+    total = float(probabilities.sum()) + np.count_nonzero(mask)
+    return {
+        # The overlap to expect with a reference that is drawn pixel by pixel from the probabilities.
+        "expected_dice": 2 * float(probabilities[mask].sum()) / total if total else 0.0,
+        # 1 where every probability beside the contour is 0 or 1, 0 where all are 0.5.
+        "contour_confidence": float(np.abs(2 * probabilities[contour] - 1).mean()) if contour.any() else 0.0,
+    }
+
+
+def _shape_features(labels: NDArray[np.uint8], *, aspect: float) -> Features:
+    """Sizes and places in parts of the image's rows and columns.
+
+    Args:
+        labels: (n, m) uint8 on a grid over the whole image, not all 0.
+        aspect: height / width of the image.
+    """
+    mask = labels != 0
+    box = _box(mask)
+    row, column = ndimage.center_of_mass(mask)
+    sides = {name: labels == label.value for name, label in SIDES.items()}
+    areas = [int(np.count_nonzero(side)) for side in sides.values()]
+    features = {
+        "border_contact": float(np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).mean()),
+        "row": float(row + 0.5) / mask.shape[0],
+        "column": float(column + 0.5) / mask.shape[1],
+        "height": (box[0].stop - box[0].start) / mask.shape[0],
+        "shape_likeness": _likeness(mask[box]),
+        "left_right_ratio": min(areas) / max(1, *areas),
+    }
+    boxes = {name: _box(side) for name, side in sides.items() if side.any()}
+    for name, (rows, columns) in boxes.items():
+        height = (rows.stop - rows.start) / mask.shape[0]
+        width = (columns.stop - columns.start) / mask.shape[1]
+        features[f"{name}_aspect"] = aspect * height / width
+        features[f"{name}_solidity"] = _solidity(sides[name][rows, columns])
+    if len(boxes) == 2:
+        (right, _), (left, _) = boxes.values()
+        shared = min(right.stop, left.stop) - max(right.start, left.start)
+        features["row_overlap"] = max(0, shared) / min(right.stop - right.start, left.stop - left.start)
+    return features
+
+
+def _likeness(mask: Mask) -> float:
+    """How much a mask, cropped to its bounding box, looks like lungs: soft Dice with the atlas, in [0, 1]."""
+    occupied = occupancy(mask)
+    return float(2 * np.minimum(occupied, _ATLAS).sum() / (occupied.sum() + _ATLAS.sum()))
+
+
+def _solidity(mask: Mask) -> float:
+    """The area of a mask by that of its convex hull, in [0, 1]."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    first = mask[rows].argmax(axis=1)
+    stop = mask.shape[1] - mask[rows, ::-1].argmax(axis=1)
+    # The corners of the outermost pixels of every row.
+    corners = [np.stack([rows + below, columns], axis=1) for below in (0, 1) for columns in (first, stop)]
+    return float(np.count_nonzero(mask) / ConvexHull(np.concatenate(corners)).volume)
+
+
+def _grey_features(pixels: NDArray[np.float32], valid: Mask) -> Features:
+    """Features of the picture, whatever the mask; both (n, m)."""
+    rows, columns = (length // 16 for length in pixels.shape)
+    middle = np.s_[4 * rows : 12 * rows + 1, 7 * columns : 9 * columns + 1]
+    low, median, high = np.percentile(pixels[valid] if valid.any() else pixels, [2, 50, 98])
+    return {
+        "grey_spread": float(high - low),
+        "clipped_fraction": 0.0,
+        # The spine and the heart are brighter than most of a chest radiograph.
+        "midline_brightness": float((pixels[middle] > median).mean()),
+    }
+
+
+def _contrast_features(pixels: NDArray[np.float32], mask: Mask, valid: Mask) -> Features:
+    """Grey values in the bounding box of the lungs, inside and between them; all (n, m)."""
+    box = _box(mask)
+    pixels, mask, valid = pixels[box], mask[box], valid[box]
+    inside = eroded(mask, 2) & valid
+    between = ~dilated(mask, 2) & valid
+    low, high = np.percentile(pixels, [5, 95])
+    contrast = 0.0
+    if inside.any() and between.any() and high > low:
+        contrast = float(pixels[between].mean() - pixels[inside].mean()) / float(high - low)
+    return {
+        "lung_contrast": contrast,
+        "clipped_fraction": float(np.mean((pixels <= 0) | (pixels >= 1), where=valid))
+        if valid.any()
+        else 0.0,
+    }
+
+
+def _dice(one: Mask, other: Mask) -> float:
+    total = np.count_nonzero(one) + np.count_nonzero(other)
+    return 2 * np.count_nonzero(one & other) / total if total else 1.0
+
+
+def _box(mask: Mask) -> tuple[slice, slice]:
+    """The bounding box of a mask that is not empty."""
+    box = bounding_box(mask)
+    return (slice(0, 0), slice(0, 0)) if box is None else box
