@@ -357,6 +357,9 @@ def load_plan(path: Path) -> Plan:
         plan = Plan(**content)
     except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise PlanError(f"{path}, {where}: {' '.join(str(error).split())}") from error
+    for name, variant in plan.variants.items():
+        if not variant.configs.is_dir():
+            raise PlanError(f"{path}, variants.{name}: there is no bundle {variant.bundle!r}.")
     for name, one in plan.experiments.items():
         used = {
             "mode": (one.recipe, MODES),
