@@ -133,8 +133,8 @@ def segment(case: Case, predictor: Predictor) -> dict[str, NDArray]:
     """What a bundle makes of a case and its mirror image, in small types.
 
     Returns:
-        `label_map`, (H, W) uint8; `probabilities`, (h, w) float16 on the network's grid; `flipped`, the same of
-        the mirrored picture, mirrored back; `pixels`, (H, W) uint8; and `dice`, the agreement with the
+        `label_map`, (H, W) uint8; `probabilities`, (h, w) float16 on the network's grid; `flipped`, the same
+        of the mirrored picture, mirrored back; `pixels`, (H, W) uint8; and `dice`, the agreement with the
         reference, 0 where there is no chest, whatever was found.
     """
     pixels, reference = case.load()
@@ -375,7 +375,7 @@ def _table_row(one: Judged) -> dict[str, object]:
     case = one.case
     known = {"bundle": one.bundle, "case": case.name, "role": case.role, "source": case.source}
     known |= {"kind": case.kind, "dice": one.dice, "confidence": one.quality.confidence}
-    return {**known, "flags": " ".join(one.flags_with_mirrored), **one.quality.features}
+    return {**known, "flags": list(one.flags_with_mirrored), **one.quality.features}
 
 
 if __name__ == "__main__":

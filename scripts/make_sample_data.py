@@ -53,35 +53,17 @@ DESCRIPTION = SetDescription(
 
 # Attributes of a Digital X-Ray Image that the other kinds of image do not have.
 DX_ONLY = dict.fromkeys(
-    (
-        "PresentationIntentType",
-        "ImageLaterality",
-        "PatientOrientationCodeSequence",
-        "DetectorType",
-        "PositionerType",
-        "PixelIntensityRelationship",
-        "PixelIntensityRelationshipSign",
-        "AcquisitionContextSequence",
-        "AnatomicRegionSequence",
-        "ViewCodeSequence",
-        "PresentationLUTShape",
-    )
+    ["PresentationIntentType", "ImageLaterality", "PatientOrientationCodeSequence", "DetectorType", "PositionerType", "PixelIntensityRelationship", "PixelIntensityRelationshipSign", "AcquisitionContextSequence", "AnatomicRegionSequence", "ViewCodeSequence", "PresentationLUTShape"]
 )
 CR = {**DX_ONLY, "SOPClassUID": ComputedRadiographyImageStorage, "Modality": "CR"}
 CAPTURE = {
     **DX_ONLY,
+    **dict.fromkeys(("AcquisitionDate", "AcquisitionTime", "ViewPosition", "WindowCenter", "WindowWidth")),
+    **dict.fromkeys(("RescaleIntercept", "RescaleSlope", "RescaleType")),
     "SOPClassUID": SecondaryCaptureImageStorage,
     "Modality": "DX",
     "ConversionType": "WSD",
     "ImageType": ["DERIVED", "SECONDARY"],
-    "AcquisitionDate": None,
-    "AcquisitionTime": None,
-    "ViewPosition": None,
-    "RescaleIntercept": None,
-    "RescaleSlope": None,
-    "RescaleType": None,
-    "WindowCenter": None,
-    "WindowWidth": None,
 }
 
 

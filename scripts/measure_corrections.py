@@ -101,7 +101,7 @@ def main(
     rows: list[dict[str, object]] = []
     for one in labelled(dataset_dir, section):
         rows.extend(measure(*one, predictor))
-        write_results_csv(rows, output / "corrections.csv")
+        write_results_csv(rows, output / "corrections.csv", columns=list(rows[0]))
     summary = summarise(rows)
     (output / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(summary, indent=1))
