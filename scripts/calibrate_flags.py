@@ -7,12 +7,11 @@ Every case is a prepared radiograph as it is or spoiled, or a picture without a 
 segmented once and kept under runs/flags/cases; then all are assessed. runs/flags/cases.csv has features, Dice
 and flags of each, summary.json what the flags are worth on the cases for the test, and quality-flags.png the
 curves. Constants are fitted on the other cases: training and validation radiographs, and every second
-picture; `--fit` prints those of `quality`, `features` and `mirror` in `lungfield.mask` that come of it.
+picture; `--fit` prints those of `lungfield.mask.quality` and `lungfield.mask.mirror` that come of it.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -39,13 +38,14 @@ from hard_cases import (
     Pixels,
     photograph,
 )
+from labelled import read_labelled
 from lungfield.bundles import find_bundle
 from lungfield.bundles.predictor import Predictor, lung_probability
 from lungfield.datasets import load_data_list
+from lungfield.export import write_results_csv
 from lungfield.mask import agreement, mirror, quality, read_mask
 from lungfield.mask.components import bounding_box
 from lungfield.mask.quality import Flag, Quality, assess
-from lungfield.radiograph import read_radiograph
 from lungfield.records import Radiograph
 
 POOR_DICE = 0.90
@@ -97,8 +97,8 @@ def radiograph_cases(dataset_dir: Path, *, dataset: str = "") -> Iterator[Case]:
 
 
 def _load(item: dict, way: Degradation | None, seed: list[int]) -> tuple[Pixels, Mask]:
-    pixels = read_radiograph(Path(item["image"]), require_frontal=False).pixels
-    reference = read_mask(Path(item["label"])) > 0
+    radiograph, label_map = read_labelled(item)
+    pixels, reference = radiograph.pixels, label_map > 0
     step = max(1, max(pixels.shape) // LONGEST_SIDE)
     if step > 1:
         pixels = transform.downscale_local_mean(pixels, (step, step)).astype(np.float32)
@@ -129,67 +129,35 @@ def _without_chest(make: Callable[[], Pixels], *, negative: bool) -> tuple[Pixel
     return (1 - pixels if negative else pixels), np.zeros(pixels.shape, bool)
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a bundle made of a case: what `assess` takes, and the agreement with the reference.
+def segment(case: Case, predictor: Predictor) -> dict[str, NDArray]:
+    """What a bundle makes of a case and its mirror image, in small types.
 
-    Attributes:
-        label_map: (H, W) uint8.
-        probabilities: (h, w) float32 on the network's grid.
-        flipped: the same of the mirrored picture, mirrored back.
-        pixels: (H, W) float32 in [0, 1].
-        dice: agreement with the reference; 0 where there is no chest, whatever was found.
+    Returns:
+        `label_map`, (H, W) uint8; `probabilities`, (h, w) float16 on the network's grid; `flipped`, the same
+        of the mirrored picture, mirrored back; `pixels`, (H, W) uint8; and `dice`, the agreement with the
+        reference, 0 where there is no chest, whatever was found.
     """
-
-    label_map: NDArray[np.uint8]
-    probabilities: Pixels
-    flipped: Pixels
-    pixels: Pixels
-    dice: float
-
-
-def segment(case: Case, predictor: Predictor) -> Outcome:
-    """Segment a case and its mirror image."""
     pixels, reference = case.load()
     radiograph = Radiograph(Path(case.name), pixels)
     prepared = predictor.processing.prepare(radiograph)
     image = torch.as_tensor(prepared["image"])
     logits = predictor.logits(torch.stack([image, image.flip(-1)])).float().cpu()
     label_map = predictor.processing.finish(prepared, logits[0], radiograph)
-    return Outcome(
-        label_map=label_map,
-        probabilities=lung_probability(logits[0]),
-        flipped=lung_probability(logits[1])[:, ::-1],
-        pixels=pixels,
-        dice=agreement(label_map, reference, spacing=None).dice if reference.any() else 0.0,
-    )
+    return {
+        "label_map": label_map,
+        "probabilities": lung_probability(logits[0]).astype(np.float16),
+        "flipped": lung_probability(logits[1])[:, ::-1].astype(np.float16),
+        "pixels": np.round(pixels * 255).astype(np.uint8),
+        "dice": agreement(label_map, reference, spacing=None).dice if reference.any() else 0.0,
+    }
 
 
-def keep(outcome: Outcome, path: Path) -> None:
-    """Write an outcome in small types, under its name only once it is complete."""
+def keep(arrays: dict[str, NDArray], path: Path) -> None:
+    """Write arrays, under their name only once the file is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part.npz")
-    np.savez_compressed(
-        unfinished,
-        label_map=outcome.label_map,
-        probabilities=outcome.probabilities.astype(np.float16),
-        flipped=outcome.flipped.astype(np.float16),
-        pixels=np.round(outcome.pixels * 255).astype(np.uint8),
-        dice=outcome.dice,
-    )
+    np.savez_compressed(unfinished, **arrays)
     unfinished.replace(path)
-
-
-def kept(path: Path) -> Outcome:
-    """Read what `keep` wrote."""
-    with np.load(path) as arrays:
-        return Outcome(
-            label_map=arrays["label_map"],
-            probabilities=arrays["probabilities"].astype(np.float32),
-            flipped=arrays["flipped"].astype(np.float32),
-            pixels=arrays["pixels"].astype(np.float32) / 255,
-            dice=float(arrays["dice"]),
-        )
 
 
 # What the flags are worth -----------------------------------------------------------------------------------
@@ -216,11 +184,15 @@ class Judged:
         return bool(self.quality.flags)
 
 
-def judge(bundle: str, case: Case, outcome: Outcome) -> Judged:
-    """Assess what was made of a case."""
-    arrays = (outcome.label_map, outcome.probabilities, Radiograph(Path(case.name), outcome.pixels))
-    with_mirrored = assess(*arrays, flipped=outcome.flipped)
-    return Judged(bundle, case, outcome.dice, assess(*arrays), with_mirrored.flags)
+def judge(bundle: str, case: Case, path: Path) -> Judged:
+    """Assess what was made of a case and kept in `path`."""
+    with np.load(path) as arrays:
+        label_map, dice = arrays["label_map"], float(arrays["dice"])
+        probabilities, flipped = (arrays[key].astype(np.float32) for key in ("probabilities", "flipped"))
+        radiograph = Radiograph(Path(case.name), arrays["pixels"].astype(np.float32) / 255)
+    alone = assess(label_map, probabilities, radiograph)
+    with_mirrored = assess(label_map, probabilities, radiograph, flipped=flipped)
+    return Judged(bundle, case, dice, alone, with_mirrored.flags)
 
 
 def roc(cases: Sequence[Judged]) -> tuple[NDArray[np.floating], NDArray[np.floating], float]:
@@ -275,50 +247,34 @@ def _share(hits: Iterable[bool]) -> float:
 
 def draw_curves(groups: dict[str, Sequence[Judged]], path: Path) -> None:
     """Draw the curve of every group; of all cases, confidence against Dice; and the flagged of every kind."""
-    cases = [case for group in groups.values() for case in group]
     figure, (left, middle, right) = pyplot.subplots(1, 3, figsize=(15, 4.8), constrained_layout=True)
     for name, group in groups.items():
         false, true, area = roc(group)
         left.plot(false, true, label=f"{name}: area {area:.3f}")
-        middle.scatter(
-            [case.dice for case in group],
-            [case.quality.confidence for case in group],
-            s=9,
-            alpha=0.6,
-            label=name,
-        )
-    left.set(
-        xlabel="good masks called poor", ylabel="poor masks called poor", title="1 - confidence, all levels"
-    )
-    left.legend(loc="lower right", fontsize=8)
+        confidence = [case.quality.confidence for case in group]
+        middle.scatter([case.dice for case in group], confidence, s=9, alpha=0.6, label=name)
+    left.set(xlabel="good masks called poor", ylabel="poor masks called poor", title="1 - confidence")
     middle.axvline(POOR_DICE, color="grey", linewidth=0.8, linestyle="--")
     middle.set(xlabel="Dice (0: no chest)", ylabel="confidence", title="Confidence and Dice")
-    middle.legend(loc="upper left", fontsize=8)
-    table = by_kind(cases)
+    table = by_kind([case for group in groups.values() for case in group])
     places = np.arange(len(table))[::-1]
     for shift, name, colour in ((0.2, "poor", "tab:red"), (-0.2, "good", "tab:blue")):
         counts = [(row[name], row[f"{name}_flagged"]) for row in table.values()]
         shares = [100 * flagged / count if count else 0 for count, flagged in counts]
-        bars = right.barh(
-            places + shift, shares, 0.38, color=colour, label=f"Dice {'<' if name == 'poor' else '≥'} 0.90"
-        )
+        label = f"Dice {'<' if name == 'poor' else '≥'} {POOR_DICE:.2f}"
+        bars = right.barh(places + shift, shares, 0.38, color=colour, label=label)
         right.bar_label(
-            bars, [f"{flagged}/{count}" if count else "" for count, flagged in counts], fontsize=7, padding=2
+            bars, [f"{flagged}/{count}" if count else "" for count, flagged in counts], fontsize=7
         )
-    right.set(
-        yticks=places,
-        yticklabels=[kind.replace("_", " ") for kind in table],
-        xlim=(0, 118),
-        ylim=(-0.7, len(table) + 0.9),
-    )
-    right.set(xlabel="masks with a flag, %", title="Any flag")
-    right.legend(loc="upper center", ncols=2, fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    right.set(xlim=(0, 118), ylim=(-0.7, len(table) + 0.9), xlabel="masks with a flag, %", title="Any flag")
+    right.set_yticks(places, [kind.replace("_", " ") for kind in table])
+    for panel in (left, middle, right):
+        panel.legend(fontsize=8)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
 
 
-# Constants of `lungfield.mask` ------------------------------------------------------------------------------
+# Constants of `lungfield.mask.quality` ----------------------------------------------------------------------
 
 
 def fit_confidence(cases: Sequence[Judged]) -> dict[str, float]:
@@ -343,20 +299,16 @@ def fit_confidence(cases: Sequence[Judged]) -> dict[str, float]:
     }
 
 
-def build_atlas(dataset_dir: Path, *, side: int = 16) -> list[str]:
+def build_atlas(masks: Sequence[Mask], *, side: int = 16) -> list[str]:
     """How often a place of the lungs' bounding box is lung in the training references, in ninths."""
-    items = load_data_list(dataset_dir, "training")
-    mean = np.zeros((side, side))
-    for item in track(items, "Averaging references"):
-        mask = read_mask(Path(item["label"])) > 0
-        cropped = mask[bounding_box(mask)].astype(np.float32)
-        mean += transform.resize(cropped, (side, side), order=1, anti_aliasing=True) / len(items)
+    size = (side, side)
+    cropped = [mask[bounding_box(mask)].astype(np.float32) for mask in track(masks, "Averaging references")]
+    mean = np.mean([transform.resize(one, size, order=1, anti_aliasing=True) for one in cropped], axis=0)
     return ["".join(map(str, row)) for row in np.round(9 * (mean + mean[:, ::-1]) / 2).astype(int)]
 
 
-def fit_mirror(dataset_dir: Path, *, ridge: float = 5.0) -> list[list[int]]:
+def fit_mirror(masks: Sequence[Mask], *, ridge: float = 5.0) -> list[list[int]]:
     """Logistic regression without intercept on the training references, against their mirror images."""
-    masks = [read_mask(Path(item["label"])) > 0 for item in load_data_list(dataset_dir, "training")]
     values = np.array([mirror.asymmetry(mask[bounding_box(mask)]) for mask in masks])
 
     def loss(weights: NDArray[np.floating]) -> float:
@@ -391,12 +343,12 @@ def main(
             path = folder / f"{case.name}.npz"
             if not path.is_file():
                 keep(segment(case, predictor), path)
-            judged.append(judge(Path(name).name, case, kept(path)))
+            judged.append(judge(Path(name).name, case, path))
     if fit:
         print(json.dumps(fit_confidence([case for case in judged if case.case.role == "fit"]), indent=1))
-        print("\n".join(build_atlas(dataset_dir)))
-        print(*fit_mirror(dataset_dir), sep="\n")
-    write_table(judged, output / "cases.csv")
+        masks = [read_mask(Path(item["label"])) > 0 for item in load_data_list(dataset_dir, "training")]
+        print(*build_atlas(masks), *fit_mirror(masks), sep="\n")
+    write_results_csv(map(_table_row, judged), output / "cases.csv")
     tests = {
         name: [case for case in judged if case.bundle == name and case.case.role == "test"]
         for name in dict.fromkeys(case.bundle for case in judged)
@@ -419,22 +371,11 @@ def _summary(cases: Sequence[Judged]) -> dict[str, object]:
     }
 
 
-def write_table(cases: Sequence[Judged], path: Path) -> None:
-    """Write one row a case: what it was, Dice, confidence, flags, and all features."""
-    names = list(dict.fromkeys(name for case in cases for name in case.quality.features))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        table = csv.writer(stream)
-        table.writerow(["bundle", "case", "role", "source", "kind", "dice", "confidence", "flags", *names])
-        for one in cases:
-            case = one.case
-            features = [
-                f"{one.quality.features[name]:.5g}" if name in one.quality.features else "" for name in names
-            ]
-            known = (one.bundle, case.name, case.role, case.source, case.kind, f"{one.dice:.4f}")
-            table.writerow(
-                [*known, f"{one.quality.confidence:.4f}", " ".join(one.flags_with_mirrored), *features]
-            )
+def _table_row(one: Judged) -> dict[str, object]:
+    case = one.case
+    known = {"bundle": one.bundle, "case": case.name, "role": case.role, "source": case.source}
+    known |= {"kind": case.kind, "dice": one.dice, "confidence": one.quality.confidence}
+    return {**known, "flags": list(one.flags_with_mirrored), **one.quality.features}
 
 
 if __name__ == "__main__":

@@ -9,23 +9,19 @@ keeping the aspect with windows that slide along the longer side. Masks are comp
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
 import typer
-from monai.bundle import ConfigParser
 from monai.inferers import SlidingWindowInferer
 from monai.transforms import HistogramNormalize
-from rich.progress import track
 from torch.nn import functional
 
+from labelled import labelled
 from lungfield.bundles import find_bundle
-from lungfield.bundles.weights import load_weights
-from lungfield.datasets import load_data_list
-from lungfield.mask import agreement, clean_mask, read_mask
-from lungfield.radiograph import read_radiograph
+from lungfield.bundles.predictor import input_shape, load_network
+from lungfield.mask import agreement, clean_mask
 from lungfield.transforms.body import find_body
 
 ASPECTS = {
@@ -42,22 +38,14 @@ def main(
     bundle: str = typer.Option("unet"),
     section: str = typer.Option("validation"),
     dataset: str = typer.Option("jsrt", help="A set whose images have their true shape."),
-    output: Path | None = typer.Option(None, "-o", help="Write the figures here as JSON."),
 ) -> None:
     """Print the mean Dice of each way for each aspect."""
     found = find_bundle(bundle)
-    parser = ConfigParser()
-    parser.read_config(str(found.inference_config))
-    side = int(parser["image_size"][0])
-    network = parser.get_parsed_content("network_def").eval()
-    load_weights(network, found.weights)
-
+    network, side = load_network(found), input_shape(found)[-1]
     ways = {"stretched": _stretched, "padded": _padded, "sliding": _sliding}
     dice: dict[tuple[str, str], list[float]] = {(aspect, way): [] for aspect in ASPECTS for way in ways}
-    items = [item for item in load_data_list(dataset_dir, section) if item["dataset"] == dataset]
-    for item in track(items, "Comparing"):
-        pixels = read_radiograph(Path(item["image"]), require_frontal=False).pixels
-        reference = read_mask(Path(item["label"])) > 0
+    for _, radiograph, label_map in labelled(dataset_dir, section, dataset):
+        pixels, reference = radiograph.pixels, label_map > 0
         for aspect, ratio in ASPECTS.items():
             box = _crop(reference, ratio)
             for way, segment in ways.items():
@@ -69,8 +57,6 @@ def main(
     means = {aspect: {way: float(np.mean(dice[aspect, way])) for way in ways} for aspect in ASPECTS}
     for aspect, values in means.items():
         print(f"{aspect:15s}" + "  ".join(f"{way} {value:.4f}" for way, value in values.items()))
-    if output:
-        output.write_text(json.dumps({"images": len(items), "dice": means}, indent=1))
 
 
 def _crop(reference: np.ndarray, ratio: float) -> tuple[slice, slice]:

@@ -14,9 +14,9 @@ import copy
 import os
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from lungfield.bundles.exporting import export_network
 from lungfield.bundles.predictor import Predictor, input_shape, load_network
 from lungfield.bundles.registry import Bundle
 from lungfield.errors import NotFrontalChestError
+from lungfield.mask import agreement
 from lungfield.radiograph import read_radiograph
 
 Run = Callable[[Tensor], Tensor]
@@ -101,16 +102,13 @@ def _cpu_s() -> float:
 def _measure(backend: Backend, images: list[Tensor]) -> None:
     """Add a round: each thread runs the same few images."""
 
-    def work() -> None:
+    def work(_: int) -> None:
         for image in images[:IMAGES]:
             _infer(backend.run, image)
 
-    threads = [threading.Thread(target=work) for _ in range(THREADS)]
     cpu, wall = time.process_time(), time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(work, range(THREADS)))
     each = 1000 / (THREADS * IMAGES)
     backend.cpu_ms.append((time.process_time() - cpu) * each)
     backend.wall_ms.append((time.perf_counter() - wall) * each)
@@ -125,7 +123,8 @@ def _table(backends: dict[str, Backend], images: list[Tensor], expected: list[Te
         made = [_infer(backend.run, image) for image in images]
         pairs = list(zip(made, expected, strict=True))
         difference = max(float((one - other).abs().max()) for one, other in pairs)
-        dice = statistics.mean(_dice(one > 0, other > 0) for one, other in pairs)
+        masks = [[(logits[0, 0] > 0).numpy() for logits in pair] for pair in pairs]
+        dice = statistics.mean(agreement(*pair, spacing=None).dice for pair in masks)
         lines.append(
             f"| {name} | {min(backend.cpu_ms):.0f} | {min(backend.wall_ms):.0f} "
             f"| {backend.start_s:.1f} | {dice:.5f} | {difference:.2g} |"
@@ -217,10 +216,6 @@ def _images(bundle: Bundle) -> list[Tensor]:
             continue
         images.append(image.to(memory_format=torch.channels_last))
     return images
-
-
-def _dice(one: Tensor, other: Tensor) -> float:
-    return float(2 * (one & other).sum() / (one.sum() + other.sum()))
 
 
 if __name__ == "__main__":

@@ -13,14 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import typer
-from rich.progress import track
 from torch.nn import functional
 
-from lungfield import read_radiograph
+from labelled import labelled
 from lungfield.bundles import find_bundle
 from lungfield.bundles.predictor import Predictor
-from lungfield.datasets import load_data_list
-from lungfield.mask import agreement, clean_mask, read_mask
+from lungfield.mask import agreement, clean_mask
 
 THRESHOLDS = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55)
 
@@ -31,9 +29,7 @@ def main(
     """Print mean Dice by threshold."""
     predictor = Predictor(find_bundle(bundle))
     dice: dict[tuple[str, str, float], list[float]] = defaultdict(list)
-    for item in track(load_data_list(dataset_dir, section), "Comparing"):
-        radiograph = read_radiograph(Path(item["image"]), require_frontal=False)
-        reference = read_mask(Path(item["label"]))
+    for item, radiograph, reference in labelled(dataset_dir, section):
         image = predictor.network_input(radiograph)
         alone = predictor.logits(image)
         mirrored = predictor.logits(image.flip(-1)).flip(-1)

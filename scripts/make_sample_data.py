@@ -53,7 +53,7 @@ DESCRIPTION = SetDescription(
 
 # Attributes of a Digital X-Ray Image that the other kinds of image do not have.
 DX_ONLY = dict.fromkeys(
-    (
+    [
         "PresentationIntentType",
         "ImageLaterality",
         "PatientOrientationCodeSequence",
@@ -65,23 +65,17 @@ DX_ONLY = dict.fromkeys(
         "AnatomicRegionSequence",
         "ViewCodeSequence",
         "PresentationLUTShape",
-    )
+    ]
 )
 CR = {**DX_ONLY, "SOPClassUID": ComputedRadiographyImageStorage, "Modality": "CR"}
 CAPTURE = {
     **DX_ONLY,
+    **dict.fromkeys(("AcquisitionDate", "AcquisitionTime", "ViewPosition", "WindowCenter", "WindowWidth")),
+    **dict.fromkeys(("RescaleIntercept", "RescaleSlope", "RescaleType")),
     "SOPClassUID": SecondaryCaptureImageStorage,
     "Modality": "DX",
     "ConversionType": "WSD",
     "ImageType": ["DERIVED", "SECONDARY"],
-    "AcquisitionDate": None,
-    "AcquisitionTime": None,
-    "ViewPosition": None,
-    "RescaleIntercept": None,
-    "RescaleSlope": None,
-    "RescaleType": None,
-    "WindowCenter": None,
-    "WindowWidth": None,
 }
 
 

@@ -10,7 +10,6 @@ row a copy, summary.json the shares of every kind.
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,15 +19,14 @@ from pathlib import Path
 import numpy as np
 import torch
 import typer
-from rich.progress import track
 
+from labelled import labelled
 from lungfield.bundles import find_bundle
 from lungfield.bundles.predictor import Predictor
-from lungfield.datasets import load_data_list
-from lungfield.mask import agreement, read_mask
+from lungfield.export import write_results_csv
+from lungfield.mask import agreement
 from lungfield.pipeline import segmenting
 from lungfield.pose import ALL_POSES, UPRIGHT, Pose
-from lungfield.radiograph import read_radiograph
 from lungfield.records import Radiograph
 
 TOLERANCE = 0.005
@@ -42,10 +40,10 @@ def copies(radiograph: Radiograph) -> Iterator[tuple[Pose, bool, Radiograph]]:
         yield pose, inverted, replace(radiograph, pixels=np.ascontiguousarray(pixels), spacing=None)
 
 
-def measure(item: dict, predictor: Predictor) -> Iterator[dict[str, object]]:
+def measure(
+    item: dict, radiograph: Radiograph, reference: np.ndarray, predictor: Predictor
+) -> Iterator[dict[str, object]]:
     """One row a copy of a radiograph."""
-    radiograph = read_radiograph(Path(item["image"]), require_frontal=False)
-    reference = read_mask(Path(item["label"]))
     first = None
     for pose, inverted, copy in copies(radiograph):
         lungs = predictor.drive(segmenting(copy, predictor.processing))
@@ -101,12 +99,9 @@ def main(
     predictor = Predictor(find_bundle(bundle), device="cpu")
     output.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, object]] = []
-    for item in track(load_data_list(dataset_dir, section), "Segmenting copies"):
-        rows.extend(measure(item, predictor))
-        with (output / "corrections.csv").open("w", newline="", encoding="utf-8") as stream:
-            table = csv.DictWriter(stream, list(rows[0]))
-            table.writeheader()
-            table.writerows(rows)
+    for one in labelled(dataset_dir, section):
+        rows.extend(measure(*one, predictor))
+        write_results_csv(rows, output / "corrections.csv", columns=list(rows[0]))
     summary = summarise(rows)
     (output / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(summary, indent=1))

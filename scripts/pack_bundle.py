@@ -10,13 +10,182 @@ docs/model-zoo.md says more.
 
 from __future__ import annotations
 
+import hashlib
+import io
+import re
 import sys
-from pathlib import Path
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 import typer
+import yaml
+from monai.bundle import ConfigParser
 
-from lungfield.bundles import all_bundles, find_bundle
-from lungfield.errors import LungfieldError
+from lungfield.atomic import write_whole
+from lungfield.bundles import Bundle, all_bundles, find_bundle
+from lungfield.bundles.weights import load_weights
+from lungfield.errors import BundleError, LungfieldError
+
+WEIGHTS = "models/model.pt"
+LARGE_FILES = "large_files.yml"
+SUMS = "SHA256SUMS"
+
+# What a package takes from a bundle's folder; exports, logs and results that lie there stay behind.
+_FILES = ("LICENSE", LARGE_FILES, WEIGHTS)
+_FOLDERS = ("configs", "docs")
+# The first time that a zip can tell.
+_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class RemoteWeights:
+    """Weights that lie elsewhere, because they are too large for a repository.
+
+    Attributes:
+        url: where everybody can get them, over HTTP.
+        sha256: of the file that lies there, in hexadecimal.
+    """
+
+    url: str
+    sha256: str
+
+    def large_files(self) -> str:
+        """The text of `large_files.yml`, which `monai.bundle download_large_files` reads."""
+        entry = {"path": WEIGHTS, "url": self.url, "hash_type": "sha256", "hash_val": self.sha256}
+        return yaml.safe_dump({"large_files": [entry]}, sort_keys=False)
+
+
+@dataclass(frozen=True)
+class Package:
+    """A bundle as a zip, not yet on the disk.
+
+    Attributes:
+        name: `<name>_v<version>.zip`, as MONAI's sources name it.
+        content: the bytes of the zip.
+        weights: 'inside', 'elsewhere' (`large_files.yml` says where) or 'none'.
+        left_out: files of the bundle's folder that are no part of the package, by their names in it.
+    """
+
+    name: str
+    content: bytes
+    weights: str
+    left_out: tuple[str, ...]
+
+
+def remote_weights(bundle: Bundle, file: Path, url: str) -> RemoteWeights:
+    """Describe the weights in `file`, which are published at `url`.
+
+    Raises:
+        BundleError: the URL is not one of HTTP, or the file does not hold weights of the bundle's network.
+    """
+    if not re.match(r"https?://\S+$", url):
+        raise BundleError(f"{url!r} is no address to download from; give one that begins with https://.")
+    _require_that_weights_fit(bundle, file)
+    return RemoteWeights(url, sha256(file.read_bytes()))
+
+
+def pack(bundle: Bundle, *, remote: RemoteWeights | None = None, without_weights: bool = False) -> Package:
+    """Make a zip of a bundle, whose one folder has the bundle's name.
+
+    The zip has no times, owners or order of the disk in it, and stores files as they are: compression would
+    save a twelfth, and its bytes depend on the version of zlib.
+
+    Args:
+        bundle: what to pack; its config is read, which can run code.
+        remote: where the weights are; they are not put into the zip then.
+        without_weights: pack a bundle that has none, for others to train.
+
+    Raises:
+        BundleError: the bundle is not complete, or its weights do not fit its network.
+    """
+    check(bundle)
+    files, left_out = _files(bundle)
+    if remote is not None:
+        files.pop(WEIGHTS, None)
+        files[LARGE_FILES] = remote.large_files().encode()
+    if WEIGHTS in files:
+        _require_that_weights_fit(bundle, bundle.weights)
+        weights = "inside"
+    elif LARGE_FILES in files:
+        weights = "elsewhere"
+    elif without_weights:
+        weights = "none"
+    else:
+        raise BundleError(
+            f"{bundle.name} has no weights ({bundle.weights}). Train it and put them there, say where others "
+            "get them by --weights and --weights-url, or pack it for others to train by --without-weights."
+        )
+    return Package(f"{bundle.name}_v{bundle.version}.zip", _zip(bundle.name, files), weights, left_out)
+
+
+def check(bundle: Bundle) -> None:
+    """Refuse what the model zoo would refuse before it looks at anything else.
+
+    Raises:
+        BundleError: says everything that is wrong.
+    """
+    wrong = []
+    if not re.fullmatch(r"[A-Za-z0-9_]+", bundle.name) or "_v" in bundle.name:
+        wrong.append("its name must be letters, digits and '_', without '_v', where the version begins")
+    if not (bundle.root / "LICENSE").is_file():
+        wrong.append("LICENSE is missing")
+    if not re.fullmatch(r"\d+\.\d+\.\d+", bundle.version):
+        wrong.append(f"its version {bundle.version!r} in configs/metadata.json is not like 1.2.3")
+    if bundle.version not in bundle.metadata.get("changelog", {}):
+        wrong.append(f"the changelog in configs/metadata.json does not tell of {bundle.version}")
+    if wrong:
+        raise BundleError(f"{bundle.root} cannot be packed: {'; '.join(wrong)}.")
+
+
+def write(packages: list[Package], folder: Path) -> None:
+    """Write packages, and the SHA-256 of every package in `folder` as `sha256sum --check` reads it.
+
+    An older package of the same name is replaced.
+
+    Raises:
+        OutputError: one cannot be written.
+    """
+    for package in packages:
+        write_whole(folder / package.name, package.content)
+    lines = [f"{sha256(path.read_bytes())}  {path.name}\n" for path in sorted(folder.glob("*_v*.zip"))]
+    write_whole(folder / SUMS, "".join(lines).encode())
+
+
+def sha256(content: bytes) -> str:
+    """The SHA-256 in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _files(bundle: Bundle) -> tuple[dict[str, bytes], tuple[str, ...]]:
+    """The content of the files that belong in a package, and the names of the others but for hidden ones."""
+    names = {path.relative_to(bundle.root).as_posix(): path for path in bundle.root.rglob("*")}
+    files = {name: path for name, path in sorted(names.items()) if path.is_file() and not _hidden(name)}
+    taken = {name for name in files if name in _FILES or name.split("/")[0] in _FOLDERS}
+    left_out = tuple(name for name in files if name not in taken)
+    return {name: path.read_bytes() for name, path in files.items() if name in taken}, left_out
+
+
+def _hidden(name: str) -> bool:
+    return any(part.startswith(".") or part == "__pycache__" for part in PurePosixPath(name).parts)
+
+
+def _require_that_weights_fit(bundle: Bundle, file: Path) -> None:
+    parser = ConfigParser()
+    parser.read_config(str(bundle.inference_config))
+    load_weights(parser.get_parsed_content("network_def"), file)
+
+
+def _zip(top: str, files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression=zipfile.ZIP_STORED) as archive:
+        for name, content in sorted(files.items()):
+            entry = zipfile.ZipInfo(f"{top}/{name}", date_time=_TIME)
+            entry.create_system = 3  # Unix, on every system
+            entry.external_attr = 0o100644 << 16
+            archive.writestr(entry, content)
+    return buffer.getvalue()
+
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
@@ -38,8 +207,6 @@ def pack_bundle(
     without_weights: bool = typer.Option(False, "--without-weights", help="Pack those that have none, too."),
 ) -> None:
     """Pack bundles for MONAI's model zoo, or for any place that serves files."""
-    from packing import SUMS, pack, remote_weights, sha256, write
-
     bundles = all_bundles() if bundle == "all" else [find_bundle(bundle)]
     if weights is not None and weights_url is None:
         raise typer.BadParameter("needs --weights-url, where others get them", param_hint="--weights")

@@ -2,7 +2,8 @@
 
     python scripts/worst_cases.py DATASET_DIR --bundle unet --count 10 -o worst.png
 
-Orange is the reference, blue the bundle's mask; sorted by Dice, the worst first.
+Orange is the reference, blue the bundle's mask; sorted by Dice, the worst first. With several bundles, the
+masks of the others on the worst cases of the first stand beside its own.
 """
 
 from __future__ import annotations
@@ -12,12 +13,10 @@ from pathlib import Path
 import numpy as np
 import typer
 from PIL import Image, ImageDraw
-from rich.progress import track
 from skimage.segmentation import find_boundaries
 
+from labelled import labelled
 from lungfield import Segmenter, read_radiograph
-from lungfield.datasets import load_data_list
-from lungfield.mask import read_mask
 
 TILE = 384
 
@@ -25,28 +24,30 @@ TILE = 384
 def main(
     dataset_dir: Path,
     output: Path = typer.Option(..., "-o", "--output"),
-    bundle: str = typer.Option("unet"),
+    bundle: list[str] = typer.Option(["unet"], help="Can be repeated."),
     section: str = typer.Option("test"),
     dataset: str = typer.Option("", help="Only this set of several."),
     count: int = typer.Option(10),
     columns: int = typer.Option(5),
 ) -> None:
     """Segment a section of a prepared data set and draw its worst cases."""
-    segmenter = Segmenter(bundle)
-    items = [item for item in load_data_list(dataset_dir, section) if dataset in ("", item["dataset"])]
+    segmenters = [Segmenter(one) for one in bundle]
     found = []
-    for item in track(items, "Segmenting"):
-        lungs = segmenter(read_radiograph(Path(item["image"]), require_frontal=False))
-        reference = read_mask(Path(item["label"]))
+    for item, radiograph, reference in labelled(dataset_dir, section, dataset):
+        lungs = segmenters[0](radiograph)
         found.append((lungs.agreement(reference).dice, item["id"], lungs, reference))
     found.sort(key=lambda one: one[0])
-    tiles = [_tile(*one) for one in found[:count]]
+    tiles = []
+    for dice, name, lungs, reference in found[:count]:
+        radiograph = read_radiograph(lungs.radiograph.path, require_frontal=False)
+        others = [segmenter(radiograph) for segmenter in segmenters[1:]]
+        tiles += [_tile(one.agreement(reference).dice, name, one, reference) for one in (lungs, *others)]
+        print(f"{dice:.4f} {name}")
+    columns = max(1, columns // len(bundle)) * len(bundle)  # the masks of one radiograph stay together
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
     rows = [np.concatenate(tiles[start : start + columns], axis=1) for start in range(0, len(tiles), columns)]
     output.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.concatenate(rows)).save(output)
-    for dice, name, _, _ in found[:count]:
-        print(f"{dice:.4f} {name}")
 
 
 def _tile(dice: float, name: str, lungs, reference: np.ndarray) -> np.ndarray:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import platform
 import statistics
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,123 +18,77 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 from torch import Tensor, nn
+from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
-from lungfield.bundles.predictor import find_device
 from lungfield.export import write_results_json
 from lungfield.networks.ag_minaspp_gsconv_unet import GraphAttentionGate
 from lungfield.networks.gsconv import GraphConvolution
-from reproduction.plan import CostSettings, Plan, PlanError, Variant
-from reproduction.results import cost_file, read_costs
-from reproduction.runs import stage_settings
+from reproduction.plan import Plan, Variant
+from reproduction.results import read_costs
 
 _NEIGHBOURS = 9
-_OPERATIONS_A_MULTIPLY_ADD = 2
-_UNTRAINED = {"pretrained": "false"}
 
 
-def missing_costs(plan: Plan, output: Path, *, device: str) -> bool:
-    """Whether a variant's figures or its times on this device are not there yet."""
-    costs = read_costs(output)
-    timed = costs["timings"].get(device_name(find_device(device)), {}).get("ms", {})
-    return any(name not in costs["networks"] or name not in timed for name in plan.variants)
-
-
-def measure_costs(
-    plan: Plan,
-    settings: CostSettings,
-    output: Path,
-    *,
-    device: str = "auto",
-    threads: int | None = None,
-    tell: Callable[[str], None],
-) -> None:
-    """Measure all variants in one go, and write cost.json; other devices' times are kept.
-
-    Raises:
-        PlanError: a network cannot be built.
-    """
-    costs = read_costs(output)
-    networks = {}
+def measure_costs(plan: Plan, output: Path, device: torch.device, tell: Callable[[str], None]) -> None:
+    """Measure all variants in turn and write cost.json, unless it has them on this device already."""
+    costs, settings, name_of_device = read_costs(output), plan.cost or {}, device_name(device)
+    common = tuple(settings["common_size"])
+    if costs["timings"].get(name_of_device, {}).get("ms", {}).keys() >= plan.variants.keys():
+        return
+    tell(f"cost: counting and timing {len(plan.variants)} networks on {name_of_device}")
+    networks = {name: build_network(variant) for name, variant in plan.variants.items()}
     for name, variant in plan.variants.items():
-        network = build_network(variant)
-        size = paper_size(plan, variant) or settings.common_size
+        recipe = plan.recipes.get(variant.input_of)
+        size = tuple(recipe.settings(variant, 1)["image_size"]) if recipe else common
         costs["networks"][name] = {
-            "parameters": sum(parameter.numel() for parameter in network.parameters()),
-            "gflops": {_times(side): count_gflops(network, side) for side in {size, settings.common_size}},
+            "parameters": sum(parameter.numel() for parameter in networks[name].parameters()),
+            "gflops": {_times(side): count_gflops(networks[name], side) for side in {size, common}},
             "paper_size": _times(size),
         }
-        networks[name] = network
-        tell(f"cost: {name} counted")
-    where = find_device(device)
-    if threads:
-        torch.set_num_threads(threads)
-    tell(f"cost: timing {len(networks)} networks in turn, {settings.repeats} times, on {device_name(where)}")
-    costs["timings"][device_name(where)] = {
-        "device": where.type,
-        "threads": torch.get_num_threads() if where.type == "cpu" else None,
-        "size": _times(settings.common_size),
-        "repeats": settings.repeats,
+    costs["timings"][name_of_device] = {
+        "threads": torch.get_num_threads() if device.type == "cpu" else None,
+        "size": _times(common),
+        "repeats": settings["repeats"],
         "torch": torch.__version__,
-        **time_networks(networks, settings, where),
+        **time_networks(networks, common, settings["repeats"], device),
     }
-    write_results_json(costs, cost_file(output))
+    write_results_json(costs, output / "cost.json")
 
 
 def build_network(variant: Variant) -> nn.Module:
-    """The network of a variant with random weights, as its bundle's train.yaml defines it.
-
-    Raises:
-        PlanError: the config does not define one.
-    """
+    """The network of a variant with random weights, as its bundle's train.yaml defines it."""
     parser = ConfigParser()
-    try:
-        parser.read_config(str(variant.configs / "train.yaml"))
-        for key, value in {**variant.overrides, **(_UNTRAINED if variant.encoder else {})}.items():
-            parser[key] = value
-        network: nn.Module = parser.get_parsed_content("network_def")
-    except Exception as error:  # a config can name anything, and fail in any way
-        raise PlanError(f"{variant.configs / 'train.yaml'}, for {variant.name}: {error}") from error
-    return network.eval()
+    parser.read_config(str(variant.configs / "train.yaml"))
+    for key, value in {**variant.overrides, **({"pretrained": "false"} if variant.encoder else {})}.items():
+        parser[key] = value
+    return parser.get_parsed_content("network_def").eval()
 
 
-def paper_size(plan: Plan, variant: Variant) -> tuple[int, int] | None:
-    """The input size of the paper's recipe, or None where that is not declared."""
-    if not variant.input_of:
-        return None
-    rows, columns = stage_settings(plan.recipes[variant.input_of], variant, 1)["image_size"]
-    return rows, columns
-
-
-def count_gflops(network: nn.Module, size: tuple[int, int]) -> float:
+def count_gflops(network: nn.Module, size: tuple[int, ...]) -> float:
     """Operations in 10^9 for one image of `size` (rows, columns); see the module's docstring."""
     neighbourhood = 0
 
-    def convolution(module: GraphConvolution, _: Any, output: Tensor) -> None:
+    def count(module: nn.Module, _: Any, output: Tensor) -> None:
         nonlocal neighbourhood
-        channels = module.query.out_channels + output.shape[1]
-        neighbourhood += _NEIGHBOURS * channels * output.shape[-2] * output.shape[-1]
-
-    def gate(module: GraphAttentionGate, _: Any, output: Tensor) -> None:
-        nonlocal neighbourhood
-        channels = 2 * module.nodes.out_channels  # similarity and aggregate work on the same nodes
+        if isinstance(module, GraphConvolution):
+            channels = module.query.out_channels + output.shape[1]
+        else:
+            channels = 2 * module.nodes.out_channels  # similarity and aggregate work on the same nodes
         neighbourhood += _NEIGHBOURS * channels * output.shape[-2] * output.shape[-1]
 
     # Nothing is computed on this device, only shapes are followed.
     shapes = copy.deepcopy(network).to("meta")
     for module in shapes.modules():
-        if isinstance(module, GraphConvolution):
-            module.register_forward_hook(convolution)
-        elif isinstance(module, GraphAttentionGate):
-            module.register_forward_hook(gate)
-    counter = FlopCounterMode(display=False)
-    with torch.inference_mode(), counter:
+        if isinstance(module, (GraphConvolution, GraphAttentionGate)):
+            module.register_forward_hook(count)
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         shapes(torch.zeros(1, 1, *size, device="meta"))
-    return (counter.get_total_flops() + _OPERATIONS_A_MULTIPLY_ADD * neighbourhood) / 1e9
+    return (counter.get_total_flops() + 2 * neighbourhood) / 1e9
 
 
 def time_networks(
-    networks: Mapping[str, nn.Module], settings: CostSettings, device: torch.device
+    networks: Mapping[str, nn.Module], size: tuple[int, ...], repeats: int, device: torch.device
 ) -> dict[str, dict[str, float]]:
     """Milliseconds for one image, all networks in turn so that whatever else goes on slows all alike.
 
@@ -143,26 +96,22 @@ def time_networks(
         `ms`: the median by network; `ratio`: the median of the times relative to the first network's in the
         same turn.
     """
-    image = torch.rand(1, 1, *settings.common_size, device=device)
-    image = image.contiguous(memory_format=torch.channels_last)
-    placed = {
-        name: network.to(device, memory_format=torch.channels_last) for name, network in networks.items()
-    }
-    taken: dict[str, list[float]] = {name: [] for name in networks}
+    layout = torch.channels_last
+    image = torch.rand(1, 1, *size, device=device).contiguous(memory_format=layout)
+    timers = [
+        Timer(
+            "network(image)",
+            globals={"network": network.to(device, memory_format=layout), "image": image},
+            num_threads=torch.get_num_threads(),
+        )
+        for network in networks.values()
+    ]
     with torch.inference_mode():
-        for turn in range(settings.warmups + settings.repeats):
-            for name, network in placed.items():
-                start = _now(device)
-                network(image)
-                if turn >= settings.warmups:
-                    taken[name].append(1000 * (_now(device) - start))
-    first = next(iter(taken.values()))
+        turns = [[1000 * timer.timeit(1).median for timer in timers] for _ in range(repeats)]
+    ratios = [[one / turn[0] for one in turn] for turn in turns]
     return {
-        "ms": {name: statistics.median(times) for name, times in taken.items()},
-        "ratio": {
-            name: statistics.median(one / base for one, base in zip(times, first, strict=True))
-            for name, times in taken.items()
-        },
+        key: dict(zip(networks, map(statistics.median, zip(*values, strict=True)), strict=True))
+        for key, values in (("ms", turns), ("ratio", ratios))
     }
 
 
@@ -176,12 +125,5 @@ def device_name(device: torch.device) -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _now(device: torch.device) -> float:
-    """Seconds on a clock, after all work given to the device is done."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
-def _times(size: tuple[int, int]) -> str:
+def _times(size: tuple[int, ...]) -> str:
     return f"{size[0]}x{size[1]}"

@@ -1,19 +1,34 @@
-"""What there is to reproduce, as experiments.yaml declares it: sets, networks, recipes, claims, questions."""
+"""What experiments.yaml declares, and the runs that follow: their folders, progress and commands."""
 
 from __future__ import annotations
 
+import csv
+import json
+import re
+import sys
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from lungfield.atomic import write_whole
 from lungfield.bundles import shipped
+from lungfield.datasets.data_list import read_list
+from lungfield.datasets.layout import LIST_NAME, SECTIONS
+from lungfield.datasets.splits import split_by_ratio
 from lungfield.errors import LungfieldError
+from lungfield.mask.metrics import METRICS
 
 ALL = "all"
 COST = "cost"
 MODES = ("full", "quick")
 EXPERIMENTS_FILE = Path(__file__).with_name("experiments.yaml")
+
+_CHECKPOINT = re.compile(r"checkpoint_epoch=(\d+)\.pt")
 
 
 class PlanError(LungfieldError):
@@ -22,17 +37,7 @@ class PlanError(LungfieldError):
 
 @dataclass(frozen=True)
 class Variant:
-    """A network to train: a bundle, with changes.
-
-    Attributes:
-        name: its folder below a recipe.
-        bundle: the bundle's name.
-        label: its name in tables and figures.
-        colour: of its lines, the same in every figure.
-        overrides: entries of the bundle's train.yaml that differ, by path.
-        encoder: whether its encoder can start from ImageNet weights.
-        input_of: the recipe whose input size is its paper's; empty where there is none.
-    """
+    """A network to train: a bundle, with changes. experiments.yaml says what each entry is."""
 
     name: str
     bundle: str
@@ -50,105 +55,206 @@ class Variant:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How networks are trained.
-
-    Attributes:
-        name: its folder in the output.
-        label: its name in captions.
-        stages: for each stage the entries of train.yaml that differ.
-        config_of: the bundle whose paper.yaml is laid over train.yaml; empty for none.
-        split: training, validation and test in relation to each other, over all sets together; empty for
-            the sets' own split.
-    """
+    """How networks are trained. experiments.yaml says what each entry is."""
 
     name: str
     label: str
-    stages: tuple[Mapping[str, Any], ...]
+    stages: Sequence[Mapping[str, Any]]
     config_of: str = ""
-    split: tuple[int, ...] = ()
+    split: Sequence[int] = ()
+    pretrained: bool | str = True
 
-    @property
-    def config(self) -> Path | None:
-        """The paper's config, or None."""
-        return shipped("bundles") / self.config_of / "configs" / "paper.yaml" if self.config_of else None
+    def configs(self, variant: Variant) -> list[Path]:
+        """The configs that a variant is trained with, later ones laid over earlier ones."""
+        paper = [shipped("bundles") / self.config_of / "configs" / "paper.yaml"] if self.config_of else []
+        return [variant.configs / "train.yaml", *paper]
 
-
-@dataclass(frozen=True)
-class Paper:
-    """What a paper claims: metrics by variant, ratios in [0, 1], with what there is to say of them."""
-
-    citation: str
-    claims: Mapping[str, Mapping[str, float]]
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """Trained on `train` (a set, or 'all'), measured on the test sections of the sets `test`."""
-
-    train: str
-    test: tuple[str, ...]
+    def settings(self, variant: Variant, number: int) -> dict[str, Any]:
+        """All settings of stage `number` (from 1), the stage's own laid over those of the configs."""
+        layers = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in self.configs(variant)]
+        return {key: value for one in (*layers, self.stages[number - 1]) for key, value in one.items()}
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A question that several runs answer together.
-
-    Attributes:
-        name: what --only takes.
-        title: its heading.
-        recipes: the recipe's name by mode.
-        variants: names; the first is what others are compared with.
-        measure: which runs are measured on what.
-        metrics: columns of the table, of `lungfield.mask.metrics` or 'loss'.
-        seeds: how many, by mode.
-        compare: metrics that the variants are compared by.
-        paper: name of the paper whose claims stand beside the figures; empty for none.
-        pooled: whether the test images of a measurement make one row, not one a set.
-        cost: whether parameters and times stand in the table.
-        pictures: variants that the grid of radiographs shows.
-    """
+    """A question that several runs answer together. experiments.yaml says what each entry is."""
 
     name: str
     title: str
-    recipes: Mapping[str, str]
-    variants: tuple[str, ...]
-    measure: tuple[Measurement, ...]
-    metrics: tuple[str, ...]
-    seeds: Mapping[str, int]
-    compare: tuple[str, ...] = ("dice",)
-    paper: str = ""
+    recipe: Mapping[str, str]
+    variants: Sequence[str]
+    measure: Sequence[Mapping[str, Any]]
+    metrics: Sequence[str]
+    seeds: Mapping[str, int] = field(default_factory=dict)
+    compare: Sequence[str] = ("dice",)
+    paper: Mapping[str, Any] = field(default_factory=dict)
     pooled: bool = False
     cost: bool = False
-    pictures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class CostSettings:
-    """How the networks' cost is measured: side lengths in pixels, untimed and timed calls."""
+class Run:
+    """A recipe, a variant, the data that it is trained on (`train`) and a seed, below the folder `output`.
 
-    title: str
-    common_size: tuple[int, int]
-    warmups: int
-    repeats: int
+    `tests` are the sets that it is to be measured on, `experiments` the names of those that ask for it.
+    """
+
+    recipe: Recipe
+    variant: Variant
+    train: str
+    seed: int
+    output: Path
+    tests: Sequence[str] = ()
+    experiments: Sequence[str] = ()
+
+    @property
+    def name(self) -> str:
+        """Its folder below `output`."""
+        return f"{self.recipe.name}/{self.variant.name}/{self.train}/seed-{self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return self.output / self.name
+
+    @property
+    def stages(self) -> range:
+        """The numbers of its stages, from 1."""
+        return range(1, len(self.recipe.stages) + 1)
+
+    def stage(self, number: int) -> Path:
+        """The folder of a stage."""
+        return self.folder / f"stage-{number}"
+
+    def evaluation(self, dataset: str) -> Path:
+        """The folder of its figures on a set's test section."""
+        return self.folder / f"evaluation-{dataset}"
+
+    def epochs(self, number: int) -> int:
+        """How many epochs a stage is to have."""
+        return self.recipe.settings(self.variant, number)["max_epochs"]
+
+    def checkpoint(self, number: int) -> tuple[int, Path | None]:
+        """The last whole checkpoint of a stage with its epoch; 0 and None where there is none."""
+        found = [
+            (int(match[1]), path)
+            for path in self.stage(number).glob("*.pt")
+            # A process that was ended while it wrote leaves half an archive, without the table at its end.
+            if (match := _CHECKPOINT.fullmatch(path.name)) and zipfile.is_zipfile(path)
+        ]
+        return max(found, default=(0, None))
+
+    def trained(self, number: int) -> bool:
+        """Whether a stage is finished: the weights after its last epoch are there."""
+        return self.checkpoint(number)[0] == self.epochs(number)
+
+    def evaluated(self, dataset: str) -> bool:
+        """Whether the figures on a set are there; their summary is written last."""
+        return (self.evaluation(dataset) / "summary.json").is_file()
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return all(map(self.trained, self.stages)) and all(map(self.evaluated, self.tests))
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything of it is there: an epoch of the training, or figures of a test."""
+        return any(read_table(self.stage(number) / "history.csv") for number in self.stages) or any(
+            self.folder.glob("evaluation-*/summary.json")
+        )
+
+    def options(self, number: int) -> dict[str, Any]:
+        """What is declared of a stage."""
+        encoder = {"pretrained": self.recipe.pretrained} if self.variant.encoder else {}
+        return {**encoder, **self.recipe.stages[number - 1], **self.variant.overrides}
+
+    def declare(self, number: int) -> None:
+        """Note what is declared of a stage beside it."""
+        write_whole(self.stage(number) / "declared.json", json.dumps(self.options(number)).encode())
+
+    def check(self) -> None:
+        """Make sure that what is there was trained as it is declared now.
+
+        Raises:
+            PlanError: it was not; figures of two recipes must not be mixed under one name.
+        """
+        for number in self.stages:
+            path = self.stage(number) / "declared.json"
+            if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != self.options(number):
+                raise PlanError(
+                    f"{self.stage(number)} was not trained as it is declared now; see {path.name} there. "
+                    f"Delete {self.folder} to train it anew, or put the declaration back as it was."
+                )
+
+    def training(self, number: int, data: Path, device: str) -> list[str]:
+        """The call that trains a stage, from where it stopped or from the end of the stage before.
+
+        Args:
+            number: of the stage; the one before it is finished.
+            data: folder of the sets, in the recipe's split.
+            device: 'auto' or a name that torch knows.
+        """
+        options = self.options(number) | {
+            "dataset_dir": data if self.train == ALL else data / self.train,
+            "output_dir": self.stage(number),
+            "seed": self.seed,
+            # The weights at the end of the schedule are measured: no choice is made on the validation images.
+            "early_stop_patience": self.epochs(number),
+        }
+        checkpoint = self.checkpoint(number)[1]
+        if checkpoint is not None:
+            options["resume_from"] = checkpoint
+        elif number > 1:
+            options["initial_weights"] = self.checkpoint(number - 1)[1]
+        return self._call("training", [], options, device)
+
+    def measuring(self, dataset: str, data: Path, device: str) -> list[str]:
+        """The call that measures the trained run on a set's test section; arguments as of `training`."""
+        settings = self.recipe.settings(self.variant, self.stages[-1])
+        options = dict(self.variant.overrides) | {
+            "dataset_dir": data / dataset,
+            "section": "test",
+            "output_dir": self.evaluation(dataset),
+            "checkpoint": self.checkpoint(self.stages[-1])[1],
+            "image_size": settings["image_size"],
+            "num_workers": settings.get("num_workers", 0),
+        }
+        return self._call("evaluating", [self.variant.configs / "evaluate.yaml"], options, device)
+
+    def _call(self, action: str, more: list[Path], options: dict[str, Any], device: str) -> list[str]:
+        files = [str(path) for path in (*self.recipe.configs(self.variant), *more)]
+        if device != "auto":
+            options["device"] = f"$torch.device('{device}')"
+        words = [sys.executable, "-W", "ignore", "-m", "monai.bundle", "run", action]
+        words += ["--config_file", str(files)]
+        for key, value in options.items():
+            words += [f"--{key}", str(value.absolute() if isinstance(value, Path) else value)]
+        return words
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that is declared; `sets` are folders with their names in tables."""
+    """All that is declared, by name.
+
+    Attributes:
+        sets: folders of prepared sets, with their names in tables.
+        variants: networks; the first is the one that times are relative to.
+        recipes: ways to train.
+        experiments: what is asked.
+        seeds: how many runs differ by the seed alone, by mode.
+        cost: how the networks' cost is measured: `title`, `common_size` (rows, columns) and `repeats`.
+    """
 
     sets: Mapping[str, str]
     variants: Mapping[str, Variant]
     recipes: Mapping[str, Recipe]
-    papers: Mapping[str, Paper]
     experiments: Mapping[str, Experiment]
-    cost: CostSettings | None
+    seeds: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(MODES, 1))
+    cost: Mapping[str, Any] | None = None
 
-    def select(self, names: Sequence[str]) -> tuple[list[Experiment], CostSettings | None]:
-        """The experiments of these names, or all, and how to measure the cost where they ask for it.
-
-        Args:
-            names: of experiments; 'cost' for the cost alone; none for all there is.
+    def select(self, names: Sequence[str]) -> tuple[list[Experiment], bool]:
+        """The experiments of these names, or all, and whether the cost is asked for.
 
         Raises:
             PlanError: there is none of a name.
@@ -158,5 +264,122 @@ class Plan:
         if unknown:
             raise PlanError(f"There is no experiment {unknown[0]!r}. There are: {', '.join(known)}.")
         chosen = [one for name, one in self.experiments.items() if not names or name in names]
-        wanted = not names or COST in names or any(one.cost for one in chosen)
-        return chosen, self.cost if wanted else None
+        return chosen, bool(self.cost) and (not names or COST in names or any(one.cost for one in chosen))
+
+    def runs(self, chosen: Sequence[Experiment], mode: str, output: Path, seeds: int | None) -> list[Run]:
+        """The runs that experiments need, each once, first seeds first.
+
+        Args:
+            chosen: experiments; one without a recipe for this mode needs none.
+            mode: 'full' or 'quick'.
+            output: folder of all runs.
+            seeds: how many, instead of what is declared.
+        """
+        tests: dict[tuple[int, str, str, str], list[str]] = {}
+        askers: dict[tuple[int, str, str, str], list[str]] = {}
+        for experiment in chosen:
+            count = (seeds or {**self.seeds, **experiment.seeds}[mode]) if mode in experiment.recipe else 0
+            for seed, one, variant in product(range(count), experiment.measure, experiment.variants):
+                key = (seed, experiment.recipe[mode], variant, one["train"])
+                tests.setdefault(key, []).extend(one["test"])
+                askers.setdefault(key, []).append(experiment.name)
+        runs = [
+            Run(
+                self.recipes[key[1]],
+                self.variants[key[2]],
+                *(key[3], key[0], output),
+                tests=list(dict.fromkeys(tests[key])),
+                experiments=list(dict.fromkeys(askers[key])),
+            )
+            # Networks can be compared as soon as each has its first seed; the sort keeps the order otherwise.
+            for key in sorted(tests, key=lambda key: key[0])
+        ]
+        for run in runs:
+            run.check()
+        return runs
+
+    def check_sets(self, data: Path) -> None:
+        """Make sure that a folder holds the declared sets and no others, which 'all' would train on too.
+
+        Raises:
+            PlanError: it does not.
+        """
+        there = {path.parent.name for path in data.glob(f"*/{LIST_NAME}")}
+        if there != set(self.sets):
+            raise PlanError(
+                f"{data} must hold the prepared sets {', '.join(self.sets)} and no others; it holds "
+                f"{', '.join(sorted(there)) or 'none'}. `lungfield prepare` makes them."
+            )
+
+    def split(self, run: Run, data: Path) -> Path:
+        """The sets as a run's recipe splits them: data lists that refer to the prepared images.
+
+        All images are divided together, each set and each of its groups in the recipe's ratio. A seed always
+        gives the same lists.
+
+        Returns:
+            A folder with a list for each set, or `data` itself where the recipe has no split of its own.
+        """
+        if not run.recipe.split:
+            return data
+        folder = run.output / "splits" / "-".join(map(str, run.recipe.split)) / f"seed-{run.seed}"
+        items: dict[tuple[str, str], dict[str, Any]] = {}
+        for name in self.sets:
+            content = read_list(data / name / LIST_NAME)
+            for entry in (one for section in SECTIONS for one in content.get(section, [])):
+                paths = {key: str((data / name / entry[key]).absolute()) for key in ("image", "label")}
+                items[name, entry["id"]] = entry | paths
+        groups = {"/".join(key): f"{key[0]} {item.get('group')}" for key, item in items.items()}
+        sections = split_by_ratio(groups, ":".join(map(str, run.recipe.split)), seed=run.seed)
+        for name in self.sets:
+            divided: dict[str, Any] = {"name": name}
+            for section, members in sections.items():
+                keys = [tuple(member.split("/", 1)) for member in members]
+                divided[section] = [items[key] for key in keys if key[0] == name]
+            write_whole(folder / name / LIST_NAME, json.dumps(divided, indent=1).encode())
+        return folder
+
+
+def load_plan(path: Path) -> Plan:
+    """Read a file of experiments.
+
+    Raises:
+        PlanError: it cannot be read, or something in it is missing or unknown; names the entry.
+    """
+    where = "the file"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for kind, made in (("variants", Variant), ("recipes", Recipe), ("experiments", Experiment)):
+            for name, entry in content.get(kind, {}).items():
+                where = f"{kind}.{name}"
+                content[kind][name] = made(name=name, **entry)
+        where = "the file"
+        plan = Plan(**content)
+    except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise PlanError(f"{path}, {where}: {' '.join(str(error).split())}") from error
+    for name, variant in plan.variants.items():
+        if not variant.configs.is_dir():
+            raise PlanError(f"{path}, variants.{name}: there is no bundle {variant.bundle!r}.")
+    for name, one in plan.experiments.items():
+        used = {
+            "mode": (one.recipe, MODES),
+            "recipe": (one.recipe.values(), plan.recipes),
+            "variant": ((*one.variants, *one.paper.get("claims", ())), plan.variants),
+            "metric": ((*one.metrics, *one.compare), (*METRICS, "loss")),
+            "set": (
+                [one for each in one.measure for one in (each["train"], *each["test"])],
+                (ALL, *plan.sets),
+            ),
+        }
+        for kind, (names, known) in used.items():
+            for unknown in set(names) - set(known):
+                raise PlanError(f"{path}, experiments.{name}: there is no {kind} {unknown!r}.")
+    return plan
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file; none where there is no file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return list(csv.DictReader(file))

@@ -67,7 +67,7 @@ def test_openvino_tells_nobody_of_its_use():
 @pytest.fixture(scope="module")
 def predictors():
     bundle = find_bundle(DEFAULT_BUNDLE)
-    return [Predictor(bundle, device="cpu"), Predictor(bundle, backend="openvino")]
+    return [Predictor(bundle, device="cpu", backend="torch"), Predictor(bundle, backend="openvino")]
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)

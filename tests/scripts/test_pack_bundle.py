@@ -28,7 +28,7 @@ import pack_bundle
 from lungfield import Segmenter
 from lungfield.bundles import BUNDLES, find_bundle, shipped
 from lungfield.errors import BundleError
-from packing import LARGE_FILES, RemoteWeights, pack, remote_weights, sha256, write
+from pack_bundle import LARGE_FILES, RemoteWeights, pack, remote_weights, sha256, write
 
 URL = "https://example.org/model.pt"
 ROOT = Path(__file__).parents[2]

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,20 +13,16 @@ from zipfile import ZipFile
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
+import reproduce
 from lungfield.bundles import shipped
-from reproduction import commands
-from reproduction.cost import build_network, count_gflops
-from reproduction.data import check_sets, own_split
-from reproduction.declaration import load_plan
-from reproduction.locks import locked
-from reproduction.pictures import chosen_images
-from reproduction.plan import EXPERIMENTS_FILE, PlanError
-from reproduction.report import write_report
-from reproduction.results import Results, difference
-from reproduction.runs import runs_of
+from lungfield.datasets import load_data_list
+from reproduction.cost import build_network, count_gflops, measure_costs
+from reproduction.plan import EXPERIMENTS_FILE, PlanError, load_plan
+from reproduction.results import Results, difference, write_report
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -49,19 +46,15 @@ DECLARED = {
             ],
         }
     },
-    "papers": {
-        "someone": {"citation": "A. Someone: A paper", "claims": {"gsconv_gated": {"dice": 0.987}}},
-    },
     "experiments": {
         "versus": {
             "title": "One against the other",
-            "paper": "someone",
+            "paper": {"citation": "A. Someone: A paper", "claims": {"gsconv_gated": {"dice": 0.987}}},
             "recipe": {"quick": "tiny"},
             "variants": ["unet", "gsconv_gated"],
             "measure": [{"train": "all", "test": ["samples"]}],
             "metrics": ["dice", "hd95"],
             "compare": ["dice"],
-            "pictures": ["unet"],
         }
     },
 }
@@ -93,8 +86,8 @@ def data(tmp_path):
     return tmp_path / "data"
 
 
-def fabricate_stage(run, number, epochs, *, checkpoint=None):
-    folder = run.folder / f"stage-{number}"
+def fabricate_stage(run, number, epochs):
+    folder = run.stage(number)
     folder.mkdir(parents=True)
     columns = ["epoch", "train_mean_dice", "train_mean_iou", "train_loss"]
     columns += ["val_mean_dice", "val_mean_iou", "val_loss"]
@@ -102,11 +95,10 @@ def fabricate_stage(run, number, epochs, *, checkpoint=None):
         writer = csv.writer(file)
         writer.writerow(columns)
         for epoch in range(1, epochs + 1):
-            grown = 1 - 0.5 / (epoch + number + run.key.seed / 5)
+            grown = 1 - 0.5 / (epoch + number + run.seed / 5)
             writer.writerow([epoch, grown, grown - 0.1, 1 - grown, grown - 0.02, grown - 0.13, 1.1 - grown])
-    if checkpoint or epochs:
-        with ZipFile(folder / f"checkpoint_epoch={checkpoint or epochs}.pt", "w") as file:
-            file.writestr("data.pkl", "weights")
+    with ZipFile(folder / f"checkpoint_epoch={epochs}.pt", "w") as file:
+        file.writestr("data.pkl", "weights")
 
 
 def fabricate_evaluation(run, dice, *, hd95=5.0):
@@ -123,7 +115,7 @@ def fabricate_evaluation(run, dice, *, hd95=5.0):
 
 
 def runs(plan, output, *, seeds=None):
-    return runs_of(plan, list(plan.experiments.values()), "quick", output, seeds=seeds)
+    return plan.runs(list(plan.experiments.values()), "quick", output, seeds)
 
 
 # What is declared -------------------------------------------------------------------------------------------
@@ -131,27 +123,26 @@ def runs(plan, output, *, seeds=None):
 
 def test_shipped_experiments_are_sound(tmp_path):
     plan = load_plan(EXPERIMENTS_FILE)
-    needed = runs_of(plan, list(plan.experiments.values()), "quick", tmp_path)
-    assert len({run.key for run in needed}) == len(needed)
+    needed = runs(plan, tmp_path)
+    assert len({run.name for run in needed}) == len(needed)
     assert len({variant.colour for variant in plan.variants.values()}) == len(plan.variants)
     assert {variant.bundle for variant in plan.variants.values()} >= {"unet", "amalgamated_unet"}
-    shared = next(run for run in needed if str(run.key) == "quick/unet/all/seed-0")
+    shared = next(run for run in needed if run.name == "quick/unet/all/seed-0")
     assert {"yang", "xu", "all-seven"} <= set(shared.experiments)
+    for run in plan.runs(list(plan.experiments.values()), "full", tmp_path, 1):
+        assert all(run.training(number, tmp_path, "cpu") for number in run.stages)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"variants__unet": {"bundle": "unet", "label": "U"}}, r"variants\.unet lacks 'colour'"),
-        ({"variants__unet__bundle": "vnet"}, r"variants\.unet\.bundle: there is no bundle 'vnet'"),
-        ({"experiments__versus__metrics": ["dise"]}, r"versus\.metrics: 'dise' .* Did you mean 'dice'"),
-        ({"experiments__versus__variants": ["resnet"]}, r"versus\.variants: 'resnet' is not known"),
-        ({"experiments__versus__recipe": {"slow": "tiny"}}, r"versus\.recipe: 'slow' is not known"),
-        ({"experiments__versus__measure": []}, r"versus\.measure must be a list"),
-        ({"recipes__tiny__split": [4, 3]}, r"recipes\.tiny\.split must be three whole numbers"),
-        ({"recipes__tiny__stages": [{"norm": None}]}, r"stages\.1\.norm must be"),
-        ({"seeds": {"full": 0}}, r"seeds\.full must be a whole number above 0"),
-        ({"papers__someone__claims": {"unet": {"dice": "high"}}}, r"claims\.unet\.dice must be a number"),
+        ({"variants__unet": {"bundle": "unet", "label": "U"}}, r"variants\.unet: .*'colour'"),
+        ({"variants__unet__color": "red"}, r"variants\.unet: .*'color'"),
+        ({"variants__unet__bundle": "vnet"}, r"variants\.unet: .*'vnet'"),
+        ({"experiments__versus__metrics": ["dise"]}, r"versus: there is no metric 'dise'"),
+        ({"experiments__versus__variants": ["resnet"]}, r"versus: there is no variant 'resnet'"),
+        ({"experiments__versus__recipe": {"slow": "tiny"}}, r"versus: there is no mode 'slow'"),
+        ({"experiments__versus__measure": [{"train": "x", "test": []}]}, r"versus: there is no set 'x'"),
     ],
 )
 def test_mistakes_in_the_file_are_named(tmp_path, changes, message):
@@ -163,7 +154,7 @@ def test_mistakes_in_the_file_are_named(tmp_path, changes, message):
 def test_unreadable_file_is_named(tmp_path):
     file = tmp_path / "experiments.yaml"
     file.write_text("sets: [")
-    with pytest.raises(PlanError, match="cannot be read"):
+    with pytest.raises(PlanError, match=r"experiments\.yaml"):
         load_plan(file)
 
 
@@ -173,20 +164,17 @@ def test_unreadable_file_is_named(tmp_path):
 def test_progress_is_read_from_the_files(plan, tmp_path):
     run, other = runs(plan, tmp_path / "out")
     assert run.folder == tmp_path / "out" / "tiny" / "unet" / "all" / "seed-0"
-    assert [stage.epochs_done for stage in run.stages] == [0, 0]
+    assert [run.checkpoint(number) for number in run.stages] == [(0, None)] * 2
 
     fabricate_stage(run, 1, 1)
-    first = run.stages[0]
-    assert not first.finished
-    words = commands.training(run, first, tmp_path, device="cpu", pretrained="false")
+    assert not run.trained(1)
+    words = run.training(1, tmp_path, "cpu")
     assert words[words.index("--resume_from") + 1].endswith("checkpoint_epoch=1.pt")
 
-    (run.folder / "stage-1" / "history.csv").unlink()
-    (run.folder / "stage-1" / "checkpoint_epoch=1.pt").unlink()
-    (run.folder / "stage-1").rmdir()
+    shutil.rmtree(run.stage(1))
     fabricate_stage(run, 1, 2)
-    assert run.stages[0].finished
-    words = commands.training(run, run.stages[1], tmp_path, device="auto", pretrained="false")
+    assert run.trained(1)
+    words = run.training(2, tmp_path, "auto")
     assert words[words.index("--initial_weights") + 1].endswith("stage-1/checkpoint_epoch=2.pt")
     assert words[words.index("--image_size") + 1] == "[48, 48]"
     assert "--pretrained" not in words
@@ -194,63 +182,52 @@ def test_progress_is_read_from_the_files(plan, tmp_path):
 
     fabricate_stage(run, 2, 1)
     assert not run.finished
+    assert reproduce.state(run) == "partly done"
     fabricate_evaluation(run, 0.9)
-    assert run.finished
-    assert not other.finished
-    words = commands.training(other, other.stages[0], tmp_path, device="cpu", pretrained="false")
+    assert reproduce.state(run) == "done"
+    assert reproduce.state(other) == "missing"
+    words = other.training(1, tmp_path, "cpu")
     assert words[words.index("--network_def::kind") + 1] == "gated"
-
-
-def test_history_ahead_of_its_checkpoint_is_not_finished(plan, tmp_path):
-    run = runs(plan, tmp_path)[0]
-    fabricate_stage(run, 1, 2, checkpoint=1)
-    assert not run.stages[0].finished
-    assert run.stages[0].checkpoint_epoch == 1
 
 
 def test_half_written_checkpoint_is_passed_over(plan, tmp_path):
     run = runs(plan, tmp_path)[0]
     fabricate_stage(run, 1, 1)
-    whole = run.folder / "stage-1" / "checkpoint_epoch=1.pt"
-    (run.folder / "stage-1" / "checkpoint_epoch=2.pt").write_bytes(whole.read_bytes()[:20])
-    assert run.stages[0].checkpoint == whole
+    whole = run.stage(1) / "checkpoint_epoch=1.pt"
+    (run.stage(1) / "checkpoint_epoch=2.pt").write_bytes(whole.read_bytes()[:20])
+    assert run.checkpoint(1) == (1, whole)
 
 
-def test_recipe_that_was_shortened_is_refused(plan, tmp_path):
-    run = runs(plan, tmp_path)[0]
-    fabricate_stage(run, 1, 5)
-    with pytest.raises(PlanError, match=r"has 5 epochs and its recipe 'tiny' 2\. Delete"):
-        _ = run.stages
+def test_recipes_are_not_mixed(tmp_path):
+    """Neither after a change of the recipe, nor with encoders that started from other weights."""
+    (run,) = runs(load_plan(declare(tmp_path, experiments__versus__variants=["unet"])), tmp_path)
+    run.declare(1)
+    run.check()
+    changed = declare(tmp_path, recipes__tiny__stages=[{"image_size": [32, 32], "max_epochs": 1}])
+    with pytest.raises(PlanError, match="was not trained as it is declared now"):
+        runs(load_plan(changed), tmp_path)[0].check()
+    plan = load_plan(EXPERIMENTS_FILE)
+    (encoder,) = plan.runs(plan.select(["swaminathan"])[0], "quick", tmp_path, None)
+    assert encoder.options(1)["pretrained"] is False
 
 
 def test_locked_run_counts_as_running(plan, tmp_path):
     run = runs(plan, tmp_path)[0]
-    assert not run.running
-    with locked(run.lock) as held:
+    run.folder.mkdir(parents=True)
+    with reproduce.locked(run) as held:
         assert held is not None
-        assert run.running
-        with locked(run.lock) as second:
-            assert second is None
-    assert not run.running
-
-
-def test_encoders_are_not_mixed(tmp_path):
-    plan = load_plan(EXPERIMENTS_FILE)
-    chosen, _ = plan.select(["swaminathan"])
-    (run,) = runs_of(plan, chosen, "quick", tmp_path)
-    fabricate_stage(run, 1, 1)
-    (run.folder / "stage-1" / "run.log").write_text("2026 - INFO - > pretrained: False\n")
-    commands.check_encoders([run], "false")
-    with pytest.raises(PlanError, match="--pretrained false"):
-        commands.check_encoders([run], "true")
+        assert reproduce.state(run) == "running"
+        reproduce.finish(plan, run, tmp_path, "cpu")  # leaves it to the other one
+        assert not run.stage(1).exists()
+    assert reproduce.state(run) == "partly done"
 
 
 def test_own_split_divides_all_images_by_seed(data, tmp_path):
     plan = load_plan(declare(tmp_path, recipes__tiny__split=[4, 4, 3]))
-    recipe = plan.recipes["tiny"]
-    lists = [own_split(plan, recipe, data, tmp_path / "out", seed) for seed in (0, 0, 1)]
+    first, _, second, _ = runs(plan, tmp_path / "out", seeds=2)
+    lists = [plan.split(run, data) for run in (first, first, second)]
     read = [json.loads((folder / "samples" / "dataset.json").read_text()) for folder in lists]
-    sizes = [len(read[0][section]) for section in ("training", "validation", "test")]
+    sizes = [len(load_data_list(lists[0], section)) for section in ("training", "validation", "test")]
     assert sum(sizes) == 7
     assert max(sizes) - min(sizes) <= 1
     assert lists[0] == lists[1] != lists[2]
@@ -259,11 +236,11 @@ def test_own_split_divides_all_images_by_seed(data, tmp_path):
 
 
 def test_foreign_sets_are_not_trained_on(plan, data):
-    check_sets(plan, data)
+    plan.check_sets(data)
     (data / "other").mkdir()
     (data / "other" / "dataset.json").write_text("{}")
-    with pytest.raises(PlanError, match="also holds other"):
-        check_sets(plan, data)
+    with pytest.raises(PlanError, match="and no others; it holds other, samples"):
+        plan.check_sets(data)
 
 
 # What is made of it -----------------------------------------------------------------------------------------
@@ -281,13 +258,13 @@ def test_foreign_sets_are_not_trained_on(plan, data):
 )
 def test_differences_are_claimed_by_the_rule(plan, tmp_path, dice, verdict):
     for run in runs(plan, tmp_path, seeds=len(dice)):
-        fabricate_evaluation(run, dice[run.key.seed][run.variant.name != "unet"])
-    baseline, row = Results(plan, plan.experiments["versus"], "quick", tmp_path).rows
+        fabricate_evaluation(run, dice[run.seed][run.variant.name != "unet"])
+    baseline, row = Results(plan, plan.experiments["versus"], "quick", tmp_path).rows()
     found = difference(row, baseline, "dice")
-    assert found.verdict == verdict
-    assert found.seeds == len(dice)
+    assert found["verdict"] == verdict
+    assert found["seeds"] == len(dice)
     means = np.array(list(dice.values())).mean(axis=0)
-    assert found.mean == pytest.approx(means[1] - means[0])
+    assert found["mean"] == pytest.approx(means[1] - means[0])
 
 
 def test_spread_is_over_seeds_or_else_images(plan, tmp_path):
@@ -295,18 +272,11 @@ def test_spread_is_over_seeds_or_else_images(plan, tmp_path):
     fabricate_evaluation(first, 0.90)
     fabricate_evaluation(other, 0.95)
     fabricate_evaluation(second, 0.92)
-    baseline, row = Results(plan, plan.experiments["versus"], "quick", tmp_path).rows
+    baseline, row = Results(plan, plan.experiments["versus"], "quick", tmp_path).rows()
     assert (baseline.spread_over, row.spread_over) == ("2 seeds", "3 images")
-    assert baseline.figure("dice").sd == pytest.approx(0.02 / 2**0.5)
-    assert row.figure("dice").sd == pytest.approx(0.02)
-    assert row.figure("hd95").unit == "mm"
-
-
-def test_pictures_show_median_and_worst(plan, tmp_path):
-    run = runs(plan, tmp_path)[0]
-    fabricate_evaluation(run, 0.9)
-    row = Results(plan, plan.experiments["versus"], "quick", tmp_path).rows[0]
-    assert [image for _, image in chosen_images(row, 0)] == [("samples", "b"), ("samples", "a")]
+    assert baseline.figure("dice")[1] == pytest.approx(0.02 / 2**0.5)
+    assert row.figure("dice")[1] == pytest.approx(0.02)
+    assert row.figure("hd95")[2] == "mm"
 
 
 def test_report_of_a_partly_finished_set(plan, tmp_path):
@@ -315,37 +285,46 @@ def test_report_of_a_partly_finished_set(plan, tmp_path):
     fabricate_stage(done, 2, 1)
     fabricate_evaluation(done, 0.9)
     fabricate_stage(begun, 1, 1)
-    written = write_report(
-        plan, *plan.select([]), tmp_path / "out", tmp_path / "docs" / "results", tmp_path / "docs" / "figures"
-    )
-    text = (tmp_path / "docs" / "results" / "versus.md").read_text()
-    assert "| U-Net | measured | 0.9000 ± 0.0200 | 5.00 ± 0.00 mm | 3 images |" in text
-    assert "| GSConv (gated) | measured | – | – | – |" in text
+    to = tmp_path / "docs" / "results"
+    written = list(write_report(plan, [], tmp_path / "out", to, tmp_path / "docs" / "figures"))
+    text = (to / "versus.md").read_text()
+    start = "| Samples | Samples"
+    assert f"| U-Net {start} | measured | 0.9000 ± 0.0200 | 5.00 ± 0.00 mm | 3 images |" in text
+    assert f"| GSConv (gated) {start} | measured | – | – | – |" in text
     assert "the paper's | 0.987 | – |" in text
     assert "Tiny recipe: 32×32, 2 epochs, batch 2" in text
     assert "This is not the paper's recipe" in text
     assert "Not measured yet (–): GSConv (gated)" in text
     pngs = [path for path in written if path.suffix == ".png"]
-    assert len(pngs) == 3
+    assert [path.name for path in pngs] == [f"versus-tiny-{one}.png" for one in ("loss", "overlap", "dice")]
     for path in pngs:
         assert np.asarray(Image.open(path).convert("L")).std() > 5
         assert f"../figures/{path.name}" in text
-    with (tmp_path / "docs" / "results" / "versus.csv").open() as file:
+    with (to / "versus.csv").open() as file:
         records = list(csv.DictReader(file))
-    assert [(one["variant"], one["metric"], one["mean"]) for one in records] == [
-        ("unet", "dice", "0.9"),
-        ("unet", "hd95", "5.0"),
-        ("gsconv_gated", "dice", ""),
-        ("gsconv_gated", "hd95", ""),
+    assert [(one["variant"], one["dice"], one["hd95"], one["hd95_unit"]) for one in records] == [
+        ("unet", "0.9", "5.0", "mm"),
+        ("gsconv_gated", "", "", ""),
     ]
 
 
 def test_report_of_nothing(plan, tmp_path):
     with pytest.raises(PlanError, match="There are no runs"):
-        write_report(plan, *plan.select([]), tmp_path / "out", tmp_path, tmp_path)
+        list(write_report(plan, [], tmp_path / "out", tmp_path, tmp_path))
     (tmp_path / "out").mkdir()
-    (path,) = write_report(plan, *plan.select([]), tmp_path / "out", tmp_path, tmp_path)
+    (path,) = write_report(plan, [], tmp_path / "out", tmp_path, tmp_path)
     assert "Nothing measured yet." in path.read_text()
+
+
+def test_cost_is_measured_once_and_shown(tmp_path):
+    cost = {"title": "What the networks cost", "common_size": [32, 32], "repeats": 2}
+    plan = load_plan(declare(tmp_path, cost=cost))
+    said = []
+    for _ in range(2):
+        measure_costs(plan, tmp_path, torch.device("cpu"), said.append)
+    assert len(said) == 1
+    assert tmp_path / "cost.csv" in write_report(plan, ["cost"], tmp_path, tmp_path, tmp_path)
+    assert "| U-Net | 7,762,465 | 32x32 | " in (tmp_path / "cost.md").read_text()
 
 
 def test_operations_are_counted():
@@ -392,45 +371,41 @@ def start():
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_stopped_training_goes_on_to_the_end(start, data, tmp_path):
-    def call(epochs):
-        stages = [{"image_size": [32, 32], "max_epochs": epochs, "batch_size": 4, "num_workers": 0}]
-        file = declare(tmp_path, recipes__tiny__stages=stages, experiments__versus__variants=["unet"])
-        process = start("run", data, "--quick", "--experiments", file, "--output", tmp_path / "out")
-        plan = load_plan(file)
-        return process, plan, runs(plan, tmp_path / "out")[0]
+    stages = [{"image_size": [32, 32], "max_epochs": 12, "batch_size": 4, "num_workers": 0}]
+    file = declare(tmp_path, recipes__tiny__stages=stages, experiments__versus__variants=["unet"])
+    (run,) = runs(load_plan(file), tmp_path / "out")
+    words = (data, "--quick", "--experiments", file, "--output", tmp_path / "out")
 
     def history():
-        with (run.folder / "stage-1" / "history.csv").open() as file:
+        with (run.stage(1) / "history.csv").open() as file:
             return list(csv.DictReader(file))
 
-    process, _, run = call(epochs=500)
-    while run.stages[0].checkpoint_epoch < 2:
+    process = start("run", *words)
+    while run.checkpoint(1)[0] < 2:
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
-    assert run.running
+    assert reproduce.state(run) == "running"
     process.send_signal(signal.SIGINT)
     _, error = process.communicate()
     assert process.returncode == 130
     assert error.strip() == "Stopped. The same command goes on from the last checkpoints."
-    assert not run.running
-    before, epochs = history(), run.stages[0].checkpoint_epoch
-    assert 2 <= epochs < 500
+    assert reproduce.state(run) == "partly done"
+    before, epochs = history(), run.checkpoint(1)[0]
+    assert 2 <= epochs < 12
 
-    process, plan, run = call(epochs=epochs + 1)
+    process = start("run", *words)
     output, error = process.communicate()
     assert process.returncode == 0, error
-    assert f"stage 1 of 1, {epochs + 1} epochs, going on after {epochs}" in output
-    assert [int(row["epoch"]) for row in history()] == list(range(1, epochs + 2))
+    assert f"stage 1 of 1, 12 epochs, going on after {epochs}" in output
+    assert [int(row["epoch"]) for row in history()] == list(range(1, 13))
     assert history()[:epochs] == before[:epochs]
-    assert [path.name for path in run.folder.glob("stage-1/checkpoint*")] == [
-        f"checkpoint_epoch={epochs + 1}.pt"
-    ]
-    assert run.finished
+    assert [path.name for path in run.stage(1).glob("checkpoint*")] == ["checkpoint_epoch=12.pt"]
+    output, _ = start("status", *words).communicate()
+    assert "1 of 1 runs done" in output
 
-    to, figures = tmp_path / "to", tmp_path / "figures"
-    written = write_report(plan, *plan.select([]), tmp_path / "out", to, figures, data=data, device="cpu")
-    assert tmp_path / "out" / "pictures" / "versus-tiny.png" in written
-    assert "| U-Net | measured | 0." in (to / "versus.md").read_text()
+    output, _ = start("report", *words[2:], "--to", tmp_path / "to").communicate()
+    assert str(tmp_path / "figures" / "versus-tiny-loss.png") in output
+    assert "| U-Net | Samples | Samples | measured | 0." in (tmp_path / "to" / "versus.md").read_text()
 
 
 def test_mistakes_end_in_one_line(start, tmp_path):
