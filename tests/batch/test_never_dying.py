@@ -261,7 +261,7 @@ def test_a_polite_stop_leaves_tables_and_a_word(many, tmp_path, dark_is_lung, nu
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == code
-    assert "--resume goes on" in said
+    assert "--resume continues" in said
     assert "Traceback" not in said
     rows = json.loads((output / "results.json").read_text())["files"]
     assert 0 < len(rows) < 25

@@ -1,4 +1,4 @@
-"""`lungfield bundles`: what there is to choose from."""
+"""`lungfield bundles`: list the bundles."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def bundles(
     sets = list(dict.fromkeys(name for entry in entries for name in entry["dice"]))
     table = Table(
         title="Bundles, with their mean test Dice by data set",
-        caption=f"Default: {DEFAULT_BUNDLE}. How to train one that has no weights: its docs/README.md.",
+        caption=f"Default: {DEFAULT_BUNDLE}. To train a bundle without weights, see its docs/README.md.",
         box=box.SIMPLE,
     )
     table.add_column("bundle", no_wrap=True)

@@ -17,18 +17,18 @@ def export(
         DEFAULT_BUNDLE, help="A shipped bundle's name, or the folder of another that you trust."
     ),
     format: str = typer.Option(..., help="torchscript (.ts), onnx (.onnx) or openvino (.xml and .bin)."),
-    output: Path = typer.Option(..., "-o", "--output", help="The file, with the ending of its format."),
+    output: Path = typer.Option(..., "-o", "--output", help="File to write, with the ending of its format."),
     any_size: bool = typer.Option(
         False,
         "--any-size",
-        help="ONNX of any height and width too (exporting takes twice as long).",
+        help="Let an ONNX file take any height and width (the export takes up to twice as long).",
     ),
-    as_json: bool = typer.Option(False, "--json", help="End with one line of JSON instead of a summary."),
+    as_json: bool = typer.Option(False, "--json", help="Print one line of JSON instead of a summary."),
 ) -> None:
     """Export a bundle's network with its weights to TorchScript, ONNX or OpenVINO.
 
-    The file also holds metadata.json and inference.json, the bundle's own. It is compared with the network on
-    the sample radiographs, and kept only where they agree.
+    The file also holds the bundle's metadata.json and inference.json. It is compared with the network on the
+    sample radiographs, and kept only if they agree.
     """
     from lungfield.bundles import find_bundle
     from lungfield.bundles.exporting import export_network

@@ -19,8 +19,8 @@ def label(
         list[str] | None,
         typer.Option(
             "--bundle",
-            help="A shipped bundle's name, or the folder of another that you trust; may be given again. "
-            "By default all shipped ones that have weights.",
+            help="A shipped bundle's name, or the folder of another that you trust; may be repeated. "
+            "By default all shipped bundles that have weights.",
         ),
     ] = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
@@ -30,7 +30,7 @@ def label(
         bool,
         typer.Option(
             "--viewer-geometry",
-            help="Place DICOM SEG in an invented plane, which MONAI Label's own OHIF viewer insists on.",
+            help="Place DICOM SEG in an invented plane, which MONAI Label's own OHIF viewer requires.",
         ),
     ] = False,
     home: Annotated[
@@ -53,8 +53,8 @@ def label(
         raise typer.BadParameter("Give a folder of radiographs, or the address of a DICOMweb server.")
     if not _is_loopback(host):
         print(
-            f"lungfield: listening on {host}: whoever reaches port {port} can read radiographs, change "
-            "labels and train, as the server asks nobody who they are.",
+            f"lungfield: listening on {host}: anyone who can reach port {port} can read radiographs, change "
+            "labels and train, as the server has no authentication.",
             file=sys.stderr,
         )
     server.start(

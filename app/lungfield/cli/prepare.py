@@ -24,15 +24,15 @@ app = typer.Typer(
 )
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the prepared set.")]
-Ratio = Annotated[str, typer.Option(help="Training, validation and test, in relation or as exact counts.")]
+Ratio = Annotated[str, typer.Option(help="Training, validation and test, as a ratio or as exact counts.")]
 Seed = Annotated[int, typer.Option(help="Seed of the shuffle.")]
 SplitFile = Annotated[
-    Path | None, typer.Option(help="List that decides the split instead: JSON, or CSV of name and section.")
+    Path | None, typer.Option(help="File that defines the split instead: JSON, or CSV of name and section.")
 ]
 MaxSide = Annotated[int, typer.Option(min=0, help="Longer side of the images in pixels; 0 keeps every size.")]
-AsJson = Annotated[bool, typer.Option("--json", help="End with one line of JSON instead of a summary.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON instead of a summary.")]
 
-SOURCE_HELP = "Folder that the original files were unpacked to."
+SOURCE_HELP = "Folder with the unpacked original files."
 
 
 @app.command()
@@ -40,7 +40,7 @@ def shenzhen(
     source: Annotated[Path, typer.Argument(help=SOURCE_HELP)],
     output: Output,
     masks: Annotated[
-        Path | None, typer.Option(help="Folder of CHNCXR_0001_0_mask.png and so on; else found in SOURCE.")
+        Path | None, typer.Option(help="Folder of CHNCXR_0001_0_mask.png and so on; by default below SOURCE.")
     ] = None,
     split: Ratio = "7:1:2",
     seed: Seed = 0,
@@ -94,7 +94,7 @@ def jsrt(
     source: Annotated[Path, typer.Argument(help=SOURCE_HELP)],
     output: Output,
     masks: Annotated[
-        Path | None, typer.Option(help="Folder that the SCR masks were unpacked to; else found in SOURCE.")
+        Path | None, typer.Option(help="Folder with the unpacked SCR masks; by default below SOURCE.")
     ] = None,
     split: Ratio = "7:1:2",
     seed: Seed = 0,
@@ -124,20 +124,22 @@ def folders(
     output: Output,
     masks: Annotated[
         list[Path] | None,
-        typer.Option(help="Folder of masks of both lungs or of label maps; may be given again."),
+        typer.Option(help="Folder of masks of both lungs or of label maps; may be repeated."),
     ] = None,
     right_masks: Annotated[Path | None, typer.Option(help="Folder of masks of the right lung.")] = None,
     left_masks: Annotated[Path | None, typer.Option(help="Folder of masks of the left lung.")] = None,
     outer_masks: Annotated[
-        Path | None, typer.Option(help="Folder of contours round the lungs that take in the mediastinum.")
+        Path | None, typer.Option(help="Folder of contours around the lungs that include the mediastinum.")
     ] = None,
     ignore_masks: Annotated[
-        Path | None, typer.Option(help="Folder of masks of pixels of which nothing is known.")
+        Path | None, typer.Option(help="Folder of masks of the pixels whose class is unknown.")
     ] = None,
     unlabelled: Annotated[bool, typer.Option("--unlabelled", help="There are no masks.")] = False,
-    name: Annotated[str | None, typer.Option(help="Name of the set; else that of the output folder.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the set; by default that of the output folder.")
+    ] = None,
     spacing_mm: Annotated[
-        float | None, typer.Option(help="Pixel spacing in mm, for images that do not say it.")
+        float | None, typer.Option(help="Pixel spacing in mm, for images without one.")
     ] = None,
     invert: Annotated[bool, typer.Option("--invert", help="The images show lungs bright.")] = False,
     split: Ratio = "7:1:2",
@@ -180,7 +182,7 @@ def pseudo_labels(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Let a trained network label a prepared set, and fill in what partial labels leave open."""
+    """Label a prepared set with a trained network, and complete its partial labels."""
     from lungfield.bundles import find_bundle
     from lungfield.bundles.predictor import Predictor
     from lungfield.training.pseudo_labels import make_pseudo_labels
@@ -206,7 +208,7 @@ def _report(result: PreparedSet, *, as_json: bool) -> None:
         "images have no mask": result.images_without_mask,
         "masks have no image": result.masks_without_image,
         "images are in no section of the list": result.in_no_section,
-        "images had masks named for the wrong side: their position decided": result.sides_by_position,
+        "images had masks named for the wrong side, and their position was used": result.sides_by_position,
     }
     lines = [f"{len(names)} {remark}, the first: {names[0]}" for remark, names in remarks.items() if names]
     _print_result(result, lines, as_json=as_json)

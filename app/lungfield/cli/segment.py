@@ -37,7 +37,7 @@ def segment(
     ),
     formats: str = typer.Option(
         "mask,overlay,seg",
-        help="What to write: mask (PNG), nifti, overlay (JPEG), and of DICOM inputs seg (DICOM SEG), sr "
+        help="What to write: mask (PNG), nifti, overlay (JPEG), and for DICOM inputs seg (DICOM SEG), sr "
         "(structured report, TID 1500), sc (overlay as secondary capture).",
     ),
     reference: Path | None = typer.Option(
@@ -48,45 +48,47 @@ def segment(
     ),
     views: Views = typer.Option(
         "frontal",
-        help="frontal turns down what a DICOM header says to be another view or body part; any takes it, for "
-        "headers that are known to be wrong.",
+        help="frontal skips files whose DICOM header names another view or body part; any segments them too, "
+        "for headers that are known to be wrong.",
     ),
-    resume: bool = typer.Option(False, "--resume", help="Go on with the run that the output folder holds."),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Forget that run and begin anew."),
+    resume: bool = typer.Option(False, "--resume", help="Continue the run in the output folder."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Discard that run and start again."),
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1, ..."),
     backend: str = typer.Option(
         "auto", help="What runs the network: torch, openvino (on a CPU), or auto for the faster one."
     ),
     workers: int | None = typer.Option(
-        None, min=1, help="Processes, each with one file at a time; by default one for each core."
+        None, min=1, help="Number of worker processes, one file at a time each; by default one per core."
     ),
     batch_size: int | None = typer.Option(
-        None, min=1, help="Radiographs to a batch on a GPU at most; by default 16."
+        None, min=1, help="Maximum number of radiographs in a batch on a GPU; by default 16."
     ),
-    time_limit: float = typer.Option(120.0, min=1, help="Seconds that a single file may take."),
-    memory_limit: float = typer.Option(2.0, min=0.25, help="GiB that a worker process may take for a file."),
+    time_limit: float = typer.Option(120.0, min=1, help="Timeout for each file, in seconds."),
+    memory_limit: float = typer.Option(
+        2.0, min=0.25, help="Memory that a worker process may use for a file, in GiB."
+    ),
     check_mirrored: bool = typer.Option(
         False,
         "--check-mirrored",
-        help="Segment each mirrored radiograph too, to flag masks that come out different (slower).",
+        help="Also segment each radiograph mirrored, and flag masks that differ (slower).",
     ),
     viewer_geometry: bool = typer.Option(
         False,
         "--viewer-geometry",
-        help="Place DICOM SEG in an invented plane, for viewers that insist on one.",
+        help="Place DICOM SEG in an invented plane, for viewers that require one.",
     ),
     report: bool = typer.Option(True, "--report/--no-report", help="Write report.html."),
-    log_file: Path | None = typer.Option(None, help="Append what happens to this file, as lines of JSON."),
+    log_file: Path | None = typer.Option(None, help="Append a log to this file, as lines of JSON."),
     as_json: bool = typer.Option(False, "--json", help="Print the summary as JSON, as the last line."),
 ) -> None:
     """Segment the lung fields on radiographs.
 
-    Below the output folder, sub-folders mirror the inputs, one for each format; results.csv, results.json and
-    results.parquet have one row a file, and report.html shows what came out. A run that was stopped, however,
-    goes on with --resume.
+    The output folder has one sub-folder for each format, which mirrors the folders of the inputs.
+    results.csv, results.json and results.parquet have one row per file, and report.html shows the results.
+    --resume continues a run that was stopped, whatever the cause.
 
-    Exit status: 0 when every file is done or was turned down for a stated reason; 1 when some failed; 2 for a
-    wrong call; 3 when results could not be written (disk full); 130 after SIGINT, 143 after SIGTERM.
+    Exit status: 0 when every file is done or skipped; 1 when some failed; 2 for a wrong call; 3 when results
+    could not be written (disk full); 130 after SIGINT, 143 after SIGTERM.
     """
     from lungfield.batch import FAILED, Interrupted, Options, segment_files
     from lungfield.cli.log import log_to
@@ -116,7 +118,7 @@ def segment(
         except Interrupted as interrupt:
             if interrupt.batch is not None:
                 _report(interrupt.batch, console)
-            console.print("Interrupted. What was done is kept; the same call with --resume goes on.")
+            console.print("Interrupted. Finished files are kept; the same call with --resume continues.")
             sys.exit(SIGNAL_BASE + interrupt.signal_number)
         except OutputError as error:
             console.print(f"lungfield: {shown_lines(str(error))}", markup=False, soft_wrap=True)
@@ -188,7 +190,7 @@ def _report(batch: BatchResult, console: Console) -> None:
     for remark in batch.remarks:
         console.print(remark, markup=False, highlight=False, soft_wrap=True)
     counts = ", ".join(f"{batch.count(status)} {status}" for status in (DONE, SKIPPED, FAILED))
-    flagged = f" ({batch.flagged} of them to be looked at)" if batch.flagged else ""
+    flagged = f" ({batch.flagged} of them need a review)" if batch.flagged else ""
     console.print(
         f"{counts} of {len(batch)} files in {batch.seconds:.1f} s{flagged}. "
         f"Results: {shown(str(batch.output))}",
