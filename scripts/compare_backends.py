@@ -45,13 +45,10 @@ IMAGES = 3
 
 @dataclass
 class Backend:
-    """A way to run the network, and what was measured of it.
+    """A way to run the network: `run` gives the logits of an image, (1, 1, h, w) float32.
 
-    Attributes:
-        run: gives the logits of an image.
-        start_s: processor time to get ready, seconds.
-        cpu_ms: processor time for a radiograph, milliseconds, one value a round.
-        wall_ms: time on the clock for a radiograph, with both threads at work.
+    `start_s` is the processor's time to get ready in seconds; `cpu_ms` and `wall_ms` are for one radiograph,
+    with both threads at work, of the processor and on the clock, a value a round.
     """
 
     run: Run
@@ -193,11 +190,8 @@ def _folded(module: nn.Module) -> nn.Module:
 
 
 def _in(dtype: torch.dtype, network: nn.Module) -> Run:
-    def run(image: Tensor) -> Tensor:
-        with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
-            return network(image).float()
-
-    return run
+    cast = torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32)
+    return cast(lambda image: network(image).float())
 
 
 def _infer(run: Run, image: Tensor) -> Tensor:

@@ -52,21 +52,11 @@ DESCRIPTION = SetDescription(
 )
 
 # Attributes of a Digital X-Ray Image that the other kinds of image do not have.
-DX_ONLY = dict.fromkeys(
-    [
-        "PresentationIntentType",
-        "ImageLaterality",
-        "PatientOrientationCodeSequence",
-        "DetectorType",
-        "PositionerType",
-        "PixelIntensityRelationship",
-        "PixelIntensityRelationshipSign",
-        "AcquisitionContextSequence",
-        "AnatomicRegionSequence",
-        "ViewCodeSequence",
-        "PresentationLUTShape",
-    ]
-)
+DX_ONLY = dict.fromkeys((
+    "PresentationIntentType", "ImageLaterality", "PatientOrientationCodeSequence", "DetectorType",
+    "PositionerType", "PixelIntensityRelationship", "PixelIntensityRelationshipSign",
+    "AcquisitionContextSequence", "AnatomicRegionSequence", "ViewCodeSequence", "PresentationLUTShape",
+))  # fmt: skip
 CR = {**DX_ONLY, "SOPClassUID": ComputedRadiographyImageStorage, "Modality": "CR"}
 CAPTURE = {
     **DX_ONLY,

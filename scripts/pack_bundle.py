@@ -4,8 +4,8 @@
     python scripts/pack_bundle.py all -o dist --without-weights
     python scripts/pack_bundle.py resnet101_unet -o dist --weights model.pt --weights-url https://.../model.pt
 
-A bundle whose weights are not in its folder is refused, unless one of the last two says what is meant.
-docs/model-zoo.md says more.
+A bundle whose weights are not in its folder is refused, unless one of the last two says what is meant. The
+same files give the same bytes. docs/model-zoo.md says more.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import re
 import sys
 import zipfile
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import typer
 import yaml
@@ -31,29 +31,13 @@ WEIGHTS = "models/model.pt"
 LARGE_FILES = "large_files.yml"
 SUMS = "SHA256SUMS"
 
+app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+
 # What a package takes from a bundle's folder; exports, logs and results that lie there stay behind.
-_FILES = ("LICENSE", LARGE_FILES, WEIGHTS)
-_FOLDERS = ("configs", "docs")
+_TAKEN = re.compile(rf"LICENSE|{LARGE_FILES}|{WEIGHTS}|(configs|docs)/.*")
+_HIDDEN = re.compile(r"(.*/)?(\.|__pycache__/).*")
 # The first time that a zip can tell.
 _TIME = (1980, 1, 1, 0, 0, 0)
-
-
-@dataclass(frozen=True)
-class RemoteWeights:
-    """Weights that lie elsewhere, because they are too large for a repository.
-
-    Attributes:
-        url: where everybody can get them, over HTTP.
-        sha256: of the file that lies there, in hexadecimal.
-    """
-
-    url: str
-    sha256: str
-
-    def large_files(self) -> str:
-        """The text of `large_files.yml`, which `monai.bundle download_large_files` reads."""
-        entry = {"path": WEIGHTS, "url": self.url, "hash_type": "sha256", "hash_val": self.sha256}
-        return yaml.safe_dump({"large_files": [entry]}, sort_keys=False)
 
 
 @dataclass(frozen=True)
@@ -63,8 +47,8 @@ class Package:
     Attributes:
         name: `<name>_v<version>.zip`, as MONAI's sources name it.
         content: the bytes of the zip.
-        weights: 'inside', 'elsewhere' (`large_files.yml` says where) or 'none'.
-        left_out: files of the bundle's folder that are no part of the package, by their names in it.
+        weights: whether there are any, and where, in words.
+        left_out: files of the bundle's folder that are no part of the package, but for hidden ones.
     """
 
     name: str
@@ -73,8 +57,8 @@ class Package:
     left_out: tuple[str, ...]
 
 
-def remote_weights(bundle: Bundle, file: Path, url: str) -> RemoteWeights:
-    """Describe the weights in `file`, which are published at `url`.
+def remote_weights(bundle: Bundle, file: Path, url: str) -> str:
+    """The text of `large_files.yml` for the weights in `file`, which are published at `url`.
 
     Raises:
         BundleError: the URL is not one of HTTP, or the file does not hold weights of the bundle's network.
@@ -82,10 +66,11 @@ def remote_weights(bundle: Bundle, file: Path, url: str) -> RemoteWeights:
     if not re.match(r"https?://\S+$", url):
         raise BundleError(f"{url!r} is no address to download from; give one that begins with https://.")
     _require_that_weights_fit(bundle, file)
-    return RemoteWeights(url, sha256(file.read_bytes()))
+    entry = {"path": WEIGHTS, "url": url, "hash_type": "sha256", "hash_val": sha256(file.read_bytes())}
+    return yaml.safe_dump({"large_files": [entry]}, sort_keys=False)
 
 
-def pack(bundle: Bundle, *, remote: RemoteWeights | None = None, without_weights: bool = False) -> Package:
+def pack(bundle: Bundle, *, large_files: str | None = None, without_weights: bool = False) -> Package:
     """Make a zip of a bundle, whose one folder has the bundle's name.
 
     The zip has no times, owners or order of the disk in it, and stores files as they are: compression would
@@ -93,30 +78,40 @@ def pack(bundle: Bundle, *, remote: RemoteWeights | None = None, without_weights
 
     Args:
         bundle: what to pack; its config is read, which can run code.
-        remote: where the weights are; they are not put into the zip then.
+        large_files: as `remote_weights` gives it; the weights themselves are not put into the zip then.
         without_weights: pack a bundle that has none, for others to train.
 
     Raises:
         BundleError: the bundle is not complete, or its weights do not fit its network.
     """
     check(bundle)
-    files, left_out = _files(bundle)
-    if remote is not None:
+    paths = {one.relative_to(bundle.root).as_posix(): one for one in bundle.root.rglob("*") if one.is_file()}
+    names = sorted(name for name in paths if not _HIDDEN.fullmatch(name))
+    files = {name: paths[name].read_bytes() for name in names if _TAKEN.fullmatch(name)}
+    left_out = tuple(name for name in names if name not in files)
+    if large_files is not None:
         files.pop(WEIGHTS, None)
-        files[LARGE_FILES] = remote.large_files().encode()
+        files[LARGE_FILES] = large_files.encode()
     if WEIGHTS in files:
         _require_that_weights_fit(bundle, bundle.weights)
-        weights = "inside"
+        weights = "with weights"
     elif LARGE_FILES in files:
-        weights = "elsewhere"
+        weights = "its weights are to be downloaded, as large_files.yml says"
     elif without_weights:
-        weights = "none"
+        weights = "WITHOUT WEIGHTS: whoever gets it has to train it"
     else:
         raise BundleError(
             f"{bundle.name} has no weights ({bundle.weights}). Train it and put them there, say where others "
             "get them by --weights and --weights-url, or pack it for others to train by --without-weights."
         )
-    return Package(f"{bundle.name}_v{bundle.version}.zip", _zip(bundle.name, files), weights, left_out)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression=zipfile.ZIP_STORED) as archive:
+        for name, content in sorted(files.items()):
+            entry = zipfile.ZipInfo(f"{bundle.name}/{name}", date_time=_TIME)
+            entry.create_system = 3  # Unix, on every system
+            entry.external_attr = 0o100644 << 16
+            archive.writestr(entry, content)
+    return Package(f"{bundle.name}_v{bundle.version}.zip", buffer.getvalue(), weights, left_out)
 
 
 def check(bundle: Bundle) -> None:
@@ -142,9 +137,6 @@ def write(packages: list[Package], folder: Path) -> None:
     """Write packages, and the SHA-256 of every package in `folder` as `sha256sum --check` reads it.
 
     An older package of the same name is replaced.
-
-    Raises:
-        OutputError: one cannot be written.
     """
     for package in packages:
         write_whole(folder / package.name, package.content)
@@ -157,43 +149,10 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _files(bundle: Bundle) -> tuple[dict[str, bytes], tuple[str, ...]]:
-    """The content of the files that belong in a package, and the names of the others but for hidden ones."""
-    names = {path.relative_to(bundle.root).as_posix(): path for path in bundle.root.rglob("*")}
-    files = {name: path for name, path in sorted(names.items()) if path.is_file() and not _hidden(name)}
-    taken = {name for name in files if name in _FILES or name.split("/")[0] in _FOLDERS}
-    left_out = tuple(name for name in files if name not in taken)
-    return {name: path.read_bytes() for name, path in files.items() if name in taken}, left_out
-
-
-def _hidden(name: str) -> bool:
-    return any(part.startswith(".") or part == "__pycache__" for part in PurePosixPath(name).parts)
-
-
 def _require_that_weights_fit(bundle: Bundle, file: Path) -> None:
     parser = ConfigParser()
     parser.read_config(str(bundle.inference_config))
     load_weights(parser.get_parsed_content("network_def"), file)
-
-
-def _zip(top: str, files: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", compression=zipfile.ZIP_STORED) as archive:
-        for name, content in sorted(files.items()):
-            entry = zipfile.ZipInfo(f"{top}/{name}", date_time=_TIME)
-            entry.create_system = 3  # Unix, on every system
-            entry.external_attr = 0o100644 << 16
-            archive.writestr(entry, content)
-    return buffer.getvalue()
-
-
-app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-
-_WORDS = {
-    "inside": "with weights",
-    "elsewhere": "its weights are to be downloaded, as large_files.yml says",
-    "none": "WITHOUT WEIGHTS: whoever gets it has to train it",
-}
 
 
 @app.command()
@@ -207,17 +166,17 @@ def pack_bundle(
     without_weights: bool = typer.Option(False, "--without-weights", help="Pack those that have none, too."),
 ) -> None:
     """Pack bundles for MONAI's model zoo, or for any place that serves files."""
-    bundles = all_bundles() if bundle == "all" else [find_bundle(bundle)]
     if weights is not None and weights_url is None:
         raise typer.BadParameter("needs --weights-url, where others get them", param_hint="--weights")
     if weights_url is not None and bundle == "all":
         raise typer.BadParameter("is for one bundle, not for all", param_hint="--weights-url")
-    remote = remote_weights(bundles[0], weights or bundles[0].weights, weights_url) if weights_url else None
-    packages = [pack(one, remote=remote, without_weights=without_weights) for one in bundles]
+    bundles = all_bundles() if bundle == "all" else [find_bundle(bundle)]
+    large = remote_weights(bundles[0], weights or bundles[0].weights, weights_url) if weights_url else None
+    packages = [pack(one, large_files=large, without_weights=without_weights) for one in bundles]
     write(packages, output)
     for package in packages:
         size = f"{len(package.content) / 1e6:.1f} MB"
-        print(f"{output / package.name}: {size}, {_WORDS[package.weights]}, sha256 {sha256(package.content)}")
+        print(f"{output / package.name}: {size}, {package.weights}, sha256 {sha256(package.content)}")
         if package.left_out:
             print(f"  left out: {', '.join(package.left_out)}")
     print(output / SUMS)

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 from pydicom import dcmread
 
-from lungfield.bundles import find_bundle
+from lungfield.bundles import find_bundle, shipped
 from lungfield.errors import OutputError
-from lungfield.pipeline import Segmentation
+from lungfield.pipeline import Segmentation, Segmenter
 from lungfield.radiograph import read_radiograph
 
 
@@ -64,3 +64,12 @@ def test_other_weights_make_other_objects(lungs, tmp_path):
             getattr(one, name)(tmp_path / f"{number}.dcm")
             uids.add(dcmread(tmp_path / f"{number}.dcm").SOPInstanceUID)
         assert len(uids) == 2
+
+
+def test_backend_and_the_second_opinion_are_chosen():
+    sample = shipped("sample_data") / "images" / "01_dx_explicit.dcm"
+    plain = Segmenter("unet", backend="torch")(sample)
+    checked = Segmenter("unet", backend="torch", check_mirrored=True)(sample)
+    assert plain.probability_of_mirrored is None
+    assert checked.quality.features["flip_agreement"] > 0.95
+    assert (plain.label_map == checked.label_map).all()

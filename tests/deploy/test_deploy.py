@@ -62,7 +62,7 @@ def exported(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def segmenter():
-    return Segmenter("unet", device="cpu")
+    return Segmenter("unet", device="cpu", backend="torch")
 
 
 def dice(mask, reference):
