@@ -226,17 +226,13 @@ def figures(cases: Sequence[Judged]) -> dict[str, float]:
 
 def by_kind(cases: Sequence[Judged]) -> dict[str, dict[str, float]]:
     """Counts for each kind of case: how many, how many of them poor and good, and the flagged of both."""
-    table = {}
-    for kind in dict.fromkeys(case.case.kind for case in cases):
-        of_kind = [case for case in cases if case.case.kind == kind]
-        poor = [case for case in of_kind if case.poor]
-        good = [case for case in of_kind if not case.poor]
-        table[kind] = {
-            "poor": len(poor),
-            "poor_flagged": sum(case.flagged for case in poor),
-            "good": len(good),
-            "good_flagged": sum(case.flagged for case in good),
-        }
+    table: dict[str, dict[str, float]] = {}
+    for case in cases:
+        zeros = dict.fromkeys(("poor", "poor_flagged", "good", "good_flagged"), 0)
+        counts = table.setdefault(case.case.kind, zeros)
+        name = "poor" if case.poor else "good"
+        counts[name] += 1
+        counts[f"{name}_flagged"] += case.flagged
     return table
 
 
@@ -348,7 +344,9 @@ def main(
         print(json.dumps(fit_confidence([case for case in judged if case.case.role == "fit"]), indent=1))
         masks = [read_mask(Path(item["label"])) > 0 for item in load_data_list(dataset_dir, "training")]
         print(*build_atlas(masks), *fit_mirror(masks), sep="\n")
-    write_results_csv(map(_table_row, judged), output / "cases.csv")
+    rows = [_table_row(one) for one in judged]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    write_results_csv(rows, output / "cases.csv", columns=columns)
     tests = {
         name: [case for case in judged if case.bundle == name and case.case.role == "test"]
         for name in dict.fromkeys(case.bundle for case in judged)

@@ -224,12 +224,9 @@ def print_report(results: list[tuple[Case, Outcome]], whole: dict[str, Outcome],
         if outcome.code == Reason.CRASHED:
             console.print(f"crashed: --seed {seed} --only {case.number} ({case.base}, {case.mutation}): "
                           f"{outcome.message}")  # fmt: skip
-    slowest = max(results, key=lambda result: result[1].seconds)
-    largest = max(results, key=lambda result: result[1].memory_mib)
-    console.print(f"slowest: case {slowest[0].number}, {slowest[0].base}, {slowest[1].seconds:.2f} s")
-    console.print(
-        f"most memory: case {largest[0].number}, {largest[0].base}, {largest[1].memory_mib:.0f} MiB"
-    )
+    for what, name, unit in (("slowest", "seconds", "s"), ("most memory", "memory_mib", "MiB")):
+        case, outcome = max(results, key=lambda result: getattr(result[1], name))
+        console.print(f"{what}: case {case.number}, {case.base}, {getattr(outcome, name):.2f} {unit}")
 
 
 def _table_of_outcomes(results: list[tuple[Case, Outcome]], whole: dict[str, Outcome]) -> Table:

@@ -28,7 +28,10 @@ _CURVES = {
         "Loss of training and validation",
         {"train_loss": "training loss", "val_loss": "validation loss"},
     ),
-    "overlap": ("Dice and IoU by epoch", {"val_mean_dice": "Dice", "val_mean_iou": "IoU"}),
+    "overlap": (
+        "Dice and IoU by epoch",
+        {"val_mean_dice": "validation Dice", "val_mean_iou": "validation IoU"},
+    ),
 }
 """By the end of the file's name: what is drawn, and a panel for each column of history.csv."""
 

@@ -347,5 +347,5 @@ def _write(path: Path, parts: Sequence[str], records: Sequence[Mapping[str, Any]
     write_whole(page := path.with_suffix(".md"), ("\n\n".join(parts) + "\n").encode())
     yield page
     if records:
-        write_results_csv(records, table := path.with_suffix(".csv"))
+        write_results_csv(records, table := path.with_suffix(".csv"), columns=list(records[0]))
         yield table
