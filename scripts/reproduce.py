@@ -29,7 +29,12 @@ from rich.table import Table
 from lungfield.errors import LungfieldError
 from reproduction.plan import EXPERIMENTS_FILE, MODES, Plan, Run, load_plan, read_table
 
-app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+app = typer.Typer(
+    help=__doc__.partition("\n")[0],
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
 # Without a terminal Rich would take 80 columns.
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
 
