@@ -17,7 +17,7 @@ from lungfield.bundles.predictor import Answer, Predictor
 from lungfield.errors import LungfieldError, Reason
 
 Array = NDArray[np.float32]
-_OutBatch = tuple[Array, Array | None]
+_Reply = tuple[Array, Array | None]
 
 
 class NetworkError(LungfieldError):
@@ -58,8 +58,8 @@ class BatchedNetwork:
         self._closed = True
         self._ringer.send_bytes(b"!")
         self._thread.join()
-        for worker in self._workers:
-            worker.close()
+        for connection in (*self._workers, self._bell, self._ringer):
+            connection.close()
 
     def _serve(self) -> None:
         with current_device(self._predictor.device):
@@ -95,7 +95,7 @@ class BatchedNetwork:
             with contextlib.suppress(OSError):  # it was ended meanwhile
                 worker.send(answer)
 
-    def _run(self, arrays: list[Array]) -> list[_OutBatch | NetworkError]:
+    def _run(self, arrays: list[Array]) -> list[_Reply | NetworkError]:
         try:
             batch = torch.from_numpy(np.stack(arrays))
             if self._predictor.device.type == "cuda":

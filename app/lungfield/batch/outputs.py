@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
@@ -109,8 +110,8 @@ def save_outputs(
     wanted = [
         one for one in formats if lungs.radiograph.file_format == "DICOM" or not FORMATS[one].needs_dicom
     ]
-    # A report reads the DICOM SEG that it refers to.
-    for group in ([one for one in wanted if one != "sr"], [one for one in wanted if one == "sr"]):
+    # A report reads the DICOM SEG that it refers to: what comes before it is written first.
+    for _, group in groupby(wanted, key="sr".__eq__):
         with written_together():
             for one in group:
                 place = FORMATS[one].place(name)

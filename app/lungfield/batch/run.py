@@ -72,24 +72,42 @@ def run(
         references = find_references(options.references, [file.relative for file in files.files])
     require_writable(output)
     with Journal(output) as journal:
-        choice = _backend(journal, bundle, options, device)
-        _open_run(journal, _settings(bundle, options, choice.backend), options)
+        before = _settings_before(journal, options)
+        choice = _backend(before, bundle, options, device)
+        _open_run(journal, before, _settings(bundle, options, choice.backend))
         one = _Run(
             files, output, bundle, options, device, choice, references, journal, progress or _no_progress
         )
         return one.run(start_forkserver)
 
 
-def _backend(journal: Journal, bundle: Bundle, options: Options, device: torch.device) -> BackendChoice:
+def _settings_before(journal: Journal, options: Options) -> dict[str, Any] | None:
+    """The settings of the run that is resumed; None where a new one begins.
+
+    Raises:
+        DataError: there is a run, and the options say neither to resume nor to overwrite it.
+    """
+    adopt(journal)
+    before: dict[str, Any] | None = journal.read("settings")
+    if before is not None and not (options.resume or options.overwrite):
+        raise DataError(
+            f"{journal.path.parents[1]} holds the results of a run. Go on with it by --resume, begin anew by "
+            "--overwrite, or choose another output folder."
+        )
+    return before if options.resume else None
+
+
+def _backend(
+    before: dict[str, Any] | None, bundle: Bundle, options: Options, device: torch.device
+) -> BackendChoice:
     """What runs the network: as asked for, as in the run that is resumed, or the faster one."""
     from lungfield.bundles.backend_choice import BackendChoice, choose_backend
 
     if options.backend != "auto":
         return BackendChoice(options.backend)
-    before = (journal.read("settings") or {}) if options.resume else {}
-    if before.get("backend") == "openvino" and device.type == "cpu":
-        return BackendChoice("openvino")
-    return BackendChoice("torch") if "backend" in before else choose_backend(bundle, device)
+    if before is None or "backend" not in before:
+        return choose_backend(bundle, device)
+    return BackendChoice(before["backend"] if device.type == "cpu" else "torch")
 
 
 def _settings(bundle: Bundle, options: Options, backend: str) -> dict[str, Any]:
@@ -108,27 +126,20 @@ def _settings(bundle: Bundle, options: Options, backend: str) -> dict[str, Any]:
     }
 
 
-def _open_run(journal: Journal, settings: dict[str, Any], options: Options) -> None:
-    """Begin a run, or go on with the one that is there."""
-    adopt(journal)
-    before = journal.read("settings")
-    if before is not None and not (options.resume or options.overwrite):
-        raise DataError(
-            f"{journal.path.parents[1]} holds the results of a run. Go on with it by --resume, begin anew by "
-            "--overwrite, or choose another output folder."
-        )
-    if before is not None and options.resume:
-        changed = [name for name in settings if settings[name] != before.get(name)]
-        if changed:
-            raise DataError(
-                f"The run in {journal.path.parents[1]} was begun with other settings ("
-                + ", ".join(f"{name}: {before.get(name)} instead of {settings[name]}" for name in changed)
-                + "). Resume it with those, or begin anew by --overwrite."
-            )
+def _open_run(journal: Journal, before: dict[str, Any] | None, settings: dict[str, Any]) -> None:
+    """Begin a run, or go on with the one that had the settings `before`."""
+    if before is None:
+        journal.clear()
+        journal.write("started", export.creation_time().isoformat())
+        journal.write("settings", settings)
         return
-    journal.clear()
-    journal.write("started", export.creation_time().isoformat())
-    journal.write("settings", settings)
+    changed = [name for name in settings if settings[name] != before.get(name)]
+    if changed:
+        raise DataError(
+            f"The run in {journal.path.parents[1]} was begun with other settings ("
+            + ", ".join(f"{name}: {before.get(name)} instead of {settings[name]}" for name in changed)
+            + "). Resume it with those, or begin anew by --overwrite."
+        )
 
 
 def _no_progress(_ended: int, _files: int, _row: Mapping[str, Any] | None) -> None:

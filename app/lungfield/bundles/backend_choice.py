@@ -66,7 +66,6 @@ def choose_backend(bundle: Bundle, device: torch.device) -> BackendChoice:
         if not record.is_file():
             _make_folder(record.parent.parent)
             logger.info("comparing OpenVINO with torch on the samples, once for %s", bundle.name)
-            openvino_model(bundle)
             write_whole(record, json.dumps(_compare(bundle)).encode())
         lowest = json.loads(record.read_bytes())
         by_torch, by_openvino = float(lowest["torch"]), float(lowest["openvino"])

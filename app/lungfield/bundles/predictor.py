@@ -133,17 +133,18 @@ class Predictor:
 
     def logits(self, network_input: torch.Tensor) -> torch.Tensor:
         """The logits (N, C, h, w) float32 of a batch, by the bundle's inferer, on the predictor's device."""
-        batch = plain(network_input).to(self.device, memory_format=torch.channels_last, non_blocking=True)
-        with torch.inference_mode():
-            logits: torch.Tensor = self._inferer(batch, self._network)
-        return logits
+        return self._infer(self._inferer, network_input)
 
     def logits_in_float32(self, network_input: torch.Tensor) -> torch.Tensor:
         """As `logits`, in float32 whatever the inferer's own precision: what others are compared with."""
         inferer = self._inferer
         exact = inferer.inferer if isinstance(inferer, PrecisionInferer) else inferer
+        return self._infer(exact, network_input)
+
+    def _infer(self, inferer: Any, network_input: torch.Tensor) -> torch.Tensor:
+        batch = plain(network_input).to(self.device, memory_format=torch.channels_last, non_blocking=True)
         with torch.inference_mode():
-            logits: torch.Tensor = exact(plain(network_input).to(self.device), self._network)
+            logits: torch.Tensor = inferer(batch, self._network)
         return logits
 
 
