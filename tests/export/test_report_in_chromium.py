@@ -216,7 +216,8 @@ def test_the_keyboard_alone_is_enough(opened):
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Escape")
     # The browser tells the page of the end of a dialog in its own time.
-    page.wait_for_function("document.activeElement.querySelector('.name')?.title === 'study/001.dcm'")
+    # As a function: a string that is not true at once would be evaluated in the page, whose policy forbids that.
+    page.wait_for_function("() => document.activeElement.querySelector('.name')?.title === 'study/001.dcm'")
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
