@@ -202,7 +202,9 @@ def test_the_viewer_and_its_keys(opened):
     last = name.inner_text()
     page.keyboard.press("Escape")
     assert not page.is_visible("#viewer")
-    # The list has moved on to the file that was seen last, and the keyboard is there.
+    # The list has moved on to the file that was seen last, and the keyboard is there. The browser tells the page
+    # of the end of a dialog in its own time.
+    page.wait_for_function("() => document.querySelector('#page').innerText !== 'Page 1 of 3'")
     assert page.locator("#page").inner_text() == "Page 3 of 3"
     assert page.evaluate("document.activeElement.querySelector('.name').title") == last
 
@@ -215,8 +217,7 @@ def test_the_keyboard_alone_is_enough(opened):
     assert page.evaluate("document.getElementById('viewer').contains(document.activeElement)")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Escape")
-    # The browser tells the page of the end of a dialog in its own time.
-    # As a function: a string that is not true at once would be evaluated in the page, whose policy forbids that.
+    # As a function: the page forbids the evaluation of strings, which a second look would need.
     page.wait_for_function("() => document.activeElement.querySelector('.name')?.title === 'study/001.dcm'")
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
