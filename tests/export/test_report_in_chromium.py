@@ -202,8 +202,8 @@ def test_the_viewer_and_its_keys(opened):
     last = name.inner_text()
     page.keyboard.press("Escape")
     assert not page.is_visible("#viewer")
-    # The list has moved on to the file that was seen last, and the keyboard is there. The browser tells the page
-    # of the end of a dialog in its own time.
+    # The list has moved on to the file that was seen last, and the keyboard is there, as soon as the page
+    # hears from the browser that the dialog has ended.
     page.wait_for_function("() => document.querySelector('#page').innerText !== 'Page 1 of 3'")
     assert page.locator("#page").inner_text() == "Page 3 of 3"
     assert page.evaluate("document.activeElement.querySelector('.name').title") == last
