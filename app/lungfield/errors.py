@@ -79,6 +79,10 @@ class OutputError(LungfieldError):
     default_reason = Reason.NOT_WRITTEN
 
 
+class ClusterError(LungfieldError):
+    """Ray is not installed, its cluster cannot be reached, or it ended a run."""
+
+
 class HeaderError(OutputError):
     """The header of a radiograph does not allow a DICOM object that refers to it."""
 

@@ -247,7 +247,7 @@ def test_the_second_gpu_is_named_where_it_is_used(monkeypatch):
         torch.cuda, "get_device_name", lambda place=None: asked.append(str(place)) or f"GPU {place.index}"
     )
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _place=None: (9, 0))
-    environment = run_module._environment(torch.device("cuda:1"))
+    environment = run_module.environment_of(torch.device("cuda:1"))
     assert asked == ["cuda:1"]
     assert environment["device"] == "GPU 1"
     assert environment["precision"] == "bfloat16"

@@ -15,12 +15,24 @@ from lungfield.radiograph import Found, search
 
 logger = logging.getLogger(__name__)
 
-_TABLES = ("results.csv", "results.json", "results.parquet", REPORT)
+PARTS = "results"
+"""The folder of the tables of a run in shards."""
+
+WRITTEN = (
+    FOLDER,
+    *(kind.folder for kind in FORMATS.values()),
+    "results.csv",
+    "results.json",
+    "results.parquet",
+    REPORT,
+    PARTS,
+)
+"""What runs write into their output folder."""
 
 
-def find_inputs(inputs: Sequence[Path], output: Path) -> Found:
+def find_inputs(inputs: Sequence[Path], output: Path | None) -> Found:
     """The files to segment, without what this run and earlier ones have written."""
-    found = search(inputs, exclude=_results_of_runs([output, *_runs_in(inputs)]))
+    found = search(inputs, exclude=_results_of_runs([*filter(None, [output]), *_runs_in(inputs)]))
     for remark in found.remarks:
         logger.info("%s", remark)
     if not found.files:
@@ -38,8 +50,7 @@ def _runs_in(inputs: Sequence[Path]) -> list[Path]:
 
 def _results_of_runs(folders: Sequence[Path]) -> list[Path]:
     """What runs write into output folders: none of it is an input."""
-    names = (FOLDER, *(kind.folder for kind in FORMATS.values()), *_TABLES)
-    return [folder / name for folder in folders for name in names]
+    return [folder / name for folder in folders for name in WRITTEN]
 
 
 def require_writable(folder: Path) -> None:

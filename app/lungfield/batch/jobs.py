@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, Protocol
 
 from lungfield.batch.references import References
 from lungfield.bundles import Bundle
@@ -13,6 +15,16 @@ from lungfield.errors import Reason
 
 DONE, SKIPPED, FAILED = "done", "skipped", "failed"
 """How a file can end."""
+
+
+class Carrier(Protocol):
+    """Brings files to a worker and takes its results away, where they lie in no folder of this machine."""
+
+    def at_hand(self, job: Job) -> AbstractContextManager[None]:
+        """Have the file of a job at its `path` while the block runs."""
+
+    def deliver(self, places: Sequence[str]) -> None:
+        """Take away the files that were written at these places below `WorkerSettings.output`."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +42,7 @@ class WorkerSettings:
         references: masks to compare with.
         require_frontal: turn down what is no frontal view of the chest by its header.
         memory_bytes: how much memory a worker may take for its files; more is refused to it.
+        carrier: carries inputs and results; None where they lie in folders of this machine.
     """
 
     bundle: Bundle
@@ -42,6 +55,7 @@ class WorkerSettings:
     references: References | None = None
     require_frontal: bool = True
     memory_bytes: int | None = None
+    carrier: Carrier | None = None
 
 
 @dataclass(frozen=True)
@@ -53,12 +67,16 @@ class Job:
         path: where it is.
         relative: its place below the folder that was named.
         name: the same without suffix, as its results are called.
+        uri: where a carrier finds it; empty for a file that is at `path` already.
+        size: in bytes, where a carrier knows it.
     """
 
     ticket: int
     path: Path
     relative: PurePath
     name: PurePath
+    uri: str = ""
+    size: int | None = None
 
 
 @dataclass(frozen=True)

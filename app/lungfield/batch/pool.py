@@ -8,20 +8,24 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from lungfield.batch.jobs import FAILED, Ended, Job, Ready, WorkerSettings, ended_row
 from lungfield.batch.processes import ending_signal, environment_of_workers, signal_name, start_worker
 from lungfield.errors import BundleError, Reason
-
-if TYPE_CHECKING:
-    from lungfield.batch.gpu import BatchedNetwork
 
 #: A file that a worker died of is given to another one once, as the cause may have lain elsewhere.
 _ATTEMPTS = 2
 #: So many workers may die before they are ready, one after the other, until that is taken for the rule.
 _FAILED_STARTS = 3
 _START_LIMIT_S = 300.0
+
+
+class Network(Protocol):
+    """What runs the network for workers that do not themselves, such as `gpu.BatchedNetwork`."""
+
+    def connect(self) -> Connection:
+        """A connection for a new worker, to be closed here once the worker has it."""
 
 
 @dataclass
@@ -53,7 +57,7 @@ class Pool:
         settings: what the workers share.
         workers: number of processes.
         time_limit_s: how long a worker may take for a file, in seconds.
-        network: runs the network on a GPU for all workers; None where each runs its own on the CPU.
+        network: runs the network for all workers, on a GPU; None where each runs its own on the CPU.
     """
 
     def __init__(
@@ -63,7 +67,7 @@ class Pool:
         *,
         workers: int,
         time_limit_s: float,
-        network: BatchedNetwork | None = None,
+        network: Network | None = None,
     ) -> None:
         self._context = context
         self._settings = settings

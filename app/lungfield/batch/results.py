@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -42,14 +42,19 @@ class Rows:
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
         """Go through the rows: what results.csv says of each file."""
         for entry in read_entries(self._journal, self._files):
-            row = dict(entry.row)
             others = self._duplicates.get(entry.file)
-            if others and row["status"] == DONE:
-                more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-                remark = f"same SOP Instance UID as {shown(others[0])}{more}"
-                row["flags"] = [*row["flags"], DUPLICATE]
-                row["warnings"] = "; ".join(filter(None, (row.get("warnings"), remark)))
-            yield row
+            yield duplicate(entry.row, others[0], len(others)) if others else dict(entry.row)
+
+
+def duplicate(row: Mapping[str, Any], other: str, others: int) -> dict[str, Any]:
+    """The row of a file that shares its SOP Instance UID with others: how many, and the name of one."""
+    row = dict(row)
+    if row["status"] == DONE:
+        more = f" and {others - 1} more" if others > 1 else ""
+        remark = f"same SOP Instance UID as {shown(other)}{more}"
+        row["flags"] = [*row["flags"], DUPLICATE]
+        row["warnings"] = "; ".join(filter(None, (row.get("warnings"), remark)))
+    return row
 
 
 @dataclass(frozen=True)
@@ -70,8 +75,8 @@ class BatchResult:
         remarks: the same for people, one line a kind.
     """
 
-    files: Rows
-    output: Path
+    files: Iterable[Mapping[str, Any]]
+    output: Path | str
     bundle: Bundle
     seconds: float
     started: str = ""
@@ -136,18 +141,31 @@ class BatchResult:
 def write_results(batch: BatchResult, *, report: bool) -> None:
     """Write results.csv, results.json, results.parquet and, if asked for, report.html.
 
+    Args:
+        batch: how a batch ended; its output is a folder of this machine.
+        report: whether to write report.html.
+
     Raises:
         OutputError: one of them could not be written.
     """
-    output, summary = batch.output, batch.to_json()
-    columns = tuple(export.RESULT_COLUMNS)
-    export.write_results_csv(batch.files, output / "results.csv", columns=columns)
-    export.write_results_json(
-        {"summary": summary}, output / "results.json", files=batch.files, columns=columns
-    )
-    export.write_results_parquet(batch.files, output / "results.parquet", columns=columns)
+    output, summary = Path(batch.output), batch.to_json()
+    write_tables(batch, output)
     if report:
         # Imported on use: workers, which import this package too, have no need of it.
         from lungfield.export.report import write_report
 
         write_report(output / "report.html", summary=summary, rows=batch.files, overlay_root=output)
+
+
+def write_tables(batch: BatchResult, output: Path) -> None:
+    """Write results.csv, results.json and results.parquet into a folder.
+
+    Raises:
+        OutputError: one of them could not be written.
+    """
+    columns = tuple(export.RESULT_COLUMNS)
+    export.write_results_csv(batch.files, output / "results.csv", columns=columns)
+    export.write_results_json(
+        {"summary": batch.to_json()}, output / "results.json", files=batch.files, columns=columns
+    )
+    export.write_results_parquet(batch.files, output / "results.parquet", columns=columns)

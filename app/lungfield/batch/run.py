@@ -37,8 +37,7 @@ if TYPE_CHECKING:  # torch takes a second to import: the workers' imports begin 
 
 logger = logging.getLogger(__name__)
 
-#: What may go differently another time: a resumed run tries these files again.
-_TRANSIENT = (
+TRANSIENT = (
     Reason.CHANGED,
     Reason.CRASHED,
     Reason.INACCESSIBLE,
@@ -47,9 +46,13 @@ _TRANSIENT = (
     Reason.OUT_OF_MEMORY,
     Reason.TIMED_OUT,
 )
+"""What may go differently another time: a resumed run tries these files again."""
 
 BATCH_SIZE = 16
 """Radiographs to a batch of the network on a GPU at most, unless told otherwise."""
+
+SHARDED_RUN = "run.json"
+"""What the hidden folder of a run in shards holds (`lungfield.cluster`), which has no journal."""
 
 Progress = Callable[[int, int, Mapping[str, Any] | None], None]
 
@@ -74,7 +77,7 @@ def run(
     with Journal(output) as journal:
         before = _settings_before(journal, options)
         choice = _backend(before, bundle, options, device)
-        _open_run(journal, before, _settings(bundle, options, choice.backend))
+        _open_run(journal, before, settings_of(bundle, options, choice.backend))
         one = _Run(
             files, output, bundle, options, device, choice, references, journal, progress or _no_progress
         )
@@ -87,6 +90,11 @@ def _settings_before(journal: Journal, options: Options) -> dict[str, Any] | Non
     Raises:
         DataError: there is a run, and the options say neither to resume nor to overwrite it.
     """
+    if (journal.path.parent / SHARDED_RUN).exists():
+        raise DataError(
+            f"{journal.path.parents[1]} holds a run in shards. Go on with it by the call that began it and "
+            "--resume, or choose another output folder."
+        )
     adopt(journal)
     before: dict[str, Any] | None = journal.read("settings")
     if before is not None and not (options.resume or options.overwrite):
@@ -110,7 +118,7 @@ def _backend(
     return BackendChoice(before["backend"] if device.type == "cpu" else "torch")
 
 
-def _settings(bundle: Bundle, options: Options, backend: str) -> dict[str, Any]:
+def settings_of(bundle: Bundle, options: Options, backend: str) -> dict[str, Any]:
     """What the results depend on: a resumed run must have the same."""
     return {
         "lungfield": version("lungfield"),
@@ -133,10 +141,15 @@ def _open_run(journal: Journal, before: dict[str, Any] | None, settings: dict[st
         journal.write("started", export.creation_time().isoformat())
         journal.write("settings", settings)
         return
+    require_same_settings(before, settings, str(journal.path.parents[1]))
+
+
+def require_same_settings(before: Mapping[str, Any], settings: Mapping[str, Any], place: str) -> None:
+    """Raise `DataError` where the run in `place` was begun with other settings than it is to go on with."""
     changed = [name for name in settings if settings[name] != before.get(name)]
     if changed:
         raise DataError(
-            f"The run in {journal.path.parents[1]} was begun with other settings ("
+            f"The run in {place} was begun with other settings ("
             + ", ".join(f"{name}: {before.get(name)} instead of {settings[name]}" for name in changed)
             + "). Resume it with those, or begin anew by --overwrite."
         )
@@ -208,7 +221,7 @@ class _Run:
         if entry is None or entry.fingerprint != Fingerprint.of(job.path):
             return False
         if entry.row["status"] != DONE:
-            return entry.row["reason_code"] not in _TRANSIENT
+            return entry.row["reason_code"] not in TRANSIENT
         return all((self._output / place).is_file() for place in outputs_of(entry.row))
 
     def _segment(self, context: Any, jobs: Sequence[Job]) -> None:
@@ -225,7 +238,7 @@ class _Run:
             references=self._references,
             memory_bytes=options.memory_limit_bytes,
         )
-        with self._network() as network:
+        with open_network(self._bundle, self._device, self._choice.backend, options) as network:
             pool = Pool(
                 context,
                 settings,
@@ -238,27 +251,6 @@ class _Run:
                 pool.run(self._begun(jobs), self._end)
             finally:
                 pool.close()
-
-    @contextlib.contextmanager
-    def _network(self) -> Iterator[BatchedNetwork | None]:
-        """The network for all workers on a GPU; None where each worker runs its own on a core."""
-        if self._device.type == "cpu":
-            yield None
-            return
-        from lungfield.batch.gpu import BatchedNetwork
-        from lungfield.bundles.predictor import Predictor
-
-        predictor = Predictor(
-            self._bundle,
-            device=str(self._device),
-            backend=self._choice.backend,
-            check_mirrored=self._options.check_mirrored,
-        )
-        network = BatchedNetwork(predictor, batch_size=self._options.batch_size or BATCH_SIZE)
-        try:
-            yield network
-        finally:
-            network.close()
 
     def _begun(self, jobs: Sequence[Job]) -> Iterator[Job]:
         for job in jobs:
@@ -302,7 +294,7 @@ class _Run:
             started=self._journal.read("started"),
             resumed=self._resumed,
             settings=self._journal.read("settings"),
-            environment=_environment(self._device),
+            environment=environment_of(self._device),
             left_out=self._found.left_out,
             remarks=(*self._found.remarks, *filter(None, [self._choice.remark])),
         )
@@ -312,7 +304,27 @@ class _Run:
         return batch
 
 
-def _environment(device: torch.device) -> dict[str, str]:
+@contextlib.contextmanager
+def open_network(
+    bundle: Bundle, device: torch.device, backend: str, options: Options
+) -> Iterator[BatchedNetwork | None]:
+    """The network for all workers on a GPU; None where each worker runs its own on a core."""
+    if device.type == "cpu":
+        yield None
+        return
+    from lungfield.batch.gpu import BatchedNetwork
+    from lungfield.bundles.predictor import Predictor
+
+    predictor = Predictor(bundle, device=str(device), backend=backend, check_mirrored=options.check_mirrored)
+    network = BatchedNetwork(predictor, batch_size=options.batch_size or BATCH_SIZE)
+    try:
+        yield network
+    finally:
+        network.close()
+
+
+def environment_of(device: torch.device) -> dict[str, str]:
+    """The versions and the device that results came from."""
     import torch
 
     from lungfield.bundles.device import best_precision

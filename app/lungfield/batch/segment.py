@@ -53,14 +53,14 @@ def segment_files(
     options = (options or Options()).checked()
     found = find_bundle(bundle)
     require_weights(found)
-    with interruptible(), _forkserver(found, options) as start:
+    with interruptible(), forkserver(found, options) as start:
         from lungfield.batch.run import run
 
         return run(inputs, output, found, options, start, progress)
 
 
 @contextlib.contextmanager
-def _forkserver(bundle: Bundle, options: Options) -> Iterator[Callable[[], Any]]:
+def forkserver(bundle: Bundle, options: Options) -> Iterator[Callable[[], Any]]:
     """What starts the fork server, and gives the context of its processes; it is ended where the run fails.
 
     A new run starts it at once, so that it imports while the files are looked for. One that is resumed may

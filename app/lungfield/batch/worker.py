@@ -64,6 +64,7 @@ def compute_in_one_thread() -> None:
 class _Worker:
     def __init__(self, settings: WorkerSettings, network: Connection | None) -> None:
         self._settings = settings
+        self._carrier = settings.carrier
         self._answer: Callable[[torch.Tensor], Answer]
         if network is None:
             predictor = Predictor(
@@ -82,9 +83,10 @@ class _Worker:
         """Read a file, segment it, and write its results."""
         start = time.perf_counter()
         try:
-            radiograph = read_radiograph(job.path, require_frontal=self._settings.require_frontal)
-            lungs = drive(segmenting(radiograph, self._processing), self._answer)
-            ended = self._done(job, lungs)
+            with self._carrier.at_hand(job) if self._carrier else contextlib.nullcontext():
+                radiograph = read_radiograph(job.path, require_frontal=self._settings.require_frontal)
+                lungs = drive(segmenting(radiograph, self._processing), self._answer)
+                ended = self._done(job, lungs)
         except Exception as error:
             ended = _failed(job, error)
         ended.row["seconds"] = time.perf_counter() - start
@@ -111,6 +113,8 @@ class _Worker:
                 warnings.append(str(error))
         how = SaveOptions(settings.created, settings.viewer_geometry)
         written, remarks = save_outputs(lungs, job.name, settings.output, settings.formats, how)
+        if self._carrier:
+            self._carrier.deliver(list(written.values()))
         row |= written
         row["warnings"] = "; ".join(warnings + remarks)
         return Ended(job.ticket, row, None if uid is None else hashlib.sha256(uid.encode()).hexdigest())

@@ -27,6 +27,11 @@ def is_dicom(path: Path) -> bool:
     with path.open("rb") as stream:
         start = stream.read(START_BYTES)
         size = os.fstat(stream.fileno()).st_size
+    return starts_as_dicom(start, size)
+
+
+def starts_as_dicom(start: bytes, size: int) -> bool:
+    """Tell the same by the first bytes of a file, up to `START_BYTES` of them, and its size in bytes."""
     if start[PREAMBLE_BYTES : PREAMBLE_BYTES + len(MAGIC)] == MAGIC:
         return True
     bare = start.removeprefix(MAGIC)

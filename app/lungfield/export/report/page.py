@@ -56,6 +56,8 @@ def write_report(
     overlay_root: Path,
     disclaimer: str = DISCLAIMER,
     budget_bytes: int = _BUDGET_BYTES,
+    overview: Overview | None = None,
+    tables: str = "",
 ) -> None:
     """Write the report of a batch as one HTML page that loads nothing from any network.
 
@@ -75,6 +77,8 @@ def write_report(
         overlay_root: the folder that the rows' paths start from; on the same drive as `path`.
         disclaimer: stands at the top of the page.
         budget_bytes: how large thumbnails may make the page. All rows are there at any budget.
+        overview: what is counted over all files, where the rows are a sample of them.
+        tables: where the rows are a sample, the folder of the tables with all, as a link from the page.
 
     Raises:
         OutputError: the file could not be written.
@@ -95,7 +99,7 @@ def write_report(
     )
     known = dict.fromkeys(_SUMMARY) | json_ready(summary)
     agreement = known["agreement"] or {}
-    overview = _overview(table)
+    overview = overview or _overview(table)
     place = uuid.uuid4().hex  # of the thumbnails, whose room is known when all else is there
     page = (
         _template()
@@ -103,6 +107,8 @@ def write_report(
             summary=known,
             disclaimer=disclaimer,
             overview=overview,
+            shown=len(table.rows),
+            tables=tables,
             rate=_rate(overview.files - (known["resumed"] or 0), known["seconds"]),
             flag_meanings=FLAGS,
             reason_meanings=REASONS,
