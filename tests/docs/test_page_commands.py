@@ -44,6 +44,9 @@ COVERED = {
     r"lungfield segment radiographs/ -o out2 --formats .*": (
         "tests/batch/test_batch.py::test_every_format_is_written_and_only_for_dicom_where_it_has_to_be"
     ),
+    r"lungfield segment list.csv -o s3://bucket/out --engine ray": (
+        "tests/cluster/test_ray.py::test_an_actor_and_a_node_that_die_cost_time_only"
+    ),
     r"lungfield segment radiographs/ -o out3 --json": (
         "tests/test_end_to_end.py::test_ends_well_and_the_last_line_is_json"
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,21 +18,35 @@ from lungfield.names import shown, shown_lines
 
 if TYPE_CHECKING:
     from lungfield.batch import BatchResult
+    from lungfield.cluster.progress import Progress as ShardProgress
 
 #: Exit codes beside 0 (all done or skipped), 1 (some failed) and 2 (a wrong call).
 STOPPED = 3
 SIGNAL_BASE = 128
 
 _SHOWN_REMARKS = 20
+_LINE_INTERVAL_S = 30.0
 
 Views = Literal["frontal", "any"]
+Engine = Literal["local", "ray"]
+
+
+def _existing(inputs: list[str]) -> list[str]:
+    """Turn down paths that do not exist; whether a URI does, its store tells."""
+    for text in inputs:
+        if "://" not in text and not Path(text).exists():
+            raise typer.BadParameter(f"Path '{shown(text)}' does not exist.")
+    return inputs
 
 
 def segment(
-    inputs: list[Path] = typer.Argument(
-        ..., exists=True, help="Radiographs, or folders of them (DICOM, NIfTI, PNG, JPEG, TIFF and others)."
+    inputs: list[str] = typer.Argument(
+        ...,
+        callback=_existing,
+        help="Radiographs, or folders of them (DICOM, NIfTI, PNG, JPEG, TIFF and others): paths, s3://, "
+        "gs://, az:// and https:// URIs, or lists of them (.csv, .parquet, .txt).",
     ),
-    output: Path = typer.Option(..., "-o", "--output", help="Folder for the results."),
+    output: str = typer.Option(..., "-o", "--output", help="Folder for the results: a path or URI."),
     bundle: str = typer.Option(
         DEFAULT_BUNDLE, help="A shipped bundle's name, or the folder of another that you trust."
     ),
@@ -78,6 +93,20 @@ def segment(
         help="Place DICOM SEG in an invented plane, for viewers that require one.",
     ),
     report: bool = typer.Option(True, "--report/--no-report", help="Write report.html."),
+    column: str = typer.Option("uri", help="Column of a list (.csv, .parquet) that holds the URIs."),
+    engine: Engine = typer.Option(
+        "local", help="local uses the cores of this machine; ray, a Ray cluster (see docs/cluster.md)."
+    ),
+    ray_address: str | None = typer.Option(
+        None, help="Ray's address: auto, or HOST:PORT; by default a cluster of this machine alone."
+    ),
+    num_gpus: float | None = typer.Option(
+        None, min=0, help="GPUs for each network actor of Ray, such as 0.5; 0 runs the network on CPUs."
+    ),
+    max_actors: int | None = typer.Option(None, min=1, help="Maximum number of CPU actors of Ray."),
+    shard: str | None = typer.Option(
+        None, help="Do part I of N of a run, as I/N, beside processes that do the others."
+    ),
     log_file: Path | None = typer.Option(None, help="Append a log to this file, as lines of JSON."),
     as_json: bool = typer.Option(False, "--json", help="Print the summary as JSON, as the last line."),
 ) -> None:
@@ -87,12 +116,26 @@ def segment(
     results.csv, results.json and results.parquet have one row per file, and report.html shows the results.
     --resume continues a run that was stopped, whatever the cause.
 
+    URIs, lists, --engine ray and --shard make a run in shards, for object stores and many machines.
+
     Exit status: 0 when every file is done or skipped; 1 when some failed; 2 for a wrong call; 3 when results
     could not be written (disk full); 130 after SIGINT, 143 after SIGTERM.
     """
     from lungfield.batch import FAILED, Interrupted, Options, segment_files
     from lungfield.cli.log import log_to
+    from lungfield.cluster.options import ClusterOptions, parse_shard
+    from lungfield.cluster.uris import need_stores
     from lungfield.errors import OutputError
+
+    cluster = ClusterOptions(
+        engine=engine,
+        ray_address=ray_address,
+        shard=None if shard is None else parse_shard(shard),
+        column=column,
+        num_gpus=num_gpus,
+        max_actors=max_actors,
+    ).checked()
+    is_plain = engine == "local" and shard is None and not need_stores(inputs, output)
 
     options = Options(
         formats=tuple(name.strip() for name in formats.split(",") if name.strip()),
@@ -114,7 +157,15 @@ def segment(
     with log_to(log_file):
         try:
             with _Progress(console) as progress:
-                batch = segment_files(inputs, output, bundle, options=options, progress=progress)
+                if is_plain:
+                    paths = [Path(text) for text in inputs]
+                    batch = segment_files(paths, Path(output), bundle, options=options, progress=progress)
+                else:
+                    from lungfield.cluster import segment_stores
+
+                    batch = segment_stores(
+                        inputs, output, bundle, options=options, cluster=cluster, tell=progress.tell
+                    )
         except Interrupted as interrupt:
             if interrupt.batch is not None:
                 _report(interrupt.batch, console)
@@ -156,6 +207,7 @@ class _Progress:
         )
         self._task = self._bar.add_task("Looking for radiographs", total=None)
         self._failed = 0
+        self._console, self._told = console, time.monotonic()
 
     def __enter__(self) -> _Progress:
         self._bar.start()
@@ -171,6 +223,16 @@ class _Progress:
         self._bar.update(
             self._task, completed=ended, total=files, description=title if row else "Loading the bundle"
         )
+
+    def tell(self, progress: ShardProgress) -> None:
+        """Show how far a run in shards has come; now and then as a line where there is no terminal."""
+        title = f"Segmenting, {progress.rate:.1f}/s"
+        if progress.failed:
+            title += f", {progress.failed} failed"
+        self._bar.update(self._task, completed=progress.ended, total=progress.files, description=title)
+        if not self._console.is_terminal and time.monotonic() - self._told > _LINE_INTERVAL_S:
+            self._told = time.monotonic()
+            self._console.print(progress.line(), markup=False, highlight=False, soft_wrap=True)
 
 
 def _report(batch: BatchResult, console: Console) -> None:

@@ -1,0 +1,22 @@
+"""Radiographs by the million, from stores and tables into stores: in shards, on one machine or many."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lungfield.cluster.options import ClusterOptions
+    from lungfield.cluster.results import ShardedResult
+    from lungfield.cluster.run import segment_stores
+
+# Imported on use: processes that are started import this package too.
+_MODULES = {"ClusterOptions": "options", "ShardedResult": "results", "segment_stores": "run"}
+
+__all__ = ["ClusterOptions", "ShardedResult", "segment_stores"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

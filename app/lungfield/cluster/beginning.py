@@ -1,0 +1,114 @@
+"""Beginning a run, or going on with the one that is in the output store."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from lungfield import export
+from lungfield.batch.inputs import PARTS, require_writable
+from lungfield.batch.journal import FOLDER
+from lungfield.batch.options import Options
+from lungfield.batch.outputs import FORMATS
+from lungfield.batch.run import require_same_settings
+from lungfield.cluster.catalogue import Catalogue
+from lungfield.cluster.duplicates import DUPLICATES
+from lungfield.cluster.listing import list_inputs
+from lungfield.cluster.manifests import MANIFESTS, finished_shards, read_manifest
+from lungfield.cluster.options import ClusterOptions
+from lungfield.cluster.plan import PLAN, RUN, Run, read_run, shard_size, write_plan, write_run
+from lungfield.cluster.stores import Store
+from lungfield.cluster.uris import without_secrets
+from lungfield.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+_JOURNAL = f"{FOLDER}/journal.sqlite"
+_WAIT_S, _LONGEST_WAIT_S = 2.0, 3600.0
+
+
+def open_run(
+    inputs: Sequence[str],
+    store: Store,
+    settings: dict[str, Any],
+    options: Options,
+    cluster: ClusterOptions,
+) -> Run:
+    """The run to go on with, or a new one, whose plan is written.
+
+    Raises:
+        DataError: an input cannot be read, or there is nothing to segment; the store holds another run.
+        OutputError: the store cannot be written to.
+    """
+    if store.local is not None:
+        require_writable(store.local)
+        if store.has(_JOURNAL):
+            raise DataError(f"{store} holds a run that is not in shards. Choose another output folder.")
+    if cluster.shard and options.overwrite:
+        raise DataError("A part of a run cannot overwrite another run: choose another output folder.")
+    before = read_run(store)
+    if before is None and cluster.shard and cluster.shard[0] > 1:
+        before = _waited_for(store)
+    if before is not None and options.overwrite:
+        _remove_results(store)
+        before = None
+    if before is None:
+        return _begun(inputs, store, settings, cluster)
+    if not (cluster.shard or options.resume):
+        raise DataError(
+            f"{store} holds the results of a run. Go on with it by --resume, begin anew by --overwrite, or "
+            "choose another output folder."
+        )
+    require_same_settings(
+        before.settings | {"inputs": before.inputs}, settings | {"inputs": _shown(inputs)}, str(store)
+    )
+    return before
+
+
+def _begun(inputs: Sequence[str], store: Store, settings: dict[str, Any], cluster: ClusterOptions) -> Run:
+    """List the inputs, and write the plan. What the run was begun with comes last: then it is begun."""
+    for folder in (PLAN, MANIFESTS, DUPLICATES, PARTS):  # of a run that was not begun or removed to the end
+        store.remove(f"{folder}/{name}" for name in list(store.names(folder)))
+    started = export.creation_time().isoformat()
+    with Catalogue() as catalogue:
+        left_out = list_inputs(inputs, store.uri, catalogue, column=cluster.column)
+        for remark in left_out.remarks:
+            logger.info("%s", remark)
+        files = catalogue.finish()
+        if not files:
+            raise DataError(
+                f"No radiograph in {', '.join(_shown(inputs))}. Name files, folders that hold some, or a "
+                "table of URIs."
+            )
+        size = shard_size(files)
+        write_plan(store, catalogue, size)
+    run = Run(started, settings, _shown(inputs), files, size, left_out.counts, left_out.remarks)
+    write_run(store, run)
+    return run
+
+
+def _waited_for(store: Store) -> Run:
+    """The run that the first of several parts begins: it lists the inputs for all."""
+    end = time.monotonic() + _LONGEST_WAIT_S
+    while time.monotonic() < end:
+        if (run := read_run(store)) is not None:
+            return run
+        time.sleep(_WAIT_S)
+    raise DataError(
+        f"No run was begun in {store} within an hour. The first part lists the inputs for all: start "
+        "--shard 1/n too."
+    )
+
+
+def _remove_results(store: Store) -> None:
+    """Remove what a run has begun with, then all of its results."""
+    store.remove([RUN])
+    for shard in sorted(finished_shards(store)):
+        rows = (outcome.row for outcome in read_manifest(store, shard))
+        store.remove(row[name] for row in rows for name in FORMATS if row.get(name))
+
+
+def _shown(inputs: Sequence[str]) -> list[str]:
+    return [without_secrets(text) for text in inputs]

@@ -1,0 +1,75 @@
+"""Carrying files between stores and a worker process, one radiograph at a time."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lungfield.batch.jobs import Job
+from lungfield.batch.outputs import FORMATS
+from lungfield.cluster.stores import Store, download
+from lungfield.cluster.uris import without_secrets
+from lungfield.errors import UnreadableError
+from lungfield.formats import NIFTI_PAIR
+from lungfield.radiograph.limits import DEFAULT_LIMITS
+
+
+@dataclass(frozen=True)
+class StoreCarrier:
+    """A `batch.jobs.Carrier`: inputs come from stores, results go to one, or stay where they were written.
+
+    Attributes:
+        output: the store of the results; None where the worker writes into the output folder itself.
+        written: the folder that the worker writes into, where `output` is given.
+        formats: what it may write.
+    """
+
+    output: Store | None
+    written: Path
+    formats: tuple[str, ...]
+
+    @contextmanager
+    def at_hand(self, job: Job) -> Iterator[None]:
+        """Download the file of a job, where it lies in a store, and remove it and what is left at the end."""
+        try:
+            if job.uri:
+                self._fetch(job)
+            yield
+        finally:
+            if job.uri:
+                shutil.rmtree(job.path.parent, ignore_errors=True)
+            if self.output is not None:
+                for name in self.formats:
+                    (self.written / FORMATS[name].place(job.name)).unlink(missing_ok=True)
+
+    def deliver(self, places: Sequence[str]) -> None:
+        """Upload the results, each by a single put."""
+        if self.output is not None:
+            for place in places:
+                self.output.upload(place, self.written / place)
+
+    def _fetch(self, job: Job) -> None:
+        if job.size is not None:
+            DEFAULT_LIMITS.check_file_bytes(job.size)
+        job.path.parent.mkdir(parents=True)
+        _download(job.uri, job.path)
+        header, image = NIFTI_PAIR
+        if job.path.suffix.lower() == header:
+            for suffix in (image, image.upper(), f"{image}.gz"):
+                try:
+                    _download(job.uri[: -len(header)] + suffix, job.path.with_suffix(suffix))
+                except UnreadableError:  # the reader says it where there is none at all
+                    continue
+                return
+
+
+def _download(uri: str, path: Path) -> None:
+    """As `stores.download`, with errors that do not repeat the file's name, which stands beside them."""
+    try:
+        download(uri, path)
+    except UnreadableError as error:
+        text = str(error).removeprefix(f"{without_secrets(uri)}: ")
+        raise UnreadableError(text, reason=error.reason) from error

@@ -1,0 +1,86 @@
+"""How far a run has come: its rate, what failed and why, and when it will be done."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+
+from lungfield.cluster.shards import ShardEnd
+
+logger = logging.getLogger(__name__)
+
+_LEAST_INTERVAL_S = 10.0
+
+
+class Progress:
+    """Counts shards that have ended, and tells of it.
+
+    Attributes:
+        files: how many files this process and its actors are to end.
+        ended: how many have ended, those of an earlier part of the run included.
+        reasons: why files were skipped or failed.
+
+    Args:
+        files: as above.
+        ended: how many had ended before.
+        tell: called with this object when it has something new to tell.
+    """
+
+    def __init__(self, files: int, ended: int, tell: Callable[[Progress], None]) -> None:
+        self.files, self.ended = files, ended
+        self.reasons: Counter[str] = Counter()
+        self._tell = tell
+        self._fresh = 0
+        self._start = self._told = time.monotonic()
+        tell(self)
+
+    def add(self, end: ShardEnd) -> None:
+        """Count a shard."""
+        self.ended += end.files
+        self._fresh += end.files - end.resumed
+        self.reasons.update(end.reasons)
+        logger.info(
+            "shard %d: %d files",
+            end.shard,
+            end.files,
+            extra={
+                "shard": end.shard,
+                "files": end.files,
+                "resumed": end.resumed,
+                "reasons": end.reasons,
+                "seconds": round(end.seconds, 2),
+            },
+        )
+        self._tell(self)
+        if time.monotonic() - self._told > _LEAST_INTERVAL_S or self.ended >= self.files:
+            self._told = time.monotonic()
+            logger.info("%s", self.line())
+
+    @property
+    def rate(self) -> float:
+        """Files a second since the start; 0 while none has ended."""
+        return self._fresh / max(time.monotonic() - self._start, 1e-9)
+
+    @property
+    def failed(self) -> int:
+        """How many files failed."""
+        return sum(count for reason, count in self.reasons.items() if reason.startswith("failed"))
+
+    def remaining(self) -> timedelta | None:
+        """How long the rest will take at this rate; None while there is none."""
+        if not self._fresh:
+            return None
+        return timedelta(seconds=round((self.files - self.ended) / self.rate))
+
+    def line(self) -> str:
+        """All of it in a line."""
+        reasons = ", ".join(f"{count} {reason}" for reason, count in self.reasons.most_common())
+        left = self.remaining()
+        return (
+            f"{self.ended:,} of {self.files:,} files, {self.rate:.1f}/s"
+            + (f", {left} left" if left is not None and self.ended < self.files else "")
+            + (f" ({reasons})" if reasons else "")
+        )

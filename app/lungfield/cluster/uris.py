@@ -1,0 +1,87 @@
+"""URIs of files and folders: what they name, and how they may be shown. Free of fsspec."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from lungfield.errors import DataError
+
+TABLES = (".parquet", ".csv", ".txt")
+"""Suffixes of files that list inputs: tables with a column of URIs, and text with a URI a line."""
+
+#: Protocols, and the package that fsspec reads each with.
+PROTOCOLS = {
+    "file": "fsspec",
+    "s3": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
+    "abfss": "adlfs",
+    "http": "aiohttp",
+    "https": "aiohttp",
+}
+READ_ONLY = ("http", "https")
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+
+
+def protocol_of(text: str) -> str:
+    """The protocol of a URI in lower case; 'file' for a path.
+
+    Raises:
+        DataError: it is none that lungfield reads.
+    """
+    found = _SCHEME.match(text)
+    protocol = found[1].lower() if found else "file"
+    if protocol not in PROTOCOLS:
+        raise DataError(f"{without_secrets(text)}: {protocol}:// is none of {', '.join(PROTOCOLS)}.")
+    return protocol
+
+
+def is_uri(text: str) -> bool:
+    """Whether a text is a URI, not a path."""
+    return _SCHEME.match(text) is not None
+
+
+def local_path(text: str) -> Path | None:
+    """The path of a file or folder of this machine, given as such or as `file://`; None for other URIs."""
+    if protocol_of(text) != "file":
+        return None
+    return Path(_SCHEME.sub("", text, count=1))
+
+
+def is_table(text: str) -> bool:
+    """Whether a name is that of a list of inputs."""
+    return without_secrets(text).lower().endswith(TABLES)
+
+
+def need_stores(inputs: Sequence[str], output: str) -> bool:
+    """Whether a run has to do with stores or tables, and not just with paths of this machine."""
+    return any(is_uri(text) for text in (*inputs, output)) or any(map(is_table, inputs))
+
+
+def without_secrets(uri: str) -> str:
+    """A URI as it may be shown: without a user's name and password, and on a web server without the query.
+
+    Signed URLs carry their signature in the query.
+    """
+    found = _SCHEME.match(uri)
+    if not found:
+        return uri
+    address, slash, path = uri[found.end() :].partition("/")
+    if found[1].lower() in READ_ONLY:
+        path = re.split("[?#]", path, maxsplit=1)[0]
+    return f"{found[0]}{re.split('[?#]', address)[0].rpartition('@')[2]}{slash}{path}"
+
+
+def place_of(uri: str) -> str:
+    """A URI or path as one path: protocol, host or bucket, and path; different for different files."""
+    if path := local_path(uri):
+        return f"file{path.absolute().as_posix()}"
+    place = without_secrets(uri).replace("://", "/", 1)
+    query = uri.partition("?")[2] if protocol_of(uri) in READ_ONLY else ""
+    return f"{place}#{hashlib.sha256(query.encode()).hexdigest()[:16]}" if query else place
