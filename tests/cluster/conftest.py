@@ -1,7 +1,9 @@
 """A bundle that takes what is dark for lung, an S3 server on the loopback, results without their times."""
 
 import csv
+import hashlib
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -80,6 +82,7 @@ def s3():
     boto3 = pytest.importorskip("boto3")
     server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0)
     server.start()
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     host, port = server.get_host_and_port()
     before = dict(os.environ)
     os.environ |= {
@@ -171,11 +174,14 @@ def _one_time_for_all(monkeypatch):
 
 
 def contents(folder):
-    """What a run has written, without its state, its parts and its report; tables without their times."""
-    found = {}
+    """A digest of each file that a run has written, and its rows and summary without their times.
+
+    Its state, its parts and its report are left out.
+    """
+    found: dict[str, bytes] = {}
     for path in sorted(Path(folder).rglob("*")):
         place = path.relative_to(folder)
-        if path.is_file() and place.parts[0] not in (".lungfield", "results", "report.html"):
+        if path.is_file() and place.parts[0] not in (".lungfield", "results-parts", "report.html"):
             found[place.as_posix()] = path.read_bytes()
     rows = list(csv.DictReader(found.pop("results.csv").decode("utf-8-sig").splitlines()))
     for row in rows:
@@ -183,4 +189,8 @@ def contents(folder):
     table = json.loads(found.pop("results.json"))
     summary = {name: table["summary"][name] for name in ("files", "done", "skipped", "failed", "left_out")}
     assert found.pop("results.parquet")
-    return found, rows, summary
+    return {
+        "files": {name: hashlib.sha256(content).hexdigest() for name, content in found.items()},
+        "rows": rows,
+        "summary": summary,
+    }

@@ -12,7 +12,7 @@ from lungfield.cluster.catalogue import Catalogue, Listed
 from lungfield.cluster.listing import list_inputs
 from lungfield.cluster.plan import Run, read_plan, shard_size, write_plan
 from lungfield.cluster.stores import Store
-from lungfield.cluster.uris import place_of
+from lungfield.cluster.uris import need_stores, place_of
 from lungfield.errors import DataError
 from lungfield.radiograph import output_stems
 from lungfield.radiograph.files import InputFile
@@ -101,6 +101,11 @@ def test_tables_name_files_relative_to_the_folder_they_share(kind, tmp_path):
     if kind != "txt":
         with pytest.raises(DataError, match=r"no table with a column 'uri'.*--column"):
             listed([table])
+
+
+def test_a_folder_is_no_table(tmp_path):
+    (tmp_path / "scans.csv").mkdir()
+    assert not need_stores([str(tmp_path / "scans.csv")], "out")
 
 
 def test_a_table_may_name_paths_from_its_own_folder(tmp_path, inputs):

@@ -70,7 +70,7 @@ def test_parts_of_a_run_make_the_results_of_one(inputs, tmp_path, as_ever, in_sh
     second = in_shards(inputs, output, ClusterOptions(shard=(2, 2)))
     assert len(second) == 8
     assert contents(output) == expected
-    assert sorted(path.name for path in (output / "results").iterdir()) == [
+    assert sorted(path.name for path in (output / "results-parts").iterdir()) == [
         f"{number:08d}.parquet" for number in range(3)
     ]
     assert (read_run(Store(str(output))).files, read_run(Store(str(output))).size) == (8, 3)
@@ -107,7 +107,7 @@ def test_large_runs_have_parts_a_summary_and_a_sample(inputs, tmp_path, in_shard
     assert summary["summary"]["flagged"] >= 2  # the duplicates
     page = (output / "report.html").read_text()
     assert "of 8 files: some that failed" in page
-    assert '<a href="results/">' in page
+    assert '<a href="results-parts/">' in page
     assert len(list(result.files)) < 8
 
     monkeypatch.setattr(results, "WHOLE_TABLES", 100)

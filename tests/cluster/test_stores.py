@@ -1,5 +1,9 @@
 """Stores: whole files by name, and errors that say what to do without a secret in them."""
 
+import functools
+import http.server
+import threading
+
 import pytest
 
 from lungfield.cluster import stores
@@ -38,9 +42,20 @@ def test_a_bucket_that_is_not_there_is_named(s3):
     assert found.value.reason == "inaccessible"
 
 
-def test_a_web_server_is_not_written_to():
+def test_a_web_server_is_read_and_not_written_to(tmp_path, in_shards):
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        (tmp_path / "a.png").write_bytes(b"picture")
+        download(f"{address}/a.png?token=secret", tmp_path / "copy.png")
+        assert (tmp_path / "copy.png").read_bytes() == b"picture"
+        with pytest.raises(UnreadableError, match="no such file") as found:
+            download(f"{address}/b.png?token=secret", tmp_path / "copy.png")
+        assert "secret" not in str(found.value)
+        server.shutdown()
     with pytest.raises(OutputError, match="https://host/out: a web server cannot be written to"):
-        Store("https://me:secret@host/out").write("a", b"")
+        in_shards(tmp_path, "https://me:secret@host/out")
 
 
 def test_a_package_that_is_missing_is_named(monkeypatch):

@@ -15,7 +15,7 @@ from lungfield.radiograph import Found, search
 
 logger = logging.getLogger(__name__)
 
-PARTS = "results"
+PARTS = "results-parts"
 """The folder of the tables of a run in shards."""
 
 WRITTEN = (

@@ -20,12 +20,13 @@ from lungfield.cluster.manifests import MANIFESTS, finished_shards, read_manifes
 from lungfield.cluster.options import ClusterOptions
 from lungfield.cluster.plan import PLAN, RUN, Run, read_run, shard_size, write_plan, write_run
 from lungfield.cluster.stores import Store
-from lungfield.cluster.uris import without_secrets
-from lungfield.errors import DataError
+from lungfield.cluster.uris import READ_ONLY, protocol_of, without_secrets
+from lungfield.errors import DataError, OutputError
 
 logger = logging.getLogger(__name__)
 
 _JOURNAL = f"{FOLDER}/journal.sqlite"
+_WRITABLE = f"{FOLDER}/writable"
 _WAIT_S, _LONGEST_WAIT_S = 2.0, 3600.0
 
 
@@ -42,6 +43,8 @@ def open_run(
         DataError: an input cannot be read, or there is nothing to segment; the store holds another run.
         OutputError: the store cannot be written to.
     """
+    if protocol_of(store.uri) in READ_ONLY:
+        raise OutputError(f"{store}: a web server cannot be written to; give a bucket or a folder.")
     if store.local is not None:
         require_writable(store.local)
         if store.has(_JOURNAL):
@@ -69,6 +72,7 @@ def open_run(
 
 def _begun(inputs: Sequence[str], store: Store, settings: dict[str, Any], cluster: ClusterOptions) -> Run:
     """List the inputs, and write the plan. What the run was begun with comes last: then it is begun."""
+    store.write(_WRITABLE, b"")  # a store that is not must be known before millions of keys are listed
     for folder in (PLAN, MANIFESTS, DUPLICATES, PARTS):  # of a run that was not begun or removed to the end
         store.remove(f"{folder}/{name}" for name in list(store.names(folder)))
     started = export.creation_time().isoformat()

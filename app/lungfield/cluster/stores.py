@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lungfield.atomic import write_whole
-from lungfield.cluster.uris import PROTOCOLS, READ_ONLY, local_path, protocol_of, without_secrets
+from lungfield.cluster.uris import PROTOCOLS, local_path, protocol_of, without_secrets
 from lungfield.errors import DataError, LungfieldError, OutputError, Reason, UnreadableError, causes
 
 _REMOVED_AT_ONCE = 1000
@@ -58,8 +58,6 @@ class Store:
             write_whole(self.local / name, content)
             return
         with explained(f"{self}/{name}", writing=True):
-            if protocol_of(self.uri) in READ_ONLY:
-                raise OutputError(f"{self}: a web server cannot be written to; give a bucket or a folder.")
             self._files.pipe_file(self._path(name), content)
 
     def upload(self, name: str, path: Path) -> None:

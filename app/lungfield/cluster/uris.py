@@ -55,8 +55,11 @@ def local_path(text: str) -> Path | None:
 
 
 def is_table(text: str) -> bool:
-    """Whether a name is that of a list of inputs."""
-    return without_secrets(text).lower().endswith(TABLES)
+    """Whether a name is that of a list of inputs, and not of a folder of this machine."""
+    if not without_secrets(text).lower().endswith(TABLES):
+        return False
+    path = local_path(text)
+    return path is None or not path.is_dir()
 
 
 def need_stores(inputs: Sequence[str], output: str) -> bool:
