@@ -331,12 +331,9 @@ def test_a_dicomdir_is_segmented_by_what_it_lists(tmp_path, chest, make_dicom, r
 
 
 @contextlib.contextmanager
-def network_of_all(run_of_files):
-    """What a run on a GPU has in the place of `_Run._network`, its predictor on the CPU."""
-    options = run_of_files._options
-    predictor = Predictor(
-        run_of_files._bundle, device="cpu", backend="torch", check_mirrored=options.check_mirrored
-    )
+def network_of_all(bundle, _device, _backend, options):
+    """What a run on a GPU has from `open_network`, its predictor on the CPU."""
+    predictor = Predictor(bundle, device="cpu", backend="torch", check_mirrored=options.check_mirrored)
     network = BatchedNetwork(predictor, batch_size=options.batch_size or 16)
     try:
         yield network
@@ -349,7 +346,7 @@ def test_one_network_for_all_workers_gives_what_one_each_gives(
     inputs, tmp_path, run, monkeypatch, check_mirrored
 ):
     by_each = run(inputs, tmp_path / "each", check_mirrored=check_mirrored)
-    monkeypatch.setattr(run_module._Run, "_network", network_of_all)
+    monkeypatch.setattr(run_module, "open_network", network_of_all)
     by_one = run(inputs, tmp_path / "one", check_mirrored=check_mirrored, workers=2)
     assert by_one.count("done") == by_each.count("done") == 2
     for row, row_of_each in zip(by_one.files, by_each.files, strict=True):
@@ -366,7 +363,7 @@ def test_a_worker_that_dies_leaves_the_network_to_the_others(tmp_path, chest, ru
         pixels = chest[0].copy()
         pixels[0, 0] = first
         Image.fromarray(pixels).save(folder / f"{name}.png")
-    monkeypatch.setattr(run_module._Run, "_network", network_of_all)
+    monkeypatch.setattr(run_module, "open_network", network_of_all)
     rows = run(folder, tmp_path / "out", workers=2).files
     assert [row["status"] for row in rows] == ["done", "failed", "done", "done"]
 
