@@ -41,11 +41,17 @@ def overhead(
         figures = measure_overhead(
             Path(folder), bundle=bundle, counts=(few, many), size=size, workers=workers, repeat=repeat
         )
-    table = Table("engine", "ms a file", title=f"{many - few} more files of {size}x{size}, {workers} workers")
+    table = Table(
+        "engine",
+        "ms a file",
+        "ms of processors a file",
+        title=f"{many - few} more files of {size}x{size}, {workers} workers",
+    )
     for name in ("local", "ray"):
-        table.add_row(name, f"{1000 * figures[name]:.1f}")
+        table.add_row(name, *(f"{1000 * figures[name][cost]:.1f}" for cost in ("wall_s", "cpu_s")))
     _show(table, figures, json_file)
-    print(f"overhead of Ray: {100 * figures['overhead']:.1f} %")
+    wall, cpu = (f"{100 * figures['overhead'][cost]:.1f} %" for cost in ("wall_s", "cpu_s"))
+    print(f"overhead of Ray: {wall}, of processors {cpu}")
 
 
 @app.command()
@@ -67,6 +73,7 @@ def growth(
         "list_s": "{:.1f}",
         "segment_s": "{:.1f}",
         "tables_s": "{:.1f}",
+        "driver_cpu_s": "{:.1f}",
         "driver_mb": "{:.0f}",
     }
     table = Table(*names, title=f"{actors} actors, {milliseconds:g} ms an item")

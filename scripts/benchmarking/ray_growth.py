@@ -31,7 +31,8 @@ def measure_growth(items: int, *, actors: int, seconds: float) -> dict[str, Any]
 
     Returns:
         `items`; `rate`, items a second from the first shard that ended to the last; the seconds of listing,
-        of the stage and of the tables; `driver_mb`, the most memory that the driver took (resident).
+        of the stage and of the tables; `driver_cpu_s`, the seconds of a processor that the driver took for
+        the stage; `driver_mb`, the most memory that it took (resident).
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -64,7 +65,9 @@ def _measure(connection: Any, items: int, actors: int, seconds: float) -> None:
             ends.append((time.perf_counter(), end.files))
 
         engine = RayEngine(_work(folder), options, light_pools(seconds))
+        before = time.process_time()
         engine.segment([Todo(shard) for shard in range(run.shards)], ended)
+        segment_cpu = time.process_time() - before
         segmented = time.perf_counter()
         tally = Tally()
         engine.summarise(run.shards, note_duplicates(store, run.shards), tally.merge)
@@ -78,6 +81,7 @@ def _measure(connection: Any, items: int, actors: int, seconds: float) -> None:
                 "list_s": listed - start,
                 "segment_s": segmented - listed,
                 "tables_s": time.perf_counter() - segmented,
+                "driver_cpu_s": segment_cpu,
                 "driver_mb": _peak_mb(),
             }
         )

@@ -5,22 +5,31 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarking.errors import BenchmarkError
 from benchmarking.files import Kind, make_files
+from benchmarking.memory import process_tree
+
+_INTERVAL_S = 0.2
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def measure_overhead(
     folder: Path, *, bundle: str, counts: tuple[int, int], size: int, workers: int, repeat: int
 ) -> dict[str, Any]:
-    """Seconds that each engine takes for one more file, and the overhead of Ray as a part of the local ones.
+    """What one more file costs with each engine, and the overhead of Ray as a part of the local cost.
 
-    Each is the time of a larger run less that of a smaller one, over the files between them: the starts of
-    processes, of Ray and of the network go out. The engines take turns.
+    Each is the cost of a larger run less that of a smaller one, over the files between them: the starts of
+    processes, of Ray and of the network go out. The engines take turns. Two costs are told: the time that
+    passed (`wall_s`), and that of all processors and processes together (`cpu_s`), which does not depend on
+    what else the machine does.
 
     Args:
         folder: an empty folder.
@@ -33,26 +42,58 @@ def measure_overhead(
     kind = Kind((size, size), "uncompressed")
     for count in counts:
         make_files(folder / str(count), {kind: count}, processes=os.cpu_count() or 1)
-    runs: dict[str, list[float]] = {"local": [], "ray": []}
+    runs: dict[str, list[dict[str, float]]] = {"local": [], "ray": []}
     for number in range(repeat):
-        for engine, seconds in runs.items():
+        for engine, costs in runs.items():
             few, many = (
-                _seconds(folder / str(count), folder / f"{engine}-{count}-{number}", bundle, engine, workers)
+                _cost(folder / str(count), folder / f"{engine}-{count}-{number}", bundle, engine, workers)
                 for count in counts
             )
-            seconds.append((many - few) / (counts[1] - counts[0]))
-    local, ray = median(runs["local"]), median(runs["ray"])
-    return {"local": local, "ray": ray, "overhead": ray / local - 1, "runs": runs}
+            costs.append({name: (many[name] - few[name]) / (counts[1] - counts[0]) for name in many})
+    local, ray = (
+        {name: median(cost[name] for cost in costs) for name in ("wall_s", "cpu_s")}
+        for costs in runs.values()
+    )
+    overhead = {name: ray[name] / local[name] - 1 for name in local}
+    return {"local": local, "ray": ray, "overhead": overhead, "runs": runs}
 
 
-def _seconds(inputs: Path, output: Path, bundle: str, engine: str, workers: int) -> float:
-    """How long a run takes from its call to its end."""
+def _cost(inputs: Path, output: Path, bundle: str, engine: str, workers: int) -> dict[str, float]:
+    """What a run costs from its call to its end."""
     words = ["segment", inputs, "-o", output, "--bundle", bundle, "--no-report", "--device", "cpu"]
     words += ["--engine", engine, "--workers", workers]
     start = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-m", "lungfield.cli", *map(str, words)], capture_output=True, text=True, check=False
+    run = subprocess.Popen(
+        [sys.executable, "-m", "lungfield.cli", *map(str, words)], stderr=subprocess.PIPE, text=True
     )
-    if done.returncode:
-        raise BenchmarkError(f"lungfield segment failed: {done.stderr.strip()}")
-    return time.perf_counter() - start
+    with _processor_time(run.pid) as seconds:
+        _, said = run.communicate()
+    if run.returncode:
+        raise BenchmarkError(f"lungfield segment failed: {said.strip()}")
+    return {"wall_s": time.perf_counter() - start, "cpu_s": sum(seconds.values())}
+
+
+@contextmanager
+def _processor_time(process: int) -> Iterator[dict[int, float]]:
+    """The seconds of processors that a process and each of its descendants take while the block runs.
+
+    They are looked at five times a second: what a process does between the last look and its end is missed.
+    """
+    seconds: dict[int, float] = {}
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(_INTERVAL_S):
+            for one in process_tree(process):
+                with suppress(OSError):  # it ended meanwhile
+                    after_name = Path(f"/proc/{one}/stat").read_text(errors="replace").rpartition(")")[2]
+                    user, system = after_name.split()[11:13]
+                    seconds[one] = (int(user) + int(system)) / _TICKS
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield seconds
+    finally:
+        ended.set()
+        thread.join()
