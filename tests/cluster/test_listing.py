@@ -8,6 +8,7 @@ import pyarrow.parquet
 import pytest
 
 from lungfield.batch.inputs import find_inputs
+from lungfield.cluster import stores
 from lungfield.cluster.catalogue import Catalogue, Listed
 from lungfield.cluster.listing import list_inputs
 from lungfield.cluster.plan import Run, read_plan, shard_size, write_plan
@@ -76,12 +77,13 @@ def test_a_bucket_is_listed_as_a_folder_is(inputs, bucket, upload):
     assert left_out.remarks == list(on_disk.remarks)
 
 
-def test_a_listing_of_several_pages_is_whole(bucket, s3):
-    for number in range(1005):  # a page has 1,000
+def test_a_listing_of_several_pages_is_whole(bucket, s3, monkeypatch):
+    monkeypatch.setattr(stores, "_PAGE", 4)
+    for number in range(10):
         s3.put_object(Bucket=bucket, Key=f"in/{number:04d}.dcm", Body=b"")
     s3.put_object(Bucket=bucket, Key="in/a/../b.dcm", Body=b"")
     found, left_out = listed([f"s3://{bucket}/in"])
-    assert [item.relative for item in found] == [f"{number:04d}.dcm" for number in range(1005)]
+    assert [item.relative for item in found] == [f"{number:04d}.dcm" for number in range(10)]
     assert "1 keys" in left_out.remarks[0]
 
 

@@ -13,7 +13,8 @@ from lungfield.atomic import write_whole
 from lungfield.cluster.uris import PROTOCOLS, local_path, protocol_of, without_secrets
 from lungfield.errors import DataError, LungfieldError, OutputError, Reason, UnreadableError, causes
 
-_REMOVED_AT_ONCE = 1000
+_PAGE = 1000
+"""Keys to a page of a listing, and to a request that removes some: the most that S3 allows."""
 _NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError")
 
 
@@ -100,7 +101,7 @@ class Store:
                     (self.local / name).unlink(missing_ok=True)
                 continue
             some.append(self._path(name))
-            if len(some) == _REMOVED_AT_ONCE:
+            if len(some) == _PAGE:
                 self._remove(some)
                 some = []
         self._remove(some)
@@ -194,7 +195,7 @@ def pages(uri: str, base: str, *, recursive: bool) -> Iterator[list[tuple[str, i
 
 def _s3_pages(files: Any, base: str, *, recursive: bool) -> Iterator[list[tuple[str, int]]]:
     bucket, _, prefix = base.partition("/")
-    call = {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else ""}
+    call = {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else "", "MaxKeys": _PAGE}
     if not recursive:
         call["Delimiter"] = "/"
     while True:
