@@ -169,7 +169,8 @@ def as_ever(bundle, how):
 
 
 @pytest.fixture(autouse=True)
-def _one_time_for_all(monkeypatch):
+def _one_time_for_all(monkeypatch, s3):
+    """The server comes first: worker processes have the environment of the first run that started some."""
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
 
 

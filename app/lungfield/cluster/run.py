@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from lungfield.batch.interrupts import interruptible
+from lungfield.batch.leftovers import remove_parts
 from lungfield.batch.options import Options
 from lungfield.batch.references import References, find_references
 from lungfield.batch.run import available_cores, environment_of, settings_of
@@ -194,6 +195,8 @@ class _SegmentStores:
         is_whole = len(finished) == run.shards
         duplicates: set[int] = set()
         if is_whole:
+            if self._store.local is not None:
+                remove_parts(self._store.local)  # of workers that were killed
             duplicates = note_duplicates(self._store, run.shards)
             engine.summarise(run.shards, duplicates, tally.merge)
             rows = self._rows(run, tally, duplicates)
