@@ -22,7 +22,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -64,19 +64,22 @@ class Outcome:
     warned: bool = False
 
 
+@dataclass
 class Reader:
     """A process that reads files, replaced when it dies or hangs.
 
-    Args:
+    Attributes:
         log: file for the output of the process and its native decoders.
         memory_mib: limit of memory for reading.
         seconds: limit of time for one file.
     """
 
-    def __init__(self, log: Path, *, memory_mib: int, seconds: float) -> None:
-        self._log = log
-        self._memory_mib = memory_mib
-        self._seconds = seconds
+    log: Path
+    _: KW_ONLY
+    memory_mib: int
+    seconds: float
+
+    def __post_init__(self) -> None:
         self._context = multiprocessing.get_context("spawn")
         self._start()
 
@@ -90,9 +93,9 @@ class Reader:
         started = time.perf_counter()
         try:
             self._connection.send(path)
-            if self._connection.poll(self._seconds):
+            if self._connection.poll(self.seconds):
                 return self._connection.recv()
-            outcome = Outcome(Reason.TIMED_OUT, f"no end after {self._seconds:g} s")
+            outcome = Outcome(Reason.TIMED_OUT, f"no end after {self.seconds:g} s")
         except (EOFError, ConnectionError):
             self._process.join()
             outcome = Outcome(Reason.CRASHED, f"exit code {self._process.exitcode}")
@@ -109,7 +112,7 @@ class Reader:
     def _start(self) -> None:
         self._connection, theirs = self._context.Pipe()
         self._process = self._context.Process(
-            target=_serve, args=(theirs, self._log, self._memory_mib), daemon=True
+            target=_serve, args=(theirs, self.log, self.memory_mib), daemon=True
         )
         self._process.start()
         theirs.close()
@@ -178,10 +181,9 @@ def main(
                     keep.mkdir(parents=True, exist_ok=True)
                     (keep / f"{seed}-{number}").write_bytes(case.content)
         log = (folder / "log").read_text(errors="replace")
-    broken = [name for name, outcome in whole.items() if outcome.code != READ]
     print_report(results, whole, seed=seed)
     lines = list(wrong(results, memory_mib=memory_mib))
-    lines += [f"the undamaged {name} was not read" for name in broken]
+    lines += [f"the undamaged {name} was not read" for name, one in whole.items() if one.code != READ]
     lines += ["the log names the patient"] * any(word in log for word in IDENTITY)
     for line in lines:
         print(line)

@@ -73,14 +73,7 @@ EXTREME_VALUES: dict[str, tuple[Any, ...]] = {
 
 @dataclass(frozen=True)
 class Case:
-    """A damaged file.
-
-    Attributes:
-        number: of the case.
-        base: name of the valid file.
-        mutation: name of the damage.
-        content: the bytes.
-    """
+    """A damaged file, with the names of the valid file (`base`) and of the damage (`mutation`)."""
 
     number: int
     base: str
@@ -150,8 +143,7 @@ def _pictures(pixels: NDArray[np.uint16]) -> dict[str, bytes]:
 
 
 def _saved(image: Image.Image, file_format: str, **options: Any) -> bytes:
-    buffer = BytesIO()
-    image.save(buffer, format=file_format, **options)
+    image.save(buffer := BytesIO(), format=file_format, **options)
     return buffer.getvalue()
 
 
