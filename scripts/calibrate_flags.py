@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ import typer
 from matplotlib import pyplot
 from numpy.typing import NDArray
 from rich.progress import track
-from scipy import optimize, special
+from scipy import optimize
 from skimage import transform
 
 from hard_cases import (
@@ -115,13 +116,11 @@ def picture_cases() -> Iterator[Case]:
         for number, name in enumerate(PHOTOGRAPHS)
     ] + [
         (seed, f"{draw.__name__}-{seed}", draw.__name__, partial(draw, seed))
-        for draw in DRAWINGS
-        for seed in range(DRAWINGS_EACH)
+        for draw, seed in product(DRAWINGS, range(DRAWINGS_EACH))
     ]
-    for number, name, kind, make in makers:
-        for sign in ("positive", "negative"):
-            load = partial(_without_chest, make, negative=sign == "negative")
-            yield Case(f"picture-{name}-{sign}", ("fit", "test")[number % 2], "picture", kind, load)
+    for (number, name, kind, make), sign in product(makers, ("positive", "negative")):
+        load = partial(_without_chest, make, negative=sign == "negative")
+        yield Case(f"picture-{name}-{sign}", ("fit", "test")[number % 2], "picture", kind, load)
 
 
 def _without_chest(make: Callable[[], Pixels], *, negative: bool) -> tuple[Pixels, Mask]:
@@ -290,10 +289,7 @@ def fit_mirror(masks: Sequence[Mask], *, ridge: float = 5.0) -> list[list[int]]:
     def loss(weights: NDArray[np.floating]) -> float:
         return np.logaddexp(0, -values @ weights).sum() + 0.5 * ridge * weights @ weights
 
-    def gradient(weights: NDArray[np.floating]) -> NDArray[np.floating]:
-        return ridge * weights - values.T @ special.expit(-values @ weights)
-
-    weights = optimize.minimize(loss, np.zeros(values.shape[1]), jac=gradient, method="L-BFGS-B").x
+    weights = optimize.minimize(loss, np.zeros(values.shape[1]), method="L-BFGS-B").x
     return np.round(10 * weights).astype(int).reshape(len(weights) // 8, 8).tolist()
 
 
