@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import platform
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -107,6 +108,5 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    name = re.search(r"^model name\s*: (.+)$", info.read_text() if info.is_file() else "", re.MULTILINE)
+    return name[1] if name else platform.processor() or platform.machine()

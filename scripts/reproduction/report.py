@@ -84,7 +84,11 @@ def difference(row: Row, baseline: Row, metric: str) -> dict[str, str]:
     """
     ours, theirs = row.values(metric), baseline.values(metric)
     seeds = sorted(ours.keys() & theirs.keys())
-    if not seeds:
+    paired: dict[tuple[str, str], list[float]] = {}
+    for seed in seeds:
+        for image in sorted(ours[seed].keys() & theirs[seed].keys()):
+            paired.setdefault(image, []).append(ours[seed][image] - theirs[seed][image])
+    if not paired:
         return {"difference": MISSING}
     a, b = ([fmean(one[seed].values()) for seed in seeds] for one in (ours, theirs))
     mean, spread = fmean(a) - fmean(b), float(np.hypot(_deviation(a), _deviation(b)))
@@ -94,10 +98,6 @@ def difference(row: Row, baseline: Row, metric: str) -> dict[str, str]:
         verdict = "no difference beyond the seeds' spread"
     else:
         verdict = "higher" if mean > 0 else "lower"
-    paired: dict[tuple[str, str], list[float]] = {}
-    for seed in seeds:
-        for image in sorted(ours[seed].keys() & theirs[seed].keys()):
-            paired.setdefault(image, []).append(ours[seed][image] - theirs[seed][image])
     values = np.array(list(map(fmean, paired.values())))
     draws = np.random.default_rng(0).integers(values.size, size=(_RESAMPLES, values.size))
     low, high = np.percentile(values[draws].mean(axis=1), (2.5, 97.5))
@@ -112,7 +112,7 @@ def difference(row: Row, baseline: Row, metric: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Results:
-    """What there is of an experiment under a recipe; `output` is the folder of all runs."""
+    """The results of an experiment under a recipe; `output` is the folder of all runs."""
 
     plan: Plan
     experiment: Experiment
@@ -120,7 +120,7 @@ class Results:
     output: Path
 
     def runs(self, variant: str, train: str) -> list[Run]:
-        """The runs of a variant that there is a folder of, by seed."""
+        """The runs of a variant that have a folder, by seed."""
         folders = (self.output / self.recipe.name / variant / train).glob("seed-*")
         seeds = sorted(int(path.name.removeprefix("seed-")) for path in folders)
         runs = [Run(self.recipe, self.plan.variants[variant], train, seed, self.output) for seed in seeds]
@@ -196,8 +196,8 @@ class Results:
         return parts, records
 
     def draw(self, folder: Path) -> Iterator[tuple[Path, str]]:
-        """Draw how trainings went and what they led to, and yield each file with what it shows."""
-        start = folder / f"{self.experiment.name}-{self.recipe.name}"
+        """Draw the curves of the trainings and the Dice of the tests; yields each file with its title."""
+        start = f"{self.experiment.name}-{self.recipe.name}"
         for train in dict.fromkeys(one["train"] for one in self.experiment.measure):
             figure = Figure(figsize=(8.6, 7), layout="constrained")
             panels = figure.subplots(2, 2, sharex=True).flat
@@ -213,14 +213,13 @@ class Results:
             if handles:
                 figure.legend(handles, labels, loc="outside lower center", ncols=4)
                 what = f"Loss, Dice and IoU by epoch, trained on {self._set_names(train)}"
-                yield _save(figure, f"{start}-{train}-curves.png"), what
+                yield _save(figure, folder / f"{start}-{train}-curves.png"), what
         if rows := [row for row in self.rows() if row.images]:
             figure = Figure(figsize=(8.6, 0.4 * len(rows) + 1), layout="constrained")
             panel = figure.subplots()
-            names = [", ".join((row.variant.label, " → ".join(self._places(row)))) for row in rows]
             boxes = panel.boxplot(
                 [[one for images in row.values("dice").values() for one in images.values()] for row in rows],
-                tick_labels=names,
+                tick_labels=[f"{row.variant.label}, {' → '.join(self._places(row))}" for row in rows],
                 orientation="horizontal",
                 patch_artist=True,
             )
@@ -228,7 +227,7 @@ class Results:
                 box.set(facecolor=row.variant.colour, alpha=0.5)
             panel.invert_yaxis()
             panel.set(xlabel="Dice of a test image")
-            yield _save(figure, f"{start}-dice.png"), "Dice of the test images"
+            yield _save(figure, folder / f"{start}-dice.png"), "Dice of the test images"
 
     def _curve(self, variant: str, train: str, column: str) -> dict[int, list[float]]:
         """A column of history.csv by epoch, counted over all stages: the values of the seeds that have it."""
@@ -249,10 +248,10 @@ class Results:
         return " + ".join(self.plan.sets[one] for one in (self.plan.sets if names == (ALL,) else names))
 
 
-def _save(figure: Figure, path: str) -> Path:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+def _save(figure: Figure, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=160)
-    return Path(path)
+    return path
 
 
 def _figure_text(figure: tuple[float, float, str] | None) -> str:
