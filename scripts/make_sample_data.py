@@ -49,14 +49,11 @@ CAPTURE = {
 
 @dataclass(frozen=True)
 class Sample:
-    """A sample file.
+    """A sample file, with the stem of its file name, its section of the data list, and PatientName.
 
     Attributes:
-        stem: of the file's name.
-        section: of the data list.
-        name: PatientName.
         shape: (rows, columns).
-        spacing: attributes of the pixel spacing, made from the spacing in mm.
+        spacing: makes the attributes of the pixel spacing from the spacing in mm.
         keywords: further attributes; None leaves one out.
         alter: changes the pixels before they are stored.
     """
