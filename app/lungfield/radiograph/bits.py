@@ -71,7 +71,8 @@ def _without_unused_bits(raw: NDArray[Any], bits: int, dataset: Dataset) -> tupl
     if has_wrong_sign(values, bits):
         signed = values.dtype.kind == "u"
         dataset.PixelRepresentation = int(signed)
-        return _with_other_sign(values, unused), (
+        other = np.dtype(f"{'i' if signed else 'u'}{values.dtype.itemsize}")
+        return ((values << unused).view(other) >> unused).astype(other, copy=False), (
             "PixelRepresentation (0028,0103) is wrong: the values are read as "
             + ("signed." if signed else "unsigned."),
         )
@@ -90,11 +91,6 @@ def _with_bits_needed(raw: NDArray[Any], bits: int) -> NDArray[Any]:
         if not has_too_few_bits(raw, values, more):
             return values
     return raw
-
-
-def _with_other_sign(values: NDArray[Any], unused: int) -> NDArray[Any]:
-    other = np.dtype(("i" if values.dtype.kind == "u" else "u") + str(values.dtype.itemsize))
-    return ((values << unused).view(other) >> unused).astype(other, copy=False)
 
 
 def is_byte_swapped(raw: NDArray[Any]) -> bool:
@@ -122,7 +118,7 @@ def has_wrong_sign(stored: NDArray[Any], bits: int) -> bool:
     if not _is_smoother(other, rows, bits):
         return False
     # The edges of a collimator and of a letter jump as far, but in few places.
-    return float(_jumps_at(rows, bits).any(axis=0).mean()) >= MIN_COLUMNS_WITH_JUMPS
+    return float(_jumps(rows, bits).any(axis=0).mean()) >= MIN_COLUMNS_WITH_JUMPS
 
 
 def has_too_few_bits(raw: NDArray[Any], stored: NDArray[Any], bits: int) -> bool:
@@ -145,16 +141,12 @@ def _some_rows(values: NDArray[Any]) -> NDArray[np.signedinteger[Any]]:
 def _is_smoother(
     other: NDArray[np.signedinteger[Any]], rows: NDArray[np.signedinteger[Any]], bits: int
 ) -> bool:
-    jumps = _jumps(rows, bits)
-    return jumps >= MIN_JUMPS and jumps >= MIN_RATIO * _jumps(other, bits)
+    jumps = _jumps(rows, bits).mean()
+    return bool(jumps >= MIN_JUMPS and jumps >= MIN_RATIO * _jumps(other, bits).mean())
 
 
-def _jumps(rows: NDArray[np.signedinteger[Any]], bits: int) -> float:
-    """The fraction of neighbours along the rows that are half of the range apart, or more."""
-    return float(_jumps_at(rows, bits).mean())
-
-
-def _jumps_at(rows: NDArray[np.signedinteger[Any]], bits: int) -> NDArray[np.bool_]:
+def _jumps(rows: NDArray[np.signedinteger[Any]], bits: int) -> NDArray[np.bool_]:
+    """Where neighbours along the rows are half of the range apart, or more."""
     return np.asarray(np.abs(np.diff(rows, axis=1)) >= 1 << (bits - 1))
 
 

@@ -15,8 +15,11 @@ from pydicom.uid import (
     HTJ2K,
     JPEG2000,
     UID,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
     HTJ2KLossless,
     HTJ2KLosslessRPCL,
+    ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
@@ -37,9 +40,11 @@ from lungfield.radiograph.codestream import (
     parse_codestream,
     without_tail,
 )
-from lungfield.radiograph.image_pixel import NATIVE
 from lungfield.radiograph.limits import Limits
 from lungfield.radiograph.stderr import call_and_listen, pass_on
+
+NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
+"""The transfer syntaxes of uncompressed pixels."""
 
 PLUGINS: dict[UID, str] = {
     # One decoder each: pydicom would try gdcm first, which damaged baseline JPEG can crash.

@@ -104,11 +104,12 @@ class _Search:
         listed = read_dicomdir(dicomdir)
         if listed is None:
             return False
-        for file in listed.files:
+        files, refused = listed
+        for file in files:
             self._take(file, file.relative_to(dicomdir.parent))
-        if listed.refused:
-            self.left_out.counts[REFERENCES] += listed.refused
-        return bool(listed.files)
+        if refused:
+            self.left_out.counts[REFERENCES] += refused
+        return bool(files)
 
     def _add_folder(self, folder: Path) -> None:
         try:

@@ -17,8 +17,7 @@ from lungfield import exif
 from lungfield.errors import NotFrontalChestError, Reason, UnreadableError
 from lungfield.pose import UPRIGHT, Pose
 from lungfield.radiograph.codestream import parse_codestream, without_tail
-from lungfield.radiograph.colour import luminance
-from lungfield.radiograph.contrast import to_unit
+from lungfield.radiograph.contrast import luminance, to_unit
 from lungfield.radiograph.limits import Limits
 from lungfield.records import Radiograph
 from lungfield.tiff import BLACK_IS_ZERO, CMYK, PALETTE, RGB, YCBCR, Tiff, read_tiff

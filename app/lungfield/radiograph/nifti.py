@@ -15,8 +15,7 @@ from nibabel.nifti2 import Nifti2Image, Nifti2Pair
 from lungfield.errors import NotFrontalChestError, Reason, UnreadableError
 from lungfield.nifti_pose import is_frontal, pose_of
 from lungfield.pose import UPRIGHT
-from lungfield.radiograph.colour import luminance
-from lungfield.radiograph.contrast import to_unit
+from lungfield.radiograph.contrast import luminance, to_unit
 from lungfield.radiograph.limits import Limits
 from lungfield.radiograph.spacing import believable
 from lungfield.records import Radiograph, Spacing

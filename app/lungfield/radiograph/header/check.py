@@ -20,13 +20,12 @@ from lungfield.radiograph.header.codes import (
     FRONTAL_VIEWS,
     MODALITIES,
     OTHER_MODALITIES,
-    OTHER_REGIONS,
-    OTHER_VIEWS,
     SOP_CLASSES,
+    other_region,
+    other_view,
 )
 from lungfield.radiograph.header.terms import CHEST
 from lungfield.radiograph.header.texts import part_in, views_in
-from lungfield.radiograph.orientation import directions
 
 VIEW_KEYWORDS = ("ViewPosition", "PatientPosition")
 """Attributes that name the view; PatientPosition, though meant for CT, is where some devices put it."""
@@ -136,7 +135,7 @@ def _other_part(header: Any) -> str:
 def _region(code: str, meaning: str) -> str:
     if code in CHEST_CODES:
         return CHEST
-    return OTHER_REGIONS.get(code) or part_in(meaning, as_body_part=True)
+    return other_region(code) or part_in(meaning, as_body_part=True)
 
 
 def _chest_first(parts: Sequence[str]) -> str:
@@ -183,7 +182,8 @@ def _specific_views(header: Any) -> Iterator[tuple[str, list[tuple[set[str], str
 def _view(code: str, meaning: str) -> tuple[set[str], str]:
     if code in FRONTAL_VIEWS:
         return {FRONTAL_VIEWS[code]}, ""
-    return (set(), OTHER_VIEWS[code]) if code in OTHER_VIEWS else views_in(meaning)
+    other = other_view(code)
+    return (set(), other) if other else views_in(meaning)
 
 
 def _frontal_view(header: Any) -> str | None:
@@ -202,6 +202,19 @@ def _one_of(views: set[str]) -> str:
     """The one view that is meant: PA or AP rather than frontal, and that where it is both."""
     sure = views - {"frontal"}
     return next(iter(sure)) if len(sure) == 1 else "frontal"
+
+
+def directions(header: Any) -> tuple[str, str]:
+    """The main directions of a row and of a column of the picture by PatientOrientation (C.7.6.1.1.1).
+
+    Of A, P, R, L, H, F; each '' where it is not known.
+    """
+    value = header.get("PatientOrientation") or ""
+    parts = [value] if isinstance(value, str) else list(value)
+    if len(parts) != 2:
+        return "", ""
+    along_rows, along_columns = (str(part).strip().upper()[:1] for part in parts)
+    return along_rows, along_columns
 
 
 def _directions(header: Any) -> tuple[str, str]:
