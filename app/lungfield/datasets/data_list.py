@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,7 @@ def load_data_list(
     folder = Path(dataset_dir)
     lists = {path.parent: read_list(path) for path in _find_lists(folder)}
     if not any(section in content for content in lists.values()):
-        known = sorted({name for content in lists.values() for name in _sections_of(content)})
+        known = sorted({name for one in lists.values() for name in one if isinstance(one[name], list)})
         raise DataError(f"{folder} has no section '{section}'. There are: {', '.join(known) or 'none'}.")
     items = [
         _absolute(entry, Path(base) if base else parent, parent / LIST_NAME)
@@ -84,10 +83,6 @@ def read_list(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise DataError(f"{path} is not the list of a data set: an object with sections is expected.")
     return content
-
-
-def _sections_of(content: dict[str, Any]) -> Iterable[str]:
-    return (name for name, value in content.items() if isinstance(value, list))
 
 
 def _absolute(entry: Any, base: Path, path: Path) -> dict[str, Any]:

@@ -61,9 +61,7 @@ def _below(source: Path) -> list[Path]:
     """All that is in a folder, at any depth, but what is hidden (as the ghost files of macOS are)."""
     if not source.is_dir():
         raise DataError(f"No folder {source}.")
-    return [
-        path for path in source.rglob("*") if not path.name.startswith(".") and "__MACOSX" not in path.parts
-    ]
+    return [one for one in source.rglob("*") if not one.name.startswith(".") and "__MACOSX" not in one.parts]
 
 
 def files_in(folder: Path) -> list[Path]:

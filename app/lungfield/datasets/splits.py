@@ -130,14 +130,20 @@ def split_by_list(names: Iterable[str], path: Path, *, set_name: str) -> dict[st
     Raises:
         DataError: the file cannot be read, or lists names that are not there, or one name in two sections.
     """
-    listed = _read_sections(path, set_name)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"Split list {path} cannot be read: {error}.") from error
+    is_json = text.lstrip().startswith("{")
+    listed = _sections_from_json(text, path, set_name) if is_json else _sections_from_lines(text, path)
     known = set(names)
     section_of: dict[str, str] = {}
     sections: dict[str, list[str]] = {section: [] for section in SECTIONS}
     unknown = []
     for section, entries in listed.items():
         for entry in entries:
-            name = _known_name(entry, known)
+            without_suffix = entry.rpartition(".")[0]
+            name = next((one for one in (entry, without_suffix) if one in known), None)
             if name is None:
                 unknown.append(entry)
             elif section_of.setdefault(name, section) != section:
@@ -150,21 +156,6 @@ def split_by_list(names: Iterable[str], path: Path, *, set_name: str) -> dict[st
             f"the first: '{unknown[0]}'."
         )
     return {section: sorted(members) for section, members in sections.items()}
-
-
-def _known_name(entry: str, known: set[str]) -> str | None:
-    """The name itself, or without its file suffix, if there is such an image."""
-    return next((name for name in (entry, entry.rpartition(".")[0]) if name in known), None)
-
-
-def _read_sections(path: Path, set_name: str) -> dict[str, list[str]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"Split list {path} cannot be read: {error}.") from error
-    if text.lstrip().startswith("{"):
-        return _sections_from_json(text, path, set_name)
-    return _sections_from_lines(text, path)
 
 
 def _sections_from_json(text: str, path: Path, set_name: str) -> dict[str, list[str]]:

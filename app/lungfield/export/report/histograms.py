@@ -56,16 +56,6 @@ class Histogram:
         return sum(self.counts)
 
     @property
-    def collects_below(self) -> bool:
-        """Whether the first bin holds values below the axis."""
-        return self.minimum < self.edges[0]
-
-    @property
-    def collects_above(self) -> bool:
-        """Whether the last bin holds values above the axis."""
-        return self.maximum > self.edges[-1]
-
-    @property
     def median_x(self) -> float:
         """Where the median lies between the ends of the axis, in [0, 1]."""
         return (self.median - self.edges[0]) / (self.edges[-1] - self.edges[0])
@@ -84,7 +74,8 @@ class Histogram:
         """The bars from left to right; the tallest has height 1."""
         last = len(self.counts) - 1
         for place, count in enumerate(self.counts):
-            below, above = place == 0 and self.collects_below, place == last and self.collects_above
+            below = place == 0 and self.minimum < self.edges[0]
+            above = place == last and self.maximum > self.edges[-1]
             low = self.column.show(self.minimum if below else self.edges[place])
             high = self.column.show(self.maximum if above else self.edges[place + 1])
             yield Bar(
