@@ -20,7 +20,9 @@ _TABLES = ("results.csv", "results.json", "results.parquet", REPORT)
 
 def find_inputs(inputs: Sequence[Path], output: Path) -> Found:
     """The files to segment, without what this run and earlier ones have written."""
-    found = search(inputs, exclude=_results_of_runs([output, *_runs_in(inputs)]))
+    earlier = [path for path in map(Path, inputs) if (path / FOLDER).is_dir()]  # beside other files
+    results = (FOLDER, *(kind.folder for kind in FORMATS.values()), *_TABLES)
+    found = search(inputs, exclude=[folder / name for folder in (output, *earlier) for name in results])
     for remark in found.remarks:
         logger.info("%s", remark)
     if not found.files:
@@ -29,17 +31,6 @@ def find_inputs(inputs: Sequence[Path], output: Path) -> Found:
             f"folders that hold some.{''.join(f' ({remark}.)' for remark in found.remarks)}"
         )
     return found
-
-
-def _runs_in(inputs: Sequence[Path]) -> list[Path]:
-    """The inputs that hold results of an earlier run beside other files."""
-    return [path for path in map(Path, inputs) if (path / FOLDER).is_dir()]
-
-
-def _results_of_runs(folders: Sequence[Path]) -> list[Path]:
-    """What runs write into output folders: none of it is an input."""
-    names = (FOLDER, *(kind.folder for kind in FORMATS.values()), *_TABLES)
-    return [folder / name for folder in folders for name in names]
 
 
 def require_writable(folder: Path) -> None:

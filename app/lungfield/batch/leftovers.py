@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -28,11 +28,6 @@ def adopt(journal: Journal) -> None:
     """Announce what the rows of a journal name, where it is of a version that announced nothing."""
     if not journal.announced():
         journal.announce(output for entry in journal.entries() for output in outputs_of(entry.row))
-
-
-def unowned(output: Path, paths: Iterable[str]) -> list[str]:
-    """Those paths where nothing lies yet; a file that does, unannounced, is somebody else's."""
-    return [path for path in paths if not os.path.lexists(output / path)]
 
 
 def remove_leftovers(journal: Journal, output: Path, files: Sequence[str], *, has_report: bool) -> None:

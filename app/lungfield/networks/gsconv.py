@@ -11,9 +11,6 @@ from torch import Tensor, nn
 from lungfield.networks.blocks import Convolution, normalisation
 from lungfield.networks.neighbourhood import aggregate, attention
 
-#: The kinds that `gsconv` builds.
-KINDS = ("graph", "gated", "shuffle")
-
 
 class GraphConvolution(nn.Module):
     """Graph Structure Convolution (Yang, 'Lung X-ray image segmentation ...', section 3.2).
@@ -113,19 +110,19 @@ class ShuffleConvolution(nn.Module):
         return torch.stack([dense, self.depthwise(dense)], dim=2).flatten(1, 2)
 
 
+#: The kinds that `gsconv` builds.
+KINDS = {"graph": GraphConvolution, "gated": GatedConvolution, "shuffle": ShuffleConvolution}
+
+
 def gsconv(kind: str, in_channels: int, out_channels: int, *, norm: str | None = None) -> nn.Module:
     """Build a GSConv of one of `KINDS`.
 
     Raises:
         ValueError: there is no such kind.
     """
-    if kind == "graph":
-        return GraphConvolution(in_channels, out_channels, norm=norm)
-    if kind == "gated":
-        return GatedConvolution(in_channels, out_channels, norm=norm)
-    if kind == "shuffle":
-        return ShuffleConvolution(in_channels, out_channels, norm=norm)
-    raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
+    return KINDS[kind](in_channels, out_channels, norm=norm)
 
 
 class DoubleGSConv(nn.Sequential):
