@@ -1,4 +1,4 @@
-"""What a DICOMweb archive is asked for: series, headers, objects, and to keep one (PS3.18, chapter 10)."""
+"""A DICOMweb archive (PS3.18, chapter 10), and which of its DICOM SEG objects are labels."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from requests import RequestException
 
 from lungfield.errors import DataError, OutputError
 from lungfield.export.derived import to_bytes
+from lungfield.label.segmentations import AUTOMATIC
+from lungfield.labels import LUNGS
 
 _AS_STORED = (("application/dicom", "*"),)  # else archives decompress what they send
+_LUNG_CODES = {lung.code.value for lung in LUNGS}
 
 
 @dataclass(frozen=True)
@@ -157,3 +160,74 @@ def as_file(dataset: Dataset) -> Iterator[Path]:
 def _dataset(item: Mapping[str, Any]) -> Dataset:
     """A header in the JSON of DICOM (PS3.18, annex F); what is told by an address only is left empty."""
     return Dataset.from_json(dict(item), bulk_data_uri_handler=lambda uri: None)  # noqa: ARG005
+
+
+@dataclass(frozen=True)
+class ArchivedLabel:
+    """A segmentation in the archive.
+
+    Attributes:
+        reference: where it lies.
+        image: SeriesInstanceUID of the radiograph that it is of.
+        created: date and time, as text that sorts.
+    """
+
+    reference: InstanceReference
+    image: str
+    created: str
+
+
+class ArchivedLabels:
+    """The labels of an archive: those of its DICOM SEG objects that an annotator had a hand in.
+
+    Args:
+        archive: where they lie.
+    """
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        # Objects never change in an archive, so a series of segmentations is looked at once.
+        self._known: dict[tuple[str, str], list[ArchivedLabel]] = {}
+
+    def newest(self, images: Mapping[str, Dataset]) -> dict[str, ArchivedLabel]:
+        """The newest label of each labelled image, by the image's SeriesInstanceUID.
+
+        Args:
+            images: what the archive tells of the series of the images, by SeriesInstanceUID.
+
+        Raises:
+            DataError: the archive does not answer, or refuses.
+        """
+        studies = {str(series.StudyInstanceUID) for series in images.values()}
+        newest: dict[str, ArchivedLabel] = {}
+        for series in self._archive.series({"Modality": "SEG"}):
+            if str(series.StudyInstanceUID) not in studies:
+                continue
+            for label in self._labels_in(series):
+                if label.image in images and label.created >= getattr(newest.get(label.image), "created", ""):
+                    newest[label.image] = label
+        return newest
+
+    def _labels_in(self, series: Dataset) -> list[ArchivedLabel]:
+        """The labels among the segmentations of a series."""
+        key = str(series.SeriesInstanceUID), str(series.get("NumberOfSeriesRelatedInstances", ""))
+        if key not in self._known:
+            headers = self._archive.headers(str(series.StudyInstanceUID), str(series.SeriesInstanceUID))
+            self._known[key] = [label for header in headers for label in _labels_of(header)]
+        return self._known[key]
+
+
+def _labels_of(header: Dataset) -> Iterator[ArchivedLabel]:
+    """The label that a segmentation's header tells of: none unless it has a lung that somebody drew."""
+    segments = header.get("SegmentSequence") or ()
+    codes = {
+        code.get("CodeValue")
+        for segment in segments
+        for code in segment.get("SegmentedPropertyTypeCodeSequence") or ()
+    }
+    drawn = any(segment.get("SegmentAlgorithmType") != AUTOMATIC for segment in segments)
+    if not (drawn and codes & _LUNG_CODES):
+        return
+    created = f"{header.get('ContentDate', '')}{header.get('ContentTime', '')}"
+    for series in header.get("ReferencedSeriesSequence") or ():
+        yield ArchivedLabel(InstanceReference.of(header), str(series.SeriesInstanceUID), created)

@@ -111,7 +111,9 @@ class LungInferTask(InferTask):
         lungs = self.segment(image, device=name_to_device(device) if device else None)
         segmented = time.monotonic()
         suffix = str(request.get("result_extension") or default_suffix(lungs.radiograph.path))
-        path = _temporary_file(suffix)
+        require_known(suffix)  # before it becomes part of a path
+        with tempfile.NamedTemporaryFile(prefix="lungs-", suffix=suffix, delete=False) as file:
+            path = Path(file.name)
         try:
             save_mask(lungs, path)
         except Exception:
@@ -174,17 +176,6 @@ class LungBatchInferTask(BatchInferTask):
         several = torch.cuda.is_available() and request.get("multi_gpu", True)
         result: dict[str, Any] = super().__call__(request | {"multi_gpu": several}, datastore, infer_or_tell)
         return result
-
-
-def _temporary_file(suffix: str) -> Path:
-    """Make an empty file for a mask.
-
-    Raises:
-        OutputError: a mask cannot be written with that suffix.
-    """
-    require_known(suffix)  # before it becomes part of a path
-    with tempfile.NamedTemporaryFile(prefix="lungs-", suffix=suffix, delete=False) as file:
-        return Path(file.name)
 
 
 def _the_file(path: Path) -> Path:

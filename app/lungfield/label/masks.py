@@ -138,19 +138,16 @@ def _named(values: NDArray[Any], names: Mapping[int, str], path: Path) -> NDArra
         meaning |= {lung.value: lung.value for lung in LUNGS}
     unknown = [value for value in found if value not in meaning]
     if unknown:
+        of_lungs = {lung.value: lung.title.lower() for lung in LUNGS}
         raise DataError(
             f"{path.name}: holds the value {unknown[0]:g}, which means nothing; a label map has 0, "
-            + ", ".join(f"{value} ({name})" for value, name in (names or _names_of_lungs()).items())
+            + ", ".join(f"{value} ({name})" for value, name in (names or of_lungs).items())
             + "."
         )
     label_map = np.zeros(values.shape, dtype=np.uint8)
     for value in found:
         label_map[values == value] = meaning[value]
     return label_map
-
-
-def _names_of_lungs() -> dict[int, str]:
-    return {lung.value: lung.title.lower() for lung in LUNGS}
 
 
 def _label_of(name: str) -> int:
