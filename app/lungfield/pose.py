@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 _Value = TypeVar("_Value", bound=np.generic)
 _Number = TypeVar("_Number")
+
+_ORIENTATION_TAG = 274
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,14 @@ class Pose:
         directions = ("RF", "RH", "LH", "FL", "FR", "HR", "HL")
         return cls.of_directions(*directions[orientation - 2]) if 2 <= orientation <= 8 else None
 
+    @classmethod
+    def of_picture(cls, image: Any) -> Pose | None:
+        """The pose that the EXIF data of a Pillow image tells (`of_exif`), or None."""
+        try:
+            return cls.of_exif(int(image.getexif().get(_ORIENTATION_TAG, 1)))
+        except Exception:  # damaged EXIF is no reason to turn a picture down
+            return None
+
     @property
     def directions(self) -> tuple[str, str]:
         """Where rows and columns of the stored picture run to: ('L', 'F') for an upright one."""
@@ -66,11 +76,6 @@ class Pose:
     def is_upright(self) -> bool:
         """Whether the picture is stored upright, so that there is nothing to do."""
         return self == Pose()
-
-    @property
-    def is_mirrored(self) -> bool:
-        """Whether the stored picture is a mirror image, which no turning brings upright."""
-        return self.transposed ^ self.rows_reversed ^ self.columns_reversed
 
     def upright(self, stored: NDArray[_Value]) -> NDArray[_Value]:
         """A view of a stored (H, W) or (H, W, C) array that is upright."""

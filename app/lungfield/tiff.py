@@ -31,14 +31,14 @@ class Tiff:
         bits: of a sample, of integers; values are at most 2 ** bits - 1 where they are unsigned.
         photometric: PhotometricInterpretation, of the values as they are here.
         orientation: Orientation (TIFF 6.0, section 8), 1 to 8.
-        colours: (3, N) uint16, of a palette; else None.
+        colours: (N, 3) uint8, of a palette; else None.
     """
 
     values: NDArray[Any]
     bits: int
     photometric: int
     orientation: int
-    colours: NDArray[np.uint16] | None
+    colours: NDArray[np.uint8] | None
 
 
 def read_tiff(path: Path, check: Callable[[int, int, int], None]) -> Tiff:
@@ -67,9 +67,12 @@ def read_tiff(path: Path, check: Callable[[int, int, int], None]) -> Tiff:
         axes = page.axes
         bits = int(page.bitspersample)
         orientation = page.tags.valueof("Orientation", 1)
-        colours = page.colormap
+        palette = page.colormap
         photometric = int(page.photometric)
         is_rgb_by_now = photometric == YCBCR and int(page.compression) in JPEG_COMPRESSIONS
+    colours = None
+    if palette is not None:
+        colours = (palette >> 8 if palette.max() > 255 else palette).T.astype(np.uint8)
     if values.ndim == 3 and axes.startswith("S"):  # one plane a sample
         values = np.moveaxis(values, 0, -1)
     if photometric == WHITE_IS_ZERO:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,9 +15,10 @@ from lungfield.bundles.backend_choice import choose_backend, openvino_model
 from lungfield.bundles.backends import AUTO, OpenVINONetwork
 from lungfield.bundles.device import find_device
 from lungfield.bundles.precision import PrecisionInferer
-from lungfield.bundles.registry import Bundle, require_weights
+from lungfield.bundles.registry import Bundle, require_weights, shipped
 from lungfield.bundles.weights import load_weights
-from lungfield.errors import BundleError
+from lungfield.errors import BundleError, NotFrontalChestError
+from lungfield.radiograph import read_radiograph
 from lungfield.records import Radiograph
 from lungfield.transforms import as_monai
 
@@ -157,6 +158,16 @@ def drive(steps: Steps[Result], answer: Callable[[torch.Tensor], Answer]) -> Res
     except StopIteration as end:
         result: Result = end.value
         return result
+
+
+def sample_radiographs() -> Iterator[Radiograph]:
+    """The radiographs of `sample_data`: what networks are compared on."""
+    for file in sorted((shipped("sample_data") / "images").iterdir()):
+        try:
+            radiograph = read_radiograph(file)
+        except NotFrontalChestError:  # two of the samples are there to be turned down
+            continue
+        yield radiograph
 
 
 def plain(image: torch.Tensor) -> torch.Tensor:

@@ -166,17 +166,13 @@ def _surface_distances(
     if not a.any() or not b.any():
         return math.nan, math.nan
     scale = (1.0, 1.0) if spacing is None else (spacing.row_mm, spacing.column_mm)
-    points_a, points_b = (np.argwhere(_surface(mask)) * scale for mask in (a, b))
+    points_a, points_b = (np.argwhere(mask & ~ndimage.binary_erosion(mask)) * scale for mask in (a, b))
     # Surfaces are thin: searching their points takes a fraction of the time of two distance transforms.
     a_to_b, _ = KDTree(points_b).query(points_a)
     b_to_a, _ = KDTree(points_a).query(points_b)
     hd95 = max(np.percentile(a_to_b, 95), np.percentile(b_to_a, 95))
     assd = np.concatenate([a_to_b, b_to_a]).mean()
     return float(hd95), float(assd)
-
-
-def _surface(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    return mask & ~ndimage.binary_erosion(mask)
 
 
 def _summary(values: NDArray[np.float64]) -> Summary:

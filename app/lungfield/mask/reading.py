@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +134,12 @@ def _label_map(values: NDArray[Any], path: Path, *, darkest_lung: float | None) 
         if peak == LEFT_LUNG.value:
             return values.astype(np.uint8)
         if len(levels) > 2:
-            raise DataError(_says_further_labels(levels, path))
+            further = [f"{level:g}" for level in levels if level > LEFT_LUNG.value]
+            raise DataError(
+                f"{path}: holds the label{'s' * (len(further) > 1)} {', '.join(further)}; a label map of the "
+                "lungs has 0, 1 (right) and 2 (left). Remove the other structures, or give a file of two "
+                "levels, or one for each lung."
+            )
     threshold = peak / 2 if darkest_lung is None else darkest_lung
     between = np.count_nonzero((values > threshold / 2) & (values < threshold * 3 / 2)) / values.size
     if between > _MAX_FRACTION_BETWEEN:
@@ -145,15 +152,6 @@ def _label_map(values: NDArray[Any], path: Path, *, darkest_lung: float | None) 
     if corners.all() and lung.mean() > _MIN_FRACTION_OF_NEGATIVE:
         raise DataError(f"{path}: all four corners are lung: this is the negative of a mask; invert it.")
     return np.where(lung, LUNG_SIDE_UNKNOWN, BACKGROUND).astype(np.uint8)
-
-
-def _says_further_labels(levels: NDArray[Any], path: Path) -> str:
-    further = [f"{level:g}" for level in levels if level > LEFT_LUNG.value]
-    plural = "s" * (len(further) > 1)
-    return (
-        f"{path}: holds the label{plural} {', '.join(further)}; a label map of the lungs has 0, 1 (right) "
-        "and 2 (left). Remove the other structures, or give a file of two levels, or one for each lung."
-    )
 
 
 def _levels_of(values: NDArray[Any]) -> str:
@@ -183,42 +181,44 @@ def _read_nifti(path: Path) -> tuple[NDArray[Any], Pose | None]:
         raise DataError(f"{path}: cannot be read as NIfTI; is the file complete?") from error
 
 
-def _read_dicom_seg(path: Path) -> NDArray[np.uint8]:
-    """Read a segmentation of one plane (DICOM PS3.3, section C.8.20)."""
+@contextmanager
+def _opened_segmentation(path: Path, **options: Any) -> Iterator[Any]:
+    """A DICOM SEG as `pydicom.dcmread` reads it; whatever is raised for a damaged one becomes `DataError`."""
     import pydicom
 
     try:
-        dataset = pydicom.dcmread(path)
-        sop_class = dataset.get("SOPClassUID")
-        if sop_class not in (_SEGMENTATION_STORAGE, _LABEL_MAP_SEGMENTATION_STORAGE):
+        dataset = pydicom.dcmread(path, **options)
+        if dataset.get("SOPClassUID") not in (_SEGMENTATION_STORAGE, _LABEL_MAP_SEGMENTATION_STORAGE):
             raise DataError(f"{path}: is DICOM, but no segmentation (SOPClassUID); give a DICOM SEG file.")
-        side_of_segment = {
-            int(segment.SegmentNumber): side
-            for segment in dataset.SegmentSequence
-            if (side := _side_of_segment(segment)) is not None
-        }
+        yield dataset
+    except DataError:
+        raise
+    # A damaged file can raise nearly anything from pydicom and its decoders.
+    except Exception as error:
+        raise DataError(f"{path}: cannot be read as DICOM SEG; is the file complete?") from error
+
+
+def _read_dicom_seg(path: Path) -> NDArray[np.uint8]:
+    """Read a segmentation of one plane (DICOM PS3.3, section C.8.20)."""
+    with _opened_segmentation(path) as dataset:
+        sides = {int(item.SegmentNumber): _side_of_segment(item) for item in dataset.SegmentSequence}
+        side_of_segment = {number: side for number, side in sides.items() if side is not None}
         frames = dataset.pixel_array.reshape(-1, dataset.Rows, dataset.Columns)
-        if sop_class == _LABEL_MAP_SEGMENTATION_STORAGE:
+        if dataset.SOPClassUID == _LABEL_MAP_SEGMENTATION_STORAGE:
             masks = [(number, frame == number) for number in side_of_segment for frame in frames]
         else:
             threshold = dataset.get("MaximumFractionalValue", 1) / 2
             masks = [
                 (_segment_number(dataset, index), frame > threshold) for index, frame in enumerate(frames)
             ]
-    except DataError:
-        raise
-    # A damaged file can raise nearly anything from pydicom and its decoders.
-    except Exception as error:
-        raise DataError(f"{path}: cannot be read as DICOM SEG; is the file complete?") from error
     if not side_of_segment:
         raise DataError(f"{path}: none of its segments is a lung, by code or by label (SegmentSequence).")
-    numbers = [number for number, _ in masks if number in side_of_segment]
-    if len(set(numbers)) < len(numbers):
+    masks = [(number, mask) for number, mask in masks if number in side_of_segment]
+    if len({number for number, _ in masks}) < len(masks):
         raise DataError(f"{path}: has several frames for a segment; a mask of a radiograph has one plane.")
     label_map = np.zeros(frames.shape[1:], dtype=np.uint8)
     for number, mask in masks:
-        if number in side_of_segment:
-            label_map[mask] = side_of_segment[number]
+        label_map[mask] = side_of_segment[number]
     return label_map
 
 
@@ -245,18 +245,9 @@ def referenced_sop_instance_uids(path: Path) -> set[str]:
 
 def _referenced_below(path: Path, *keywords: str) -> set[str]:
     """Every ReferencedSOPInstanceUID at any depth of these sequences of a segmentation."""
-    import pydicom
-
-    try:
-        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID", *keywords])
-        sop_class = dataset.get("SOPClassUID")
-        uids = {str(item.value) for item in dataset.iterall() if item.keyword == "ReferencedSOPInstanceUID"}
-    # A damaged file can raise nearly anything from pydicom.
-    except Exception as error:
-        raise DataError(f"{path}: cannot be read as DICOM SEG; is the file complete?") from error
-    if sop_class not in (_SEGMENTATION_STORAGE, _LABEL_MAP_SEGMENTATION_STORAGE):
-        raise DataError(f"{path}: is DICOM, but no segmentation (SOPClassUID); give a DICOM SEG file.")
-    return uids
+    tags = ["SOPClassUID", *keywords]
+    with _opened_segmentation(path, stop_before_pixels=True, specific_tags=tags) as dataset:
+        return {str(item.value) for item in dataset.iterall() if item.keyword == "ReferencedSOPInstanceUID"}
 
 
 def _side_of_segment(segment: Any) -> int | None:

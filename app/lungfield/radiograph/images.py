@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lungfield import exif
 from lungfield.errors import NotFrontalChestError, Reason, UnreadableError
 from lungfield.pose import UPRIGHT, Pose
 from lungfield.radiograph.codestream import parse_codestream, without_tail
@@ -64,7 +63,7 @@ def _read_pillow(path: Path, limits: Limits, *, file_format: str) -> tuple[NDArr
     with _opened(path, file_format) as image:
         pictures = 1 if file_format in ONE_PICTURE else getattr(image, "n_frames", 1)
         _check(path, limits, image.height, image.width, pictures)
-        pose = exif.pose_of(image)
+        pose = Pose.of_picture(image)
         with path.open("rb") as stream:
             deep = file_format == "PNG" and stream.read(26)[PNG_DEPTH_AND_COLOUR] in PNG_DEEP_COLOUR
         values = _of_samples(imagecodecs.png_decode(path.read_bytes())) if deep else _grey_values(image)
@@ -132,8 +131,7 @@ def _grey_values(image: Image.Image) -> NDArray[Any]:
 def _grey_values_of_tiff(tiff: Tiff) -> NDArray[Any]:
     values, photometric = tiff.values, tiff.photometric
     if photometric == PALETTE and tiff.colours is not None:
-        colours = tiff.colours >> 8 if tiff.colours.max() > 255 else tiff.colours
-        return luminance(np.moveaxis(colours.astype(np.uint8)[:, values], 0, -1))
+        return luminance(tiff.colours[values])
     mode, samples = _MODES_OF_PILLOW.get(photometric, ("", 0))
     if values.dtype == np.uint8 and values.shape[2:] == (samples,):
         return luminance(np.asarray(Image.fromarray(values, mode).convert("RGB")))
