@@ -51,13 +51,9 @@ class Fingerprint:
 
 @dataclass(frozen=True)
 class Entry:
-    """How a file ended.
+    """How a file ended: its name in the tables, its fingerprint when it was begun, and its row there.
 
-    Attributes:
-        file: its name in the tables.
-        fingerprint: of the file when it was begun.
-        uid_hash: a digest of its SOP Instance UID, or None; the journal holds no identifier as such.
-        row: what the tables say of it.
+    `uid_hash` is a digest of its SOP Instance UID, or None: the journal holds no identifier as such.
     """
 
     file: str

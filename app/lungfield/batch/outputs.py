@@ -21,10 +21,8 @@ class Format:
     """A kind of output file.
 
     Attributes:
-        folder: its folder below the output folder.
-        suffix: of its files.
+        folder: below the output folder.
         needs_dicom: whether it refers to a DICOM image, and is left out for other inputs.
-        save: writes it.
     """
 
     folder: str

@@ -59,8 +59,6 @@ class BatchResult:
     Attributes:
         files: one row an input, in the order of the inputs; can be gone through again and again. Files that
             were not reached before an interrupt are missing.
-        output: the folder of the results.
-        bundle: what segmented them.
         seconds: how long it took, loading the bundle left out; of a resumed run, the last part.
         started: when the run was begun, in ISO 8601.
         resumed: how many of the files had ended before the run was resumed; `seconds` is without them.

@@ -41,7 +41,6 @@ class Export:
 
     Attributes:
         path: the file; OpenVINO's weights lie beside it, as .bin.
-        format: one of `FORMATS`.
         size_bytes: of all its files.
         radiographs: how many were compared.
         largest_logit: the largest absolute value of a logit of the network.

@@ -221,17 +221,11 @@ def _parse(bundle: Bundle, device: str | torch.device, *sections: str) -> list[A
         parser.read_config(str(bundle.inference_config))
         parser["bundle_root"] = str(bundle.root)
         parser["device"] = device
-        _drop_transforms(parser, "preprocessing", "LoadImage")
-        _drop_transforms(parser, "postprocessing", "SaveImage")
+        for section, left_out in (("preprocessing", "LoadImage"), ("postprocessing", "SaveImage")):
+            transforms = parser[section]["transforms"]
+            names = [str(one.get("_target_")).split(".")[-1].rstrip("d") for one in transforms]
+            kept = [one for one, name in zip(transforms, names, strict=True) if not name.startswith(left_out)]
+            parser[section]["transforms"] = kept
         return [parser.get_parsed_content(section) for section in sections]
     except Exception as error:  # a config can name anything, and fail in any way
         raise BundleError(f"{bundle.inference_config} cannot be used: {error}") from error
-
-
-def _drop_transforms(parser: ConfigParser, section: str, name: str) -> None:
-    """Leave the transforms called `name` or `named` out of a Compose in the config."""
-    transforms = parser[section]["transforms"]
-    kept = [
-        one for one in transforms if not str(one.get("_target_")).split(".")[-1].rstrip("d").startswith(name)
-    ]
-    parser[section]["transforms"] = kept

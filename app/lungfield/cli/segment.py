@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +19,7 @@ from lungfield.names import shown, shown_lines
 
 if TYPE_CHECKING:
     from lungfield.batch import BatchResult
+    from lungfield.batch.run import Progress
 
 #: Exit codes beside 0 (all done or skipped), 1 (some failed) and 2 (a wrong call).
 STOPPED = 3
@@ -113,7 +116,7 @@ def segment(
     console = Console(stderr=True)
     with log_to(log_file):
         try:
-            with _Progress(console) as progress:
+            with _progress(console) as progress:
                 batch = segment_files(inputs, output, bundle, options=options, progress=progress)
         except Interrupted as interrupt:
             if interrupt.batch is not None:
@@ -131,46 +134,32 @@ def segment(
     sys.exit(1 if batch.count(FAILED) else 0)
 
 
-class _Progress:
+@contextmanager
+def _progress(console: Console) -> Iterator[Progress]:
     """A progress bar on a terminal; elsewhere nothing."""
+    from rich import progress
 
-    def __init__(self, console: Console) -> None:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            SpinnerColumn,
-            TextColumn,
-            TimeRemainingColumn,
-        )
+    bar = progress.Progress(
+        progress.SpinnerColumn(),
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
+    task = bar.add_task("Looking for radiographs", total=None)
+    failed = 0
 
-        self._bar = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-            transient=True,
-        )
-        self._task = self._bar.add_task("Looking for radiographs", total=None)
-        self._failed = 0
+    def show(ended: int, files: int, row: Mapping[str, Any] | None) -> None:
+        nonlocal failed
+        failed += row is not None and row["status"] == "failed"
+        title = f"Segmenting, {failed} failed" if failed else "Segmenting"
+        bar.update(task, completed=ended, total=files, description=title if row else "Loading the bundle")
 
-    def __enter__(self) -> _Progress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def __call__(self, ended: int, files: int, row: Mapping[str, Any] | None) -> None:
-        """Show how far the run has come."""
-        self._failed += row is not None and row["status"] == "failed"
-        title = f"Segmenting, {self._failed} failed" if self._failed else "Segmenting"
-        self._bar.update(
-            self._task, completed=ended, total=files, description=title if row else "Loading the bundle"
-        )
+    with bar:
+        yield show
 
 
 def _report(batch: BatchResult, console: Console) -> None:
@@ -202,12 +191,9 @@ def _report(batch: BatchResult, console: Console) -> None:
         for heading in ("metric", "n", "mean", "sd", "95 % interval", "min", "max"):
             table.add_column(heading, no_wrap=True)
         for name, figure in batch.agreement.items():
+            figures = attrgetter("mean", "sd", "ci95_low", "ci95_high", "minimum", "maximum")(figure)
             mean, sd, low, high, least, most = (
-                "–" if math.isnan(value) else f"{value:.4f}"
-                for value in (
-                    *(figure.mean, figure.sd, figure.ci95_low, figure.ci95_high),
-                    *(figure.minimum, figure.maximum),
-                )
+                "–" if math.isnan(value) else f"{value:.4f}" for value in figures
             )
             table.add_row(name, str(figure.count), mean, sd, f"{low}-{high}", least, most)
         console.print(table)

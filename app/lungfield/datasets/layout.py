@@ -34,9 +34,7 @@ class SetDescription:
 
     Attributes:
         name: a short name, such as 'jsrt'; also each item's `dataset`.
-        description: one sentence.
         source: where to get the originals.
-        citation: what to cite.
         licence: the terms that images and masks come under.
     """
 
@@ -53,8 +51,7 @@ class Item:
 
     Attributes:
         id: its name, the same for image and label.
-        image: path of the radiograph, relative to the set's folder.
-        label: path of the label map, relative to the set's folder; None for a radiograph without one.
+        image: path of the radiograph from the set's folder; likewise `label`, None where there is none.
         dataset: name of the set.
         spacing_mm: (row, column) in mm, of the image as prepared, or None where it is not known.
         group: what the split is stratified by, such as 'normal' or 'abnormal'; None where not known.

@@ -41,7 +41,6 @@ class MaskFile:
     """A mask file and what it holds.
 
     Attributes:
-        path: the file.
         label: the value of a lung, `LUNG_SIDE_UNKNOWN` for both lungs, or `UNKNOWN` for pixels of which the
             other masks tell nothing.
         outer: the mask is drawn round the lungs and what lies between them; see `lungfield.datasets.outer`.
@@ -91,7 +90,6 @@ class PreparedSet:
     """What became of a set.
 
     Attributes:
-        folder: where it was written.
         counts: number of images in each section.
         images_without_mask: names of the images that were left out for want of a mask.
         masks_without_image: names of the masks that belong to no image.

@@ -76,14 +76,7 @@ _ESCAPED_TWO_BYTE_TEXT = re.compile(rb"\x1b\$\(?[@BD][^\x1b]*")
 
 @dataclass(frozen=True)
 class Source:
-    """The identifiers of a radiograph, as its header has them.
-
-    Attributes:
-        sop_class: SOPClassUID.
-        instance: SOPInstanceUID.
-        series: SeriesInstanceUID.
-        study: StudyInstanceUID.
-    """
+    """SOPClassUID, SOPInstanceUID, SeriesInstanceUID and StudyInstanceUID as a header has them."""
 
     sop_class: str
     instance: str

@@ -157,6 +157,9 @@ def _report(
     import highdicom
 
     image = stand_in()
+    scheme = highdicom.coding_schemes.CodingSchemeIdentificationItem(
+        _PRIVATE_SCHEME, name="lungfield", version=software_version()
+    )
     groups = [_group(lung, measurements, density, source, segments, algorithm) for lung in LUNGS]
     content = highdicom.sr.MeasurementReport(
         observation_context=_observer(algorithm),
@@ -182,7 +185,7 @@ def _report(
         instance_number=1,
         is_complete=True,
         transfer_syntax_uid=ExplicitVRLittleEndian,
-        coding_schemes=None if density is None else [_private_scheme()],
+        coding_schemes=None if density is None else [scheme],
         **equipment(algorithm),
     )
     refer_to_source(report, source)
@@ -191,7 +194,7 @@ def _report(
 
 def _said(measurements: Measurements, density: Density | None, segments: Dataset | None) -> bytes:
     """All that a report says of a radiograph, for its identifier."""
-    figures = [_figures_of(lung, measurements, density) for lung in LUNGS]
+    figures = [list(_figures(lung, measurements, density)) for lung in LUNGS]
     comments = list(_comments(measurements, density))
     return repr((figures, comments, "" if segments is None else str(segments.SOPInstanceUID))).encode()
 
@@ -228,7 +231,7 @@ def _group(
                 unit=concept(unit),
                 derivation=None if derivation is None else concept(derivation),
             )
-            for name, value, unit, derivation in _figures_of(lung, measurements, density)
+            for name, value, unit, derivation in _figures(lung, measurements, density)
         ],
     }
     if segments is None:
@@ -247,33 +250,27 @@ def _group(
     )
 
 
-def _figures_of(
+def _figures(
     lung: Label, measurements: Measurements, density: Density | None
-) -> list[tuple[Code, float, Code, Code | None]]:
+) -> Iterator[tuple[Code, float, Code, Code | None]]:
     """(concept, value, unit, derivation) of all that is known of one lung, to six digits."""
     extent: Extent = getattr(measurements, lung.name)
     level: GreyLevel | None = None if density is None else getattr(density, lung.name)
-    return [
-        (name, float(f"{value:.6g}"), unit, derivation)
-        for name, value, unit, derivation in _figures(extent, level)
+    found: list[tuple[Code, float | None, float, Code]] = [
+        (_AREA, extent.area_mm2, extent.area_px, _SQUARE_MILLIMETRE)
     ]
+    if extent.area_px:
+        found.append((_HEIGHT, extent.height_mm, extent.height_px, _MILLIMETRE))
+        found.append((_WIDTH, extent.width_mm, extent.width_px, _MILLIMETRE))
+    for name, mm, px, unit in found:
+        yield (name, _rounded(px), _PIXELS, None) if mm is None else (name, _rounded(mm), unit, None)
+    if extent.area_px and level is not None:
+        yield _RELATIVE_DENSITY, _rounded(level.mean), _NO_UNITS, _MEAN
+        yield _RELATIVE_DENSITY, _rounded(level.sd), _NO_UNITS, _STANDARD_DEVIATION
 
 
-def _figures(extent: Extent, level: GreyLevel | None) -> Iterator[tuple[Code, float, Code, Code | None]]:
-    if extent.area_mm2 is None:
-        yield _AREA, extent.area_px, _PIXELS, None
-    else:
-        yield _AREA, extent.area_mm2, _SQUARE_MILLIMETRE, None
-    if extent.area_px == 0:
-        return
-    for name, px, mm in (
-        (_HEIGHT, extent.height_px, extent.height_mm),
-        (_WIDTH, extent.width_px, extent.width_mm),
-    ):
-        yield (name, px, _PIXELS, None) if mm is None else (name, mm, _MILLIMETRE, None)
-    if level is not None:
-        yield _RELATIVE_DENSITY, level.mean, _NO_UNITS, _MEAN
-        yield _RELATIVE_DENSITY, level.sd, _NO_UNITS, _STANDARD_DEVIATION
+def _rounded(value: float) -> float:
+    return float(f"{value:.6g}")
 
 
 def _comments(measurements: Measurements, density: Density | None) -> Iterator[str]:
@@ -300,12 +297,4 @@ def _observer(algorithm: Algorithm) -> Any:
                 serial_number=software["device_serial_number"],
             ),
         )
-    )
-
-
-def _private_scheme() -> Any:
-    from highdicom.coding_schemes import CodingSchemeIdentificationItem
-
-    return CodingSchemeIdentificationItem(
-        designator=_PRIVATE_SCHEME, name="lungfield", version=software_version()
     )

@@ -24,14 +24,7 @@ _LUNG_CODES = {lung.code.value for lung in LUNGS}
 
 @dataclass(frozen=True)
 class InstanceReference:
-    """Where an object lies.
-
-    Attributes:
-        study: StudyInstanceUID.
-        series: SeriesInstanceUID.
-        instance: SOPInstanceUID.
-        modality: Modality.
-    """
+    """Where an object lies: StudyInstanceUID, SeriesInstanceUID and SOPInstanceUID, and its Modality."""
 
     study: str
     series: str
@@ -60,11 +53,7 @@ class InstanceReference:
 
 
 class Archive:
-    """An archive that speaks DICOMweb, with errors that name it.
-
-    Args:
-        client: of the archive.
-    """
+    """An archive that speaks DICOMweb, with errors that name it."""
 
     def __init__(self, client: DICOMwebClient) -> None:
         self._client = client
@@ -164,13 +153,7 @@ def _dataset(item: Mapping[str, Any]) -> Dataset:
 
 @dataclass(frozen=True)
 class ArchivedLabel:
-    """A segmentation in the archive.
-
-    Attributes:
-        reference: where it lies.
-        image: SeriesInstanceUID of the radiograph that it is of.
-        created: date and time, as text that sorts.
-    """
+    """A segmentation of the series `image`, made at a date and time, as text that sorts."""
 
     reference: InstanceReference
     image: str
@@ -178,11 +161,7 @@ class ArchivedLabel:
 
 
 class ArchivedLabels:
-    """The labels of an archive: those of its DICOM SEG objects that an annotator had a hand in.
-
-    Args:
-        archive: where they lie.
-    """
+    """The labels of an archive: those of its DICOM SEG objects that an annotator had a hand in."""
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive

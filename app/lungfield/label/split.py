@@ -14,12 +14,7 @@ from lungfield.errors import DataError
 
 @dataclass(frozen=True)
 class Split:
-    """Names of images by what they are for.
-
-    Attributes:
-        training: learnt from.
-        validation: chosen by. One that is in `training` too was learnt: there was no other.
-    """
+    """Names of images: learnt from, and chosen by. One that is in both was learnt: there was no other."""
 
     training: frozenset[str] = frozenset()
     validation: frozenset[str] = frozenset()

@@ -42,13 +42,9 @@ _METRIC = "val_mean_dice"
 
 @dataclass(frozen=True)
 class Correction:
-    """A radiograph and the mask that an annotator saved for it.
+    """The files of a radiograph and of its mask from an annotator; `id` is its name in the datastore.
 
-    Attributes:
-        id: the image's name in the datastore.
-        image: file of the radiograph.
-        label: file of the mask.
-        names: what the mask's values mean, or None where nobody said.
+    `names` is what the mask's values mean, None where nobody said.
     """
 
     id: str

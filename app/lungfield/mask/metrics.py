@@ -57,13 +57,8 @@ class Summary:
     Attributes:
         count: how many values there were.
         undefined: how many further values were NaN and left out (a distance to an empty mask).
-        mean: arithmetic mean.
         sd: sample standard deviation (n - 1).
-        median: median.
-        minimum: smallest value.
-        maximum: largest value.
-        ci95_low: lower end of the 95 % confidence interval of the mean.
-        ci95_high: upper end of it.
+        ci95_low: lower end of the 95 % confidence interval of the mean; `ci95_high` is the upper one.
     """
 
     count: int

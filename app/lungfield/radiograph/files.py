@@ -27,7 +27,6 @@ class InputFile:
     """A file to read.
 
     Attributes:
-        path: where it is.
         relative: where its results belong below the output folder: the path below the folder that was
             named, or the bare name of a file that was named. Different for every file of one search.
     """
@@ -41,7 +40,6 @@ class Found:
     """What a search found.
 
     Attributes:
-        files: the files to read.
         left_out: how many others there were, by kind (see `left_out`).
         remarks: the same for people, one line a kind.
     """

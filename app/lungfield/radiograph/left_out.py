@@ -36,12 +36,7 @@ _REMARKS = {
 
 @dataclass
 class LeftOut:
-    """A count of what was left out.
-
-    Attributes:
-        counts: how many of each kind.
-        suffixes: those met of each kind.
-    """
+    """How many files of each kind were left out, and the suffixes that they had."""
 
     counts: Counter[str] = field(default_factory=Counter)
     suffixes: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))

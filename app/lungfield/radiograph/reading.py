@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 
 from lungfield.errors import LungfieldError, Reason, UnreadableError
@@ -108,14 +109,11 @@ def _unchanged(path: Path) -> Iterator[os.stat_result]:
 
 
 def _require_same(before: os.stat_result, after: os.stat_result) -> None:
-    if _identity(before) != _identity(after):
+    identity = attrgetter("st_dev", "st_ino", "st_size", "st_mtime_ns")
+    if identity(before) != identity(after):
         raise UnreadableError(
             "the file changed while it was read; try again once it is complete", reason=Reason.CHANGED
         )
-
-
-def _identity(status: os.stat_result) -> tuple[int, ...]:
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _explained(path: Path, error: Exception) -> LungfieldError:

@@ -41,10 +41,7 @@ MIN_AGREEMENT = 0.95
 class PseudoLabels:
     """What became of a set.
 
-    Attributes:
-        folder: where it was written.
-        counts: number of radiographs in each section.
-        doubtful: names of those that were left out, as no two lungs came out or the two views disagreed.
+    Of `doubtful` radiographs, which were left out, no two lungs came out, or the two views disagreed.
     """
 
     folder: Path
@@ -92,22 +89,12 @@ def make_pseudo_labels(
             doubtful.append(item["id"])
             continue
         values |= set(np.unique(label_map).tolist()) - {BACKGROUND}
-        image, label = (
-            Path(IMAGES, item["id"] + Path(item["image"]).suffix),
-            Path(LABELS, f"{item['id']}.png"),
-        )
-        write_whole(output / image, Path(item["image"]).read_bytes())
+        name, original = item["id"], Path(item["image"])
+        image, label = f"{IMAGES}/{name}{original.suffix}", f"{LABELS}/{name}.png"
+        write_whole(output / image, original.read_bytes())
         write_png(output / label, label_map)
-        sections[section].append(
-            Item(
-                id=item["id"],
-                image=image.as_posix(),
-                label=label.as_posix(),
-                dataset=item["dataset"],
-                spacing_mm=stored.get("spacing_mm"),
-                group=stored.get("group"),
-            )
-        )
+        told = stored.get("spacing_mm"), stored.get("group")
+        sections[section].append(Item(name, image, label, item["dataset"], *told))
     described = {field.name: content.get(field.name) or "" for field in fields(SetDescription)}
     bundle = predictor.bundle
     teacher = {"bundle": bundle.name, "version": bundle.version, "weights_sha256": bundle.weights_sha256}

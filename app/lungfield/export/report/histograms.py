@@ -35,12 +35,9 @@ class Histogram:
     """The distribution of the known values of a column.
 
     Attributes:
-        column: what the values are.
         edges: the ends of the bins, ascending, one more than `counts`.
-        counts: how many values lie in each bin.
         minimum: the smallest value; it lies below the first edge where the first bin collects outliers.
         maximum: the largest value; likewise above the last edge.
-        median: the median.
     """
 
     column: Column

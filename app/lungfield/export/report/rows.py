@@ -25,10 +25,7 @@ class Table:
 
     The paths of outputs are quoted as the relative addresses of links.
 
-    Attributes:
-        columns: the columns that hold anything.
-        rows: the rows.
-        pictures: for each row the path of its overlay, or None where there is none.
+    Of `columns`, those are there that hold anything; `pictures` has the path of each row's overlay, or None.
     """
 
     columns: tuple[Column, ...]

@@ -44,8 +44,7 @@ class HeaderCheck:
         radiograph: False where the object is of another kind altogether: a segmentation, a report, a CT.
         frontal_chest: False where the header says that the view or the body part is another one.
         view: 'PA', 'AP' or 'frontal' where the header says so, else None.
-        reason: why it is not a frontal chest radiograph; empty where it is one, or may be.
-        code: the code of that reason, or None.
+        reason: why it is not a frontal chest radiograph, and its code; empty where it is one, or may be.
     """
 
     radiograph: bool = True
