@@ -59,10 +59,11 @@ def read_tiff(path: Path, check: Callable[[int, int, int], None]) -> Tiff:
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its remarks quote tags
     with tifffile.TiffFile(path) as file:
         pages = [file.pages[number] for number in range(len(file.pages))]
-        whole = [page for page in pages if not _is_reduced(page)] or pages[:1]
+        whole = [page for page in pages if not int(page.aspage().subfiletype or 0) & REDUCED] or pages[:1]
         page = whole[0].aspage()
         check(page.imagelength, page.imagewidth, len(whole))
-        _require_all_parts(page)
+        if not all(page.databytecounts) or not all(page.dataoffsets):  # tifffile fills such parts with zeros
+            raise UnreadableError("a part of the image is missing from the file", reason=Reason.DAMAGED)
         values = np.asarray(page.asarray(maxworkers=1))
         axes = page.axes
         bits = int(page.bitspersample)
@@ -80,12 +81,6 @@ def read_tiff(path: Path, check: Callable[[int, int, int], None]) -> Tiff:
     return Tiff(values, bits, RGB if is_rgb_by_now else photometric, int(orientation), colours)
 
 
-def _require_all_parts(page: Any) -> None:
-    """Raise `UnreadableError` for strips or tiles without content, which tifffile fills with zeros."""
-    if not all(page.databytecounts) or not all(page.dataoffsets):
-        raise UnreadableError("a part of the image is missing from the file", reason=Reason.DAMAGED)
-
-
 def _reversed(values: NDArray[Any], bits: int) -> NDArray[Any]:
     """Values with dark and bright in each other's place."""
     if values.dtype.kind == "f":
@@ -93,7 +88,3 @@ def _reversed(values: NDArray[Any], bits: int) -> NDArray[Any]:
     if values.dtype.kind in "bi":
         return ~values
     return np.asarray(values.dtype.type(2**bits - 1) - values)
-
-
-def _is_reduced(page: Any) -> bool:
-    return bool(int(page.aspage().subfiletype or 0) & REDUCED)

@@ -53,7 +53,13 @@ def load_data_list(
             f"first in set '{without[0]['dataset']}'. Move that set elsewhere, or make labels for it: "
             "`lungfield prepare pseudo-labels`."
         )
-    _require_files(items, section)
+    files = [item[key] for item in items for key in ("image", "label") if key in item]
+    missing = [path for path in files if not Path(path).is_file()]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(files)} files of section '{section}' are missing, "
+            f"the first: {missing[0]}."
+        )
     return items
 
 
@@ -98,13 +104,3 @@ def _absolute(entry: Any, base: Path, path: Path) -> dict[str, Any]:
     if entry.get("label"):
         item["label"] = str((base / entry["label"]).absolute())
     return item
-
-
-def _require_files(items: list[dict[str, Any]], section: str) -> None:
-    files = [item[key] for item in items for key in ("image", "label") if key in item]
-    missing = [path for path in files if not Path(path).is_file()]
-    if missing:
-        raise DataError(
-            f"{len(missing)} of {len(files)} files of section '{section}' are missing, "
-            f"the first: {missing[0]}."
-        )

@@ -111,7 +111,10 @@ def save_structured_report(
     with errors_of_header(radiograph, path, "structured report"):
         report = _report(measurements, density, source, segments, algorithm)
         kind = "report" if segments is None else "report with segments"
-        uids = derived_uids(source, algorithm, kind, _said(measurements, density, segments))
+        figures = [list(_figures(lung, measurements, density)) for lung in LUNGS]
+        comments = list(_comments(measurements, density))
+        said = repr((figures, comments, "" if segments is None else str(segments.SOPInstanceUID))).encode()
+        uids = derived_uids(source, algorithm, kind, said)
         give_identity(report, radiograph.header, source, *uids)
         stamp(report, creation_time(created))
         content = to_bytes(report)
@@ -190,13 +193,6 @@ def _report(
     )
     refer_to_source(report, source)
     return report
-
-
-def _said(measurements: Measurements, density: Density | None, segments: Dataset | None) -> bytes:
-    """All that a report says of a radiograph, for its identifier."""
-    figures = [list(_figures(lung, measurements, density)) for lung in LUNGS]
-    comments = list(_comments(measurements, density))
-    return repr((figures, comments, "" if segments is None else str(segments.SOPInstanceUID))).encode()
 
 
 def _group(

@@ -56,7 +56,9 @@ def save_mask(lungs: Segmentation, path: Path) -> None:
 
 def _save_volume(lungs: Segmentation, path: Path, *, always_volume: bool) -> None:
     geometry = geometry_of(lungs.radiograph.path, lungs.radiograph.spacing)
-    values = _as_itk_orders(lungs)
+    header, values = lungs.radiograph.nifti_header, lungs.label_map
+    if header is not None:  # the slowest axis first: (H, 1, W) of a coronal plane
+        values = values.reshape(header.get_data_shape()[:3][::-1])
     if values.ndim < 3 and (always_volume or geometry.axes > 2):
         values = values[np.newaxis]
     if values.ndim > geometry.axes:
@@ -69,14 +71,6 @@ def _save_volume(lungs: Segmentation, path: Path, *, always_volume: bool) -> Non
         sitk.WriteImage(image, str(path), useCompression=True)
     except RuntimeError as error:
         raise OutputError(f"{path}: the mask cannot be written; is there space?") from error
-
-
-def _as_itk_orders(lungs: Segmentation) -> NDArray[np.uint8]:
-    """The label map with the slowest axis first: (H, W), or (H, 1, W) of a NIfTI file in a coronal plane."""
-    header = lungs.radiograph.nifti_header
-    if header is None:
-        return lungs.label_map
-    return lungs.label_map.reshape(header.get_data_shape()[:3][::-1])
 
 
 def read_label(

@@ -103,7 +103,8 @@ def _read(path: Path, *, partial: bool = False) -> tuple[NDArray[np.uint8], Pose
     if is_dicom:
         return _read_dicom_seg(path), None
     values, is_jpeg, pose = read_picture(path)
-    if _is_partial(values):
+    found = set(np.unique(values).tolist()) if values.dtype == np.uint8 else set()
+    if UNKNOWN in found and len(found) > 2 and found <= _VALUES_OF_PARTIAL_LABELS:
         if not partial:
             raise DataError(
                 f"{path}: this is a label that is unknown in places (254, as `lungfield prepare` writes it); "
@@ -111,12 +112,6 @@ def _read(path: Path, *, partial: bool = False) -> tuple[NDArray[np.uint8], Pose
             )
         return values.astype(np.uint8), pose
     return _label_map(values, path, darkest_lung=127.5 if is_jpeg else None), pose
-
-
-def _is_partial(values: NDArray[Any]) -> bool:
-    """Whether a picture's values are those of a label map that is unknown in places."""
-    found = set(np.unique(values).tolist()) if values.dtype == np.uint8 else set()
-    return UNKNOWN in found and len(found) > 2 and found <= _VALUES_OF_PARTIAL_LABELS
 
 
 def _label_map(values: NDArray[Any], path: Path, *, darkest_lung: float | None) -> NDArray[np.uint8]:
@@ -143,8 +138,11 @@ def _label_map(values: NDArray[Any], path: Path, *, darkest_lung: float | None) 
     threshold = peak / 2 if darkest_lung is None else darkest_lung
     between = np.count_nonzero((values > threshold / 2) & (values < threshold * 3 / 2)) / values.size
     if between > _MAX_FRACTION_BETWEEN:
+        levels = np.unique(values)
+        listed = f" (it holds {', '.join(f'{level:g}' for level in levels)})"
         raise DataError(
-            f"{path}: {between:.0%} of the pixels lie between background and lung{_levels_of(values)}, so "
+            f"{path}: {between:.0%} of the pixels lie between background and lung"
+            f"{listed if len(levels) <= _MAX_NAMED_LEVELS else ''}, so "
             "this is a picture and not a mask; give a file of two levels, or of the labels 0, 1 and 2."
         )
     lung = values > threshold
@@ -152,14 +150,6 @@ def _label_map(values: NDArray[Any], path: Path, *, darkest_lung: float | None) 
     if corners.all() and lung.mean() > _MIN_FRACTION_OF_NEGATIVE:
         raise DataError(f"{path}: all four corners are lung: this is the negative of a mask; invert it.")
     return np.where(lung, LUNG_SIDE_UNKNOWN, BACKGROUND).astype(np.uint8)
-
-
-def _levels_of(values: NDArray[Any]) -> str:
-    """The levels of a file in brackets, if they are few."""
-    levels = np.unique(values)
-    if len(levels) > _MAX_NAMED_LEVELS:
-        return ""
-    return f" (it holds {', '.join(f'{level:g}' for level in levels)})"
 
 
 def _read_nifti(path: Path) -> tuple[NDArray[Any], Pose | None]:

@@ -52,17 +52,17 @@ def read_dicom(path: Path, *, require_frontal: bool, limits: Limits) -> Radiogra
             check = _check(dataset, require_frontal=require_frontal)
             check_size(dataset, limits)
             # What lies behind the pixels may be padding without end.
-            pixels = read_dataset(stream, *dataset.original_encoding, stop_when=_is_behind_pixels)
+            pixels = read_dataset(
+                stream, *dataset.original_encoding, stop_when=lambda tag, *_: tag.group != PIXEL_GROUP
+            )
             dataset.update(pixels)
         photometric_told, remarks = complete_photometric(dataset)
         stored, more = decode(dataset, limits=limits)
-        _drop_pixels(dataset)
+        dataset.buffer = None  # an inflated file would live on there
+        for tag in [tag for tag in dataset.keys() if tag.group in BULKY_GROUPS]:  # noqa: SIM118
+            del dataset[tag]
         radiograph = _radiograph(path, stored, dataset, check, remarks + more)
         return radiograph if photometric_told else replace(radiograph, polarity_told=False)
-
-
-def _is_behind_pixels(tag: Any, *_: Any) -> bool:
-    return bool(tag.group != PIXEL_GROUP)
 
 
 def _read_header(stream: BinaryIO) -> Any:
@@ -88,12 +88,6 @@ def _check(header: Dataset, *, require_frontal: bool) -> HeaderCheck:
             reason=Reason.SEVERAL_FRAMES,
         )
     return check
-
-
-def _drop_pixels(dataset: Any) -> None:
-    dataset.buffer = None  # an inflated file would live on there
-    for tag in [tag for tag in dataset.keys() if tag.group in BULKY_GROUPS]:  # noqa: SIM118
-        del dataset[tag]
 
 
 def _radiograph(

@@ -68,7 +68,9 @@ def _element(start: bytes, place: int, order: str, *, explicit: bool) -> tuple[i
     if len(header) < 8:
         return None
     group, element = struct.unpack(f"{order}HH", header[:4])
-    tag, known = group << 16 | element, _representation(group << 16 | element)
+    tag = group << 16 | element
+    # The value representations of an element (PS3.6), or of a group length (PS3.5, 7.2).
+    known = dictionary_VR(tag) if dictionary_has_tag(tag) else "" if element else "UL"
     if not known:
         return None
     if not explicit:
@@ -82,10 +84,3 @@ def _element(start: bytes, place: int, order: str, *, explicit: bool) -> tuple[i
     else:
         length, begin = struct.unpack(f"{order}H", header[6:8])[0], place + 8
     return tag, begin if length == 0xFFFFFFFF else begin + length
-
-
-def _representation(tag: int) -> str:
-    """The value representations of an element, '' for an unknown one (PS3.6; group lengths of PS3.5, 7.2)."""
-    if not tag & 0xFFFF:
-        return "UL"
-    return dictionary_VR(tag) if dictionary_has_tag(tag) else ""

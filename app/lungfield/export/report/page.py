@@ -80,7 +80,8 @@ def write_report(
     """
     path = Path(path)
     table = collect(rows, overlay_root)
-    areas = _area_columns(table)
+    names = (f"{structure}_area" for structure in (RIGHT_LUNG.name, LEFT_LUNG.name, "total"))
+    areas = [f"{name}_mm2" if table.values(f"{name}_mm2") else f"{name}_px" for name in names]
     styles, script = _styles(), _asset("script.js")
     data = _script_json(
         {
@@ -138,12 +139,6 @@ def _overview(table: Table) -> dict[str, Any]:
         "reasons": Counter((end, code) for end, code in zip(ends, codes, strict=True) if code).most_common(),
         "flags": Counter(flag for some in flags for flag in some or ()).most_common(),
     }
-
-
-def _area_columns(table: Table) -> list[str]:
-    """The areas in mm² where any is known, else in pixels."""
-    names = (f"{structure}_area" for structure in (RIGHT_LUNG.name, LEFT_LUNG.name, "total"))
-    return [f"{name}_mm2" if table.values(f"{name}_mm2") else f"{name}_px" for name in names]
 
 
 def _histograms(table: Table, names: Iterable[str]) -> list[Histogram]:

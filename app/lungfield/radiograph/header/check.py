@@ -118,7 +118,10 @@ def _other_part(header: Any) -> str:
         "AnatomicRegionSequence": [_region(*code) for code in _codes(header, "AnatomicRegionSequence")],
         "BodyPartExamined": [part_in(_text(header, "BodyPartExamined"), as_body_part=True)],
     }
-    told = {keyword: _chest_first(parts) for keyword, parts in specific.items()}
+    told = {
+        keyword: CHEST if CHEST in parts else next(filter(None, parts), "")
+        for keyword, parts in specific.items()
+    }
     for keyword, part in told.items():
         if part not in ("", CHEST):
             return f"{keyword} says {part}, not the chest"
@@ -135,10 +138,6 @@ def _region(code: str, meaning: str) -> str:
     if code in CHEST_CODES:
         return CHEST
     return other_region(code) or part_in(meaning, as_body_part=True)
-
-
-def _chest_first(parts: Sequence[str]) -> str:
-    return CHEST if CHEST in parts else next(filter(None, parts), "")
 
 
 def _other_view(header: Any) -> str:
