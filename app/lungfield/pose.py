@@ -33,14 +33,9 @@ class Pose:
 
     @classmethod
     def of_directions(cls, along_rows: str, along_columns: str) -> Pose | None:
-        """The pose of a picture whose directions are known.
+        """The pose of a picture whose rows and columns run to 'L', 'R' (the patient's), 'H' or 'F'.
 
-        Args:
-            along_rows: where the columns of a row run to: 'L', 'R' (the patient's), 'H' (head) or 'F' (feet).
-            along_columns: where the rows of a column run to, likewise.
-
-        Returns:
-            The pose; None where the two directions do not span the frontal plane.
+        Head and feet; None where the two directions do not span the frontal plane.
         """
         transposed = along_rows in ("H", "F")
         across, down = (along_columns, along_rows) if transposed else (along_rows, along_columns)
@@ -76,6 +71,11 @@ class Pose:
     def is_upright(self) -> bool:
         """Whether the picture is stored upright, so that there is nothing to do."""
         return self == Pose()
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether the stored picture is a mirror image, which no turning brings upright."""
+        return self.transposed ^ self.rows_reversed ^ self.columns_reversed
 
     def upright(self, stored: NDArray[_Value]) -> NDArray[_Value]:
         """A view of a stored (H, W) or (H, W, C) array that is upright."""

@@ -137,12 +137,10 @@ def load_exported(path: str | Path) -> nn.Module:
 
 
 def to_openvino(network: nn.Module, input_shape: tuple[int, ...]) -> Any:
-    """Convert a network to an `openvino.Model` whose batch, height and width are free.
+    """Convert a network, in evaluation on the CPU, to an `openvino.Model` with free batch, height and width.
 
-    Args:
-        network: in evaluation, on the CPU.
-        input_shape: (N, C, H, W) of an input to follow through the network. What the network does for small
-            images only (padding them to the least side that it takes) is seen on a small one alone.
+    An input of `input_shape` (N, C, H, W) is followed through the network. What that does for small images
+    only (padding them to the least side that it takes) is seen on a small one alone.
 
     Raises:
         BundleError: OpenVINO is not installed.

@@ -74,16 +74,12 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
 
 
 def read_reference(path: Path, pose: Pose, *, partial: bool = False) -> NDArray[np.uint8]:
-    """Read the reference mask of a radiograph and bring it upright.
+    """Read the reference mask of a radiograph as `read_mask` does, and bring it upright.
 
     A file that tells how it lies (an affine of NIfTI, the Orientation of TIFF or EXIF) is turned by that. Any
-    other one lies on the pixels as the radiograph's file stores them.
-
-    Args:
-        path: as for `read_mask`, and likewise what is returned and raised.
-        pose: of the radiograph.
-        partial: take an 8-bit picture that holds 254 and no other values than 0, 1, 2 and 255 as a label map
-            that is unknown there, as `lungfield prepare` writes it; without it such a file is refused.
+    other one lies on the pixels as the radiograph's file stores them, in its `pose`. With `partial`, an 8-bit
+    picture that holds 254 and no other values than 0, 1, 2 and 255 is a label map that is unknown there, as
+    `lungfield prepare` writes it; without it such a file is refused.
     """
     label_map, own = _read(Path(path), partial=partial)
     return (own or pose).upright(label_map)
@@ -213,15 +209,11 @@ def _read_dicom_seg(path: Path) -> NDArray[np.uint8]:
 
 
 def referenced_sop_instance_uids(path: Path) -> set[str]:
-    """The images that a DICOM SEG says it was made from, without reading its pixels.
+    """The SOPInstanceUIDs of the images that a DICOM SEG says it was made from, without reading its pixels.
 
-    Args:
-        path: a DICOM SEG file.
-
-    Returns:
-        SOPInstanceUIDs: those of ReferencedSeriesSequence and SourceImageSequence (PS3.3, sections C.12.1.1
-        and C.7.6.1), and where there are none those of its frames' DerivationImageSequence (C.7.6.16.2.6).
-        Empty where it names none.
+    Those of ReferencedSeriesSequence and SourceImageSequence (PS3.3, sections C.12.1.1 and C.7.6.1), and
+    where there are none those of its frames' DerivationImageSequence (C.7.6.16.2.6). Empty where it names
+    none.
 
     Raises:
         DataError: the file cannot be read as DICOM, or is no segmentation.

@@ -58,11 +58,9 @@ def _packaged_weights(name: str) -> Path | None:
 
 
 def file_of(pretrained: bool | str | Path, encoder: str) -> bool | Path:
-    """The weights of one encoder where a network has several.
+    """The weights of one encoder where a network has several: True, False, or its file in a folder.
 
-    Args:
-        pretrained: True or False, which stay what they are, or the folder of the encoders' files.
-        encoder: the file's name, without its ending .safetensors or, where there is none, .pth.
+    The file is named by the encoder, and ends in .safetensors or, where there is none, .pth.
 
     Raises:
         BundleError: the folder has no such file.

@@ -106,9 +106,7 @@ def is_byte_swapped(raw: NDArray[Any]) -> bool:
 def has_wrong_sign(stored: NDArray[Any], bits: int) -> bool:
     """Tell whether values are signed but were read as unsigned (PixelRepresentation), or the reverse.
 
-    Args:
-        stored: (H, W) integers as they were read, in the range of `bits`.
-        bits: BitsStored.
+    Of (H, W) integers as they were read, in the range of `bits` (BitsStored).
     """
     rows = _some_rows(stored)
     if not rows.min() < 0 and not rows.max() >> (bits - 1):
@@ -122,12 +120,9 @@ def has_wrong_sign(stored: NDArray[Any], bits: int) -> bool:
 
 
 def has_too_few_bits(raw: NDArray[Any], stored: NDArray[Any], bits: int) -> bool:
-    """Tell whether parts of the values lie in bits above BitsStored, and were cleared with these.
+    """Tell whether parts of the values lie in bits above `bits` (BitsStored), and were cleared with these.
 
-    Args:
-        raw: (H, W) integers with all of their bits.
-        stored: (H, W) the same integers, the bits above BitsStored cleared.
-        bits: BitsStored.
+    `raw`, (H, W) integers, has all of its bits; in `stored` those above BitsStored are cleared.
     """
     return _is_smoother(_some_rows(raw), _some_rows(stored), bits)
 

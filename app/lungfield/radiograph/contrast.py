@@ -156,11 +156,10 @@ def to_unit(values: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_
 def finite(
     values: NDArray[Any], valid: NDArray[np.bool_] | None = None
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """Return floating point values without what is not a number, and where they are valid.
+    """Return (H, W) floating point values without what is not finite, and where they are valid.
 
-    Args:
-        values: (H, W); what is not finite becomes the lowest value that is.
-        valid: (H, W), where they are valid otherwise; None for everywhere.
+    Such a value becomes the lowest that is finite. `valid` says where they are valid otherwise, None for
+    everywhere.
     """
     numbers = np.isfinite(values)
     if numbers.all():

@@ -37,11 +37,8 @@ def starts_with_elements(start: bytes, size: int) -> bool:
     """Tell whether bytes start as a data set without preamble does (DICOM PS3.5, 7.1).
 
     The first two elements have to be plausible in one encoding: known tags in rising order, the first of
-    group 0002 or 0008, the value representations of the dictionary, and lengths that the file has room for.
-
-    Args:
-        start: the first bytes, up to `START_BYTES` of them.
-        size: the length of the whole, in bytes.
+    group 0002 or 0008, the value representations of the dictionary, and lengths that the file, of `size`
+    bytes, has room for. Of `start`, up to `START_BYTES` are looked at.
     """
     return any(
         _has_two_elements(start, size, order, explicit=explicit)

@@ -84,15 +84,11 @@ _VIEW_OUT_OF_CONTEXT = rf"\b(?:{'|'.join(terms.VIEW_OUT_OF_CONTEXT)})\b"
 
 
 def part_in(text: str, *, as_body_part: bool = False) -> str:
-    """The body part that a text names: 'CHEST', the name of another, or '' for none.
+    """The body part that a text of the header names: 'CHEST', the name of another, or '' for none.
 
     The chest wins over other parts beside it, and the spine over the chest. A part that is named out of
-    context ('foot of bed') does not count.
-
-    Args:
-        text: as the header has it.
-        as_body_part: the text is that of BodyPartExamined or of a code's meaning, where also short words
-            count that mean something else in a description.
+    context ('foot of bed') does not count. In BodyPartExamined and a code's meaning (`as_body_part`), short
+    words count too that mean something else in a description.
     """
     words = normalised(text)
     part = _part_in(words, as_body_part)
