@@ -33,11 +33,7 @@ def adopt(journal: Journal) -> None:
 def remove_leftovers(journal: Journal, output: Path, files: Sequence[str], *, has_report: bool) -> None:
     """Remove what earlier runs wrote and this one does not vouch for, lest somebody takes it for a result.
 
-    Args:
-        journal: of the run; rows of other files than `files` are removed from it too.
-        output: the output folder.
-        files: names of all files of the run.
-        has_report: whether report.html belongs to its results.
+    Rows of other files than `files`, the names of all files of the run, are removed from the journal too.
     """
     journal.retain(files)
     vouched = {path for entry in read_entries(journal.path, files) for path in outputs_of(entry.row)}

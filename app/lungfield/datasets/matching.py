@@ -85,12 +85,8 @@ def files_in(folder: Path) -> list[Path]:
 def match_masks(images: Iterable[Path], masks: Sequence[tuple[Iterable[Path], int]]) -> Cases:
     """Join images and masks by their names.
 
-    A mask has the name of its image, or that name with an ending such as `_mask` or `_label`.
-
-    Args:
-        images: the image files.
-        masks: groups of mask files, each with the label that its masks hold; an image needs a mask of every
-            group.
+    A mask has the name of its image, or that name with an ending such as `_mask` or `_label`. Masks come in
+    groups, each with the label that its masks hold; an image needs a mask of every group.
 
     Raises:
         DataError: two images, or two masks of a group, have the same name.

@@ -34,10 +34,9 @@ class Split:
     file: Path | None = None
 
     def apply(self, groups: Mapping[str, str | None], *, set_name: str) -> dict[str, list[str]]:
-        """Divide the names that `groups` holds, each with its group.
+        """Divide the names that `groups` holds, each with its group: names by section, sorted.
 
-        Returns:
-            Names by section, sorted. Names that a list file leaves out are in none.
+        Names that a list file leaves out are in none.
 
         Raises:
             DataError: the ratio or the list file makes no sense for these names.
@@ -56,13 +55,9 @@ class Split:
 def split_by_ratio(groups: Mapping[str, str | None], ratio: str, *, seed: int = 0) -> dict[str, list[str]]:
     """Divide names at random, each group (such as normal and abnormal) in about the same proportions.
 
-    The sizes of the sections are exact, by the method of largest remainders; a group's share of a section
-    may be off by one image. The same names, groups, ratio and seed give the same sections.
-
-    Args:
-        groups: the group of each name.
-        ratio: three numbers, such as '4:4:3'; one may be 0.
-        seed: of the shuffle.
+    The sizes of the sections are exact, by the method of largest remainders; a group's share of a section may
+    be off by one image. The same names, groups, ratio (such as '4:4:3'; one may be 0) and seed of the shuffle
+    give the same sections.
 
     Raises:
         DataError: the ratio is none.
@@ -113,19 +108,11 @@ def _sizes(total: int, parts: Sequence[float]) -> list[int]:
 
 
 def split_by_list(names: Iterable[str], path: Path, *, set_name: str) -> dict[str, list[str]]:
-    """Divide names as a list file says.
+    """Divide names as a list file says: names by section, sorted; those that the list leaves out are in none.
 
     Three forms are read: JSON `{"training": [names], "validation": [...], "test": [...]}`; the same one level
     down under the name of the set, `{"jsrt": {"training": ...}}`; and text or CSV with a name and a section
     on each line. Names may carry a file suffix.
-
-    Args:
-        names: the names that are there.
-        path: the list file.
-        set_name: which set of a nested list is meant.
-
-    Returns:
-        Names by section, sorted; names that the list leaves out are in none.
 
     Raises:
         DataError: the file cannot be read, or lists names that are not there, or one name in two sections.

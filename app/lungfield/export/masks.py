@@ -22,13 +22,9 @@ _LEVEL = 2
 
 
 def save_label_map_png(label_map: NDArray[np.uint8], path: Path) -> None:
-    """Write a label map as an 8-bit grey PNG whose pixel values are the labels.
+    """Write a label map, (H, W) uint8 with the values of `lungfield.labels`, as an 8-bit grey PNG.
 
     It looks nearly black, as 1 and 2 are dark greys: it is data; `save_overlay` makes what is to look at.
-
-    Args:
-        label_map: (H, W) uint8 with the values of `lungfield.labels`.
-        path: the file to write.
 
     Raises:
         OutputError: the file could not be written.

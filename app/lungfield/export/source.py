@@ -85,11 +85,7 @@ class Source:
 
 
 def source_of(radiograph: Radiograph, path: Path) -> Source:
-    """What a DICOM object made from a radiograph refers to.
-
-    Args:
-        radiograph: the radiograph.
-        path: the file to be written, for messages.
+    """What a DICOM object made from a radiograph refers to; `path`, the file to be written, is for messages.
 
     Raises:
         HeaderError: its header has no valid identifiers to refer to.
@@ -124,9 +120,8 @@ def text_of(header: Dataset, keyword: str) -> str:
 def values_of(header: Dataset, keyword: str) -> list[str]:
     """The values of an attribute in the default character set, such as a date, a code or a number.
 
-    Returns:
-        None at all where it is missing, where one value breaks the rules of its type or is not in the
-        calendar, or where there are more or fewer than the attribute may have.
+    None at all where it is missing, where one value breaks the rules of its type or is not in the calendar,
+    or where there are more or fewer than the attribute may have.
     """
     text = text_of(header, keyword)
     values = [one.strip(" ") for one in text.split("\\")] if text else []

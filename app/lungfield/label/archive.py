@@ -64,10 +64,7 @@ class Archive:
         return str(self._client.base_url)
 
     def series(self, filters: Mapping[str, str]) -> Iterator[Dataset]:
-        """Every series that matches (QIDO-RS), however many the archive tells at once.
-
-        Args:
-            filters: values by DICOM keyword.
+        """Every series that matches values by keyword (QIDO-RS), however many the archive tells at once.
 
         Raises:
             DataError: the archive does not answer, or refuses.
@@ -171,8 +168,7 @@ class ArchivedLabels:
     def newest(self, images: Mapping[str, Dataset]) -> dict[str, ArchivedLabel]:
         """The newest label of each labelled image, by the image's SeriesInstanceUID.
 
-        Args:
-            images: what the archive tells of the series of the images, by SeriesInstanceUID.
+        `images` is what the archive tells of the series of the images, by SeriesInstanceUID.
 
         Raises:
             DataError: the archive does not answer, or refuses.

@@ -135,10 +135,7 @@ class RadiographArchive(DICOMWebDatastore):
         return listed
 
     def get_image_uri(self, image_id: str) -> str:
-        """The file of a radiograph, fetched where it is not in the cache yet.
-
-        Args:
-            image_id: SeriesInstanceUID or StudyInstanceUID.
+        """The file of a radiograph, by SeriesInstanceUID or StudyInstanceUID; fetched where it is not cached.
 
         Raises:
             DataError: the archive has no such image, or does not answer.
@@ -170,13 +167,7 @@ class RadiographArchive(DICOMWebDatastore):
         return [image for image in self.list_images() if image not in labelled]
 
     def get_label_uri(self, label_id: str, label_tag: str, image_id: str = "") -> str:  # noqa: ARG002
-        """The file of a label: for 'final' the newest DICOM SEG of the archive, else what was saved here.
-
-        Args:
-            label_id: the image's SeriesInstanceUID.
-            label_tag: 'final', 'original', ...
-            image_id: not needed.
-        """
+        """The file of a label: for 'final' the newest DICOM SEG of the archive, else what was saved here."""
         if label_tag == DefaultLabelTag.FINAL and (label := self._newest_labels().get(label_id)):
             self._fetch_label(label)
         return str(LocalDatastore.get_label_uri(self, label_id, label_tag))
@@ -238,10 +229,7 @@ class RadiographArchive(DICOMWebDatastore):
         )
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
-        """The files to train on, fetched where they are not in the cache yet.
-
-        Args:
-            full_path: False for paths relative to the cache.
+        """The files to train on, fetched where they are not cached; with `full_path` False from the cache.
 
         Returns:
             `{"image": DICOM file, "label": DICOM SEG file}` for each labelled image.

@@ -78,11 +78,9 @@ class LungInferTask(InferTask):
         return str(latest) if latest else None
 
     def segment(self, image: str | Path, *, device: str | None = None) -> Segmentation:
-        """Segment a radiograph.
+        """Segment a radiograph: its file, or a folder with nothing but that file.
 
-        Args:
-            image: its file, or a folder with nothing but that file.
-            device: 'auto', 'cpu', 'cuda', ..., or a name of `device_list`; None for the task's own.
+        `device` is 'auto', 'cpu', 'cuda', ..., or a name of `device_list`; None for the task's own.
 
         Raises:
             LungfieldError: the file cannot be segmented, or the weights not be used.

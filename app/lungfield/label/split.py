@@ -51,12 +51,7 @@ def divide(names: Collection[str], fraction: float, before: Split | None = None)
 
 
 def divide_and_remember(names: Collection[str], fraction: float, memory: Path) -> Split:
-    """Divide images as `divide` does, by the sides in a file, and keep their sides there.
-
-    Args:
-        names: of one image or more.
-        fraction: part of the new images that is for validation, in [0, 1).
-        memory: JSON file; made where it is missing.
+    """Divide images as `divide` does, by the sides in the JSON file `memory`, and keep their sides there.
 
     Raises:
         DataError: the file cannot be read.

@@ -10,7 +10,7 @@ _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
 def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice] | None:
-    """The smallest rows and columns, as slices, that hold all of a (H, W) bool mask; None where it is empty."""
+    """The smallest rows and columns (slices) that hold all of a (H, W) bool mask; None where it is empty."""
     rows = np.flatnonzero(mask.any(axis=1))
     columns = np.flatnonzero(mask.any(axis=0))
     if rows.size == 0:

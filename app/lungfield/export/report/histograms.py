@@ -85,18 +85,11 @@ class Histogram:
 
 
 def histogram(column: Column, values: Iterable[float | None]) -> Histogram | None:
-    """Count values in bins of one width.
+    """Count the known values of a column in bins of one width; None where fewer than five are known.
 
-    Their number follows the Rice rule, twice the cube root of the number of values. Values beyond Tukey's far
-    fences (three times the interquartile range outside the quartiles) are counted in the outermost bins, so
-    that a few outliers do not press all others into one bar.
-
-    Args:
-        column: what the values are.
-        values: finite figures; None is left out.
-
-    Returns:
-        The histogram, or None where fewer than five values are known.
+    The number of bins follows the Rice rule, twice the cube root of the number of values. Values beyond
+    Tukey's far fences (three times the interquartile range outside the quartiles) are counted in the
+    outermost bins, so that a few outliers do not press all others into one bar.
     """
     known = np.array([value for value in values if value is not None], dtype=np.float64)
     if known.size < _FEWEST_VALUES:
