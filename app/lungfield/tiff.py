@@ -44,10 +44,8 @@ class Tiff:
 def read_tiff(path: Path, check: Callable[[int, int, int], None]) -> Tiff:
     """Read the image of a TIFF file.
 
-    Args:
-        path: the file.
-        check: called with rows, columns and the number of images in the file, thumbnails left out, before
-            anything is decoded; it raises where these will not do.
+    `check` is called with rows, columns and the number of images in the file, thumbnails left out, before
+    anything is decoded; it raises where these will not do.
 
     Raises:
         UnreadableError: a part of the image is missing from the file.

@@ -58,12 +58,9 @@ class Processing:
         return prepared
 
     def finish(self, prepared: Prepared, logits: torch.Tensor, radiograph: Radiograph) -> NDArray[np.uint8]:
-        """Turn the network's output into a label map.
+        """Turn the network's output for a radiograph, logits (C, h, w) float32 on the CPU, into a label map.
 
-        Args:
-            prepared: what `prepare` returned for the radiograph; left as it is.
-            logits: (C, h, w) float32 on the CPU.
-            radiograph: the one that was segmented.
+        `prepared` is what `prepare` returned for it, and is left as it is.
 
         Returns:
             Label map (H, W) uint8 on the file's own pixels: 0 background, 1 right lung, 2 left lung.

@@ -182,12 +182,8 @@ class RadiographArchive(DICOMWebDatastore):
     ) -> str:
         """Keep a mask; a final one becomes a DICOM SEG in the study of its radiograph.
 
-        Args:
-            image_id: SeriesInstanceUID or StudyInstanceUID.
-            label_filename: a label map on the radiograph's pixels; see `lungfield.label.masks.read_label`.
-            label_tag: 'final' for the archive; any other one stays in the cache.
-            label_info: what the client says of it. One that names a model was made by it alone.
-            label_id: not needed.
+        The mask is a label map on the radiograph's pixels; see `lungfield.label.masks.read_label`. One whose
+        `label_info` names a model was made by it alone. With another tag than 'final' it stays in the cache.
 
         Returns:
             The image's SeriesInstanceUID.

@@ -69,8 +69,7 @@ class LungInferTask(InferTask):
     def get_path(self, validate: bool = True) -> str | None:
         """The file of weights that clients may download, delete or replace: never the shipped one.
 
-        Args:
-            validate: False for where to put weights that are handed in.
+        With `validate` False, where to put weights that are handed in.
         """
         if not validate:
             return str(self.weights.new_folder() / WEIGHTS_NAME)
@@ -90,10 +89,7 @@ class LungInferTask(InferTask):
         return predictor.drive(segmenting(radiograph, predictor.processing))
 
     def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """Segment the radiograph of a request of the server.
-
-        Args:
-            request: `image`, a path; `result_extension`, see `save_mask`; `device`.
+        """Segment the radiograph of a request of the server: `image`, a path; `result_extension`; `device`.
 
         Returns:
             The file of the mask, for the caller to remove, and what else there is to tell.
@@ -154,10 +150,7 @@ class LungBatchInferTask(BatchInferTask):
     ) -> dict[str, Any]:
         """Segment the images of a request, and keep the masks in the datastore.
 
-        Args:
-            request: `images`: 'all', 'labeled', 'unlabeled' or a list of names; `label_tag`; ...
-            datastore: where the images are, and the masks go.
-            infer: segments one.
+        `images` of the request is 'all', 'labeled', 'unlabeled' or a list of names.
 
         Returns:
             By the image's name, what `infer` returned, or `error`.

@@ -21,20 +21,13 @@ class Split:
 
 
 def divide(names: Collection[str], fraction: float, before: Split | None = None) -> Split:
-    """Divide images, so that none is ever chosen by after it was learnt.
+    """Divide images, so that none is ever chosen by after it was learnt: both sides of at least one image.
 
-    An image stays on the side on which it was before. The side of a new one depends on the hash of its name
-    alone, so that it does not change with the number of images. Few images may leave a side empty. Then a new
-    image is put there against its hash; where none is new, one that was for validation is learnt from now on;
-    and where all have been learnt, one of them serves for both.
-
-    Args:
-        names: of one image or more.
-        fraction: part of the new images that is for validation, in [0, 1).
-        before: the sides of images that were divided before, also of such as are not among `names`.
-
-    Returns:
-        The sides of `names`, both of at least one image.
+    An image stays on the side on which it was `before`. The side of a new one depends on the hash of its name
+    alone, so that it does not change with the number of images; the part `fraction`, in [0, 1), is for
+    validation. Few images may leave a side empty. Then a new image is put there against its hash; where none
+    is new, one that was for validation is learnt from now on; and where all have been learnt, one of them
+    serves for both.
     """
     before = before or Split()
     ordered = sorted(set(names), key=_place)

@@ -101,9 +101,6 @@ class FineTuneTask(TrainTask):
 
     A training has a folder of its own: the data list that it saw, its log, its history, and at the end the
     weights, which count from then on. Those that the bundle ships with are never touched.
-
-    Args:
-        weights: the bundle and its later weights.
     """
 
     def __init__(self, weights: WeightStore) -> None:
@@ -131,11 +128,7 @@ class FineTuneTask(TrainTask):
         return stats | (json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else {})
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
-        """Train, and have the result used from now on.
-
-        Args:
-            request: `max_epochs` and so on; see `Options`.
-            datastore: whose final labels are trained on.
+        """Train on the final labels of a datastore by a request (see `Options`); the result is used from now on.
 
         Returns:
             What was trained on what, and how well it did.
@@ -191,13 +184,8 @@ def write_data(
     """Write the data set that a bundle's train.yaml reads: a list, and the masks as label maps.
 
     The radiographs stay where they are. The list for training is filled up to whole batches, as some networks
-    cannot learn from a batch of one image.
-
-    Args:
-        corrections: one or more; a single one serves both for training and validation.
-        folder: where to.
-        options: `val_split` and `batch_size` are heeded.
-        split: which are for training and which for validation; None where none were divided before.
+    cannot learn from a batch of one image. A single correction serves both for training and validation;
+    without `split`, images are divided as if none were before.
 
     Returns:
         How many images are for training, and how many for validation.

@@ -55,14 +55,9 @@ class Measurements:
 
 
 def measure(label_map: NDArray[np.uint8], spacing: Spacing | None) -> Measurements:
-    """Measure the lungs in a label map.
+    """Measure the lungs in a (H, W) uint8 label map with the values of `lungfield.labels`.
 
-    Args:
-        label_map: (H, W) uint8 with the values of `lungfield.labels`.
-        spacing: distance of the pixels, or None where it is not known; then there are no lengths in mm.
-
-    Returns:
-        The measurements. Those in mm hold in the plane of `spacing`.
+    Lengths in mm hold in the plane of `spacing`; there are none where that is not known.
     """
     return Measurements(
         right_lung=_extent(label_map == RIGHT_LUNG.value, spacing),

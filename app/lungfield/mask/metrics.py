@@ -75,19 +75,12 @@ class Summary:
 def agreement(
     prediction: NDArray[np.generic], reference: NDArray[np.generic], *, spacing: Spacing | None
 ) -> Agreement:
-    """Compare two masks of the lungs.
+    """Compare two masks of the lungs, (H, W) bool or label maps; what is not 0 is lung.
 
     The surface of a mask is its pixels that have a background pixel, or the edge of the image, beside them.
     Percentiles are interpolated linearly. Two empty masks agree: every ratio is 1, every distance 0. Where
-    just one of them is empty, the ratios of the lungs are 0 and the distances NaN.
-
-    Args:
-        prediction: (H, W) bool or label map; what is not 0 is lung.
-        reference: (H, W) likewise.
-        spacing: distance of the pixels, or None for distances in pixels.
-
-    Returns:
-        The metrics; distances in the plane of `spacing`.
+    just one of them is empty, the ratios of the lungs are 0 and the distances NaN. Distances hold in the
+    plane of `spacing`; they are in pixels where it is None.
 
     Raises:
         DataError: the masks differ in shape.
@@ -132,9 +125,6 @@ def summarise(agreements: Sequence[Agreement]) -> dict[str, Summary]:
 
     The confidence interval of the mean is a percentile bootstrap over radiographs (2000 resamples, fixed
     seed), as overlaps near 1 are too skewed for an interval from the normal distribution.
-
-    Args:
-        agreements: one entry for each radiograph.
 
     Returns:
         A summary for each name in `RATIOS`, then for the distances by unit, `hd95_mm`, `assd_mm`, `hd95_px`,

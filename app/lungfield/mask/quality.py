@@ -96,9 +96,6 @@ def assess(
         probabilities: (h, w) float32 in [0, 1], that of lung, on the network's grid.
         radiograph: what was segmented.
         flipped: (h, w) probabilities of the mirrored radiograph, mirrored back, if they were computed.
-
-    Returns:
-        Flags, confidence, and the features that they were taken from.
     """
     features = extract_features(label_map, probabilities, radiograph, flipped=flipped)
     confidence = logistic(features, INTERCEPT, COEFFICIENTS)

@@ -23,12 +23,11 @@ Remarks = tuple[str, ...]
 
 
 def stored_values(raw: NDArray[Any], dataset: Dataset, *, compressed: bool) -> tuple[NDArray[Any], Remarks]:
-    """Return the values that a device stored, and remarks where the header is wrong about them.
+    """Return the (H, W) values that a device stored, and remarks where the header is wrong about them.
 
-    Args:
-        raw: (H, W) as decoded, with all of its bits; floating point values are returned as they are.
-        dataset: BitsStored, HighBit and PixelRepresentation; the last is corrected where it is wrong.
-        compressed: by an image codec, which knows the order of bytes and keeps values to the right.
+    `raw` is as decoded, with all of its bits; floating point values are returned as they are. Read are
+    BitsStored, HighBit and PixelRepresentation; the last is corrected where it is wrong. Values that were
+    compressed by an image codec have the right order of bytes, and are kept to the right.
 
     Raises:
         ValueError: BitsStored is not within the bits of `raw`.

@@ -78,9 +78,8 @@ def _floats(dataset: Dataset, keyword: str, dtype: str) -> NDArray[Any]:
 def decode(dataset: Dataset, *, limits: Limits) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Return the stored values of a data set of one frame, unused bits cleared, and remarks for the user.
 
-    Args:
-        dataset: with PixelData and `file_meta.TransferSyntaxUID`, its size checked by `check_size`.
-        limits: on the compressed size.
+    It has PixelData and `file_meta.TransferSyntaxUID`, and its size was checked by `check_size`; the limits
+    are on the compressed size.
 
     Returns:
         (H, W) of the stored integer type, in the machine's byte order and perhaps read-only, or (H, W, 3)
