@@ -13,22 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from lungfield.atomic import write_whole
 from lungfield.errors import OutputError
-from lungfield.export.derived import (
-    RESEARCH_USE_ONLY,
-    Algorithm,
-    concept,
-    creation_time,
-    derived_uids,
-    equipment,
-    errors_of_header,
-    give_identity,
-    refer_to_source,
-    set_uid,
-    software_version,
-    stamp,
-    stand_in,
-    to_bytes,
-)
+from lungfield.export import derived
 from lungfield.export.source import Source, source_of, text_of
 from lungfield.labels import ANATOMICAL_STRUCTURE, LUNGS, Code, Label
 from lungfield.mask.density import Density, GreyLevel
@@ -72,7 +57,7 @@ def save_structured_report(
     measurements: Measurements,
     path: Path,
     *,
-    algorithm: Algorithm,
+    algorithm: derived.Algorithm,
     density: Density | None = None,
     created: datetime | None = None,
     segmentation: Path | None = None,
@@ -108,16 +93,16 @@ def save_structured_report(
     segments = (
         None if segmentation is None else _read_segments(Path(segmentation), source, radiograph.path, path)
     )
-    with errors_of_header(radiograph, path, "structured report"):
+    with derived.errors_of_header(radiograph, path, "structured report"):
         report = _report(measurements, density, source, segments, algorithm)
         kind = "report" if segments is None else "report with segments"
         figures = [list(_figures(lung, measurements, density)) for lung in LUNGS]
         comments = list(_comments(measurements, density))
         said = repr((figures, comments, "" if segments is None else str(segments.SOPInstanceUID))).encode()
-        uids = derived_uids(source, algorithm, kind, said)
-        give_identity(report, radiograph.header, source, *uids)
-        stamp(report, creation_time(created))
-        content = to_bytes(report)
+        uids = derived.derived_uids(source, algorithm, kind, said)
+        derived.give_identity(report, radiograph.header, source, *uids)
+        derived.stamp(report, derived.creation_time(created))
+        content = derived.to_bytes(report)
     write_whole(path, content)
 
 
@@ -142,9 +127,9 @@ def _read_segments(segmentation: Path, source: Source, radiograph: Path, path: P
         raise OutputError(
             f"{path}: {segmentation} is no DICOM SEG of {radiograph}; give the one written for it."
         )
-    segments = stand_in()
+    segments = derived.stand_in()
     for keyword, uid in uids.items():
-        set_uid(segments, keyword, uid)
+        derived.set_uid(segments, keyword, uid)
     return segments
 
 
@@ -153,27 +138,27 @@ def _report(
     density: Density | None,
     source: Source,
     segments: Dataset | None,
-    algorithm: Algorithm,
+    algorithm: derived.Algorithm,
 ) -> Dataset:
     """The highdicom.sr.ComprehensiveSR of the measurements, of nobody yet."""
     # Imported on use: it takes a while, and not every run asks for reports.
     import highdicom
 
-    image = stand_in()
+    image = derived.stand_in()
     scheme = highdicom.coding_schemes.CodingSchemeIdentificationItem(
-        _PRIVATE_SCHEME, name="lungfield", version=software_version()
+        _PRIVATE_SCHEME, name="lungfield", version=derived.software_version()
     )
     groups = [_group(lung, measurements, density, source, segments, algorithm) for lung in LUNGS]
     content = highdicom.sr.MeasurementReport(
         observation_context=_observer(algorithm),
-        procedure_reported=concept(_PROCEDURE),
+        procedure_reported=derived.concept(_PROCEDURE),
         imaging_measurements=groups,
-        title=concept(_TITLE),
+        title=derived.concept(_TITLE),
     )
     for text in _comments(measurements, density):
         content[0].ContentSequence.append(
             highdicom.sr.TextContentItem(
-                name=concept(_COMMENT),
+                name=derived.concept(_COMMENT),
                 value=text,
                 relationship_type=highdicom.sr.RelationshipTypeValues.CONTAINS,
             )
@@ -189,9 +174,9 @@ def _report(
         is_complete=True,
         transfer_syntax_uid=ExplicitVRLittleEndian,
         coding_schemes=None if density is None else [scheme],
-        **equipment(algorithm),
+        **derived.equipment(algorithm),
     )
-    refer_to_source(report, source)
+    derived.refer_to_source(report, source)
     return report
 
 
@@ -201,31 +186,31 @@ def _group(
     density: Density | None,
     source: Source,
     segments: Dataset | None,
-    algorithm: Algorithm,
+    algorithm: derived.Algorithm,
 ) -> Any:
     """The measurement group of one lung: TID 1410 where its segment is known, else TID 1501."""
     import highdicom
 
-    image = stand_in()
+    image = derived.stand_in()
     described = {
         "tracking_identifier": highdicom.sr.TrackingIdentifier(
             uid=generate_uid(entropy_srcs=[source.instance, algorithm.name, algorithm.version, lung.name]),
             identifier=lung.title,
         ),
-        "finding_category": concept(ANATOMICAL_STRUCTURE),
-        "finding_type": concept(lung.code),
-        "finding_sites": [highdicom.sr.FindingSite(concept(lung.code))],
+        "finding_category": derived.concept(ANATOMICAL_STRUCTURE),
+        "finding_type": derived.concept(lung.code),
+        "finding_sites": [highdicom.sr.FindingSite(derived.concept(lung.code))],
         "algorithm_id": highdicom.sr.AlgorithmIdentification(
             name=algorithm.short_name,
             version=algorithm.short_version,
-            family=concept(_ARTIFICIAL_INTELLIGENCE),
+            family=derived.concept(_ARTIFICIAL_INTELLIGENCE),
         ),
         "measurements": [
             highdicom.sr.Measurement(
-                name=concept(name),
+                name=derived.concept(name),
                 value=value,
-                unit=concept(unit),
-                derivation=None if derivation is None else concept(derivation),
+                unit=derived.concept(unit),
+                derivation=None if derivation is None else derived.concept(derivation),
             )
             for name, value, unit, derivation in _figures(lung, measurements, density)
         ],
@@ -270,21 +255,21 @@ def _rounded(value: float) -> float:
 
 
 def _comments(measurements: Measurements, density: Density | None) -> Iterator[str]:
-    yield RESEARCH_USE_ONLY
+    yield derived.RESEARCH_USE_ONLY
     if measurements.spacing_plane in _PLANE_COMMENTS:
         yield _PLANE_COMMENTS[measurements.spacing_plane]
     if density is not None:
         yield _DENSITY_COMMENT
 
 
-def _observer(algorithm: Algorithm) -> Any:
+def _observer(algorithm: derived.Algorithm) -> Any:
     """The software as the observing device (TID 1004)."""
     import highdicom
 
-    software = equipment(algorithm)
+    software = derived.equipment(algorithm)
     return highdicom.sr.ObservationContext(
         observer_device_context=highdicom.sr.ObserverContext(
-            observer_type=concept(_DEVICE),
+            observer_type=derived.concept(_DEVICE),
             observer_identifying_attributes=highdicom.sr.DeviceObserverIdentifyingAttributes(
                 uid=generate_uid(entropy_srcs=["device", algorithm.name, algorithm.version]),
                 name=software["manufacturer"],

@@ -128,7 +128,7 @@ class FineTuneTask(TrainTask):
         return stats | (json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else {})
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
-        """Train on the final labels of a datastore by a request (see `Options`); the result is used from now on.
+        """Train on the final labels of a datastore by a request (see `Options`); the result is used at once.
 
         Returns:
             What was trained on what, and how well it did.

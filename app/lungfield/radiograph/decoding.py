@@ -8,27 +8,10 @@ from typing import Any
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
+from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels import get_decoder
-from pydicom.uid import (
-    HTJ2K,
-    JPEG2000,
-    UID,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    HTJ2KLossless,
-    HTJ2KLosslessRPCL,
-    ImplicitVRLittleEndian,
-    JPEG2000Lossless,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-    JPEGLossless,
-    JPEGLosslessSV1,
-    JPEGLSLossless,
-    JPEGLSNearLossless,
-    RLELossless,
-)
 
 from lungfield.errors import LungfieldError, Reason, UnreadableError
 from lungfield.radiograph.bits import stored_values
@@ -43,22 +26,22 @@ from lungfield.radiograph.codestream import (
 from lungfield.radiograph.limits import Limits
 from lungfield.radiograph.stderr import call_and_listen, pass_on
 
-NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
+NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian)
 """The transfer syntaxes of uncompressed pixels."""
 
-PLUGINS: dict[UID, str] = {
+PLUGINS: dict[uid.UID, str] = {
     # One decoder each: pydicom would try gdcm first, which damaged baseline JPEG can crash.
-    JPEGBaseline8Bit: "pillow",
-    JPEGLossless: "gdcm",
-    JPEGLosslessSV1: "gdcm",
-    JPEGLSLossless: "pyjpegls",
-    JPEGLSNearLossless: "pyjpegls",
-    JPEG2000Lossless: "pylibjpeg",
-    JPEG2000: "pylibjpeg",
-    HTJ2KLossless: "pylibjpeg",
-    HTJ2KLosslessRPCL: "pylibjpeg",
-    HTJ2K: "pylibjpeg",
-    RLELossless: "pydicom",  # pylibjpeg-rle panics, past any `except Exception`, on damaged data
+    uid.JPEGBaseline8Bit: "pillow",
+    uid.JPEGLossless: "gdcm",
+    uid.JPEGLosslessSV1: "gdcm",
+    uid.JPEGLSLossless: "pyjpegls",
+    uid.JPEGLSNearLossless: "pyjpegls",
+    uid.JPEG2000Lossless: "pylibjpeg",
+    uid.JPEG2000: "pylibjpeg",
+    uid.HTJ2KLossless: "pylibjpeg",
+    uid.HTJ2KLosslessRPCL: "pylibjpeg",
+    uid.HTJ2K: "pylibjpeg",
+    uid.RLELossless: "pydicom",  # pylibjpeg-rle panics, past any `except Exception`, on damaged data
 }
 """The pydicom plugin for each compressed transfer syntax but JPEG Extended, which has none for 12 bits."""
 
@@ -96,7 +79,7 @@ def decode(dataset: Dataset, *, limits: Limits) -> tuple[NDArray[Any], tuple[str
     if not dataset.get("PixelData"):
         raise UnreadableError("there is no PixelData (7FE0,0010)", reason=Reason.DAMAGED)
     try:
-        if syntax not in NATIVE and syntax not in PLUGINS and syntax != JPEGExtended12Bit:
+        if syntax not in NATIVE and syntax not in PLUGINS and syntax != uid.JPEGExtended12Bit:
             raise NotImplementedError(_name(syntax))
         if dataset["PixelData"].is_undefined_length and not syntax.is_encapsulated:
             raise UnreadableError(
@@ -112,7 +95,7 @@ def decode(dataset: Dataset, *, limits: Limits) -> tuple[NDArray[Any], tuple[str
         values = values.astype(values.dtype.newbyteorder("="), copy=False)
         if values.ndim == 2:
             values, more = stored_values(
-                values, dataset, compressed=syntax.is_encapsulated and syntax != RLELossless
+                values, dataset, compressed=syntax.is_encapsulated and syntax != uid.RLELossless
             )
             remarks += more
         return values, remarks
@@ -160,18 +143,18 @@ def _decode_extended(dataset: Dataset) -> NDArray[Any]:
     return np.asarray(values).astype(dtype, copy=False)
 
 
-_DECODERS: dict[UID, Callable[[Dataset], NDArray[Any]]] = {
-    JPEGExtended12Bit: _decode_extended,
-    JPEGLossless: _decode_lossless,
-    JPEGLosslessSV1: _decode_lossless,
+_DECODERS: dict[uid.UID, Callable[[Dataset], NDArray[Any]]] = {
+    uid.JPEGExtended12Bit: _decode_extended,
+    uid.JPEGLossless: _decode_lossless,
+    uid.JPEGLosslessSV1: _decode_lossless,
 }
 """For the syntaxes that need more than pydicom with the plugin of `PLUGINS`."""
 
-_SILENT_ON_MISSING_ROWS = (JPEGBaseline8Bit, JPEGExtended12Bit)
+_SILENT_ON_MISSING_ROWS = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)
 """libjpeg fills the place of missing rows with grey, and says so to nobody."""
 
 
-def _name(syntax: UID) -> str:
+def _name(syntax: uid.UID) -> str:
     """The name of a transfer syntax that has one: the UID itself may be damaged, and hold anything."""
     return "unknown" if syntax.name == syntax else str(syntax.name)
 
@@ -180,14 +163,14 @@ def _first_frame(dataset: Dataset) -> bytes:
     return get_frame(dataset.PixelData, 0, number_of_frames=1)
 
 
-def _checked_frame(dataset: Dataset, syntax: UID, limits: Limits) -> tuple[bytes, tuple[str, ...]]:
+def _checked_frame(dataset: Dataset, syntax: uid.UID, limits: Limits) -> tuple[bytes, tuple[str, ...]]:
     """The compressed image without what follows it; where the header says something else, it is corrected.
 
     Decoders believe the one or the other, so both have to say the same.
     """
     frame = _first_frame(dataset)
     limits.check_compressed_bytes(dataset.Rows * dataset.Columns, len(frame))
-    if syntax == RLELossless:
+    if syntax == uid.RLELossless:
         return frame, ()
     codestream = parse_codestream(frame)
     if (codestream.rows, codestream.columns) != (dataset.Rows, dataset.Columns):
@@ -212,7 +195,7 @@ def _checked_frame(dataset: Dataset, syntax: UID, limits: Limits) -> tuple[bytes
     return ended, remarks
 
 
-def _reconciled(dataset: Dataset, syntax: UID, codestream: Codestream) -> tuple[str, ...]:
+def _reconciled(dataset: Dataset, syntax: uid.UID, codestream: Codestream) -> tuple[str, ...]:
     """Make the header say of samples and bits what the compressed image does, and remark on it."""
     remarks: tuple[str, ...] = ()
     samples = codestream.components
@@ -223,7 +206,7 @@ def _reconciled(dataset: Dataset, syntax: UID, codestream: Codestream) -> tuple[
                 reason=Reason.UNSUPPORTED,
             )
         dataset.SamplesPerPixel = samples
-        colour = "YBR_FULL_422" if syntax == JPEGBaseline8Bit else "RGB"
+        colour = "YBR_FULL_422" if syntax == uid.JPEGBaseline8Bit else "RGB"
         dataset.PhotometricInterpretation = colour if samples == 3 else "MONOCHROME2"
         dataset.PlanarConfiguration = 0
         remarks += ("SamplesPerPixel (0028,0002) is not that of the compressed image, which is believed.",)
@@ -236,7 +219,7 @@ def _reconciled(dataset: Dataset, syntax: UID, codestream: Codestream) -> tuple[
     return remarks
 
 
-def _decoded(dataset: Dataset, syntax: UID, frame: bytes) -> NDArray[Any]:
+def _decoded(dataset: Dataset, syntax: uid.UID, frame: bytes) -> NDArray[Any]:
     """Decode a compressed image.
 
     Raises:
