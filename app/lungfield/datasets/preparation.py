@@ -11,16 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lungfield.datasets.layout import (
-    IMAGES,
-    LABELS,
-    Item,
-    SetDescription,
-    finish_set,
-    label_values,
-    start_set,
-    write_png,
-)
+from lungfield.datasets import layout
 from lungfield.datasets.outer import label_of_outer_contour
 from lungfield.datasets.splits import Split
 from lungfield.errors import DataError
@@ -119,7 +110,7 @@ def read_source(path: Path) -> SourceImage:
 
 def prepare(
     cases: Cases,
-    description: SetDescription,
+    description: layout.SetDescription,
     output: Path,
     *,
     split: Split,
@@ -152,24 +143,26 @@ def prepare(
     by_id = {case.id: case for case in cases.complete}
     names = split.apply({case.id: case.group for case in cases.complete}, set_name=description.name)
     section_of = {name: section for section, members in names.items() for name in members}
-    sections: dict[str, list[Item]] = {section: [] for section in names}
+    sections: dict[str, list[layout.Item]] = {section: [] for section in names}
     swapped: list[str] = []
     values: set[int] = set()
-    start_set(output)
+    layout.start_set(output)
     for name in track(sorted(section_of)):
         case = by_id[name]
         image = read(case.image)
         shape = _fit_shape(image.pixels.shape, max_side)
         item = _item(case, image, shape, description.name)
-        write_png(output / item.image, _grey_levels(image.pixels, shape))
+        layout.write_png(output / item.image, _grey_levels(image.pixels, shape))
         if item.label is not None:
             label_map, moved = _label_map(case, image, shape)
             values |= set(np.unique(label_map).tolist()) - {BACKGROUND}
             if moved:
                 swapped.append(name)
-            write_png(output / item.label, label_map)
+            layout.write_png(output / item.label, label_map)
         sections[section_of[name]].append(item)
-    finish_set(output, description, sections, label_values=label_values(values), split=split.describe())
+    layout.finish_set(
+        output, description, sections, label_values=layout.label_values(values), split=split.describe()
+    )
     return PreparedSet(
         folder=output,
         counts={section: len(items) for section, items in sections.items()},
@@ -182,23 +175,23 @@ def prepare(
 
 def _require_other_folder(output: Path, cases: Iterable[Case]) -> None:
     """Refuse an output whose files could replace originals."""
-    written = {(output / IMAGES).resolve(), (output / LABELS).resolve()}
+    written = {(output / layout.IMAGES).resolve(), (output / layout.LABELS).resolve()}
     for case in cases:
         for path in (case.image, *(mask.path for mask in case.masks)):
             if path.parent.resolve() in written:
                 raise DataError(f"Output {output} holds the originals ({path.parent}): name another folder.")
 
 
-def _item(case: Case, image: SourceImage, shape: Shape, dataset: str) -> Item:
+def _item(case: Case, image: SourceImage, shape: Shape, dataset: str) -> layout.Item:
     spacing_mm = image.spacing_mm
     if spacing_mm is not None:
         rows, columns = image.pixels.shape
         row_mm, column_mm = spacing_mm
         spacing_mm = round(row_mm * rows / shape[0], 6), round(column_mm * columns / shape[1], 6)
-    return Item(
+    return layout.Item(
         id=case.id,
-        image=f"{IMAGES}/{case.id}.png",
-        label=f"{LABELS}/{case.id}.png" if case.masks else None,
+        image=f"{layout.IMAGES}/{case.id}.png",
+        label=f"{layout.LABELS}/{case.id}.png" if case.masks else None,
         dataset=dataset,
         spacing_mm=spacing_mm,
         group=case.group,

@@ -15,15 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from lungfield.errors import Reason
-from lungfield.radiograph.header.codes import (
-    CHEST_CODES,
-    FRONTAL_VIEWS,
-    MODALITIES,
-    OTHER_MODALITIES,
-    SOP_CLASSES,
-    other_region,
-    other_view,
-)
+from lungfield.radiograph.header import codes
 from lungfield.radiograph.header.terms import CHEST
 from lungfield.radiograph.header.texts import part_in, views_in
 
@@ -83,7 +75,7 @@ def _other_object(header: Any) -> str:
         return "a DICOMDIR lists other files; name its folder instead"
     meta = getattr(header, "file_meta", None) or {}
     classes = _values(header, "SOPClassUID") or _values(meta, "MediaStorageSOPClassUID")
-    if not classes or any(one in SOP_CLASSES for one in classes):
+    if not classes or any(one in codes.SOP_CLASSES for one in classes):
         return ""
     name = UID(classes[0]).name
     named = "of another class" if name == classes[0] else f"a '{name}'"
@@ -92,7 +84,7 @@ def _other_object(header: Any) -> str:
 
 def _other_modality(header: Any) -> str:
     modality = _modality(header)
-    if modality and modality not in MODALITIES:
+    if modality and modality not in codes.MODALITIES:
         return f"Modality is {modality}, not that of a radiograph"
     return ""
 
@@ -100,7 +92,7 @@ def _other_modality(header: Any) -> str:
 def _modality(header: Any) -> str:
     """Modality, the first that is known; 'unknown' for another text, which may be a patient's name."""
     values = [value.upper() for value in _values(header, "Modality")]
-    known = next((value for value in values if value in MODALITIES | OTHER_MODALITIES), None)
+    known = next((value for value in values if value in codes.MODALITIES | codes.OTHER_MODALITIES), None)
     return known or ("unknown" if values else "")
 
 
@@ -135,9 +127,9 @@ def _other_part(header: Any) -> str:
 
 
 def _region(code: str, meaning: str) -> str:
-    if code in CHEST_CODES:
+    if code in codes.CHEST_CODES:
         return CHEST
-    return other_region(code) or part_in(meaning, as_body_part=True)
+    return codes.other_region(code) or part_in(meaning, as_body_part=True)
 
 
 def _other_view(header: Any) -> str:
@@ -178,9 +170,9 @@ def _specific_views(header: Any) -> Iterator[tuple[str, list[tuple[set[str], str
 
 
 def _view(code: str, meaning: str) -> tuple[set[str], str]:
-    if code in FRONTAL_VIEWS:
-        return {FRONTAL_VIEWS[code]}, ""
-    other = other_view(code)
+    if code in codes.FRONTAL_VIEWS:
+        return {codes.FRONTAL_VIEWS[code]}, ""
+    other = codes.other_view(code)
     return (set(), other) if other else views_in(meaning)
 
 
