@@ -160,11 +160,7 @@ class Decoder(nn.Module):
         )
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Return the features of the last level.
-
-        Args:
-            features: (N, C, H, W) each, every one half the size of the one before.
-        """
+        """Return the features of the last level; of `features`, (N, C, H, W), each is half the one before."""
         left = len(features) - 1
         x = features[left]
         for enlarge, block in zip(self.upsampling, self.blocks, strict=True):
