@@ -109,8 +109,7 @@ class FineTuneTask(TrainTask):
 
     def config(self) -> dict[str, Any]:
         """What a client can set, and its defaults."""
-        options = {name: value for name, value in vars(Options()).items() if name != "device"}
-        return options | {"device": device_list()}
+        return vars(Options()) | {"device": device_list()}
 
     def stats(self) -> dict[str, Any]:
         """How far the newest training is, or what it reached, in the words that 3D Slicer looks for."""

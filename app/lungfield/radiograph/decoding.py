@@ -138,7 +138,7 @@ def _decode_lossless(dataset: Dataset) -> NDArray[Any]:
 
 
 def _decode_extended(dataset: Dataset) -> NDArray[Any]:
-    values = imagecodecs.jpeg8_decode(_first_frame(dataset))
+    values = imagecodecs.jpeg8_decode(get_frame(dataset.PixelData, 0, number_of_frames=1))
     dtype = np.uint16 if dataset.BitsAllocated > 8 else np.uint8
     return np.asarray(values).astype(dtype, copy=False)
 
@@ -159,16 +159,12 @@ def _name(syntax: uid.UID) -> str:
     return "unknown" if syntax.name == syntax else str(syntax.name)
 
 
-def _first_frame(dataset: Dataset) -> bytes:
-    return get_frame(dataset.PixelData, 0, number_of_frames=1)
-
-
 def _checked_frame(dataset: Dataset, syntax: uid.UID, limits: Limits) -> tuple[bytes, tuple[str, ...]]:
     """The compressed image without what follows it; where the header says something else, it is corrected.
 
     Decoders believe the one or the other, so both have to say the same.
     """
-    frame = _first_frame(dataset)
+    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
     limits.check_compressed_bytes(dataset.Rows * dataset.Columns, len(frame))
     if syntax == uid.RLELossless:
         return frame, ()
