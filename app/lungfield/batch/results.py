@@ -16,8 +16,6 @@ from lungfield.bundles import Bundle
 from lungfield.mask import Agreement, Summary, summarise
 from lungfield.names import shown
 
-__all__ = ["DONE", "FAILED", "SKIPPED", "BatchResult", "Rows", "write_results"]
-
 DUPLICATE = "duplicate"
 """Flag of a file that shares its SOP Instance UID with another."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ import typer
 from rich.console import Console
 
 from lungfield.bundles import DEFAULT_BUNDLE
+from lungfield.errors import OutputError
 from lungfield.names import shown, shown_lines
 
 if TYPE_CHECKING:
@@ -94,8 +96,6 @@ def segment(
     could not be written (disk full); 130 after SIGINT, 143 after SIGTERM.
     """
     from lungfield.batch import FAILED, Interrupted, Options, segment_files
-    from lungfield.cli.log import log_to
-    from lungfield.errors import OutputError
 
     options = Options(
         formats=tuple(name.strip() for name in formats.split(",") if name.strip()),
@@ -114,7 +114,7 @@ def segment(
         memory_limit_bytes=int(memory_limit * (1 << 30)),
     )
     console = Console(stderr=True)
-    with log_to(log_file):
+    with _log_to(log_file):
         try:
             with _progress(console) as progress:
                 batch = segment_files(inputs, output, bundle, options=options, progress=progress)
@@ -132,6 +132,40 @@ def segment(
 
         print(json.dumps(json_ready(batch.to_json())))
     sys.exit(1 if batch.count(FAILED) else 0)
+
+
+@contextmanager
+def _log_to(path: Path | None) -> Iterator[None]:
+    """Append what lungfield logs (names of files, never patients) to a file, as JSON lines; nowhere for None.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    if path is None:
+        yield
+        return
+    from pythonjsonlogger.json import JsonFormatter
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"The log file {path} cannot be written: {error.strerror}.") from error
+    handler.setFormatter(
+        JsonFormatter(
+            "{levelname}{name}{message}", style="{", timestamp=True, rename_fields={"levelname": "level"}
+        )
+    )
+    logger = logging.getLogger("lungfield")
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        handler.close()
 
 
 @contextmanager
