@@ -80,11 +80,7 @@ DEFAULT_FORMATS = ("mask", "overlay", "seg")
 
 
 def check_formats(names: Sequence[str]) -> tuple[str, ...]:
-    """The formats in the order in which they are written, each once.
-
-    Raises:
-        DataError: there is no such format.
-    """
+    """The formats in the order in which they are written, each once; `DataError` where there is no such."""
     unknown = [name for name in names if name not in FORMATS]
     if unknown:
         raise DataError(f"There is no output format {unknown[0]!r}; choose from {', '.join(FORMATS)}.")

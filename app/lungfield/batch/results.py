@@ -130,11 +130,7 @@ class BatchResult:
 
 
 def write_results(batch: BatchResult, *, report: bool) -> None:
-    """Write results.csv, results.json, results.parquet and, if asked for, report.html.
-
-    Raises:
-        OutputError: one of them could not be written.
-    """
+    """Write results.csv, .json, .parquet and, if asked for, report.html; `OutputError` where that fails."""
     output, summary = batch.output, batch.to_json()
     columns = tuple(export.RESULT_COLUMNS)
     export.write_results_csv(batch.files, output / "results.csv", columns=columns)

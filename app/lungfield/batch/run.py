@@ -111,8 +111,7 @@ def _require_writable(folder: Path) -> None:
 def _settings_before(journal: Journal, options: Options) -> dict[str, Any] | None:
     """The settings of the run that is resumed; None where a new one begins.
 
-    Raises:
-        DataError: there is a run, and the options say neither to resume nor to overwrite it.
+    Raises `DataError` where there is a run, and the options say neither to resume nor to overwrite it.
     """
     adopt(journal)
     before: dict[str, Any] | None = journal.read("settings")

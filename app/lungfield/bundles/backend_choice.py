@@ -99,8 +99,7 @@ def openvino_folder(bundle: Bundle) -> Path:
 def _cache_folder() -> Path:
     """The folder `$LUNGFIELD_CACHE`, or lungfield's own among the user's caches; it need not exist.
 
-    Raises:
-        OutputError: the user has no home, and the variable is not set.
+    Raises `OutputError` where the user has no home, and the variable is not set.
     """
     if folder := os.environ.get("LUNGFIELD_CACHE"):
         return Path(folder)

@@ -153,11 +153,7 @@ def to_openvino(network: nn.Module, input_shape: tuple[int, ...]) -> Any:
 
 
 def openvino() -> ModuleType:
-    """The module `openvino`.
-
-    Raises:
-        BundleError: it is not installed.
-    """
+    """The module `openvino`; `BundleError` where it is not installed."""
     # Its package tells its makers of every import and conversion over the internet, unless this is missing.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return _library("openvino", "OpenVINO", "openvino")

@@ -122,11 +122,7 @@ def _write(write: Callable[[Bundle, Path], None], bundle: Bundle, path: Path) ->
 
 
 def _compare(bundle: Bundle, exported: nn.Module) -> dict[str, Any]:
-    """Run the network and its export on the sample radiographs, in float32.
-
-    Raises:
-        OutputError: they do not agree.
-    """
+    """Run the network and its export on the samples, in float32; `OutputError` where they do not agree."""
     network, processing = load_network(bundle), Processing(bundle)
     largest, differences, dice = [], [], []
     for radiograph in sample_radiographs():

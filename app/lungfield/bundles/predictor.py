@@ -195,11 +195,7 @@ def load_network(bundle: Bundle) -> torch.nn.Module:
 
 
 def input_shape(bundle: Bundle) -> tuple[int, int, int, int]:
-    """(1, C, h, w) of the network's input, as the bundle's metadata has it.
-
-    Raises:
-        BundleError: it has not.
-    """
+    """(1, C, h, w) of the network's input by the bundle's metadata; `BundleError` where it is not there."""
     try:
         image = bundle.metadata["network_data_format"]["inputs"]["image"]
         height, width = image["spatial_shape"]

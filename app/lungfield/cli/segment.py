@@ -138,8 +138,7 @@ def segment(
 def _log_to(path: Path | None) -> Iterator[None]:
     """Append what lungfield logs (names of files, never patients) to a file, as JSON lines; nowhere for None.
 
-    Raises:
-        OutputError: the file cannot be written.
+    Raises `OutputError` where the file cannot be written.
     """
     if path is None:
         yield

@@ -77,11 +77,7 @@ def _find_lists(folder: Path) -> list[Path]:
 
 
 def read_list(path: Path) -> dict[str, Any]:
-    """The content of a `dataset.json`.
-
-    Raises:
-        DataError: it cannot be read, or is no list of a data set.
-    """
+    """The content of a `dataset.json`; `DataError` where it is none, or cannot be read."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

@@ -122,11 +122,7 @@ def label_values(values: Iterable[int]) -> dict[int, str]:
 
 
 def write_png(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
-    """Write an (H, W) array of 8 or 16 bits as a grey PNG.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
+    """Write an (H, W) array of 8 or 16 bits as a grey PNG; `OutputError` where that fails."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG")
     write_whole(path, buffer.getvalue())

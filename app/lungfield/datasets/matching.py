@@ -31,8 +31,7 @@ def group_of(name: str) -> str | None:
 def find_folder(source: Path, *names: str) -> Path:
     """The folder of one of these names that lies least deep in `source`, or is it; case does not matter.
 
-    Raises:
-        DataError: there is none.
+    Raises `DataError` where there is none.
     """
     wanted = {name.lower() for name in names}
     found = [path for path in (source, *_below(source)) if path.name.lower() in wanted and path.is_dir()]
@@ -46,8 +45,7 @@ def find_folder(source: Path, *names: str) -> Path:
 def files_below(source: Path, suffix: str) -> list[Path]:
     """The files with this suffix in a folder at any depth, sorted; case does not matter.
 
-    Raises:
-        DataError: there is none.
+    Raises `DataError` where there is none.
     """
     files = sorted(path for path in _below(source) if path.suffix.lower() == suffix and path.is_file())
     if not files:
@@ -67,8 +65,7 @@ def _below(source: Path) -> list[Path]:
 def files_in(folder: Path) -> list[Path]:
     """The picture files of a folder, sorted; hidden ones and those of other kinds are left out.
 
-    Raises:
-        DataError: there is no such folder, or no such file in it.
+    Raises `DataError` where there is no such folder, or no such file in it.
     """
     if not folder.is_dir():
         raise DataError(f"No folder {folder}.")

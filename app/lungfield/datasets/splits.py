@@ -82,11 +82,7 @@ def split_by_ratio(groups: Mapping[str, str | None], ratio: str, *, seed: int = 
 
 
 def parse_ratio(ratio: str) -> tuple[float, float, float]:
-    """Read a ratio such as '4:4:3'.
-
-    Raises:
-        DataError: not three numbers of zero or more with a positive sum.
-    """
+    """Read three numbers such as '4:4:3', of zero or more with a positive sum; `DataError` for others."""
     try:
         training, validation, test = (float(part) for part in ratio.split(":"))
     except ValueError as error:

@@ -40,23 +40,12 @@ def save_secondary_capture(
 
     The picture is at most 1024 pixels long, a baseline JPEG, and has 'Research use only' burnt in; it is to
     look at, so it carries no pixel spacing to measure with. It belongs to the radiograph's patient and study
-    as a DICOM SEG does (see `save_dicom_seg`). Whether there is burnt-in text that tells who the patient is,
-    is what the radiograph's BurnedInAnnotation says of it, as the picture shows the radiograph's pixels;
-    where the radiograph says nothing, neither does the picture.
+    as a DICOM SEG does. Whether there is burnt-in text that tells who the patient is, is what the
+    radiograph's BurnedInAnnotation says of it, as the picture shows the radiograph's pixels; where the
+    radiograph says nothing, neither does the picture.
 
-    The same input, algorithm and `created` give the same bytes and the same identifiers.
-
-    Args:
-        radiograph: the radiograph, read from DICOM, with its header.
-        label_map: (H, W) uint8 of the same shape, with the values of `lungfield.labels`.
-        path: the file to write.
-        algorithm: what made the mask; name and version are cut at 64 characters.
-        created: the time to write as that of creation; by default SOURCE_DATE_EPOCH, else now.
-
-    Raises:
-        HeaderError: the radiograph's header has no valid identifiers to refer to, or is otherwise broken.
-        OutputError: the radiograph did not come from DICOM; the label map does not belong to it; or the file
-            could not be written.
+    The same input, algorithm and `created` give the same bytes and the same identifiers. Arguments and errors
+    are those of `save_dicom_seg`.
     """
     path = Path(path)
     source = source_of(radiograph, path)

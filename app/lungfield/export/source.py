@@ -150,8 +150,7 @@ def patient_orientation(header: Dataset) -> list[str]:
 def character_set(header: Dataset) -> list[str]:
     """The terms of SpecificCharacterSet (PS3.3, section C.12.1.1.2), common misspellings mended.
 
-    Returns:
-        Nothing where the header declares none, or one that DICOM does not have.
+    Nothing where the header declares none, or one that DICOM does not have.
     """
     first, *others = (_mended(one.strip(" ")) for one in text_of(header, "SpecificCharacterSet").split("\\"))
     if first in STAND_ALONE_ENCODINGS:

@@ -109,8 +109,7 @@ def save_structured_report(
 def _read_segments(segmentation: Path, source: Source, radiograph: Path, path: Path) -> Dataset:
     """The identifiers of a SEG of this radiograph, in the study of `stand_in`.
 
-    Raises:
-        OutputError: it cannot be read, or is of another radiograph.
+    Raises `OutputError` where it cannot be read, or is of another radiograph.
     """
     keywords = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID")
     try:

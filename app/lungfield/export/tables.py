@@ -145,15 +145,8 @@ def write_results_parquet(
     """Write rows as Parquet, which pandas, Polars, DuckDB and R read with its types.
 
     Columns have the types of `RESULT_COLUMNS`; one that is not there is text. What a row lacks is null, and
-    so are None, NaN, infinity and empty text. Floats keep all of their digits.
-
-    Args:
-        rows: flat mappings from column to value; gone through once where `columns` are given, else twice.
-        path: the file to write.
-        columns: the columns in their order, such as `RESULT_COLUMNS`; by default `columns_of` the rows.
-
-    Raises:
-        OutputError: the file could not be written.
+    so are None, NaN, infinity and empty text. Floats keep all of their digits. Arguments and errors are those
+    of `write_results_csv`.
     """
     # Imported on use: it takes a while.
     import pyarrow

@@ -53,7 +53,10 @@ class InstanceReference:
 
 
 class Archive:
-    """An archive that speaks DICOMweb, with errors that name it."""
+    """An archive that speaks DICOMweb, with errors that name it.
+
+    All methods raise `DataError` where the archive does not answer, or refuses.
+    """
 
     def __init__(self, client: DICOMwebClient) -> None:
         self._client = client
@@ -64,11 +67,7 @@ class Archive:
         return str(self._client.base_url)
 
     def series(self, filters: Mapping[str, str]) -> Iterator[Dataset]:
-        """Every series that matches values by keyword (QIDO-RS), however many the archive tells at once.
-
-        Raises:
-            DataError: the archive does not answer, or refuses.
-        """
+        """Every series that matches values by keyword (QIDO-RS), however many the archive tells at once."""
         seen: set[str] = set()
         while True:
             with self._errors("cannot be searched"):
@@ -81,22 +80,14 @@ class Archive:
             seen |= new
 
     def headers(self, study: str, series: str) -> list[Dataset]:
-        """The headers of a series' objects (WADO-RS metadata), by InstanceNumber, without what is bulky.
-
-        Raises:
-            DataError: the archive does not answer, or refuses.
-        """
+        """The headers of a series' objects (WADO-RS metadata), by InstanceNumber, without what is bulky."""
         with self._errors("gave no headers"):
             headers = [_dataset(one) for one in self._client.retrieve_series_metadata(study, series)]
         return sorted(headers, key=lambda header: int(header.get("InstanceNumber") or 0))
 
     @contextmanager
     def fetched(self, reference: InstanceReference) -> Iterator[Path]:
-        """An object as a temporary file, in the transfer syntax in which the archive has it (WADO-RS).
-
-        Raises:
-            DataError: the archive does not answer, or refuses.
-        """
+        """An object as a temporary file, in the transfer syntax in which the archive has it (WADO-RS)."""
         with self._errors("gave no image"):
             dataset = self._client.retrieve_instance(
                 reference.study, reference.series, reference.instance, media_types=_AS_STORED
@@ -105,12 +96,7 @@ class Archive:
             yield path
 
     def send(self, dataset: Dataset) -> None:
-        """Have the archive keep an object (STOW-RS).
-
-        Raises:
-            DataError: the archive does not answer, or refuses to answer.
-            OutputError: it did not keep the object.
-        """
+        """Have the archive keep an object (STOW-RS); `OutputError` where it did not."""
         with self._errors("took no object"):
             answer = self._client.store_instances([dataset])
         for failure in answer.get("FailedSOPSequence") or ():
@@ -169,9 +155,6 @@ class ArchivedLabels:
         """The newest label of each labelled image, by the image's SeriesInstanceUID.
 
         `images` is what the archive tells of the series of the images, by SeriesInstanceUID.
-
-        Raises:
-            DataError: the archive does not answer, or refuses.
         """
         studies = {str(series.StudyInstanceUID) for series in images.values()}
         newest: dict[str, ArchivedLabel] = {}

@@ -215,11 +215,7 @@ class RadiographArchive(DICOMWebDatastore):
             return self._keep(series, file, label_tag, info)
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:  # noqa: ARG002
-        """Refuse: an image that only the cache has would never be listed.
-
-        Raises:
-            OutputError: always.
-        """
+        """Refuse by `OutputError`: an image that only the cache has would never be listed."""
         raise OutputError(
             "Send images to the archive itself, by C-STORE or STOW-RS; they are listed at once."
         )
@@ -258,11 +254,7 @@ class RadiographArchive(DICOMWebDatastore):
         }
 
     def _find(self, image_id: str) -> InstanceReference:
-        """Where the radiograph lies that an id means.
-
-        Raises:
-            DataError: there is none.
-        """
+        """Where the radiograph lies that an id means; `DataError` where there is none."""
         if _UID.fullmatch(image_id):  # else it might be a pattern of QIDO-RS, or a path
             for keyword in ("SeriesInstanceUID", "StudyInstanceUID"):
                 # Not every archive heeds every filter.

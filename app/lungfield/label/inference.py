@@ -170,11 +170,7 @@ class LungBatchInferTask(BatchInferTask):
 
 
 def _the_file(path: Path) -> Path:
-    """The file that is meant: `path`, or where that is a folder the only file in it.
-
-    Raises:
-        DataError: there are several, or none.
-    """
+    """The file that is meant: `path`, or the only file in that folder; `DataError` unless it is one."""
     if not path.is_dir():
         return path
     files = find_files([path])

@@ -146,9 +146,5 @@ def ask_archive(path: str, request: Request) -> Response:
 
 @_proxy.api_route(_PROXY, methods=list(_OTHER_METHODS), include_in_schema=False)
 def refuse(path: str) -> None:  # noqa: ARG001
-    """Keep from MONAI Label's own route what is no question.
-
-    Raises:
-        HTTPException: 405, always.
-    """
+    """Keep from MONAI Label's own route what is no question: 405, always."""
     raise HTTPException(405, "Only GET is passed on to the archive.", headers={"Allow": "GET"})

@@ -76,8 +76,7 @@ class Options:
     def of(cls, request: dict[str, Any]) -> Options:
         """The options of a request, whose values may be text, as 3D Slicer sends them.
 
-        Raises:
-            DataError: a value that cannot be.
+        Raises `DataError` for a value that cannot be.
         """
         try:
             options = cls(
@@ -237,8 +236,7 @@ def _command(bundle: Bundle, folder: Path, options: Options) -> list[str]:
 def _run(command: list[str], log: Path) -> None:
     """Run a command, its output in the log, where MONAI Label shows the last lines as progress.
 
-    Raises:
-        BundleError: it failed.
+    Raises `BundleError` where it failed.
     """
     logger.info("training: %s", " ".join(command))
     with (

@@ -21,9 +21,8 @@ def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice] | None:
 def label_components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Number the components of a (H, W) bool mask; pixels are neighbours along a side, not across a corner.
 
-    Returns:
-        (H, W) component numbers from 1, 0 outside; and the area of each in pixels, (components + 1,), its
-        first entry 0 for what lies outside.
+    Returns (H, W) component numbers from 1, 0 outside; and the area of each in pixels, (components + 1,), its
+    first entry 0 for what lies outside.
     """
     _, components, statistics, _ = cv2.connectedComponentsWithStats(_as_bytes(mask), connectivity=4)
     areas = statistics[:, cv2.CC_STAT_AREA].copy()

@@ -94,16 +94,11 @@ class AGMinASPPGSConvUNet(UNetBase):
     The paper gives no widths; they are those of `UNet`, so that the two can be compared.
 
     Args:
-        in_channels: channels of the input; 1 for a radiograph.
-        out_channels: channels of the logits; 1 for the lung field.
         kind: 'gated' (the paper's text), 'graph' or 'shuffle'; see `lungfield.networks.gsconv`.
         features: channels of each level, from the finest to the bottleneck; two or more, the last one
             dividing by four.
-        norm: None, 'batch' or 'instance'.
-
-    Shapes:
-        input (N, in_channels, H, W) float, any H and W; output (N, out_channels, H, W), logits. A side
-        that does not divide by `divisor` (16 with five levels) is padded inside and cropped back.
+        norm: None, 'batch' or 'instance'. The other arguments, and the shapes, are those of
+            `lungfield.networks.blocks.UNetBase`.
     """
 
     def __init__(

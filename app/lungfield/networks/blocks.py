@@ -10,11 +10,7 @@ from torch.nn import functional
 
 
 def normalisation(norm: str | None, channels: int) -> nn.Module:
-    """Build the layer that follows a convolution: 'batch', 'instance' or, for None, none.
-
-    Raises:
-        ValueError: `norm` is none of these.
-    """
+    """The layer that follows a convolution: 'batch', 'instance' or, for None, none; else `ValueError`."""
     if norm is None:
         return nn.Identity()
     if norm == "batch":

@@ -100,11 +100,7 @@ KINDS = {"graph": GraphConvolution, "gated": GatedConvolution, "shuffle": Shuffl
 
 
 def gsconv(kind: str, in_channels: int, out_channels: int, *, norm: str | None = None) -> nn.Module:
-    """Build a GSConv of one of `KINDS`.
-
-    Raises:
-        ValueError: there is no such kind.
-    """
+    """Build a GSConv of one of `KINDS`; `ValueError` for another."""
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
     return KINDS[kind](in_channels, out_channels, norm=norm)

@@ -216,11 +216,7 @@ def _reconciled(dataset: Dataset, syntax: uid.UID, codestream: Codestream) -> tu
 
 
 def _decoded(dataset: Dataset, syntax: uid.UID, frame: bytes) -> NDArray[Any]:
-    """Decode a compressed image.
-
-    Raises:
-        UnreadableError: rows are missing.
-    """
+    """Decode a compressed image; `UnreadableError` where rows are missing."""
     decoder = _DECODERS.get(syntax, _decode)
     if syntax in _SILENT_ON_MISSING_ROWS:
         values = None if END_MARKER not in frame else decoder(dataset)
@@ -242,12 +238,9 @@ def _decoded(dataset: Dataset, syntax: uid.UID, frame: bytes) -> NDArray[Any]:
 def _decoded_to_its_end(
     dataset: Dataset, decoder: Callable[[Dataset], NDArray[Any]], frame: bytes
 ) -> NDArray[Any]:
-    """Decode a JPEG that may lack rows.
+    """Decode a JPEG that may lack rows; `UnreadableError` where it does.
 
     What follows a complete image is not looked at; in the place of missing rows, it would be decoded.
-
-    Raises:
-        UnreadableError: rows are missing.
     """
     end = frame.rfind(END_MARKER)
     content = (frame if end < 0 else frame[:end]).rstrip(b"\xff")

@@ -142,8 +142,7 @@ def _remarks(header: Dataset) -> tuple[str, ...]:
 def check_size(header: Dataset, limits: Limits) -> None:
     """Check rows, columns and frames of a header before its pixels are read.
 
-    Raises:
-        UnreadableError: they are missing or damaged, or over a limit.
+    Raises `UnreadableError` where they are missing or damaged, or over a limit.
     """
     try:
         rows, columns = int(header.Rows), int(header.Columns)
@@ -165,8 +164,7 @@ def number_of_frames(header: Dataset) -> int:
 def complete_photometric(dataset: Dataset) -> tuple[bool, tuple[str, ...]]:
     """Set PhotometricInterpretation and SamplesPerPixel where they are missing, unknown or at odds.
 
-    Returns:
-        Whether PhotometricInterpretation was as it should be, and remarks for the user.
+    Returns whether PhotometricInterpretation was as it should be, and remarks for the user.
     """
     photometric = str(dataset.get("PhotometricInterpretation") or "").strip().upper()
     known = photometric in PHOTOMETRIC or photometric.startswith("YBR_")

@@ -50,11 +50,7 @@ class Found:
 
 
 def find_files(inputs: Sequence[Path], *, exclude: Sequence[Path] = ()) -> list[InputFile]:
-    """Return the files of `search`; what was left out goes to the log.
-
-    Raises:
-        DataError: as `search`.
-    """
+    """Return the files of `search`, with its errors; what was left out goes to the log."""
     found = search(inputs, exclude=exclude)
     for remark in found.remarks:
         logger.warning("%s", remark)

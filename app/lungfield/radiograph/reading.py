@@ -95,9 +95,8 @@ def _read(path: Path, status: os.stat_result, *, require_frontal: bool, limits: 
 def _unchanged(path: Path) -> Iterator[os.stat_result]:
     """Look at a file before and after: one that is still being copied is not to be taken for a damaged one.
 
-    Raises:
-        UnreadableError: it changed, whatever else went wrong with it meanwhile.
-        FileNotFoundError: it vanished.
+    Raises `UnreadableError` where it changed, whatever else went wrong with it meanwhile, and
+    `FileNotFoundError` where it vanished.
     """
     before = path.stat()
     try:

@@ -19,11 +19,7 @@ _FIRST_GROUPS = {"<": (0x0002, 0x0008), ">": (0x0008,)}
 
 
 def is_dicom(path: Path) -> bool:
-    """Tell whether a file is DICOM: by its preamble, else by its first two elements.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
+    """Tell whether a file is DICOM: by its preamble, else by its first two elements. May raise `OSError`."""
     with path.open("rb") as stream:
         start = stream.read(START_BYTES)
         size = os.fstat(stream.fileno()).st_size
