@@ -90,14 +90,10 @@ def check_formats(names: Sequence[str]) -> tuple[str, ...]:
 def save_outputs(
     lungs: Segmentation, name: PurePath, output: Path, formats: Sequence[str], how: SaveOptions
 ) -> tuple[dict[str, str], list[str]]:
-    """Write a segmentation in each of the formats.
+    """Write a segmentation in each of the formats; `OutputError` where a file could not be written.
 
-    Returns:
-        The paths of what was written, below `output`, by format; and remarks on what could not be made
-        because of the radiograph's header.
-
-    Raises:
-        OutputError: a file could not be written.
+    What comes back are the paths of what was written, below `output`, by format; and remarks on what could
+    not be made because of the radiograph's header.
     """
     written: dict[str, str] = {}
     remarks = []

@@ -25,11 +25,8 @@ _AGREEMENT = tuple(Agreement.__dataclass_fields__)
 class Rows:
     """The rows of a run, read from its journal each time they are gone through: 100,000 need no memory.
 
-    Args:
-        journal: path of the journal.
-        files: names of the files whose rows are wanted, in the order wanted; those that have not ended are
-            left out.
-        duplicates: as `Journal.duplicates` tells.
+    `files` are the names of those whose rows are wanted, in the order wanted; those that have not ended are
+    left out. `duplicates` is what `Journal.duplicates` tells.
     """
 
     def __init__(self, journal: Path, files: Sequence[str], duplicates: Mapping[str, Sequence[str]]) -> None:

@@ -64,16 +64,10 @@ def prepare_shenzhen(
 ) -> PreparedSet:
     """Prepare the images of the Shenzhen set that have a mask.
 
-    Args:
-        source: what the originals were unpacked to: holds `CXR_png/CHNCXR_0001_0.png` and so on.
-        output: folder of the prepared set.
-        masks: folder of `CHNCXR_0001_0_mask.png` and so on; by default `mask` or `masks` in `source`.
-        split: how to divide the set, stratified by normal (`_0`) and abnormal (`_1`).
-        max_side: longer side that no image exceeds, in pixels; None keeps every size.
-        track: shows progress.
-
-    Raises:
-        DataError, UnreadableError, OutputError: see `lungfield.datasets.preparation.prepare`.
+    `source` is what the originals were unpacked to: it holds `CXR_png/CHNCXR_0001_0.png` and so on. `masks`
+    is the folder of `CHNCXR_0001_0_mask.png` and so on; by default `mask` or `masks` in `source`. The split
+    is stratified by normal (`_0`) and abnormal (`_1`). Other arguments and errors are those of
+    `lungfield.datasets.preparation.prepare`.
     """
     folder = masks or find_folder(source, "masks", "mask")
     # Copies of the set are also handed round mixed with the Montgomery set.
@@ -98,15 +92,9 @@ def prepare_montgomery(
     Its `leftMask` is taken for the patient's left lung, which lies on the right side of the image. Should a
     pair of masks lie the other way round, their position decides; the result names these images.
 
-    Args:
-        source: what the originals were unpacked to: holds `CXR_png` and `ManualMask/{leftMask,rightMask}`.
-        output: folder of the prepared set.
-        split: how to divide the set, stratified by normal (`_0`) and abnormal (`_1`).
-        max_side: longer side that no image exceeds, in pixels; None keeps every size.
-        track: shows progress.
-
-    Raises:
-        DataError, UnreadableError, OutputError: see `lungfield.datasets.preparation.prepare`.
+    `source` is what the originals were unpacked to: it holds `CXR_png` and `ManualMask/{leftMask,rightMask}`.
+    The split is stratified by normal (`_0`) and abnormal (`_1`). Other arguments and errors are those of
+    `lungfield.datasets.preparation.prepare`.
     """
     cases = match_masks(
         files_in(find_folder(source, "CXR_png")),
@@ -132,17 +120,10 @@ def prepare_jsrt(
     The masks of `left lung` are taken for the patient's left lung, which lies on the right side of the image.
     Should a pair of masks lie the other way round, their position decides; the result names these images.
 
-    Args:
-        source: what the originals were unpacked to: holds `JPCLN001.IMG` and so on, at any depth.
-        output: folder of the prepared set.
-        masks: what SCR was unpacked to: holds `fold1/masks/left lung/JPCNN001.gif` and so on, at any depth;
-            by default `source`.
-        split: how to divide the set, stratified by nodule (JPCLN) or none (JPCNN).
-        max_side: longer side that no image exceeds, in pixels; None keeps every size.
-        track: shows progress.
-
-    Raises:
-        DataError, UnreadableError, OutputError: see `lungfield.datasets.preparation.prepare`.
+    `source` is what the originals were unpacked to: it holds `JPCLN001.IMG` and so on, at any depth; likewise
+    `masks`, by default `source`, of SCR: `fold1/masks/left lung/JPCNN001.gif` and so on. The split is
+    stratified by nodule (JPCLN) or none (JPCNN). Other arguments and errors are those of
+    `lungfield.datasets.preparation.prepare`.
     """
     images = files_below(source, ".img")
     mask_files = files_below(masks or source, ".gif")

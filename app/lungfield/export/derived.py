@@ -38,12 +38,9 @@ _STAND_IN = Source(ComputedRadiographyImageStorage, *(generate_uid() for _ in ra
 
 @dataclass(frozen=True)
 class Algorithm:
-    """What made a mask.
+    """What made a mask: such as 'lungfield unet', its version, and the weights.
 
-    Attributes:
-        name: such as 'lungfield unet'.
-        version: its version.
-        weights_sha256: SHA-256 of the file of its weights, in hexadecimal; '' where it has none.
+    `weights_sha256` is the SHA-256 of the file of its weights, in hexadecimal; '' where it has none.
     """
 
     name: str
@@ -160,14 +157,10 @@ def concept(code: Code) -> Any:
 
 
 def creation_time(created: datetime | None = None) -> datetime:
-    """When an object counts as made, to the second.
+    """When an object counts as made, to the second: `created`, by its wall-clock time in any time zone, if given.
 
-    Args:
-        created: what the caller says; it wins. Its wall-clock time is written, whatever its time zone.
-
-    Returns:
-        `created`, else the environment's SOURCE_DATE_EPOCH in UTC, by which builds and runs are made
-        reproducible (https://reproducible-builds.org/specs/source-date-epoch), else the time of this machine.
+    Else the environment's SOURCE_DATE_EPOCH in UTC, by which builds and runs are made reproducible
+    (https://reproducible-builds.org/specs/source-date-epoch), else the time of this machine.
 
     Raises:
         OutputError: SOURCE_DATE_EPOCH is no number of seconds.

@@ -65,23 +65,14 @@ def save_structured_report(
     """Write what was measured on a radiograph as a DICOM structured report (TID 1500).
 
     Each lung is a measurement group with its area, height and width (in mm, else in pixels) and its grey
-    where that was measured. A lung that is absent has an area of 0 and nothing else. The groups refer to the
-    radiograph and, if one is given, to the lung's segment in the DICOM SEG.
+    where `density` is given. A lung that is absent has an area of 0 and nothing else. The groups refer to the
+    radiograph and to the lung's segment in `segmentation`, the DICOM SEG that `save_dicom_seg` wrote for this
+    radiograph, if one is given.
 
     The report is marked preliminary and unverified, and says that it is for research use only. It belongs to
-    the radiograph's patient and study as a DICOM SEG does (see `save_dicom_seg`), and carries nothing else
-    of the header. The same input, algorithm and `created` give the same bytes and the same identifiers;
-    other figures, or a reference to another DICOM SEG, are another object.
-
-    Args:
-        radiograph: the radiograph, read from DICOM, with its header.
-        measurements: what was measured on its label map.
-        path: the file to write.
-        algorithm: what made the mask; name and version are cut at 64 characters.
-        density: the grey of the lungs, or None to leave it out.
-        created: the time to write as that of creation; by default SOURCE_DATE_EPOCH, else now.
-        segmentation: the DICOM SEG of the lungs that `save_dicom_seg` wrote for this radiograph, or None for
-            a report that refers to the radiograph alone.
+    the radiograph's patient and study as a DICOM SEG does, and carries nothing else of the header. The same
+    input, algorithm and `created` give the same bytes and the same identifiers; other figures, or a reference
+    to another DICOM SEG, are another object. Other arguments are those of `save_dicom_seg`.
 
     Raises:
         HeaderError: the radiograph's header has no valid identifiers to refer to, or is otherwise broken.

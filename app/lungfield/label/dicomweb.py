@@ -41,14 +41,11 @@ _ANNOTATION = Algorithm("MONAI Label with lungfield", lungfield.__version__)
 
 
 def make_datastore(app: MONAILabelApp, url: str) -> RadiographArchive:
-    """The datastore for the address of a DICOMweb server, by MONAI Label's own settings.
+    """The datastore for the root of QIDO-RS, WADO-RS and STOW-RS, by MONAI Label's own settings.
 
     Read are MONAI_LABEL_DICOMWEB_USERNAME, _PASSWORD, _CACHE_PATH and _SEARCH_FILTER, and
-    MONAI_LABEL_QIDO_PREFIX, MONAI_LABEL_WADO_PREFIX and MONAI_LABEL_STOW_PREFIX.
-
-    Args:
-        app: whose `conf` may have `viewer_geometry` 'true'; see `make_segmentation`.
-        url: root of QIDO-RS, WADO-RS and STOW-RS, such as http://127.0.0.1:8042/dicom-web.
+    MONAI_LABEL_QIDO_PREFIX, MONAI_LABEL_WADO_PREFIX and MONAI_LABEL_STOW_PREFIX. The app's `conf` may have
+    `viewer_geometry` 'true'; see `make_segmentation`.
 
     Raises:
         DataError: nothing there answers as DICOMweb does.

@@ -37,11 +37,10 @@ def require_known(suffix: str) -> None:
 def save_mask(lungs: Segmentation, path: Path) -> None:
     """Write the label map of a segmentation so that it lies on the radiograph in a viewer.
 
-    Args:
-        lungs: the segmentation; its radiograph's file has to be where it was.
-        path: .png (H, W); .nii or .nii.gz, (W, H) or (W, H, 1) as ITK takes the radiograph's file; .nrrd or
-            .mha (W, H, 1); .dcm for a DICOM SEG, of a radiograph from DICOM only. Volumes of a radiograph
-            from NIfTI have its axes, such as (W, 1, H) of a coronal plane.
+    The radiograph's file has to be where it was. By its suffix a file is .png (H, W); .nii or .nii.gz, (W, H)
+    or (W, H, 1) as ITK takes the radiograph's file; .nrrd or .mha (W, H, 1); .dcm for a DICOM SEG, of a
+    radiograph from DICOM only. Volumes of a radiograph from NIfTI have its axes, such as (W, 1, H) of a
+    coronal plane.
 
     Raises:
         OutputError: the file cannot be written.

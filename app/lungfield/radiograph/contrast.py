@@ -126,14 +126,11 @@ def require_contrast(histogram: Histogram) -> None:
 
 
 def to_unit(values: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
-    """Return a picture without a calibration as float32 in [0, 1], and where it is valid.
+    """Return a (H, W) picture without a calibration as float32 in [0, 1], and where it is valid.
 
     8-bit values are divided by 255. All others are stretched over their robust range, since 16-bit and
-    floating point pictures often use a small part of what their type can hold. What is not finite becomes
-    0 and is not valid; where all is finite there is None for the second array.
-
-    Args:
-        values: (H, W), of an integer or floating point type.
+    floating point pictures often use a small part of what their type can hold. What is not finite becomes 0
+    and is not valid; where all is finite there is None for the second array.
 
     Raises:
         UnreadableError: the image is (nearly) uniform.

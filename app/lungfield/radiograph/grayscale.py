@@ -32,8 +32,8 @@ def to_unit(
 ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     """Return the radiograph as a viewer shows it, and remarks for the user.
 
-    A LUT or a window that cannot be read, that clips more than half of the pixels, or that leaves the
-    picture flat, gives way to the full range of values.
+    A LUT or a window that cannot be read, that clips more than half of the pixels, or that leaves the picture
+    flat, gives way to the full range of values.
 
     Args:
         stored: (H, W) the stored values, integers or finite floating point numbers.

@@ -48,12 +48,6 @@ def make_pseudo_labels(
     unknown and what both its masks take for lung; the rest stays unknown. A whole label stays as it is. The
     test section is left out, as a network must not be measured by its own masks.
 
-    Args:
-        source: folder of the prepared set.
-        output: folder of the new set.
-        predictor: the teacher.
-        track: shows progress.
-
     Raises:
         DataError: the source is no prepared set, or is the output.
         UnreadableError: a radiograph cannot be read.
