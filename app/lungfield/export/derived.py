@@ -157,7 +157,7 @@ def concept(code: Code) -> Any:
 
 
 def creation_time(created: datetime | None = None) -> datetime:
-    """When an object counts as made, to the second: `created`, by its wall-clock time in any time zone, if given.
+    """When an object counts as made, to the second: `created`, by its wall clock in any time zone, if given.
 
     Else the environment's SOURCE_DATE_EPOCH in UTC, by which builds and runs are made reproducible
     (https://reproducible-builds.org/specs/source-date-epoch), else the time of this machine.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import imagecodecs
 import numpy as np
@@ -24,7 +27,6 @@ from lungfield.radiograph.codestream import (
     without_tail,
 )
 from lungfield.radiograph.limits import Limits
-from lungfield.radiograph.stderr import call_and_listen, pass_on
 
 NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian)
 """The transfer syntaxes of uncompressed pixels."""
@@ -44,6 +46,10 @@ PLUGINS: dict[uid.UID, str] = {
     uid.RLELossless: "pydicom",  # pylibjpeg-rle panics, past any `except Exception`, on damaged data
 }
 """The pydicom plugin for each compressed transfer syntax but JPEG Extended, which has none for 12 bits."""
+
+STDERR = 2
+_LOCK = threading.Lock()
+_Result = TypeVar("_Result")
 
 FLOATS = {"FloatPixelData": "f4", "DoubleFloatPixelData": "f8"}
 
@@ -126,6 +132,33 @@ def _decode(dataset: Dataset) -> NDArray[Any]:
         correct_unused_bits=False,
     )
     return np.asarray(values)
+
+
+def call_and_listen(call: Callable[[], _Result]) -> tuple[_Result, list[bytes]]:
+    """Return what a call returns, and the lines that were printed to standard error meanwhile.
+
+    Standard error is that of the whole process, so lines of other threads may be among them: hand those that
+    mean nothing to `pass_on`. One thread at a time gets in.
+    """
+    with _LOCK, tempfile.TemporaryFile() as printed:
+        try:
+            terminal = os.dup(STDERR)
+        except OSError:  # closed, as in some services: nothing can be printed
+            return call(), []
+        os.dup2(printed.fileno(), STDERR)
+        try:
+            result = call()
+        finally:
+            os.dup2(terminal, STDERR)
+            os.close(terminal)
+        printed.seek(0)
+        return result, printed.readlines()
+
+
+def pass_on(lines: list[bytes]) -> None:
+    """Print lines to standard error after all."""
+    if lines:
+        os.write(STDERR, b"".join(lines))
 
 
 def _decode_lossless(dataset: Dataset) -> NDArray[Any]:
