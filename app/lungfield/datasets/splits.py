@@ -8,6 +8,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +75,8 @@ def split_by_ratio(groups: Mapping[str, str | None], ratio: str, *, seed: int = 
         # Spread each group evenly from 0 to 1: any stretch of the joint order then holds its fair share.
         ranked += [((rank + 0.5) / len(names), group, name) for rank, name in enumerate(names)]
     order = [name for _, _, name in sorted(ranked)]
-    sections, start = {}, 0
-    for section, size in zip(SECTIONS, sizes, strict=True):
-        sections[section] = sorted(order[start : start + size])
-        start += size
-    return sections
+    remaining = iter(order)
+    return {name: sorted(islice(remaining, size)) for name, size in zip(SECTIONS, sizes, strict=True)}
 
 
 def parse_ratio(ratio: str) -> tuple[float, float, float]:

@@ -79,13 +79,9 @@ class Options:
         Raises `DataError` for a value that cannot be.
         """
         try:
-            options = cls(
-                max_epochs=int(request.get("max_epochs", cls.max_epochs)),
-                learning_rate=float(request.get("learning_rate", cls.learning_rate)),
-                batch_size=int(request.get("batch_size", cls.batch_size)),
-                val_split=float(request.get("val_split", cls.val_split)),
-                device=name_to_device(request.get("device")),
-            )
+            numbers = {name: value for name, value in vars(cls()).items() if name != "device"}
+            told = {name: type(value)(request.get(name, value)) for name, value in numbers.items()}
+            options = cls(**told, device=name_to_device(request.get("device")))
         except (TypeError, ValueError) as error:
             raise DataError(f"An option of training is not a number: {error}.") from error
         if not (options.max_epochs >= 1 and options.batch_size >= 1 and options.learning_rate > 0):

@@ -63,10 +63,9 @@ def _of_tiff(path: Path) -> tuple[NDArray[Any], bool, Pose | None]:
 def _of_pillow(image: Image.Image) -> tuple[NDArray[Any], bool, Pose | None]:
     """The same of any other picture."""
     values = np.asarray(image)
-    if image.mode != "P":
-        return values, image.getbands()[-1] == "A", Pose.of_picture(image)
-    colours = np.asarray(image.getpalette("RGB")).reshape(-1, 3)
-    return _of_palette(values, colours), False, Pose.of_picture(image)
+    if image.mode == "P":
+        values = _of_palette(values, np.asarray(image.getpalette("RGB")).reshape(-1, 3))
+    return values, image.getbands()[-1] == "A", Pose.of_picture(image)
 
 
 def _of_palette(values: NDArray[Any], colours: NDArray[Any]) -> NDArray[Any]:
