@@ -40,5 +40,5 @@ LUNG_SIDE_UNKNOWN = 255
 UNKNOWN = 254
 """Of this pixel a label map does not tell what it is: training leaves it out of the loss."""
 
-ANATOMICAL_STRUCTURE = Code("123037004", "SCT", "Anatomical Structure")
 CHEST = Code("816094009", "SCT", "Chest")
+ANATOMICAL_STRUCTURE = Code("123037004", "SCT", "Anatomical Structure")

@@ -333,9 +333,9 @@ def test_a_dicomdir_is_segmented_by_what_it_lists(tmp_path, chest, make_dicom, r
 @contextlib.contextmanager
 def network_of_all(run_of_files):
     """What a run on a GPU has in the place of `_Run._network`, its predictor on the CPU."""
-    options = run_of_files._options
+    options = run_of_files.options
     predictor = Predictor(
-        run_of_files._bundle, device="cpu", backend="torch", check_mirrored=options.check_mirrored
+        run_of_files.bundle, device="cpu", backend="torch", check_mirrored=options.check_mirrored
     )
     network = BatchedNetwork(predictor, batch_size=options.batch_size or 16)
     try:

@@ -21,13 +21,11 @@ class WorkerSettings:
 
     Attributes:
         bundle: what segments them.
-        output: the output folder.
         formats: what to write, by the names of `outputs.FORMATS`.
         created: date and time that DICOM objects bear.
         backend: what runs the network on a CPU: 'torch' or 'openvino'.
         check_mirrored: also segment every mirrored radiograph.
         viewer_geometry: as in `SaveOptions`.
-        references: masks to compare with.
         require_frontal: turn down what is no frontal view of the chest by its header.
         memory_bytes: how much memory a worker may take for its files; more is refused to it.
     """
@@ -46,13 +44,9 @@ class WorkerSettings:
 
 @dataclass(frozen=True)
 class Job:
-    """One file to segment.
+    """One file to segment: its number in the run, its path, and its place below the folder that was named.
 
-    Attributes:
-        ticket: its number in the run.
-        path: where it is.
-        relative: its place below the folder that was named.
-        name: the same without suffix, as its results are called.
+    `name` is that place without the suffix, as the results are called.
     """
 
     ticket: int
@@ -68,10 +62,9 @@ class Ready:
 
 @dataclass(frozen=True)
 class Ended:
-    """From a worker: how a file ended.
+    """From a worker: how the file of a ticket ended.
 
     Attributes:
-        ticket: which file.
         row: what the tables say of it.
         uid_hash: a digest of its SOP Instance UID, where it has one.
         stop: why the run cannot go on (no space, a read-only disk), else empty.

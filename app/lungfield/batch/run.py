@@ -7,18 +7,19 @@ import datetime
 import logging
 import os
 import platform
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lungfield import export
-from lungfield.batch.inputs import find_inputs, require_writable
 from lungfield.batch.interrupts import Interrupted
 from lungfield.batch.jobs import DONE, Ended, Job, WorkerSettings
-from lungfield.batch.journal import Entry, Fingerprint, Journal
-from lungfield.batch.leftovers import REPORT, adopt, outputs_of, remove_leftovers, remove_parts, unowned
+from lungfield.batch.journal import FOLDER, Entry, Fingerprint, Journal
+from lungfield.batch.leftovers import REPORT, adopt, outputs_of, remove_leftovers, remove_parts
 from lungfield.batch.options import Options
 from lungfield.batch.outputs import FORMATS
 from lungfield.batch.pool import Pool
@@ -27,7 +28,7 @@ from lungfield.batch.results import BatchResult, Rows, write_results
 from lungfield.bundles import Bundle
 from lungfield.errors import DataError, OutputError, Reason
 from lungfield.names import shown
-from lungfield.radiograph import Found, output_stems
+from lungfield.radiograph import Found, output_stems, search
 
 if TYPE_CHECKING:  # torch takes a second to import: the workers' imports begin before
     import torch
@@ -36,6 +37,8 @@ if TYPE_CHECKING:  # torch takes a second to import: the workers' imports begin 
     from lungfield.bundles.backend_choice import BackendChoice
 
 logger = logging.getLogger(__name__)
+
+_TABLES = ("results.csv", "results.json", "results.parquet", REPORT)
 
 #: What may go differently another time: a resumed run tries these files again.
 _TRANSIENT = (
@@ -66,26 +69,49 @@ def run(
     from lungfield.bundles.device import find_device
 
     device = find_device(options.device, options.backend)
-    files = find_inputs(inputs, output)
+    files = _find_inputs(inputs, output)
     references = None
     if options.references:
         references = find_references(options.references, [file.relative for file in files.files])
-    require_writable(output)
+    _require_writable(output)
     with Journal(output) as journal:
         before = _settings_before(journal, options)
         choice = _backend(before, bundle, options, device)
         _open_run(journal, before, _settings(bundle, options, choice.backend))
-        one = _Run(
-            files, output, bundle, options, device, choice, references, journal, progress or _no_progress
-        )
+        progress = progress or (lambda *_: None)
+        one = _Run(files, output, bundle, options, device, choice, references, journal, progress)
         return one.run(start_forkserver)
+
+
+def _find_inputs(inputs: Sequence[Path], output: Path) -> Found:
+    """The files to segment, without what this run and earlier ones have written."""
+    earlier = [path for path in map(Path, inputs) if (path / FOLDER).is_dir()]  # beside other files
+    results = (FOLDER, *(kind.folder for kind in FORMATS.values()), *_TABLES)
+    found = search(inputs, exclude=[folder / name for folder in (output, *earlier) for name in results])
+    for remark in found.remarks:
+        logger.info("%s", remark)
+    if not found.files:
+        raise DataError(
+            f"No DICOM or NIfTI file, and no picture, in {', '.join(map(str, inputs))}. Name files, or "
+            f"folders that hold some.{''.join(f' ({remark}.)' for remark in found.remarks)}"
+        )
+    return found
+
+
+def _require_writable(folder: Path) -> None:
+    """Make the output folder where it is missing, and see that files can be made there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(f"The output folder {folder} cannot be written to: {error.strerror}.") from error
 
 
 def _settings_before(journal: Journal, options: Options) -> dict[str, Any] | None:
     """The settings of the run that is resumed; None where a new one begins.
 
-    Raises:
-        DataError: there is a run, and the options say neither to resume nor to overwrite it.
+    Raises `DataError` where there is a run, and the options say neither to resume nor to overwrite it.
     """
     adopt(journal)
     before: dict[str, Any] | None = journal.read("settings")
@@ -142,46 +168,33 @@ def _open_run(journal: Journal, before: dict[str, Any] | None, settings: dict[st
         )
 
 
-def _no_progress(_ended: int, _files: int, _row: Mapping[str, Any] | None) -> None:
-    pass
-
-
+@dataclass
 class _Run:
     """One run over a list of files, its journal open."""
 
-    def __init__(
-        self,
-        found: Found,
-        output: Path,
-        bundle: Bundle,
-        options: Options,
-        device: torch.device,
-        choice: BackendChoice,
-        references: References | None,
-        journal: Journal,
-        progress: Progress,
-    ) -> None:
-        self._files = found.files
-        self._found = found
-        self._output = output
-        self._bundle = bundle
-        self._options = options
-        self._references = references
-        self._journal = journal
-        self._progress = progress
-        self._names = [file.relative.as_posix() for file in found.files]
-        self._fingerprints: dict[int, Fingerprint] = {}
-        self._ended = self._resumed = 0
-        self._device = device
-        self._choice = choice
-        self._start = time.perf_counter()
+    found: Found
+    output: Path
+    bundle: Bundle
+    options: Options
+    device: torch.device
+    choice: BackendChoice
+    references: References | None
+    journal: Journal
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        self.files = self.found.files
+        self.names = [file.relative.as_posix() for file in self.files]
+        self.fingerprints: dict[int, Fingerprint] = {}
+        self.ended = self.resumed = 0
+        self.start = time.perf_counter()
 
     def run(self, start_forkserver: Callable[[], Any]) -> BatchResult:
         """Do what is not done yet, then write tables and report, also when the run is cut short."""
-        remove_parts(self._output)
+        remove_parts(self.output)
         missing = self._missing()
-        self._ended = self._resumed = len(self._files) - len(missing)
-        self._progress(self._ended, len(self._files), None)
+        self.ended = self.resumed = len(self.files) - len(missing)
+        self.progress(self.ended, len(self.files), None)
         try:
             if missing:
                 self._segment(start_forkserver(), missing)
@@ -197,32 +210,32 @@ class _Run:
 
     def _missing(self) -> list[Job]:
         """The files that have no result, or one that may be another today."""
-        stems = output_stems(self._files)
+        stems = output_stems(self.files)
         jobs = [
-            Job(number, file.path, file.relative, stems[file.path]) for number, file in enumerate(self._files)
+            Job(number, file.path, file.relative, stems[file.path]) for number, file in enumerate(self.files)
         ]
         return [job for job in jobs if not self._is_done(job)]
 
     def _is_done(self, job: Job) -> bool:
-        entry = self._journal.find(job.relative.as_posix())
+        entry = self.journal.find(job.relative.as_posix())
         if entry is None or entry.fingerprint != Fingerprint.of(job.path):
             return False
         if entry.row["status"] != DONE:
             return entry.row["reason_code"] not in _TRANSIENT
-        return all((self._output / place).is_file() for place in outputs_of(entry.row))
+        return all((self.output / place).is_file() for place in outputs_of(entry.row))
 
     def _segment(self, context: Any, jobs: Sequence[Job]) -> None:
-        options = self._options
+        options = self.options
         settings = WorkerSettings(
-            bundle=self._bundle,
-            output=self._output,
+            bundle=self.bundle,
+            output=self.output,
             formats=options.formats,
-            created=datetime.datetime.fromisoformat(self._journal.read("started")),
-            backend=self._choice.backend,
+            created=datetime.datetime.fromisoformat(self.journal.read("started")),
+            backend=self.choice.backend,
             check_mirrored=options.check_mirrored,
             viewer_geometry=options.viewer_geometry,
             require_frontal=options.views == "frontal",
-            references=self._references,
+            references=self.references,
             memory_bytes=options.memory_limit_bytes,
         )
         with self._network() as network:
@@ -234,7 +247,7 @@ class _Run:
                 network=network,
             )
             try:
-                self._start = time.perf_counter()
+                self.start = time.perf_counter()
                 pool.run(self._begun(jobs), self._end)
             finally:
                 pool.close()
@@ -242,19 +255,19 @@ class _Run:
     @contextlib.contextmanager
     def _network(self) -> Iterator[BatchedNetwork | None]:
         """The network for all workers on a GPU; None where each worker runs its own on a core."""
-        if self._device.type == "cpu":
+        if self.device.type == "cpu":
             yield None
             return
         from lungfield.batch.gpu import BatchedNetwork
         from lungfield.bundles.predictor import Predictor
 
         predictor = Predictor(
-            self._bundle,
-            device=str(self._device),
-            backend=self._choice.backend,
-            check_mirrored=self._options.check_mirrored,
+            self.bundle,
+            device=str(self.device),
+            backend=self.choice.backend,
+            check_mirrored=self.options.check_mirrored,
         )
-        network = BatchedNetwork(predictor, batch_size=self._options.batch_size or BATCH_SIZE)
+        network = BatchedNetwork(predictor, batch_size=self.options.batch_size or BATCH_SIZE)
         try:
             yield network
         finally:
@@ -262,53 +275,42 @@ class _Run:
 
     def _begun(self, jobs: Sequence[Job]) -> Iterator[Job]:
         for job in jobs:
-            self._fingerprints[job.ticket] = Fingerprint.of(job.path)
-            places = (FORMATS[name].place(job.name).as_posix() for name in self._options.formats)
-            self._journal.announce(unowned(self._output, places))
+            self.fingerprints[job.ticket] = Fingerprint.of(job.path)
+            places = (FORMATS[name].place(job.name).as_posix() for name in self.options.formats)
+            # A file that lies there already, unannounced, is somebody else's.
+            self.journal.announce(place for place in places if not os.path.lexists(self.output / place))
             yield job
 
     def _end(self, job: Job, ended: Ended) -> None:
         if ended.stop:
             raise OutputError(ended.stop)
-        fingerprint = self._fingerprints.pop(job.ticket)
-        entry = Entry(job.relative.as_posix(), fingerprint, ended.uid_hash, ended.row)
-        self._journal.add(entry, outputs_of(ended.row))
-        self._ended += 1
         row = ended.row
-        file = shown(row["file"])
-        logger.info(
-            "%s: %s",
-            file,
-            row["status"],
-            extra={
-                "file": file,
-                "status": row["status"],
-                "reason_code": row.get("reason_code", ""),
-                "reason": row.get("reason", ""),
-                "flags": row.get("flags", []),
-                "seconds": round(row["seconds"], 4),
-            },
-        )
-        self._progress(self._ended, len(self._files), row)
+        fingerprint = self.fingerprints.pop(job.ticket)
+        self.journal.add(Entry(row["file"], fingerprint, ended.uid_hash, row), outputs_of(row))
+        self.ended += 1
+        logged = {"flags": [], **row, "file": shown(row["file"]), "seconds": round(row["seconds"], 4)}
+        keys = ("file", "status", "reason_code", "reason", "flags", "seconds")
+        logger.info("%s: %s", logged["file"], row["status"], extra={key: logged[key] for key in keys})
+        self.progress(self.ended, len(self.files), row)
 
     def _write_results(self) -> BatchResult:
-        has_report = self._options.report
-        remove_leftovers(self._journal, self._output, self._names, has_report=has_report)
+        has_report = self.options.report
+        remove_leftovers(self.journal, self.output, self.names, has_report=has_report)
         batch = BatchResult(
-            files=Rows(self._journal.path, self._names, self._journal.duplicates()),
-            output=self._output,
-            bundle=self._bundle,
-            seconds=time.perf_counter() - self._start,
-            started=self._journal.read("started"),
-            resumed=self._resumed,
-            settings=self._journal.read("settings"),
-            environment=_environment(self._device),
-            left_out=self._found.left_out,
-            remarks=(*self._found.remarks, *filter(None, [self._choice.remark])),
+            files=Rows(self.journal.path, self.names, self.journal.duplicates()),
+            output=self.output,
+            bundle=self.bundle,
+            seconds=time.perf_counter() - self.start,
+            started=self.journal.read("started"),
+            resumed=self.resumed,
+            settings=self.journal.read("settings"),
+            environment=_environment(self.device),
+            left_out=self.found.left_out,
+            remarks=(*self.found.remarks, *filter(None, [self.choice.remark])),
         )
         write_results(batch, report=has_report)
         if has_report:
-            self._journal.announce([REPORT])
+            self.journal.announce([REPORT])
         return batch
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,9 +15,10 @@ from lungfield.bundles.backend_choice import choose_backend, openvino_model
 from lungfield.bundles.backends import AUTO, OpenVINONetwork
 from lungfield.bundles.device import find_device
 from lungfield.bundles.precision import PrecisionInferer
-from lungfield.bundles.registry import Bundle, require_weights
+from lungfield.bundles.registry import Bundle, require_weights, shipped
 from lungfield.bundles.weights import load_weights
-from lungfield.errors import BundleError
+from lungfield.errors import BundleError, NotFrontalChestError
+from lungfield.radiograph import read_radiograph
 from lungfield.records import Radiograph
 from lungfield.transforms import as_monai
 
@@ -57,12 +58,9 @@ class Processing:
         return prepared
 
     def finish(self, prepared: Prepared, logits: torch.Tensor, radiograph: Radiograph) -> NDArray[np.uint8]:
-        """Turn the network's output into a label map.
+        """Turn the network's output for a radiograph, logits (C, h, w) float32 on the CPU, into a label map.
 
-        Args:
-            prepared: what `prepare` returned for the radiograph; left as it is.
-            logits: (C, h, w) float32 on the CPU.
-            radiograph: the one that was segmented.
+        `prepared` is what `prepare` returned for it, and is left as it is.
 
         Returns:
             Label map (H, W) uint8 on the file's own pixels: 0 background, 1 right lung, 2 left lung.
@@ -159,6 +157,16 @@ def drive(steps: Steps[Result], answer: Callable[[torch.Tensor], Answer]) -> Res
         return result
 
 
+def sample_radiographs() -> Iterator[Radiograph]:
+    """The radiographs of `sample_data`: what networks are compared on."""
+    for file in sorted((shipped("sample_data") / "images").iterdir()):
+        try:
+            radiograph = read_radiograph(file)
+        except NotFrontalChestError:  # two of the samples are there to be turned down
+            continue
+        yield radiograph
+
+
 def plain(image: torch.Tensor) -> torch.Tensor:
     """The same tensor without MONAI's metadata, which would be handed on at every step of the network."""
     return image.as_subclass(torch.Tensor)
@@ -187,11 +195,7 @@ def load_network(bundle: Bundle) -> torch.nn.Module:
 
 
 def input_shape(bundle: Bundle) -> tuple[int, int, int, int]:
-    """(1, C, h, w) of the network's input, as the bundle's metadata has it.
-
-    Raises:
-        BundleError: it has not.
-    """
+    """(1, C, h, w) of the network's input by the bundle's metadata; `BundleError` where it is not there."""
     try:
         image = bundle.metadata["network_data_format"]["inputs"]["image"]
         height, width = image["spatial_shape"]
@@ -210,17 +214,11 @@ def _parse(bundle: Bundle, device: str | torch.device, *sections: str) -> list[A
         parser.read_config(str(bundle.inference_config))
         parser["bundle_root"] = str(bundle.root)
         parser["device"] = device
-        _drop_transforms(parser, "preprocessing", "LoadImage")
-        _drop_transforms(parser, "postprocessing", "SaveImage")
+        for section, left_out in (("preprocessing", "LoadImage"), ("postprocessing", "SaveImage")):
+            transforms = parser[section]["transforms"]
+            names = [str(one.get("_target_")).split(".")[-1].rstrip("d") for one in transforms]
+            kept = [one for one, name in zip(transforms, names, strict=True) if not name.startswith(left_out)]
+            parser[section]["transforms"] = kept
         return [parser.get_parsed_content(section) for section in sections]
     except Exception as error:  # a config can name anything, and fail in any way
         raise BundleError(f"{bundle.inference_config} cannot be used: {error}") from error
-
-
-def _drop_transforms(parser: ConfigParser, section: str, name: str) -> None:
-    """Leave the transforms called `name` or `named` out of a Compose in the config."""
-    transforms = parser[section]["transforms"]
-    kept = [
-        one for one in transforms if not str(one.get("_target_")).split(".")[-1].rstrip("d").startswith(name)
-    ]
-    parser[section]["transforms"] = kept

@@ -9,11 +9,7 @@ from lungfield.errors import BundleError, first_line
 
 
 def require_file(path: str | Path, *, what: str, advice: str) -> str:
-    """Return `path` where it is a file.
-
-    Raises:
-        BundleError: it is not there; says what is missing and `advice`.
-    """
+    """Return `path` where it is a file; else `BundleError` says what is missing and `advice`."""
     if not Path(path).is_file():
         raise BundleError(f"{what} is missing: {path}. {advice}")
     return str(path)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,10 +16,12 @@ import typer
 from rich.console import Console
 
 from lungfield.bundles import DEFAULT_BUNDLE
+from lungfield.errors import OutputError
 from lungfield.names import shown, shown_lines
 
 if TYPE_CHECKING:
     from lungfield.batch import BatchResult
+    from lungfield.batch.run import Progress
 
 #: Exit codes beside 0 (all done or skipped), 1 (some failed) and 2 (a wrong call).
 STOPPED = 3
@@ -91,8 +96,6 @@ def segment(
     could not be written (disk full); 130 after SIGINT, 143 after SIGTERM.
     """
     from lungfield.batch import FAILED, Interrupted, Options, segment_files
-    from lungfield.cli.log import log_to
-    from lungfield.errors import OutputError
 
     options = Options(
         formats=tuple(name.strip() for name in formats.split(",") if name.strip()),
@@ -111,9 +114,9 @@ def segment(
         memory_limit_bytes=int(memory_limit * (1 << 30)),
     )
     console = Console(stderr=True)
-    with log_to(log_file):
+    with _log_to(log_file):
         try:
-            with _Progress(console) as progress:
+            with _progress(console) as progress:
                 batch = segment_files(inputs, output, bundle, options=options, progress=progress)
         except Interrupted as interrupt:
             if interrupt.batch is not None:
@@ -131,46 +134,65 @@ def segment(
     sys.exit(1 if batch.count(FAILED) else 0)
 
 
-class _Progress:
+@contextmanager
+def _log_to(path: Path | None) -> Iterator[None]:
+    """Append what lungfield logs (names of files, never patients) to a file, as JSON lines; nowhere for None.
+
+    Raises `OutputError` where the file cannot be written.
+    """
+    if path is None:
+        yield
+        return
+    from pythonjsonlogger.json import JsonFormatter
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"The log file {path} cannot be written: {error.strerror}.") from error
+    handler.setFormatter(
+        JsonFormatter(
+            "{levelname}{name}{message}", style="{", timestamp=True, rename_fields={"levelname": "level"}
+        )
+    )
+    logger = logging.getLogger("lungfield")
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        handler.close()
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Progress]:
     """A progress bar on a terminal; elsewhere nothing."""
+    from rich import progress
 
-    def __init__(self, console: Console) -> None:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            SpinnerColumn,
-            TextColumn,
-            TimeRemainingColumn,
-        )
+    bar = progress.Progress(
+        progress.SpinnerColumn(),
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
+    task = bar.add_task("Looking for radiographs", total=None)
+    failed = 0
 
-        self._bar = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-            transient=True,
-        )
-        self._task = self._bar.add_task("Looking for radiographs", total=None)
-        self._failed = 0
+    def show(ended: int, files: int, row: Mapping[str, Any] | None) -> None:
+        nonlocal failed
+        failed += row is not None and row["status"] == "failed"
+        title = f"Segmenting, {failed} failed" if failed else "Segmenting"
+        bar.update(task, completed=ended, total=files, description=title if row else "Loading the bundle")
 
-    def __enter__(self) -> _Progress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def __call__(self, ended: int, files: int, row: Mapping[str, Any] | None) -> None:
-        """Show how far the run has come."""
-        self._failed += row is not None and row["status"] == "failed"
-        title = f"Segmenting, {self._failed} failed" if self._failed else "Segmenting"
-        self._bar.update(
-            self._task, completed=ended, total=files, description=title if row else "Loading the bundle"
-        )
+    with bar:
+        yield show
 
 
 def _report(batch: BatchResult, console: Console) -> None:
@@ -202,12 +224,9 @@ def _report(batch: BatchResult, console: Console) -> None:
         for heading in ("metric", "n", "mean", "sd", "95 % interval", "min", "max"):
             table.add_column(heading, no_wrap=True)
         for name, figure in batch.agreement.items():
+            figures = attrgetter("mean", "sd", "ci95_low", "ci95_high", "minimum", "maximum")(figure)
             mean, sd, low, high, least, most = (
-                "–" if math.isnan(value) else f"{value:.4f}"
-                for value in (
-                    *(figure.mean, figure.sd, figure.ci95_low, figure.ci95_high),
-                    *(figure.minimum, figure.maximum),
-                )
+                "–" if math.isnan(value) else f"{value:.4f}" for value in figures
             )
             table.add_row(name, str(figure.count), mean, sd, f"{low}-{high}", least, most)
         console.print(table)

@@ -34,9 +34,7 @@ class SetDescription:
 
     Attributes:
         name: a short name, such as 'jsrt'; also each item's `dataset`.
-        description: one sentence.
         source: where to get the originals.
-        citation: what to cite.
         licence: the terms that images and masks come under.
     """
 
@@ -53,8 +51,7 @@ class Item:
 
     Attributes:
         id: its name, the same for image and label.
-        image: path of the radiograph, relative to the set's folder.
-        label: path of the label map, relative to the set's folder; None for a radiograph without one.
+        image: path of the radiograph from the set's folder; likewise `label`, None where there is none.
         dataset: name of the set.
         spacing_mm: (row, column) in mm, of the image as prepared, or None where it is not known.
         group: what the split is stratified by, such as 'normal' or 'abnormal'; None where not known.
@@ -125,11 +122,7 @@ def label_values(values: Iterable[int]) -> dict[int, str]:
 
 
 def write_png(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
-    """Write an (H, W) array of 8 or 16 bits as a grey PNG.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
+    """Write an (H, W) array of 8 or 16 bits as a grey PNG; `OutputError` where that fails."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG")
     write_whole(path, buffer.getvalue())

@@ -1,4 +1,4 @@
-"""What a DICOMweb archive is asked for: series, headers, objects, and to keep one (PS3.18, chapter 10)."""
+"""A DICOMweb archive (PS3.18, chapter 10), and which of its DICOM SEG objects are labels."""
 
 from __future__ import annotations
 
@@ -15,20 +15,16 @@ from requests import RequestException
 
 from lungfield.errors import DataError, OutputError
 from lungfield.export.derived import to_bytes
+from lungfield.label.segmentations import AUTOMATIC
+from lungfield.labels import LUNGS
 
 _AS_STORED = (("application/dicom", "*"),)  # else archives decompress what they send
+_LUNG_CODES = {lung.code.value for lung in LUNGS}
 
 
 @dataclass(frozen=True)
 class InstanceReference:
-    """Where an object lies.
-
-    Attributes:
-        study: StudyInstanceUID.
-        series: SeriesInstanceUID.
-        instance: SOPInstanceUID.
-        modality: Modality.
-    """
+    """Where an object lies: StudyInstanceUID, SeriesInstanceUID and SOPInstanceUID, and its Modality."""
 
     study: str
     series: str
@@ -59,8 +55,7 @@ class InstanceReference:
 class Archive:
     """An archive that speaks DICOMweb, with errors that name it.
 
-    Args:
-        client: of the archive.
+    All methods raise `DataError` where the archive does not answer, or refuses.
     """
 
     def __init__(self, client: DICOMwebClient) -> None:
@@ -72,14 +67,7 @@ class Archive:
         return str(self._client.base_url)
 
     def series(self, filters: Mapping[str, str]) -> Iterator[Dataset]:
-        """Every series that matches (QIDO-RS), however many the archive tells at once.
-
-        Args:
-            filters: values by DICOM keyword.
-
-        Raises:
-            DataError: the archive does not answer, or refuses.
-        """
+        """Every series that matches values by keyword (QIDO-RS), however many the archive tells at once."""
         seen: set[str] = set()
         while True:
             with self._errors("cannot be searched"):
@@ -92,22 +80,14 @@ class Archive:
             seen |= new
 
     def headers(self, study: str, series: str) -> list[Dataset]:
-        """The headers of a series' objects (WADO-RS metadata), by InstanceNumber, without what is bulky.
-
-        Raises:
-            DataError: the archive does not answer, or refuses.
-        """
+        """The headers of a series' objects (WADO-RS metadata), by InstanceNumber, without what is bulky."""
         with self._errors("gave no headers"):
             headers = [_dataset(one) for one in self._client.retrieve_series_metadata(study, series)]
         return sorted(headers, key=lambda header: int(header.get("InstanceNumber") or 0))
 
     @contextmanager
     def fetched(self, reference: InstanceReference) -> Iterator[Path]:
-        """An object as a temporary file, in the transfer syntax in which the archive has it (WADO-RS).
-
-        Raises:
-            DataError: the archive does not answer, or refuses.
-        """
+        """An object as a temporary file, in the transfer syntax in which the archive has it (WADO-RS)."""
         with self._errors("gave no image"):
             dataset = self._client.retrieve_instance(
                 reference.study, reference.series, reference.instance, media_types=_AS_STORED
@@ -116,12 +96,7 @@ class Archive:
             yield path
 
     def send(self, dataset: Dataset) -> None:
-        """Have the archive keep an object (STOW-RS).
-
-        Raises:
-            DataError: the archive does not answer, or refuses to answer.
-            OutputError: it did not keep the object.
-        """
+        """Have the archive keep an object (STOW-RS); `OutputError` where it did not."""
         with self._errors("took no object"):
             answer = self._client.store_instances([dataset])
         for failure in answer.get("FailedSOPSequence") or ():
@@ -157,3 +132,60 @@ def as_file(dataset: Dataset) -> Iterator[Path]:
 def _dataset(item: Mapping[str, Any]) -> Dataset:
     """A header in the JSON of DICOM (PS3.18, annex F); what is told by an address only is left empty."""
     return Dataset.from_json(dict(item), bulk_data_uri_handler=lambda uri: None)  # noqa: ARG005
+
+
+@dataclass(frozen=True)
+class ArchivedLabel:
+    """A segmentation of the series `image`, made at a date and time, as text that sorts."""
+
+    reference: InstanceReference
+    image: str
+    created: str
+
+
+class ArchivedLabels:
+    """The labels of an archive: those of its DICOM SEG objects that an annotator had a hand in."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        # Objects never change in an archive, so a series of segmentations is looked at once.
+        self._known: dict[tuple[str, str], list[ArchivedLabel]] = {}
+
+    def newest(self, images: Mapping[str, Dataset]) -> dict[str, ArchivedLabel]:
+        """The newest label of each labelled image, by the image's SeriesInstanceUID.
+
+        `images` is what the archive tells of the series of the images, by SeriesInstanceUID.
+        """
+        studies = {str(series.StudyInstanceUID) for series in images.values()}
+        newest: dict[str, ArchivedLabel] = {}
+        for series in self._archive.series({"Modality": "SEG"}):
+            if str(series.StudyInstanceUID) not in studies:
+                continue
+            for label in self._labels_in(series):
+                if label.image in images and label.created >= getattr(newest.get(label.image), "created", ""):
+                    newest[label.image] = label
+        return newest
+
+    def _labels_in(self, series: Dataset) -> list[ArchivedLabel]:
+        """The labels among the segmentations of a series."""
+        key = str(series.SeriesInstanceUID), str(series.get("NumberOfSeriesRelatedInstances", ""))
+        if key not in self._known:
+            headers = self._archive.headers(str(series.StudyInstanceUID), str(series.SeriesInstanceUID))
+            self._known[key] = [label for header in headers for label in _labels_of(header)]
+        return self._known[key]
+
+
+def _labels_of(header: Dataset) -> Iterator[ArchivedLabel]:
+    """The label that a segmentation's header tells of: none unless it has a lung that somebody drew."""
+    segments = header.get("SegmentSequence") or ()
+    codes = {
+        code.get("CodeValue")
+        for segment in segments
+        for code in segment.get("SegmentedPropertyTypeCodeSequence") or ()
+    }
+    drawn = any(segment.get("SegmentAlgorithmType") != AUTOMATIC for segment in segments)
+    if not (drawn and codes & _LUNG_CODES):
+        return
+    created = f"{header.get('ContentDate', '')}{header.get('ContentTime', '')}"
+    for series in header.get("ReferencedSeriesSequence") or ():
+        yield ArchivedLabel(InstanceReference.of(header), str(series.SeriesInstanceUID), created)

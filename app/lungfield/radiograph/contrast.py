@@ -1,4 +1,4 @@
-"""Statistics of grey values, and how values of any range become [0, 1]."""
+"""Grey values: from colour, their statistics, and how values of any range become [0, 1]."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lungfield.errors import Reason, UnreadableError
+from lungfield.errors import NotFrontalChestError, Reason, UnreadableError
 
 SAMPLES = 1 << 18
 MAX_TABLE = 1 << 16
@@ -18,6 +18,10 @@ RANGE_PERCENTILES = (0.1, 99.9)
 CONTRAST_PERCENTILES = (0.5, 99.5)
 MIN_LEVELS = 8
 MAX_EDGE_FRACTION = 0.05
+COLOUR_TOLERANCE = 0.1
+MAX_COLOURED_FRACTION = 0.05
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+"""Weights of red, green and blue in luminance (ITU-R BT.601, as in DICOM PS3.3, C.7.6.3.1.2)."""
 
 
 def sample(values: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> NDArray[Any]:
@@ -122,14 +126,11 @@ def require_contrast(histogram: Histogram) -> None:
 
 
 def to_unit(values: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
-    """Return a picture without a calibration as float32 in [0, 1], and where it is valid.
+    """Return a (H, W) picture without a calibration as float32 in [0, 1], and where it is valid.
 
     8-bit values are divided by 255. All others are stretched over their robust range, since 16-bit and
-    floating point pictures often use a small part of what their type can hold. What is not finite becomes
-    0 and is not valid; where all is finite there is None for the second array.
-
-    Args:
-        values: (H, W), of an integer or floating point type.
+    floating point pictures often use a small part of what their type can hold. What is not finite becomes 0
+    and is not valid; where all is finite there is None for the second array.
 
     Raises:
         UnreadableError: the image is (nearly) uniform.
@@ -152,14 +153,38 @@ def to_unit(values: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_
 def finite(
     values: NDArray[Any], valid: NDArray[np.bool_] | None = None
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """Return floating point values without what is not a number, and where they are valid.
+    """Return (H, W) floating point values without what is not finite, and where they are valid.
 
-    Args:
-        values: (H, W); what is not finite becomes the lowest value that is.
-        valid: (H, W), where they are valid otherwise; None for everywhere.
+    Such a value becomes the lowest that is finite. `valid` says where they are valid otherwise, None for
+    everywhere.
     """
     numbers = np.isfinite(values)
     if numbers.all():
         return values, valid
     lowest = values[numbers].min() if numbers.any() else 0
     return np.where(numbers, values, lowest), numbers if valid is None else valid & numbers
+
+
+def luminance(rgb: NDArray[Any]) -> NDArray[Any]:
+    """Return the (H, W) luminance, of the same type, of an (H, W, 3) picture that is grey.
+
+    A twentieth of the pixels may be coloured (text and marks), and lossy compression may tint the rest
+    by a tenth of the range.
+
+    Raises:
+        NotFrontalChestError: the picture is in colour.
+    """
+    channels = [sample(rgb[..., channel]).astype(np.float32) for channel in range(3)]
+    brightest = np.maximum.reduce(channels)
+    # Of 16 bits, few may be in use.
+    scale = 255.0 if rgb.dtype == np.uint8 else float(brightest.max(initial=0))
+    coloured = float(np.mean(brightest - np.minimum.reduce(channels) > COLOUR_TOLERANCE * scale))
+    if coloured > MAX_COLOURED_FRACTION:
+        raise NotFrontalChestError(
+            f"a colour picture, not a radiograph: {coloured:.0%} of its pixels are not grey",
+            reason=Reason.OTHER_OBJECT,
+        )
+    if np.array_equal(rgb[..., 0], rgb[..., 1]) and np.array_equal(rgb[..., 0], rgb[..., 2]):
+        return np.ascontiguousarray(rgb[..., 0])
+    grey = rgb.astype(np.float32) @ LUMA
+    return grey if rgb.dtype.kind == "f" else np.rint(grey).astype(rgb.dtype)

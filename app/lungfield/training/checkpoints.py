@@ -16,9 +16,8 @@ from lungfield.training.distributed import from_all, is_first
 def encoder_weights(pretrained: bool | str | Path, *others: str | Path | None) -> bool | str | Path:
     """What an encoder is to start from: ImageNet weights (True, or a file), or random ones (False).
 
-    Args:
-        pretrained: as the user gave it; MONAI's command line hands `false` on as text.
-        others: files whose weights replace the encoder's anyway; with any of them nothing is fetched.
+    `pretrained` is as the user gave it; MONAI's command line hands `false` on as text. With any of the
+    `others`, files whose weights replace the encoder's anyway, nothing is fetched.
     """
     if any(other is not None for other in others):
         return False

@@ -14,8 +14,7 @@ class PartialDiceCELoss(nn.Module):
     with little known lung does not outweigh the others.
 
     Args:
-        lambda_dice: weight of the Dice term.
-        lambda_ce: weight of the cross-entropy.
+        lambda_dice: weight of the Dice term; `lambda_ce` is that of the cross-entropy.
         smooth: added to both sides of the Dice ratio.
 
     Shapes:

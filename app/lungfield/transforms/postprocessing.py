@@ -20,13 +20,11 @@ from lungfield.pose import Pose
 
 
 class RestoreGridd(Invertd):
-    """MONAI's `Invertd`, interpolating on the way back with a mode of its own.
+    """MONAI's `Invertd`, with its arguments, interpolating on the way back with a `mode` of its own.
 
-    An image is shrunk by averaging ('area'), which has no sensible inverse: enlarged that way, logits
-    would come out as blocks of the network's coarse pixels. Arguments are those of `Invertd`.
-
-    Args:
-        mode: interpolation of the inverse, as `torch.nn.functional.interpolate` names it.
+    An image is shrunk by averaging ('area'), which has no sensible inverse: enlarged that way, logits would
+    come out as blocks of the network's coarse pixels. `mode` is named as by
+    `torch.nn.functional.interpolate`.
     """
 
     def __init__(self, *args: Any, mode: str = "bilinear", **kwargs: Any) -> None:
