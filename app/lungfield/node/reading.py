@@ -142,7 +142,8 @@ class Reading:
         """What all kept radiographs and results take on the disk."""
         ((total,),) = self._database.read(
             "SELECT (SELECT coalesce(sum(size), 0) FROM instance WHERE purged = 0) + "
-            "(SELECT coalesce(sum(result.size), 0) FROM result JOIN instance ON instance.id = instance_id WHERE purged = 0)"
+            "(SELECT coalesce(sum(result.size), 0) FROM result JOIN instance ON instance.id = instance_id "
+            "WHERE purged = 0)"
         )
         return int(total)
 
