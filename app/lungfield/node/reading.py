@@ -76,10 +76,11 @@ class Reading:
             *(destination, now, limit),
         )
 
-    def by_transaction(self, transaction_uid: str) -> Delivery | None:
-        """The sent delivery whose storage commitment was asked for by a Transaction UID."""
-        found = self._deliveries("WHERE transaction_uid = ? AND state = 'sent'", transaction_uid)
-        return found[0] if found and transaction_uid else None
+    def by_transaction(self, transaction_uid: str) -> list[Delivery]:
+        """The sent deliveries whose storage commitment was asked for by a Transaction UID."""
+        if not transaction_uid:
+            return []
+        return self._deliveries("WHERE transaction_uid = ? AND state = 'sent'", transaction_uid)
 
     def counts(self) -> dict[State, int]:
         """How many instances there are in each state."""
@@ -142,7 +143,8 @@ class Reading:
         """What all kept radiographs and results take on the disk."""
         ((total,),) = self._database.read(
             "SELECT (SELECT coalesce(sum(size), 0) FROM instance WHERE purged = 0) + "
-            "(SELECT coalesce(sum(result.size), 0) FROM result JOIN instance ON instance.id = instance_id WHERE purged = 0)"
+            "(SELECT coalesce(sum(result.size), 0) FROM result JOIN instance ON instance.id = instance_id "
+            "WHERE purged = 0)"
         )
         return int(total)
 
