@@ -85,9 +85,9 @@ def specimens() -> Iterator[Specimen]:
 def _described(path: Path, header: Dataset) -> Specimen:
     made = dcmread(path, stop_before_pixels=False)
     keywords = [keyword_for_tag(element.tag) for element in made]
-    identifiers = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "InstanceNumber")
+    own = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "InstanceNumber", "Rows", "Columns")
     copied = [
-        one for one in keywords if one in header and one not in identifiers and made[one].value == header[one].value
+        one for one in keywords if one in header and one not in own and made[one].value == header[one].value
     ]
     return Specimen(
         path.stem,

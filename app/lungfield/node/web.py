@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import ssl
 import threading
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -16,6 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from lungfield.errors import DataError
 from lungfield.node.page import Page
 from lungfield.node.readiness import Check
+from lungfield.node.receiver import server_tls
 from lungfield.node.settings import Settings
 from lungfield.node.store import Store
 from lungfield.node.web_security import is_loopback
@@ -58,13 +58,10 @@ class Server:
         config.load()
         if self._tls.certificate is not None:
             try:
-                config.ssl = _context(settings)
-            except (OSError, ssl.SSLError) as error:
+                config.ssl = server_tls(self._tls)
+            except DataError:
                 self._socket.close()
-                raise DataError(
-                    f"The certificate or key of the page ({self._tls.certificate}) cannot be used: {error}; "
-                    "give PEM files that the node's user may read."
-                ) from error
+                raise
         elif not is_loopback(host):
             logger.warning("the page is not encrypted and reached from other machines; give it http_tls")
         self._server = uvicorn.Server(config)
@@ -126,14 +123,3 @@ def _listening(host: str, port: int, text: str) -> socket.socket:
             f"The page cannot listen on {text}: {error.strerror or error}; choose another address by "
             "`http`, or '' for no page."
         ) from error
-
-
-def _context(settings: Settings) -> ssl.SSLContext:
-    """TLS 1.2 or 1.3 with the page's certificate, and a client's where that is asked for."""
-    tls = settings.http_tls
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=tls.ca)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(str(tls.certificate), None if tls.key is None else str(tls.key))
-    if tls.mutual:
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
