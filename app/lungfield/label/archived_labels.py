@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pydicom import Dataset
 
-from lungfield.label.archive import Archive, InstanceReference
+from lungfield.dicomweb import Archive, InstanceReference
 from lungfield.label.segmentations import AUTOMATIC
 from lungfield.labels import LUNGS
 

@@ -85,10 +85,11 @@ class Reading:
             *(destination, now, limit),
         )
 
-    def by_transaction(self, transaction_uid: str) -> Delivery | None:
-        """The sent delivery whose storage commitment was asked for by a Transaction UID."""
-        found = self._deliveries("WHERE transaction_uid = ? AND state = 'sent'", transaction_uid)
-        return found[0] if found and transaction_uid else None
+    def by_transaction(self, transaction_uid: str) -> list[Delivery]:
+        """The sent deliveries whose storage commitment was asked for by a Transaction UID."""
+        if not transaction_uid:
+            return []
+        return self._deliveries("WHERE transaction_uid = ? AND state = 'sent'", transaction_uid)
 
     def counts(self) -> dict[State, int]:
         """How many instances there are in each state."""

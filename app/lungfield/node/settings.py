@@ -115,6 +115,16 @@ class Poll:
     days: int = 2
     tls: Tls = field(default_factory=Tls)
 
+    @property
+    def token(self) -> str | None:
+        """The bearer token of `LUNGFIELD_NODE_TOKEN_<NAME>`, None where there is none."""
+        return secret("TOKEN", self.name)
+
+    @property
+    def password(self) -> str | None:
+        """The password of `LUNGFIELD_NODE_PASSWORD_<NAME>`, None where there is none."""
+        return secret("PASSWORD", self.name)
+
 
 @dataclass(frozen=True)
 class Limits:

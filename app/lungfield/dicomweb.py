@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,20 +115,42 @@ class Archive:
         with as_file(dataset) as path:
             yield path
 
-    def send(self, dataset: Dataset) -> None:
-        """Have the archive keep an object (STOW-RS).
+    def send(self, *datasets: Dataset) -> list[str]:
+        """Have the archive keep objects (STOW-RS, PS3.18, section 10.5).
+
+        Returns:
+            What it did differently: a line for each object that it kept with a warning.
 
         Raises:
             DataError: the archive does not answer, or refuses to answer.
-            OutputError: it did not keep the object.
+            OutputError: it did not keep one of them, or does not say that it did.
         """
-        with self._errors("took no object"):
-            answer = self._client.store_instances([dataset])
+        try:
+            with self._errors("took no object"):
+                answer = self._client.store_instances(datasets)
+        except DataError as error:
+            answer = _refusals(error.__cause__)
+            if answer is None:
+                raise
         for failure in answer.get("FailedSOPSequence") or ():
             raise OutputError(
-                f"{self.url}: did not keep a {dataset.Modality} object (FailureReason "
+                f"{self.url}: did not keep a {_kind(failure, datasets)} object (FailureReason "
                 f"{int(failure.get('FailureReason') or 0):#06x}, PS3.18 annex I); see the archive's log."
             )
+        kept = {
+            str(one.get("ReferencedSOPInstanceUID")): one for one in answer.get("ReferencedSOPSequence") or ()
+        }
+        for dataset in datasets:
+            if str(dataset.SOPInstanceUID) not in kept:
+                raise OutputError(
+                    f"{self.url}: does not say that it kept a {dataset.Modality} object; "
+                    "see the archive's log."
+                )
+        return [
+            f"kept a {_kind(one, datasets)} object with WarningReason {int(one.WarningReason):#06x}"
+            for one in kept.values()
+            if one.get("WarningReason")
+        ]
 
     @contextmanager
     def _errors(self, what: str) -> Iterator[None]:
@@ -152,6 +174,22 @@ def as_file(dataset: Dataset) -> Iterator[Path]:
         path = Path(folder) / "object.dcm"
         path.write_bytes(to_bytes(dataset))
         yield path
+
+
+def _kind(item: Dataset, datasets: Sequence[Dataset]) -> str:
+    """The modality of the object that an answer is about."""
+    uid = item.get("ReferencedSOPInstanceUID")
+    return str(next((one.Modality for one in datasets if one.SOPInstanceUID == uid), "DICOM"))
+
+
+def _refusals(error: BaseException | None) -> Dataset | None:
+    """What an archive says of each object in an answer of failure (409), None where it does not."""
+    response = getattr(error, "response", None)
+    try:
+        answer = Dataset.from_json(response.json()) if response is not None else Dataset()
+    except Exception:  # no JSON, or not that of DICOM
+        return None
+    return answer if answer.get("FailedSOPSequence") else None
 
 
 def _dataset(item: Mapping[str, Any]) -> Dataset:
