@@ -74,7 +74,7 @@ class Delivering:
         end = time.monotonic() + limit_s
         for one in self._couriers:
             one.close()
-        for one in self._couriers:
+        for one in filter(threading.Thread.is_alive, self._couriers):
             one.join(max(0.0, end - time.monotonic()))
         return not any(one.is_alive() for one in self._couriers)
 
