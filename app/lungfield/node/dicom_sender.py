@@ -23,10 +23,10 @@ from lungfield.node.connections import client_context
 from lungfield.node.parcels import Asked, Item, Outcome, Parcel, Refused, Taken, UnreachableError
 from lungfield.node.settings import Destination
 
-_NATIVE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+TRANSFER_SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 _SUCCESS, _DUPLICATE = 0x0000, 0x0111
 _WARNINGS = range(0xB000, 0xC000)
-_STATUSES = (
+STATUSES = (
     (range(0xA700, 0xA800), "out of resources"),
     (range(0xA900, 0xAA00), "the data set does not match the SOP class"),
     (range(0xC000, 0xD000), "it cannot understand the object"),
@@ -261,9 +261,9 @@ def _storage_contexts(parcels: Sequence[Parcel]) -> list[PresentationContext]:
     """What is proposed: each class in the transfer syntax of the file, and uncompressed."""
     contexts: dict[tuple[str, str], PresentationContext] = {}
     for item in (one for parcel in parcels for one in parcel.items):
-        contexts[item.sop_class_uid, ""] = build_context(item.sop_class_uid, list(_NATIVE))
+        contexts[item.sop_class_uid, ""] = build_context(item.sop_class_uid, list(TRANSFER_SYNTAXES))
         syntax = _syntax_of(item)
-        if syntax not in _NATIVE:
+        if syntax not in TRANSFER_SYNTAXES:
             contexts[item.sop_class_uid, syntax] = build_context(item.sop_class_uid, syntax)
     return list(contexts.values())
 
@@ -276,9 +276,9 @@ def _fit(dataset: Dataset, accepted: Sequence[PresentationContext]) -> bool:
     """Bring an object into a transfer syntax that was accepted; whether there is one."""
     syntaxes = {one.transfer_syntax[0] for one in accepted if one.abstract_syntax == dataset.SOPClassUID}
     own = dataset.file_meta.TransferSyntaxUID
-    if own in syntaxes or (own in _NATIVE and syntaxes & set(_NATIVE)):
+    if own in syntaxes or (own in TRANSFER_SYNTAXES and syntaxes & set(TRANSFER_SYNTAXES)):
         return True
-    if not syntaxes & set(_NATIVE):
+    if not syntaxes & set(TRANSFER_SYNTAXES):
         return False
     # The same object in another encoding (PS3.5, 10) keeps its identifier.
     dataset.decompress(generate_instance_uid=False)
@@ -286,5 +286,5 @@ def _fit(dataset: Dataset, accepted: Sequence[PresentationContext]) -> bool:
 
 
 def _described(status: int) -> str:
-    meaning = next((text for statuses, text in _STATUSES if status in statuses), "")
+    meaning = next((text for statuses, text in STATUSES if status in statuses), "")
     return f"{status:#06x}{', ' if meaning else ''}{meaning}"

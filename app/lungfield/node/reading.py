@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from lungfield.node.database import Database
-from lungfield.node.records import Delivery, Failure, Instance, Result, Sending, State, Transition
+from lungfield.node.records import (
+    Delivery,
+    Failure,
+    Instance,
+    OpenDeliveries,
+    Result,
+    Sending,
+    State,
+    Transition,
+)
 
 
 class Reading:
@@ -98,6 +107,25 @@ class Reading:
             of_one[Sending(row["state"])] = row["n"]
         return found
 
+    def open_deliveries(self) -> dict[str, OpenDeliveries]:
+        """What has not arrived yet and is still tried, by destination."""
+        errors = {
+            row["destination"]: row["error"]  # SQLite takes it from the row that has the maximum
+            for row in self._database.read(
+                "SELECT destination, error, max(changed_at) FROM delivery "
+                "WHERE state = 'waiting' AND error != '' GROUP BY destination"
+            )
+        }
+        rows = self._database.read(
+            "SELECT destination, min(since) AS since, max(attempts) AS attempts, "
+            "min(CASE WHEN attempts > 0 AND state = 'waiting' THEN next_attempt_at END) AS next_attempt_at "
+            "FROM delivery WHERE state IN ('waiting', 'sent') GROUP BY destination"
+        )
+        return {
+            row["destination"]: OpenDeliveries(**dict(row), error=errors.get(row["destination"], ""))
+            for row in rows
+        }
+
     def reason_counts(self) -> dict[tuple[State, str], int]:
         """How many instances are parked or skipped, by state and reason code."""
         rows = self._database.read(
@@ -123,6 +151,23 @@ class Reading:
     def last(self, limit: int = 50) -> list[Instance]:
         """The instances that changed last, the latest first."""
         return self._instances("ORDER BY changed_at DESC LIMIT ?", limit)
+
+    def unfinished(self, limit: int = 50) -> list[Instance]:
+        """Those that are received or segmented, the oldest first."""
+        return self._instances("WHERE state IN ('received', 'segmented') ORDER BY id LIMIT ?", limit)
+
+    def ended(self, limit: int = 50) -> list[Instance]:
+        """Those that were segmented or skipped last and whose files are kept, the latest first."""
+        return self._instances(
+            "WHERE purged = 0 AND state IN ('segmented', 'delivered', 'skipped') "
+            "ORDER BY changed_at DESC LIMIT ?",
+            limit,
+        )
+
+    def last_transition(self) -> int:
+        """The number of the last transition; 0 before the first."""
+        ((number,),) = self._database.read("SELECT coalesce(max(id), 0) FROM transition")
+        return int(number)
 
     def transitions(self, instance_id: int) -> list[Transition]:
         """All changes of an instance and its deliveries, the first one first."""

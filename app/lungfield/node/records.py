@@ -160,6 +160,25 @@ class Delivery:
 
 
 @dataclass(frozen=True)
+class OpenDeliveries:
+    """What one destination has not got yet, and is still tried.
+
+    Attributes:
+        destination: its name.
+        since: since when the oldest is tried, in seconds since 1970.
+        attempts: the most tries that one took.
+        next_attempt_at: when one that failed is tried again, in seconds since 1970; None where none has.
+        error: of the last try that failed; else ''.
+    """
+
+    destination: str
+    since: float
+    attempts: int
+    next_attempt_at: float | None
+    error: str
+
+
+@dataclass(frozen=True)
 class Transition:
     """A change of state.
 

@@ -158,10 +158,12 @@ class Retention:
     Attributes:
         days: how long radiographs and results are kept after that.
         bytes: how much of the disk all of them may take; the oldest are deleted first.
+        forget_days: how long their rows are kept, by which the same radiograph is known when it comes again.
     """
 
     days: float = 7.0
     bytes: int = 50 * _GIB
+    forget_days: float = 400.0
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,10 @@ class Settings:
         formats: what is made of each radiograph, and what destinations get that name no formats of their own.
         bundle: a shipped bundle's name, or the folder of another that is trusted; '' for the default.
         http: 'HOST:PORT' of page, health and metrics; '' for none.
+        http_hosts: further names and addresses under which browsers, proxies and Prometheus reach the page;
+            requests for others are refused.
+        http_tls: certificate and key of the page; with none it is not encrypted.
+        http_thumbnails: whether the page shows small pictures, in which burnt-in text may tell who it is.
         calling_ae_titles: who may send; empty for all.
         calling_addresses: addresses and networks ('10.1.0.0/16') that may connect; empty for all.
         any_called_ae_title: whether peers may call it by another title than `ae_title`.
@@ -203,6 +209,9 @@ class Settings:
     formats: tuple[str, ...] = OBJECTS
     bundle: str = ""
     http: str = "127.0.0.1:8080"
+    http_hosts: tuple[str, ...] = ()
+    http_tls: Tls = field(default_factory=Tls)
+    http_thumbnails: bool = True
     calling_ae_titles: tuple[str, ...] = ()
     calling_addresses: tuple[str, ...] = ()
     any_called_ae_title: bool = False

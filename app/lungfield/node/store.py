@@ -21,6 +21,7 @@ from lungfield.node.records import (
     Sending,
     State,
 )
+from lungfield.node.schema import VERSION
 
 _NEVER_DELETED = "state IN ('received', 'segmented', 'parked')"
 
@@ -270,6 +271,28 @@ class Store(Reading):
             excess -= size
             deleted += 1
         return deleted
+
+    def forget(self, before: float, limit: int = 500) -> int:
+        """Delete the rows of what has no files since a time (seconds since 1970); how many there were."""
+
+        def change(database: sqlite3.Connection) -> int:
+            old = "SELECT id FROM instance WHERE purged = 1 AND changed_at < ? LIMIT ?"
+            numbers = [(row["id"],) for row in database.execute(old, (before, limit)).fetchall()]
+            for table in ("transition", "delivery", "result"):
+                database.executemany(f"DELETE FROM {table} WHERE instance_id = ?", numbers)  # noqa: S608
+            database.executemany("DELETE FROM instance WHERE id = ?", numbers)
+            return len(numbers)
+
+        return self._database.write(change)
+
+    def check_writable(self) -> None:
+        """Write to the file, and change nothing.
+
+        Raises:
+            DataError: the file is damaged.
+            OutputError: it cannot be written.
+        """
+        self._database.write(lambda database: database.execute(f"PRAGMA user_version = {VERSION}"))
 
     def bytes_of(self, instance: Instance) -> int:
         """What an instance and its results take on the disk."""
