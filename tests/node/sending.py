@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,8 +37,6 @@ from lungfield.node.records import Delivery, Received, Result, Sending, State
 from lungfield.node.settings import Destination, Settings
 from lungfield.node.store import Store
 from lungfield.radiograph import read_radiograph
-
-sys.path.append(str(Path(__file__).parents[1] / "label"))  # orthanc.py
 
 SAMPLE = Path(__file__).parents[2] / "sample_data" / "images" / "03_cr_monochrome1_implicit.dcm"
 ALGORITHM = Algorithm("lungfield test", "1")

@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import replace
 
+import pydicom
 import pytest
 from pydicom.uid import ImplicitVRLittleEndian, SecondaryCaptureImageStorage
 from pynetdicom import AE, evt
@@ -211,10 +212,16 @@ def test_one_that_reads_nothing_ends_at_its_limit(tmp_path):
 
     peer._server.bind(evt.EVT_ESTABLISHED, hold)
     with peer, node(tmp_path, archive(peer.port, timeout_s=1.0, retry_for_s=0.1)) as one:
-        (number,) = one.add(1, ("sc",))
+        (number,) = one.add()
+        (result,) = one.store.results(number)
+        dataset = pydicom.dcmread(one.settings.results / result.path)
+        block = dataset.private_block(0x0099, "LARGE", create=True)
+        block.add_new(0x01, "OB", bytes(32 << 20))  # more than the buffers of a connection hold
+        dataset.save_as(one.settings.results / result.path)
         one.start()
         assert one.until(number, State.PARKED, timeout_s=20) is State.PARKED
         assert stuck.is_set()
+        assert one.delivering.stop(5.0)
 
 
 def test_the_fallback_gets_what_the_first_does_not_take_and_nothing_else(tmp_path):

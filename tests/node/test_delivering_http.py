@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from io import BytesIO
 
 import pydicom
 import pytest
 from sending import free_port, http_server, node, wait_until, web
 
-from lungfield.node.records import State
+from lungfield.node.records import Sending, State
 from lungfield.node.settings import Destination
 
-from orthanc import MISSING, running_orthanc  # isort: skip  (sending makes it importable)
+from orthanc import MISSING, running_orthanc  # isort: skip  (conftest.py makes it importable)
 
 ALL = ("seg", "sr", "sc")
 JSON = "application/dicom+json"
@@ -136,6 +137,20 @@ def test_token_and_password_come_from_the_environment(tmp_path, monkeypatch):
             one.until(number, State.DELIVERED)
         sent = {request.headers["Authorization"] for request in server.requests}
         assert sent == {"Bearer t0ken", "Basic bm9kZTpnZWhlaW0tw7w="}
+
+
+def test_one_that_never_answers_is_tried_again_and_keeps_no_other(tmp_path):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        http_server(lambda request: (200, JSON, stored(uids_in(request.content)))) as server,
+    ):
+        hanging = web(f"http://127.0.0.1:{silent.getsockname()[1]}", "hanging", timeout_s=0.5)
+        with node(tmp_path, hanging, web(server.url, "good")) as one:
+            (number,) = one.add()
+            one.start()
+            one.until_delivery(number, "good", Sending.DELIVERED)
+            wait_until(lambda: one.delivery(number, "hanging").attempts > 1)
+            assert "ReadTimeout" in one.delivery(number, "hanging").error
 
 
 # Messages

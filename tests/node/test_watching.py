@@ -15,32 +15,11 @@ from sending import SAMPLE, wait_until
 
 from lungfield.node.incoming import Incoming
 from lungfield.node.records import State
-from lungfield.node.settings import Limits, Settings
+from lungfield.node.settings import Limits
 from lungfield.node.sources import Sources
-from lungfield.node.store import Store
 from lungfield.node.watching import Watcher
 
 SAMPLES = SAMPLE.parent
-
-
-@pytest.fixture
-def settings(tmp_path):
-    (tmp_path / "state").mkdir()
-    return Settings(state=tmp_path / "state", limits=Limits(disk_free_bytes=0))
-
-
-@pytest.fixture
-def store(settings):
-    store = Store(settings.database)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def incoming(settings, store):
-    incoming = Incoming(settings, store)
-    incoming.prepare()
-    return incoming
 
 
 @pytest.fixture

@@ -195,4 +195,4 @@ class Courier(threading.Thread):
 
     def _complain(self, text: str, *values: object) -> None:
         if not self._stopping.is_set():
-            _LOG.error(f"{self._destination.name}: {text}", *values)
+            _LOG.error(text, *values, extra={"destination": self._destination.name})

@@ -71,6 +71,7 @@ class Poller(threading.Thread):
         self._limits = replace(DEFAULT_LIMITS, max_file_bytes=self._largest)
         self._stopping = threading.Event()
         self._failures = 0
+        self._about: dict[str, object] = {"source": poll.name}
         self._absent: dict[str, _Absence] = {}
 
     def close(self) -> None:
@@ -85,10 +86,10 @@ class Poller(threading.Thread):
             except LungfieldError as error:
                 self._failures += 1
                 if not self._stopping.is_set():
-                    _LOG.error("%s: %s", self._poll.name, error)
+                    _LOG.error("%s", error, extra=self._about)
             except Exception as error:  # the thread has to live: its end would be silence
                 self._failures += 1
-                _LOG.error("%s: unexpected %s; please report it", self._poll.name, type(error).__name__)
+                _LOG.error("unexpected %s; please report it", type(error).__name__, extra=self._about)
             else:
                 self._failures = 0
             pause = self._poll.every_s * 2 ** min(self._failures, 10)
@@ -156,8 +157,8 @@ class Poller(threading.Thread):
         self._absent[key] = absence
         response = getattr(error, "response", None)
         status = type(error).__name__ if response is None else f"it answered {response.status_code}"
-        text = "%s: an object could not be fetched (%s), %d times by now; again in %.0f s"
-        _LOG.error(text, self._poll.name, status, absence.failures, pause)
+        about = self._about | {"attempts": absence.failures, "next_attempt_s": pause}
+        _LOG.error("an object could not be fetched (%s); it is tried again", status, extra=about)
 
     def _fetch(self, study: str, series: str, uid: str) -> None:
         """Fetch an object and take it in; what is no radiograph is left.
@@ -180,11 +181,11 @@ class Poller(threading.Thread):
         try:
             check_complete(part, self._limits)
             receipt = self._incoming.keep(part, source="dicomweb")
-            _LOG.info("%s: an object was received: %s", self._poll.name, receipt)
+            _LOG.info("an object was received: %s", receipt, extra=self._about | {"receipt": str(receipt)})
         except UnreadableError as error:
             if error.reason is Reason.DAMAGED:
                 raise
-            _LOG.info("%s: an object is left: %s", self._poll.name, error.reason)
+            _LOG.info("an object is left", extra=self._about | {"code": str(error.reason)})
         finally:
             part.unlink(missing_ok=True)
 
