@@ -53,12 +53,14 @@ class Job:
         path: where it is.
         relative: its place below the folder that was named.
         name: the same without suffix, as its results are called.
+        created: date and time that its DICOM objects bear; None for that of the settings.
     """
 
     ticket: int
     path: Path
     relative: PurePath
     name: PurePath
+    created: datetime.datetime | None = None
 
 
 @dataclass(frozen=True)
