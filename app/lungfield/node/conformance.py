@@ -15,7 +15,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydicom.datadict import dictionary_description, tag_for_keyword
 from pydicom.tag import Tag
 from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, UID
-from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
+from pynetdicom import (
+    DEFAULT_TRANSFER_SYNTAXES,
+    PYNETDICOM_IMPLEMENTATION_UID,
+    PYNETDICOM_IMPLEMENTATION_VERSION,
+)
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
 from lungfield.atomic import write_whole
@@ -46,6 +50,7 @@ def statement() -> str:
         version=version("lungfield"),
         implementation=(PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION),
         file_implementation=PYDICOM_IMPLEMENTATION_UID,
+        uncompressed=", ".join(UID(one).name for one in DEFAULT_TRANSFER_SYNTAXES),
         verification=_uid(Verification),
         commitment=_uid(StorageCommitmentPushModel),
         received=[_uid(UID(one)) for one in kinds.RADIOGRAPHS],

@@ -1,4 +1,4 @@
-"""One object of each kind that a node makes, of nobody: what a conformance statement tells of them is read there."""
+"""One object of each kind that a node makes, of nobody, from which a conformance statement is written."""
 
 from __future__ import annotations
 
