@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,15 +80,30 @@ class Archive:
         Raises:
             DataError: the archive does not answer, or refuses.
         """
+        yield from self._pages(
+            "SeriesInstanceUID",
+            lambda offset: self._client.search_for_series(search_filters=dict(filters), offset=offset),
+        )
+
+    def instances(self, study: str, series: str) -> Iterator[Dataset]:
+        """Every object of a series (QIDO-RS), however many the archive tells at once.
+
+        Raises:
+            DataError: the archive does not answer, or refuses.
+        """
+        yield from self._pages(
+            "SOPInstanceUID", lambda offset: self._client.search_for_instances(study, series, offset=offset)
+        )
+
+    def _pages(self, keyword: str, ask: Callable[[int], list[dict[str, Any]]]) -> Iterator[Dataset]:
         seen: set[str] = set()
         while True:
             with self._errors("cannot be searched"):
-                page = self._client.search_for_series(search_filters=dict(filters), offset=len(seen))
-                found = {str(one.SeriesInstanceUID): one for one in map(_dataset, page)}
+                found = {str(one[keyword].value): one for one in map(_dataset, ask(len(seen)))}
             new = found.keys() - seen
             if not new:  # the end; or an archive without paging, which told everything the first time
                 return
-            yield from (series for uid, series in found.items() if uid in new)
+            yield from (one for uid, one in found.items() if uid in new)
             seen |= new
 
     def headers(self, study: str, series: str) -> list[Dataset]:

@@ -15,7 +15,7 @@ from lungfield.errors import DataError
 from lungfield.node.settings import Destination, Poll, Tls
 
 # Their logs hold identifiers of studies, addresses with such, and tracebacks with values of headers.
-for _name in ("dicomweb_client", "urllib3", "pynetdicom"):
+for _name in ("dicomweb_client", "retrying", "urllib3", "pynetdicom"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 

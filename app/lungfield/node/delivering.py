@@ -74,7 +74,7 @@ class Delivering:
         end = time.monotonic() + limit_s
         for one in self._couriers:
             one.close()
-        for one in self._couriers:
+        for one in filter(threading.Thread.is_alive, self._couriers):
             one.join(max(0.0, end - time.monotonic()))
         return not any(one.is_alive() for one in self._couriers)
 
@@ -195,4 +195,4 @@ class Courier(threading.Thread):
 
     def _complain(self, text: str, *values: object) -> None:
         if not self._stopping.is_set():
-            _LOG.error(f"{self._destination.name}: {text}", *values)
+            _LOG.error(text, *values, extra={"destination": self._destination.name})

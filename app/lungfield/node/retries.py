@@ -37,11 +37,16 @@ def put_off(
         final: whether no other try, and no other destination, can do better.
     """
     now, end = time.time(), delivery.since + destination.retry_for_s
+    about = {
+        "instance": delivery.instance_id,
+        "destination": destination.name,
+        "attempts": delivery.attempts + 1,
+    }
     if final or now >= end:
         fallback = None if final else destination.fallback
-        _LOG.error("instance %d: not delivered to %s: %s", delivery.instance_id, destination.name, error)
+        _LOG.error("no try to deliver is left: %s", error, extra=about)
         store.park_delivery(delivery.id, error, fallback)
         return
     again = min(now + pause_s(destination, delivery.attempts + 1), end)
-    _LOG.warning("instance %d: %s did not take it: %s", delivery.instance_id, destination.name, error)
+    _LOG.warning("a delivery failed: %s", error, extra=about | {"next_attempt_s": round(again - now, 1)})
     store.failed(delivery.id, error, again)
