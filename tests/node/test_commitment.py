@@ -29,7 +29,7 @@ class Archive:
     """An archive that is asked for storage commitment.
 
     Args:
-        report: makes (objects it keeps, objects it does not) of those that it is asked for, or None for silence.
+        report: makes (objects it keeps, objects it does not) of those it is asked for; None is silence.
         status: its answer to the N-ACTION.
         port: where it reports by an association of its own; 0 for that on which it was asked.
     """
@@ -159,9 +159,7 @@ def test_what_the_archive_lost_is_sent_again_until_it_is_kept(tmp_path):
 )
 def test_what_is_never_committed_is_parked_with_the_reason(tmp_path, report, options, said):
     with Archive(report, **options) as pacs:
-        destination = archive(
-            pacs.port, retry_for_s=1.5, timeout_s=0.4, first_retry_s=0.05, longest_retry_s=0.1
-        )
+        destination = archive(pacs.port, retry_for_s=4.0, timeout_s=0.4, **SOON)
         with node(tmp_path, destination) as one:
             (number,) = one.add()
             one.start()

@@ -14,6 +14,8 @@ from pydicom import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 from pynetdicom import AE, build_context, evt
 from pynetdicom.association import Association
+from pynetdicom.dimse_messages import N_EVENT_REPORT_RSP
+from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.presentation import PresentationContext
 
 from lungfield.errors import first_line
@@ -42,6 +44,45 @@ class _LostError(Exception):
     """The association has ended, or was not answered in time."""
 
 
+class _Hearing:
+    """Hears the reports on storage commitment that come on an association, and knows when they are answered.
+
+    pynetdicom answers them in a thread of its own; a release in between would end the association without an
+    answer, and the archive would report again.
+    """
+
+    def __init__(self, commitments: Commitments) -> None:
+        self._commitments = commitments
+        self._answering = False
+        self._answered = threading.Event()
+        self._answered.set()
+
+    @property
+    def handlers(self) -> list[tuple[Any, Callable[[Any], Any]]]:
+        """For the association."""
+        return [
+            (evt.EVT_N_EVENT_REPORT, self._hear),
+            (evt.EVT_DIMSE_SENT, self._answer),
+            (evt.EVT_PDU_SENT, self._sent),
+        ]
+
+    def wait_for_answer(self, limit_s: float) -> None:
+        """Wait until what was heard is answered."""
+        self._answered.wait(limit_s)
+
+    def _hear(self, event: Any) -> tuple[int, None]:
+        self._answered.clear()
+        return self._commitments.answer(event)
+
+    def _answer(self, event: Any) -> None:
+        self._answering |= isinstance(event.message, N_EVENT_REPORT_RSP)
+
+    def _sent(self, event: Any) -> None:
+        if self._answering and isinstance(event.pdu, P_DATA_TF):
+            self._answering = False
+            self._answered.set()
+
+
 class DicomSender:
     """The way to a storage SCP.
 
@@ -57,6 +98,7 @@ class DicomSender:
     def __init__(self, destination: Destination, ae_title: str, commitments: Commitments) -> None:
         self._destination = destination
         self._commitments = commitments
+        self._hearing = _Hearing(commitments)
         self._closing = threading.Event()
         self._connection: socket.socket | None = None
         self._tls = None
@@ -122,7 +164,7 @@ class DicomSender:
         destination = self._destination
         handlers: list[tuple[Any, Callable[[Any], Any]]] = [
             (evt.EVT_CONN_OPEN, self._opened),
-            (evt.EVT_N_EVENT_REPORT, self._commitments.answer),
+            *self._hearing.handlers,
         ]
         try:
             association = self._ae.associate(
@@ -233,6 +275,7 @@ class DicomSender:
             end = time.monotonic() + min(_REPORT_WAIT_S, self._destination.timeout_s)
             while association.is_established and not self._closing.is_set() and time.monotonic() < end:
                 if reported.wait(0.05):
+                    self._hearing.wait_for_answer(max(0.0, end - time.monotonic()))
                     return
         finally:
             self._commitments.forget(transaction_uid)

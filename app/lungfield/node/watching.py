@@ -141,7 +141,9 @@ class Watcher(threading.Thread):
             _LOG.info("a watched file was received: %s", receipt, extra={"receipt": str(receipt)})
         except UnreadableError as error:
             level = logging.INFO if error.reason is Reason.OTHER_OBJECT else logging.WARNING
-            _LOG.log(level, "a file %s is left: %s", _marks(about), error.reason, extra={"code": error.reason})
+            _LOG.log(
+                level, "a file %s is left: %s", _marks(about), error.reason, extra={"code": error.reason}
+            )
         finally:
             part.unlink(missing_ok=True)
         self._store.remember(key)
