@@ -88,7 +88,7 @@ def test_the_command_line_wins(tmp_path):
     ],
 )
 def test_what_is_wrong_is_told(tmp_path, text, said):
-    with pytest.raises(DataError, match=".*") as caught:
+    with pytest.raises(DataError) as caught:
         read(text if text.startswith("-") or text.startswith("a: [") else f"state: /a\n{text}", tmp_path)
     assert said in str(caught.value)
     assert "pw9" not in str(caught.value)
@@ -105,7 +105,7 @@ def test_secrets_come_from_the_environment_alone(tmp_path, monkeypatch):
     (one,) = read("state: /a\nsend_to: [{address: 'https://h/x', name: my-web}]", tmp_path).send_to
     assert (one.token, one.password) == (None, None)
     monkeypatch.setenv("LUNGFIELD_NODE_TOKEN_MY_WEB", "abc")
-    assert one.token == "abc"
+    assert one.token == "abc"  # noqa: S105  (made up)
     assert "abc" not in repr(one)
     with pytest.raises(DataError, match="no setting 'token'"):
         read("state: /a\nsend_to: [{address: 'https://h/x', token: abc}]", tmp_path)

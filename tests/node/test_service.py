@@ -120,10 +120,8 @@ def test_sigterm_drains_and_what_was_not_done_is_done_after_the_next_start(tmp_p
     paths = [radiograph(tmp_path, number) for number in range(6)]
     with running_node(tmp_path / "node") as node:
         assert storescu(node.port, *paths, options=("-xi",)).returncode == 0
-        second = subprocess.run(
-            [sys.executable, "-m", "lungfield.cli", "node", "--state", node.state, "--port", "0", "--http", ""],
-            capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
+        command = [sys.executable, "-m", "lungfield.cli", "node", "--state", node.state, "--http", ""]
+        second = subprocess.run([*command, "--port", "0"], capture_output=True, text=True, timeout=90)
         assert second.returncode == 2
         assert "Another node works on" in second.stderr.replace("\n", " ")
         begun = time.monotonic()
@@ -145,7 +143,7 @@ def test_a_full_disk_refuses_and_loses_nothing(tmp_path):
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", small], capture_output=True)
     if mounted.returncode:
         pytest.skip("needs the right to mount a tmpfs")
-    paths = [radiograph(tmp_path, number) for number in range(16)]
+    paths = [radiograph(tmp_path, number) for number in range(12)]
     try:
         with running_node(small, limits={"disk_free_bytes": 0}) as node:
             storescu(node.port, *paths, options=("-xi", "-nh"))
