@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lungfield.batch.pool import available_cores
 from lungfield.batch.processes import environment_of_workers, prepare_worker, start_forkserver
-from lungfield.batch.run import BATCH_SIZE, available_cores
+from lungfield.batch.run import BATCH_SIZE
 from lungfield.batch.worker import compute_in_one_thread
 from lungfield.bundles import Bundle
 from lungfield.bundles.predictor import Predictor

@@ -21,7 +21,7 @@ from benchmarking.stock import stock_seconds
 from benchmarking.summary import rate_between, ratios, spent
 from lungfield.batch import Options, segment_files
 from lungfield.batch import run as engine
-from lungfield.batch.run import available_cores
+from lungfield.batch.pool import available_cores
 from lungfield.bundles import find_bundle, shipped
 from lungfield.bundles.predictor import Predictor
 from lungfield.radiograph import read_radiograph

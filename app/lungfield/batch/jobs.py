@@ -46,13 +46,15 @@ class WorkerSettings:
 class Job:
     """One file to segment: its number in the run, its path, and its place below the folder that was named.
 
-    `name` is that place without the suffix, as the results are called.
+    `name` is that place without the suffix, as the results are called. `created` is the date and time that
+    its DICOM objects bear; None for that of the settings.
     """
 
     ticket: int
     path: Path
     relative: PurePath
     name: PurePath
+    created: datetime.datetime | None = None
 
 
 @dataclass(frozen=True)

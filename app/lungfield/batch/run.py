@@ -22,7 +22,7 @@ from lungfield.batch.journal import FOLDER, Entry, Fingerprint, Journal
 from lungfield.batch.leftovers import REPORT, adopt, outputs_of, remove_leftovers, remove_parts
 from lungfield.batch.options import Options
 from lungfield.batch.outputs import FORMATS
-from lungfield.batch.pool import Pool
+from lungfield.batch.pool import Pool, available_cores, shared_network
 from lungfield.batch.references import References, find_references
 from lungfield.batch.results import BatchResult, Rows, write_results
 from lungfield.bundles import Bundle
@@ -33,7 +33,6 @@ from lungfield.radiograph import Found, output_stems, search
 if TYPE_CHECKING:  # torch takes a second to import: the workers' imports begin before
     import torch
 
-    from lungfield.batch.gpu import BatchedNetwork
     from lungfield.bundles.backend_choice import BackendChoice
 
 logger = logging.getLogger(__name__)
@@ -238,7 +237,7 @@ class _Run:
             references=self.references,
             memory_bytes=options.memory_limit_bytes,
         )
-        with self._network() as network:
+        with shared_network(settings, self.device, batch_size=options.batch_size or BATCH_SIZE) as network:
             pool = Pool(
                 context,
                 settings,
@@ -251,27 +250,6 @@ class _Run:
                 pool.run(self._begun(jobs), self._end)
             finally:
                 pool.close()
-
-    @contextlib.contextmanager
-    def _network(self) -> Iterator[BatchedNetwork | None]:
-        """The network for all workers on a GPU; None where each worker runs its own on a core."""
-        if self.device.type == "cpu":
-            yield None
-            return
-        from lungfield.batch.gpu import BatchedNetwork
-        from lungfield.bundles.predictor import Predictor
-
-        predictor = Predictor(
-            self.bundle,
-            device=str(self.device),
-            backend=self.choice.backend,
-            check_mirrored=self.options.check_mirrored,
-        )
-        network = BatchedNetwork(predictor, batch_size=self.options.batch_size or BATCH_SIZE)
-        try:
-            yield network
-        finally:
-            network.close()
 
     def _begun(self, jobs: Sequence[Job]) -> Iterator[Job]:
         for job in jobs:
@@ -329,8 +307,3 @@ def _environment(device: torch.device) -> dict[str, str]:
         "precision": best_precision(device) if known else "",
         "platform": f"{platform.system()} {platform.machine()}",
     }
-
-
-def available_cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

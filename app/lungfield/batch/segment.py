@@ -59,6 +59,15 @@ def segment_files(
         return run(inputs, output, found, options, start, progress)
 
 
+def preloads(bundle: Bundle, backend: str) -> list[str]:
+    """What the fork server imports for a bundle, beside what it always does."""
+    preload = ["lungfield.batch.lean"] if bundle.is_shipped else []
+    runs_torch = backend == "torch" or not importlib.util.find_spec("openvino")
+    if runs_torch and "timm" in bundle.metadata.get("required_packages_version", {}):
+        preload.append("timm")
+    return preload
+
+
 @contextlib.contextmanager
 def _forkserver(bundle: Bundle, options: Options) -> Iterator[Callable[[], Any]]:
     """What starts the fork server, and gives the context of its processes; it is ended where the run fails.
@@ -66,11 +75,7 @@ def _forkserver(bundle: Bundle, options: Options) -> Iterator[Callable[[], Any]]
     A new run starts it at once, so that it imports while the files are looked for. One that is resumed may
     have nothing to do.
     """
-    preload = ["lungfield.batch.lean"] if bundle.is_shipped else []
-    runs_torch = options.backend == "torch" or not importlib.util.find_spec("openvino")
-    if runs_torch and "timm" in bundle.metadata.get("required_packages_version", {}):
-        preload.append("timm")
-    start = functools.partial(start_forkserver, *preload)
+    start = functools.partial(start_forkserver, *preloads(bundle, options.backend))
     try:
         if not options.resume:
             start()

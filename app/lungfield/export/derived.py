@@ -29,7 +29,7 @@ from lungfield.labels import Code
 from lungfield.records import Radiograph
 
 RESEARCH_USE_ONLY = "For research use only: not a medical device, not for diagnosis or treatment."
-_MANUFACTURER = "lungfield"
+MANUFACTURER = "lungfield"
 _LONGEST_LO = 64
 
 # What highdicom is given in the place of the radiograph's identifiers, which it writes to its log.
@@ -141,7 +141,7 @@ def software_version() -> str:
 def equipment(algorithm: Algorithm) -> dict[str, str]:
     """The General Equipment module (PS3.3, section C.7.5.1) as highdicom's arguments."""
     return {
-        "manufacturer": _MANUFACTURER,
+        "manufacturer": MANUFACTURER,
         "manufacturer_model_name": algorithm.short_name,
         "software_versions": software_version(),
         # Required, though software has none; what tells one copy from another is its version.

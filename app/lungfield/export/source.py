@@ -16,6 +16,7 @@ from pydicom import DataElement, Dataset
 from pydicom.charset import (
     STAND_ALONE_ENCODINGS,
     convert_encodings,
+    decode_bytes,
     default_encoding,
     encode_string,
     python_encoding,
@@ -23,7 +24,7 @@ from pydicom.charset import (
 from pydicom.datadict import dictionary_VM, dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
-from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR, STR_VR, PersonName
+from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR, STR_VR, TEXT_VR_DELIMS, PersonName
 
 from lungfield.errors import HeaderError, OutputError
 from lungfield.records import Radiograph
@@ -115,6 +116,20 @@ def source_of(radiograph: Radiograph, path: Path) -> Source:
 def text_of(header: Dataset, keyword: str) -> str:
     """The text of an attribute in the default character set, unchecked; '' where it is missing."""
     return _content(header, keyword).decode("ascii", errors="replace")
+
+
+def decoded_text(header: Dataset, keyword: str) -> str:
+    """The text of an attribute in the header's character set; what is not in it is replaced by U+FFFD.
+
+    The groups of a name stay divided by '=', several values by a backslash; '' where it is missing.
+    """
+    content = _content(header, keyword)
+    encodings = convert_encodings(character_set(header)) if character_set(header) else [default_encoding]
+    if dictionary_VR(keyword) == "PN":
+        return str(PersonName(content, encodings).decode(encodings))
+    if dictionary_VR(keyword) not in CUSTOMIZABLE_CHARSET_VR:
+        return content.decode("ascii", errors="replace")
+    return decode_bytes(content, encodings, TEXT_VR_DELIMS)
 
 
 def values_of(header: Dataset, keyword: str) -> list[str]:

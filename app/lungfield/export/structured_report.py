@@ -24,27 +24,27 @@ _SERIES_DESCRIPTION = "Lung field measurements (research use only)"
 # Comes after the series of segmentations.
 _SERIES_NUMBER = 7302
 
-_PROCEDURE = Code("399208008", "SCT", "Plain X-ray of chest")
+PROCEDURE = Code("399208008", "SCT", "Plain X-ray of chest")
 _TITLE = Code("126000", "DCM", "Imaging Measurement Report")
 _DEVICE = Code("121007", "DCM", "Device")
 _COMMENT = Code("121106", "DCM", "Comment")
 _ARTIFICIAL_INTELLIGENCE = Code("123109", "DCM", "Artificial Intelligence")
 # Concepts of CID 7469, which holds the areas and lengths of CID 7470 and CID 7471.
-_AREA = Code("42798000", "SCT", "Area")
-_HEIGHT = Code("121207", "DCM", "Height")
-_WIDTH = Code("103355008", "SCT", "Width")
+AREA = Code("42798000", "SCT", "Area")
+HEIGHT = Code("121207", "DCM", "Height")
+WIDTH = Code("103355008", "SCT", "Width")
 # How a figure came about: CID 7464.
 _MEAN = Code("373098007", "SCT", "Mean")
 _STANDARD_DEVIATION = Code("386136009", "SCT", "Standard Deviation")
-_SQUARE_MILLIMETRE = Code("mm2", "UCUM", "square millimeter")
-_MILLIMETRE = Code("mm", "UCUM", "mm")
-_PIXELS = Code("{pixels}", "UCUM", "pixels")
+SQUARE_MILLIMETRE = Code("mm2", "UCUM", "square millimeter")
+MILLIMETRE = Code("mm", "UCUM", "mm")
+PIXELS = Code("{pixels}", "UCUM", "pixels")
 _NO_UNITS = Code("1", "UCUM", "no units")
 # DICOM has no code for the grey that a screen shows, as a fraction of white.
 _PRIVATE_SCHEME = "99LUNGFIELD"
 _RELATIVE_DENSITY = Code("relative-density", _PRIVATE_SCHEME, "Displayed grey, 0 black to 1 white")
 
-_PLANE_COMMENTS = {
+PLANE_COMMENTS = {
     "detector": "Lengths and areas in mm hold in the plane of the detector; in the patient they are smaller.",
     "unknown": "Whether lengths and areas in mm hold in the patient or at the detector is not known.",
     None: "The distance of the pixels is not known: areas and lengths are in pixels.",
@@ -141,7 +141,7 @@ def _report(
     groups = [_group(lung, measurements, density, source, segments, algorithm) for lung in LUNGS]
     content = highdicom.sr.MeasurementReport(
         observation_context=_observer(algorithm),
-        procedure_reported=derived.concept(_PROCEDURE),
+        procedure_reported=derived.concept(PROCEDURE),
         imaging_measurements=groups,
         title=derived.concept(_TITLE),
     )
@@ -228,13 +228,13 @@ def _figures(
     extent: Extent = getattr(measurements, lung.name)
     level: GreyLevel | None = None if density is None else getattr(density, lung.name)
     found: list[tuple[Code, float | None, float, Code]] = [
-        (_AREA, extent.area_mm2, extent.area_px, _SQUARE_MILLIMETRE)
+        (AREA, extent.area_mm2, extent.area_px, SQUARE_MILLIMETRE)
     ]
     if extent.area_px:
-        found.append((_HEIGHT, extent.height_mm, extent.height_px, _MILLIMETRE))
-        found.append((_WIDTH, extent.width_mm, extent.width_px, _MILLIMETRE))
+        found.append((HEIGHT, extent.height_mm, extent.height_px, MILLIMETRE))
+        found.append((WIDTH, extent.width_mm, extent.width_px, MILLIMETRE))
     for name, mm, px, unit in found:
-        yield (name, _rounded(px), _PIXELS, None) if mm is None else (name, _rounded(mm), unit, None)
+        yield (name, _rounded(px), PIXELS, None) if mm is None else (name, _rounded(mm), unit, None)
     if extent.area_px and level is not None:
         yield _RELATIVE_DENSITY, _rounded(level.mean), _NO_UNITS, _MEAN
         yield _RELATIVE_DENSITY, _rounded(level.sd), _NO_UNITS, _STANDARD_DEVIATION
@@ -246,8 +246,8 @@ def _rounded(value: float) -> float:
 
 def _comments(measurements: Measurements, density: Density | None) -> Iterator[str]:
     yield derived.RESEARCH_USE_ONLY
-    if measurements.spacing_plane in _PLANE_COMMENTS:
-        yield _PLANE_COMMENTS[measurements.spacing_plane]
+    if measurements.spacing_plane in PLANE_COMMENTS:
+        yield PLANE_COMMENTS[measurements.spacing_plane]
     if density is not None:
         yield _DENSITY_COMMENT
 

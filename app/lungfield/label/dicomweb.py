@@ -18,9 +18,10 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 from pydicom import Dataset
 
 import lungfield
+from lungfield.dicomweb import Archive, InstanceReference, as_file
 from lungfield.errors import DataError, OutputError
 from lungfield.export import Algorithm
-from lungfield.label.archive import Archive, ArchivedLabel, ArchivedLabels, InstanceReference, as_file
+from lungfield.label.archived_labels import ArchivedLabel, ArchivedLabels
 from lungfield.label.folder import names_of
 from lungfield.label.masks import read_label
 from lungfield.label.segmentations import make_segmentation

@@ -1,9 +1,9 @@
-"""A DICOMweb archive (PS3.18, chapter 10), and which of its DICOM SEG objects are labels."""
+"""What a DICOMweb archive is asked for: series, headers, objects, and to keep some (PS3.18, chapter 10)."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +15,8 @@ from requests import RequestException
 
 from lungfield.errors import DataError, OutputError
 from lungfield.export.derived import to_bytes
-from lungfield.label.segmentations import AUTOMATIC
-from lungfield.labels import LUNGS
 
 _AS_STORED = (("application/dicom", "*"),)  # else archives decompress what they send
-_LUNG_CODES = {lung.code.value for lung in LUNGS}
 
 
 @dataclass(frozen=True)
@@ -67,16 +64,38 @@ class Archive:
         return str(self._client.base_url)
 
     def series(self, filters: Mapping[str, str]) -> Iterator[Dataset]:
-        """Every series that matches values by keyword (QIDO-RS), however many the archive tells at once."""
+        """Every series that matches (QIDO-RS), however many the archive tells at once.
+
+        Args:
+            filters: values by DICOM keyword.
+
+        Raises:
+            DataError: the archive does not answer, or refuses.
+        """
+        yield from self._pages(
+            "SeriesInstanceUID",
+            lambda offset: self._client.search_for_series(search_filters=dict(filters), offset=offset),
+        )
+
+    def instances(self, study: str, series: str) -> Iterator[Dataset]:
+        """Every object of a series (QIDO-RS), however many the archive tells at once.
+
+        Raises:
+            DataError: the archive does not answer, or refuses.
+        """
+        yield from self._pages(
+            "SOPInstanceUID", lambda offset: self._client.search_for_instances(study, series, offset=offset)
+        )
+
+    def _pages(self, keyword: str, ask: Callable[[int], list[dict[str, Any]]]) -> Iterator[Dataset]:
         seen: set[str] = set()
         while True:
             with self._errors("cannot be searched"):
-                page = self._client.search_for_series(search_filters=dict(filters), offset=len(seen))
-                found = {str(one.SeriesInstanceUID): one for one in map(_dataset, page)}
+                found = {str(one[keyword].value): one for one in map(_dataset, ask(len(seen)))}
             new = found.keys() - seen
             if not new:  # the end; or an archive without paging, which told everything the first time
                 return
-            yield from (series for uid, series in found.items() if uid in new)
+            yield from (one for uid, one in found.items() if uid in new)
             seen |= new
 
     def headers(self, study: str, series: str) -> list[Dataset]:
@@ -95,15 +114,42 @@ class Archive:
         with as_file(dataset) as path:
             yield path
 
-    def send(self, dataset: Dataset) -> None:
-        """Have the archive keep an object (STOW-RS); `OutputError` where it did not."""
-        with self._errors("took no object"):
-            answer = self._client.store_instances([dataset])
+    def send(self, *datasets: Dataset) -> list[str]:
+        """Have the archive keep objects (STOW-RS, PS3.18, section 10.5).
+
+        Returns:
+            What it did differently: a line for each object that it kept with a warning.
+
+        Raises:
+            DataError: the archive does not answer, or refuses to answer.
+            OutputError: it did not keep one of them, or does not say that it did.
+        """
+        try:
+            with self._errors("took no object"):
+                answer = self._client.store_instances(datasets)
+        except DataError as error:
+            answer = _refusals(error.__cause__)
+            if answer is None:
+                raise
         for failure in answer.get("FailedSOPSequence") or ():
             raise OutputError(
-                f"{self.url}: did not keep a {dataset.Modality} object (FailureReason "
+                f"{self.url}: did not keep a {_kind(failure, datasets)} object (FailureReason "
                 f"{int(failure.get('FailureReason') or 0):#06x}, PS3.18 annex I); see the archive's log."
             )
+        kept = {
+            str(one.get("ReferencedSOPInstanceUID")): one for one in answer.get("ReferencedSOPSequence") or ()
+        }
+        for dataset in datasets:
+            if str(dataset.SOPInstanceUID) not in kept:
+                raise OutputError(
+                    f"{self.url}: does not say that it kept a {dataset.Modality} object; "
+                    "see the archive's log."
+                )
+        return [
+            f"kept a {_kind(one, datasets)} object with WarningReason {int(one.WarningReason):#06x}"
+            for one in kept.values()
+            if one.get("WarningReason")
+        ]
 
     @contextmanager
     def _errors(self, what: str) -> Iterator[None]:
@@ -129,63 +175,22 @@ def as_file(dataset: Dataset) -> Iterator[Path]:
         yield path
 
 
+def _kind(item: Dataset, datasets: Sequence[Dataset]) -> str:
+    """The modality of the object that an answer is about."""
+    uid = item.get("ReferencedSOPInstanceUID")
+    return str(next((one.Modality for one in datasets if one.SOPInstanceUID == uid), "DICOM"))
+
+
+def _refusals(error: BaseException | None) -> Dataset | None:
+    """What an archive says of each object in an answer of failure (409), None where it does not."""
+    response = getattr(error, "response", None)
+    try:
+        answer = Dataset.from_json(response.json()) if response is not None else Dataset()
+    except Exception:  # no JSON, or not that of DICOM
+        return None
+    return answer if answer.get("FailedSOPSequence") else None
+
+
 def _dataset(item: Mapping[str, Any]) -> Dataset:
     """A header in the JSON of DICOM (PS3.18, annex F); what is told by an address only is left empty."""
     return Dataset.from_json(dict(item), bulk_data_uri_handler=lambda uri: None)  # noqa: ARG005
-
-
-@dataclass(frozen=True)
-class ArchivedLabel:
-    """A segmentation of the series `image`, made at a date and time, as text that sorts."""
-
-    reference: InstanceReference
-    image: str
-    created: str
-
-
-class ArchivedLabels:
-    """The labels of an archive: those of its DICOM SEG objects that an annotator had a hand in."""
-
-    def __init__(self, archive: Archive) -> None:
-        self._archive = archive
-        # Objects never change in an archive, so a series of segmentations is looked at once.
-        self._known: dict[tuple[str, str], list[ArchivedLabel]] = {}
-
-    def newest(self, images: Mapping[str, Dataset]) -> dict[str, ArchivedLabel]:
-        """The newest label of each labelled image, by the image's SeriesInstanceUID.
-
-        `images` is what the archive tells of the series of the images, by SeriesInstanceUID.
-        """
-        studies = {str(series.StudyInstanceUID) for series in images.values()}
-        newest: dict[str, ArchivedLabel] = {}
-        for series in self._archive.series({"Modality": "SEG"}):
-            if str(series.StudyInstanceUID) not in studies:
-                continue
-            for label in self._labels_in(series):
-                if label.image in images and label.created >= getattr(newest.get(label.image), "created", ""):
-                    newest[label.image] = label
-        return newest
-
-    def _labels_in(self, series: Dataset) -> list[ArchivedLabel]:
-        """The labels among the segmentations of a series."""
-        key = str(series.SeriesInstanceUID), str(series.get("NumberOfSeriesRelatedInstances", ""))
-        if key not in self._known:
-            headers = self._archive.headers(str(series.StudyInstanceUID), str(series.SeriesInstanceUID))
-            self._known[key] = [label for header in headers for label in _labels_of(header)]
-        return self._known[key]
-
-
-def _labels_of(header: Dataset) -> Iterator[ArchivedLabel]:
-    """The label that a segmentation's header tells of: none unless it has a lung that somebody drew."""
-    segments = header.get("SegmentSequence") or ()
-    codes = {
-        code.get("CodeValue")
-        for segment in segments
-        for code in segment.get("SegmentedPropertyTypeCodeSequence") or ()
-    }
-    drawn = any(segment.get("SegmentAlgorithmType") != AUTOMATIC for segment in segments)
-    if not (drawn and codes & _LUNG_CODES):
-        return
-    created = f"{header.get('ContentDate', '')}{header.get('ContentTime', '')}"
-    for series in header.get("ReferencedSeriesSequence") or ():
-        yield ArchivedLabel(InstanceReference.of(header), str(series.SeriesInstanceUID), created)
