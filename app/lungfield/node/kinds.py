@@ -7,7 +7,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGExtended12Bit
 from lungfield.radiograph.decoding import NATIVE, PLUGINS
 from lungfield.radiograph.header.codes import SOP_CLASSES
 
-RADIOGRAPHS = tuple(SOP_CLASSES)
+RADIOGRAPHS = tuple(sorted(SOP_CLASSES))
 """SOP Class UIDs of Computed Radiography, Digital X-Ray and Secondary Capture (DICOM PS3.4, B.5)."""
 
 TRANSFER_SYNTAXES = (
