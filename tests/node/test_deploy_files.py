@@ -23,7 +23,12 @@ MOST_EXPOSED = 1.5
 def test_the_example_loads_and_says_what_is_so_without_it():
     settings = read_settings(EXAMPLE, {})
     archive, spare = settings.send_to
-    assert (archive.name, archive.kind, archive.fallback, spare.name) == ("archive", "dicom", "spare", "spare")
+    assert (archive.name, archive.kind, archive.fallback, spare.name) == (
+        "archive",
+        "dicom",
+        "spare",
+        "spare",
+    )
     assert replace(settings, send_to=()) == Settings(state=Path("/var/lib/lungfield"))
 
 

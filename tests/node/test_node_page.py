@@ -44,7 +44,9 @@ def test_its_commands_bring_results_into_orthanc(text, tmp_path):
     commands = [one["text"] for one in found if one["why"] == "needs a PACS"]
     connecting = commands[1].strip().splitlines()
     assert len(connecting) == 5  # 'five commands', as the page says
-    connecting[1] = connecting[1].replace("--state", f"--workers 1 --port {_port(text)} {_page(text)} --state")
+    connecting[1] = connecting[1].replace(
+        "--state", f"--workers 1 --port {_port(text)} {_page(text)} --state"
+    )
     commands[1] = "\n".join([*connecting, ""])
     (tmp_path / "orthanc.json").write_text(configuration, encoding="utf-8")
     (tmp_path / "sample_data").symlink_to(ROOT / "sample_data")
@@ -87,16 +89,12 @@ def _page(text):
 
 
 def test_alerts_are_of_metrics_that_there_are(text, tmp_path):
-    (rules,) = [
-        yaml.safe_load(one["text"]) for one in BLOCK.finditer(text) if one["language"] == "yaml"
-    ]
+    (rules,) = [yaml.safe_load(one["text"]) for one in BLOCK.finditer(text) if one["language"] == "yaml"]
     filled = fill(tmp_path / "state")
     with served(filled) as url:
         answer = get(f"{url}/metrics").text
     filled.store.close()
-    samples = {
-        sample.name for family in text_string_to_metric_families(answer) for sample in family.samples
-    }
+    samples = {sample.name for family in text_string_to_metric_families(answer) for sample in family.samples}
     counters = set(re.findall(r"^# TYPE (lungfield_node_\w+)", answer, re.MULTILINE))
     for rule in rules["groups"][0]["rules"]:
         assert set(re.findall(r"lungfield_node_\w+", rule["expr"])) <= samples, rule["alert"]

@@ -49,7 +49,7 @@ class DicomwebSender:
 
     def _store(self, parcel: Parcel) -> Outcome:
         try:
-            remarks = self._archive.send(*(pydicom.dcmread(one.path) for one in parcel.items))
+            remarks = self._archive.send(*(pydicom.dcmread(one.path) for one in parcel.items), insist=True)
         except OutputError as error:
             return Refused(_without_address(error, self._archive.url))
         except DataError as error:
