@@ -46,6 +46,8 @@ def test_command_exists(words, monkeypatch):
         ("lungfield segmant radiographs/ -o out", "no command segmant"),
         ("lungfield segment radiographs/ -o out --formatz mask", "--formatz"),
         ("lungfield segment radiographs/", "output is missing"),
+        ("lungfield node --stat node-state", "--stat"),
+        ("lungfield node statsu --state node-state", "no command statsu"),
         ("lungfield segment -o out", "inputs is missing"),
         ("python scripts/promote_weights.py --best best_model.pt bundles/unet", "--best"),
         ("python scripts/worst_cases.py a b", "b is one too many"),
@@ -113,6 +115,8 @@ def check_options(command, words):
     while subcommands := getattr(command, "commands", None):
         if words in (["--help"], ["--version"], ["-h"]):
             return
+        if command.invoke_without_command and words[0].startswith("-"):
+            break
         assert words[0] in subcommands, f"no command {words[0]}"
         command, words = subcommands[words[0]], words[1:]
     if "--help" in words:

@@ -1,4 +1,4 @@
-"""What deploy/ holds fits the node: settings that load, a unit that systemd takes, a container file of real paths."""
+"""What deploy/ holds fits the node: settings that load, a hardened unit, a container file of real paths."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""docs/node.md works as it is written: its commands, in their order, on free ports; its alerts and its tables."""
+"""docs/node.md works as it is written: its commands, in their order, on free ports; its alerts and tables."""
 
 from __future__ import annotations
 

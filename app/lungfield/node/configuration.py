@@ -63,7 +63,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: is no YAML{line}.") from error
     if not isinstance(content or {}, dict):
         raise DataError(f"{path}: holds no settings; give such as 'ae_title: LUNGFIELD'.")
-    return {str(key).replace("-", "_"): value for key, value in (content or {}).items()}
+    return {_key(key): value for key, value in (content or {}).items()}
 
 
 def _checked(settings: Settings) -> Settings:
@@ -121,7 +121,7 @@ def _made(kind: Any, given: Any, where: str) -> Any:
     """An instance of a dataclass from a mapping of its attributes."""
     if not isinstance(given, Mapping):
         raise DataError(f"{where}: '{given}' stands where settings are expected; give names and values.")
-    given = {str(key).replace("-", "_"): value for key, value in given.items()}
+    given = {_key(key): value for key, value in given.items()}
     hints = typing.get_type_hints(kind)
     known = {one.name: one for one in fields(kind)}
     values = {}
@@ -188,7 +188,7 @@ def _destination(value: Any, where: str) -> Destination:
     given = {"address": value} if isinstance(value, str) else value
     if not isinstance(given, Mapping) or not isinstance(given.get("address"), str):
         raise DataError(f"{where}: a destination needs an 'address', such as AET@HOST:PORT.")
-    rest = {str(key).replace("-", "_"): one for key, one in given.items() if key != "address"}
+    rest = {_key(key): one for key, one in given.items() if key != "address"}
     told = parse_address(given["address"])
     known = {one.name for one in fields(Destination)} - {*told, *_TOLD_BY_ADDRESS} | {"formats"}
     for key in rest:
@@ -203,6 +203,11 @@ def _name_of(told: Mapping[str, Any]) -> str:
     """A name for a destination that was given none: its AE title, or its kind with its host."""
     host = urlsplit(str(told.get("url", ""))).hostname or "files"
     return re.sub("[^A-Za-z0-9_]", "-", str(told.get("ae_title") or f"{told['kind']}-{host}"))[:40]
+
+
+def _key(key: object) -> str:
+    """The name of a setting; YAML 1.1 takes 'on' for 'true' as a key, too."""
+    return "on" if key is True else str(key).replace("-", "_")
 
 
 def _near(name: str, known: Any) -> str:
