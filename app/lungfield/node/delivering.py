@@ -188,9 +188,11 @@ class Courier(threading.Thread):
 
     def _park_expired(self, error: str) -> None:
         """Of a destination that is down: end what was tried for long enough, also what is not due yet."""
-        oldest = time.time() - self._destination.retry_for_s
-        for one in self._store.due(self._destination.name, _FOREVER, _ALL):
-            if one.since < oldest:
+        since = time.time() - self._destination.retry_for_s
+        while expired := self._store.expired(self._destination.name, since):
+            for one in expired:
+                if self._stopping.is_set():
+                    return
                 put_off(self._store, self._destination, one, error)
 
     def _complain(self, text: str, *values: object) -> None:

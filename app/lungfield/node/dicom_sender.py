@@ -192,6 +192,8 @@ class DicomSender:
         """Bound what sending may take: pynetdicom would wait for ever where the other side reads nothing."""
         self._connection = event.assoc.dul.socket.socket
         self._connection.settimeout(self._destination.timeout_s)
+        # Else each object waits 40 ms for the acknowledgement of its command.
+        self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._closing.is_set():
             self.close()
 

@@ -77,6 +77,15 @@ class Reading:
             *(destination, now, limit),
         )
 
+    def expired(self, destination: str, since: float, limit: int = 100) -> list[Delivery]:
+        """What waits for a destination, due or not, since before a time (seconds since 1970)."""
+        return self._deliveries(
+            "WHERE destination = ? AND state = 'waiting' AND since < ? AND EXISTS "
+            "(SELECT 1 FROM instance WHERE instance.id = instance_id AND instance.state = 'segmented') "
+            "ORDER BY id LIMIT ?",
+            *(destination, since, limit),
+        )
+
     def overdue(self, destination: str, now: float, limit: int = 100) -> list[Delivery]:
         """Sent ones whose storage commitment has not come until the time that `sent` was told."""
         return self._deliveries(
