@@ -29,6 +29,7 @@ CREATE TABLE IF NOT EXISTS instance (
     changed_at REAL NOT NULL,
     purged INTEGER NOT NULL DEFAULT 0
 );
+CREATE INDEX IF NOT EXISTS instance_by_path ON instance (path);
 CREATE INDEX IF NOT EXISTS instance_by_state ON instance (state, id);
 CREATE INDEX IF NOT EXISTS instance_by_change ON instance (changed_at) WHERE purged = 0;
 CREATE TABLE IF NOT EXISTS result (

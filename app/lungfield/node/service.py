@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import logging
 import os
+import queue
 import signal
 import threading
 import time
@@ -52,7 +53,8 @@ class Node:
 
         self._settings = settings
         self._ended = threading.Event()
-        self._error: Exception | None = None
+        # Unlike an event, a signal handler may put into it at any moment.
+        self._asked: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
         self._closing = contextlib.ExitStack()
         bundle = chosen_bundle(settings)
         with self._closing_on_error():
@@ -78,13 +80,14 @@ class Node:
         Raises:
             LungfieldError: a part cannot go on.
         """
-        self._ended.wait()
-        if self._error is not None:
-            raise self._error
+        error = self._asked.get()
+        self._ended.set()
+        if error is not None:
+            raise error
 
     def end(self) -> None:
         """Let `wait` return; for signal handlers, too."""
-        self._ended.set()
+        self._asked.put(None)
 
     def stop(self) -> None:
         """Take nothing more, let what is in hand end, and close everything, within `Limits.drain_s`."""
@@ -119,7 +122,7 @@ class Node:
             logger.info("files were removed whose senders were never answered", extra={"count": strays})
         self._delivering = Delivering(settings, store, Commitments(settings, store))
         self._working = Working(
-            settings, store, self._context, segmented=self._delivering.wake, failed=self._fail
+            settings, store, self._context, segmented=self._delivering.wake, failed=self._asked.put
         )
         self._sources = Sources(settings, store, incoming)
         self._page = self._made_page()
@@ -142,10 +145,6 @@ class Node:
             "workers": lambda: "" if self._working.is_alive else "the workers are not at work; see the log",
         }
         return Server(self._settings, self._store, checks)
-
-    def _fail(self, error: Exception) -> None:
-        self._error = error
-        self._ended.set()
 
     def _keep_house(self) -> None:
         from lungfield.node.retention import sweep
@@ -176,11 +175,12 @@ def run(settings: Settings, begun: Callable[[Node], None] = lambda _: None) -> N
         BundleError, DataError, OutputError: as `Node`; or a part could not go on.
     """
     os.umask(0o077)
-    stopping = threading.Event()
     node: Node | None = None
+    stopping = False
 
     def stop(*_: object) -> None:
-        stopping.set()
+        nonlocal stopping
+        stopping = True
         if node is not None:
             node.end()
 
@@ -190,10 +190,9 @@ def run(settings: Settings, begun: Callable[[Node], None] = lambda _: None) -> N
     threading.excepthook = lambda failed: logger.warning("a thread ended: %s", failed.exc_type.__name__)
     node = Node(settings)
     try:
-        if stopping.is_set():
-            return
-        begun(node)
-        node.wait()
+        if not stopping:
+            begun(node)
+            node.wait()
     finally:
         node.stop()
 

@@ -67,6 +67,7 @@ class Working:
         self._ringer.setblocking(False)
         self._in_hand: dict[int, Instance] = {}
         self._paused_until = 0.0
+        self._closing = False
         self._thread = threading.Thread(target=self._run, name="working", daemon=True)
 
     @property
@@ -85,6 +86,7 @@ class Working:
 
     def close(self, limit_s: float) -> None:
         """Take nothing more; wait until what is in hand has ended, no longer than a limit in seconds."""
+        self._closing = True
         self._ringer.close()
         if self._thread.ident is not None:
             self._thread.join(limit_s)
@@ -92,11 +94,13 @@ class Working:
     def _run(self) -> None:
         try:
             self._serve()
-        except LungfieldError as error:
-            logger.error("segmenting cannot go on: %s", error)
-            self._failed(error)
         except Exception as error:
-            logger.exception("segmenting cannot go on")
+            if self._closing:
+                return  # while the workers were still being started
+            if isinstance(error, LungfieldError):
+                logger.error("segmenting cannot go on: %s", error)
+            else:
+                logger.exception("segmenting cannot go on")
             self._failed(error)
 
     def _serve(self) -> None:
