@@ -68,6 +68,14 @@ def test_training_resumes_where_it_stopped(root, tiny_dataset, run, trained, tmp
     assert (tmp_path / "checkpoint_epoch=3.pt").is_file()
 
 
+def test_training_never_replaces_another_run(root, tiny_dataset, run, trained):
+    before = (trained / "best_model.pt").read_bytes()
+    with pytest.raises(RuntimeError) as caught:
+        run(root, "train", "train.yaml", dataset_dir=str(tiny_dataset), output_dir=str(trained), **HERE)
+    assert str(trained / "best_model.pt") in str(user_error(caught.value))
+    assert (trained / "best_model.pt").read_bytes() == before
+
+
 @pytest.mark.parametrize("run_id", ["evaluating", "training"])
 def test_evaluation_on_top_of_training(root, tiny_dataset, run, trained, tmp_path, run_id):
     run(

@@ -69,7 +69,7 @@ def make_pseudo_labels(
         track: shows progress.
 
     Raises:
-        DataError: the source is no prepared set, or is the output.
+        DataError: the source is no prepared set, or the output holds one.
         UnreadableError: a radiograph cannot be read.
         OutputError: the set cannot be written.
     """
