@@ -2,7 +2,9 @@ import pytest
 import torch
 from ignite.engine import Engine
 from ignite.handlers import Checkpoint, DiskSaver
+from monai.transforms import Compose, Resized
 
+from lungfield.bundles.weights import note_preparation
 from lungfield.errors import BundleError
 from lungfield.training.checkpoints import refuse_other_run, resume
 
@@ -44,6 +46,17 @@ def test_a_run_goes_on_with_epochs_of_the_same_length(tmp_path, checkpoints):
     state["trainer"] = {"iteration": 15, "epoch_length": 5, "max_epochs": 8}
     torch.save(state, tmp_path / "checkpoint_epoch=3.pt")
     with pytest.raises(BundleError, match=r"had 5 steps .* have 10 now"):
+        resume(tmp_path / "checkpoint_epoch=3.pt", checkpoints, tmp_path)
+
+
+def test_a_run_goes_on_with_images_of_the_same_size(tmp_path, checkpoints):
+    def noted(side):
+        return note_preparation(torch.nn.Linear(3, 2), Compose([Resized("image", spatial_size=(side, side))]))
+
+    checkpoints.to_save["network"] = noted(256)
+    state = {name: {} for name in checkpoints.to_save} | {"network": noted(64).state_dict()}
+    torch.save(state, tmp_path / "checkpoint_epoch=3.pt")
+    with pytest.raises(BundleError, match="64 x 64, and would be given"):
         resume(tmp_path / "checkpoint_epoch=3.pt", checkpoints, tmp_path)
 
 

@@ -181,8 +181,8 @@ def load_network(bundle: Bundle) -> torch.nn.Module:
         BundleError: weights are missing or do not fit, or the config cannot be used.
     """
     require_weights(bundle)
-    (network,) = _parse(bundle, "cpu", "network_def")
-    loaded: torch.nn.Module = load_weights(network, bundle.weights)
+    network, preprocessing = _parse(bundle, "cpu", "network_def", "preprocessing")
+    loaded: torch.nn.Module = load_weights(network, bundle.weights, preprocessing=preprocessing)
     return loaded.eval()
 
 

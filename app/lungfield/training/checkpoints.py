@@ -8,7 +8,7 @@ from typing import Any
 
 from monai.handlers import CheckpointLoader
 
-from lungfield.bundles.weights import load_state
+from lungfield.bundles.weights import load_state, noted_preparation, require_preparation
 from lungfield.errors import BundleError
 from lungfield.training.distributed import from_all, is_first
 
@@ -60,8 +60,8 @@ def resume(path: str | Path | None, checkpoints: Any, ckpt_dir: str | Path) -> N
         ckpt_dir: where this run saves, and where the earlier one's best weights are taken to.
 
     Raises:
-        BundleError: there is no such file, it is no checkpoint of such a run, that run had another number of
-            steps an epoch, or it is at its end already.
+        BundleError: there is no such file, it is no checkpoint of such a run, that run had other images or
+            another number of steps an epoch, or it is at its end already.
     """
     if path is None:
         return
@@ -71,6 +71,8 @@ def resume(path: str | Path | None, checkpoints: Any, ckpt_dir: str | Path) -> N
     missing = [name for name in parts if name not in state]
     if missing:
         raise BundleError(f"{path} is no checkpoint to go on from: it lacks {', '.join(missing)}. {advice}")
+    network: Any = getattr(parts["network"], "module", parts["network"])  # without what several processes add
+    require_preparation(state["network"], noted_preparation(network.state_dict()), path)
     trainer = parts["trainer"]
     steps, steps_then = trainer.state.epoch_length, state["trainer"]["epoch_length"]
     if steps != steps_then:
