@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lungfield.batch.inputs import read_inputs
     from lungfield.batch.interrupts import Interrupted
     from lungfield.batch.jobs import DONE, FAILED, SKIPPED
     from lungfield.batch.options import Options
@@ -23,6 +24,7 @@ _MODULES = {
     "BatchResult": "results",
     "Interrupted": "interrupts",
     "Options": "options",
+    "read_inputs": "inputs",
     "segment_files": "segment",
 }
 
@@ -35,6 +37,7 @@ __all__ = [
     "BatchResult",
     "Interrupted",
     "Options",
+    "read_inputs",
     "segment_files",
 ]
 

@@ -66,7 +66,7 @@ def run(
     from lungfield.bundles.device import find_device
 
     device = find_device(options.device, options.backend)
-    files = find_inputs(inputs, output)
+    files = find_inputs(inputs, output, options)
     references = None
     if options.references:
         references = find_references(options.references, [file.relative for file in files.files])

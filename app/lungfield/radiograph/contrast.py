@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lungfield.errors import Reason, UnreadableError
+from lungfield.errors import NotFrontalChestError, Reason, UnreadableError
 
 SAMPLES = 1 << 18
 MAX_TABLE = 1 << 16
@@ -17,6 +17,8 @@ MAX_TABLE = 1 << 16
 RANGE_PERCENTILES = (0.1, 99.9)
 CONTRAST_PERCENTILES = (0.5, 99.5)
 MIN_LEVELS = 8
+MAX_CLASSES = 4
+"""Of a picture with no more values than this, each stands for a class: a mask, or a label map."""
 MAX_EDGE_FRACTION = 0.05
 
 
@@ -62,6 +64,12 @@ class Histogram:
                 counts[edge] = 0
         return Histogram(self.values, counts)
 
+    def levels(self, most: int) -> NDArray[Any]:
+        """The lowest values that occur, in ascending order, `most` of them at most."""
+        occurring = self.values[self.counts > 0]
+        first = np.concatenate([[True], occurring[1:] != occurring[:-1]])
+        return occurring[first][:most]
+
     def mapped(self, mapping: Callable[[NDArray[Any]], NDArray[Any]]) -> Histogram:
         """Of the image after a mapping of its values."""
         values = mapping(self.values)
@@ -104,9 +112,10 @@ def stretch(values: NDArray[Any], low: float, high: float) -> NDArray[np.float32
 
 
 def require_contrast(histogram: Histogram) -> None:
-    """Turn down an image in which there is (almost) nothing to see.
+    """Turn down an image in which there is (almost) nothing to see, or classes instead of grey values.
 
     Raises:
+        NotFrontalChestError: there are at most `MAX_CLASSES` values, far apart or counted from 0.
         UnreadableError: 99 % of the values differ by fewer than `MIN_LEVELS` grey levels; or, of floating
             point values, not at all; or there is no value to look at.
     """
@@ -114,6 +123,13 @@ def require_contrast(histogram: Histogram) -> None:
         raise UnreadableError("no part of the image is free of padding and shutter", reason=Reason.UNIFORM)
     low, high = histogram.percentiles(*CONTRAST_PERCENTILES)
     least = MIN_LEVELS if histogram.values.dtype.kind in "iu" else 1e-6 * max(abs(low), abs(high), 1e-30)
+    levels = histogram.levels(MAX_CLASSES + 1)
+    if 2 <= len(levels) <= MAX_CLASSES and (levels[0] == 0 or high - low >= least):
+        listed = ", ".join(f"{value:g}" for value in levels)
+        raise NotFrontalChestError(
+            f"only {len(levels)} different values ({listed}): a mask or a label map, not a radiograph",
+            reason=Reason.LABEL_MAP,
+        )
     if not high - low >= least:
         raise UnreadableError(
             f"the image is (nearly) uniform: 99 % of its values lie between {low:g} and {high:g}",
@@ -132,7 +148,7 @@ def to_unit(values: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_
         values: (H, W), of an integer or floating point type.
 
     Raises:
-        UnreadableError: the image is (nearly) uniform.
+        NotFrontalChestError, UnreadableError: as `require_contrast`.
     """
     valid = None
     if values.dtype.kind == "f":
