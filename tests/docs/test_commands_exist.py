@@ -46,7 +46,6 @@ def test_command_exists(words, monkeypatch):
         ("lungfield segmant radiographs/ -o out", "no command segmant"),
         ("lungfield segment radiographs/ -o out --formatz mask", "--formatz"),
         ("lungfield segment radiographs/", "output is missing"),
-        ("lungfield segment -o out", "inputs is missing"),
         ("python scripts/promote_weights.py --best best_model.pt bundles/unet", "--best"),
         ("python scripts/worst_cases.py a b", "b is one too many"),
         (
