@@ -144,8 +144,8 @@ def segment(case: Case, predictor: Predictor) -> dict[str, NDArray]:
     label_map = predictor.processing.finish(prepared, logits[0], radiograph)
     return {
         "label_map": label_map,
-        "probabilities": lung_probability(logits[0]).astype(np.float16),
-        "flipped": lung_probability(logits[1])[:, ::-1].astype(np.float16),
+        "probabilities": lung_probability(logits[0], predictor.processing.classes).astype(np.float16),
+        "flipped": lung_probability(logits[1], predictor.processing.classes)[:, ::-1].astype(np.float16),
         "pixels": np.round(pixels * 255).astype(np.uint8),
         "dice": agreement(label_map, reference, spacing=None).dice if reference.any() else 0.0,
     }

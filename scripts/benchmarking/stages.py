@@ -80,7 +80,7 @@ def _segment(
     logits = predictor.logits(torch.from_numpy(network_input)[None])[0].cpu()
     with stage("post-process"):
         label_map = processing.finish(prepared, logits, radiograph)
-        probability = lung_probability(logits)
+        probability = lung_probability(logits, processing.classes)
     lungs = Segmentation(radiograph, label_map, probability, predictor.bundle)
     with stage("quality"):
         _ = lungs.quality

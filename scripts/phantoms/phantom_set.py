@@ -41,7 +41,8 @@ def prepare_phantoms(
         track: shows progress.
 
     Raises:
-        DataError: a count or size that makes no sense, or a split that does not fit.
+        DataError: a count or size that makes no sense, a split that does not fit, or an output folder that
+            holds a set.
         OutputError: the set cannot be written.
     """
     if count < 1 or size < _MIN_SIZE:

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lungfield.batch.inputs import read_inputs as read_inputs
     from lungfield.batch.interrupts import Interrupted as Interrupted
     from lungfield.batch.jobs import DONE as DONE
     from lungfield.batch.jobs import FAILED as FAILED
@@ -26,6 +27,7 @@ _MODULES = {
     "BatchResult": "results",
     "Interrupted": "interrupts",
     "Options": "options",
+    "read_inputs": "inputs",
     "segment_files": "segment",
 }
 

@@ -7,7 +7,6 @@ import datetime
 import logging
 import os
 import platform
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lungfield import export
+from lungfield.batch.inputs import find_inputs, require_writable
 from lungfield.batch.interrupts import Interrupted
 from lungfield.batch.jobs import DONE, Ended, Job, WorkerSettings
-from lungfield.batch.journal import FOLDER, Entry, Fingerprint, Journal
+from lungfield.batch.journal import Entry, Fingerprint, Journal
 from lungfield.batch.leftovers import REPORT, adopt, outputs_of, remove_leftovers, remove_parts
 from lungfield.batch.options import Options
 from lungfield.batch.outputs import FORMATS
@@ -28,7 +28,7 @@ from lungfield.batch.results import BatchResult, Rows, write_results
 from lungfield.bundles import Bundle
 from lungfield.errors import DataError, OutputError, Reason
 from lungfield.names import shown
-from lungfield.radiograph import Found, output_stems, search
+from lungfield.radiograph import Found, output_stems
 
 if TYPE_CHECKING:  # torch takes a second to import: the workers' imports begin before
     import torch
@@ -37,7 +37,6 @@ if TYPE_CHECKING:  # torch takes a second to import: the workers' imports begin 
 
 logger = logging.getLogger(__name__)
 
-_TABLES = ("results.csv", "results.json", "results.parquet", REPORT)
 
 #: What may go differently another time: a resumed run tries these files again.
 _TRANSIENT = (
@@ -68,11 +67,11 @@ def run(
     from lungfield.bundles.device import find_device
 
     device = find_device(options.device, options.backend)
-    files = _find_inputs(inputs, output)
+    files = find_inputs(inputs, output, options)
     references = None
     if options.references:
         references = find_references(options.references, [file.relative for file in files.files])
-    _require_writable(output)
+    require_writable(output)
     with Journal(output) as journal:
         before = _settings_before(journal, options)
         choice = _backend(before, bundle, options, device)
@@ -80,31 +79,6 @@ def run(
         progress = progress or (lambda *_: None)
         one = _Run(files, output, bundle, options, device, choice, references, journal, progress)
         return one.run(start_forkserver)
-
-
-def _find_inputs(inputs: Sequence[Path], output: Path) -> Found:
-    """The files to segment, without what this run and earlier ones have written."""
-    earlier = [path for path in map(Path, inputs) if (path / FOLDER).is_dir()]  # beside other files
-    results = (FOLDER, *(kind.folder for kind in FORMATS.values()), *_TABLES)
-    found = search(inputs, exclude=[folder / name for folder in (output, *earlier) for name in results])
-    for remark in found.remarks:
-        logger.info("%s", remark)
-    if not found.files:
-        raise DataError(
-            f"No DICOM or NIfTI file, and no picture, in {', '.join(map(str, inputs))}. Name files, or "
-            f"folders that hold some.{''.join(f' ({remark}.)' for remark in found.remarks)}"
-        )
-    return found
-
-
-def _require_writable(folder: Path) -> None:
-    """Make the output folder where it is missing, and see that files can be made there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OutputError(f"The output folder {folder} cannot be written to: {error.strerror}.") from error
 
 
 def _settings_before(journal: Journal, options: Options) -> dict[str, Any] | None:

@@ -45,8 +45,8 @@ def segment_files(
 
     Raises:
         BundleError: there is no such bundle, it has no weights, or the device is not there.
-        DataError: an input or the folder of references does not exist or holds nothing; the output folder
-            holds another run, or one is at work there.
+        DataError: an input or the folder of references does not exist or holds nothing, or the options leave
+            nothing of the inputs; the output folder holds another run, or one is at work there.
         OutputError: the output folder cannot be written, or its disk is full.
         Interrupted: by SIGINT or SIGTERM.
     """

@@ -33,10 +33,26 @@ Views = Literal["frontal", "any"]
 
 
 def segment(
-    inputs: list[Path] = typer.Argument(
-        ..., exists=True, help="Radiographs, or folders of them (DICOM, NIfTI, PNG, JPEG, TIFF and others)."
+    inputs: list[Path] | None = typer.Argument(
+        None, exists=True, help="Radiographs, or folders of them (DICOM, NIfTI, PNG, JPEG, TIFF and others)."
     ),
     output: Path = typer.Option(..., "-o", "--output", help="Folder for the results."),
+    files_from: Path | None = typer.Option(
+        None,
+        metavar="FILE",
+        help="Also segment the files and folders that this text file lists, one path a line; - for standard "
+        "input.",
+    ),
+    include: list[str] | None = typer.Option(
+        None,
+        metavar="GLOB",
+        help="Segment only files whose path below INPUTS ends like this: '*.dcm', 'PA/*.png'. Repeatable.",
+    ),
+    exclude: list[str] | None = typer.Option(
+        None,
+        metavar="GLOB",
+        help="Leave out such files, or all below such folders: 'masks'. Repeatable.",
+    ),
     bundle: str = typer.Option(
         DEFAULT_BUNDLE, help="A shipped bundle's name, or the folder of another that you trust."
     ),
@@ -95,7 +111,7 @@ def segment(
     Exit status: 0 when every file is done or skipped; 1 when some failed; 2 for a wrong call; 3 when results
     could not be written (disk full); 130 after SIGINT, 143 after SIGTERM.
     """
-    from lungfield.batch import FAILED, Interrupted, Options, segment_files
+    from lungfield.batch import FAILED, Interrupted, Options, read_inputs, segment_files
 
     options = Options(
         formats=tuple(name.strip() for name in formats.split(",") if name.strip()),
@@ -103,6 +119,8 @@ def segment(
         viewer_geometry=viewer_geometry,
         views=views,
         check_mirrored=check_mirrored,
+        include=tuple(include or ()),
+        exclude=tuple(exclude or ()),
         resume=resume,
         overwrite=overwrite,
         report=report,
@@ -113,11 +131,12 @@ def segment(
         time_limit_s=time_limit,
         memory_limit_bytes=int(memory_limit * (1 << 30)),
     )
+    named = [*(inputs or ()), *(read_inputs(files_from) if files_from else ())]
     console = Console(stderr=True)
     with _log_to(log_file):
         try:
             with _progress(console) as progress:
-                batch = segment_files(inputs, output, bundle, options=options, progress=progress)
+                batch = segment_files(named, output, bundle, options=options, progress=progress)
         except Interrupted as interrupt:
             if interrupt.batch is not None:
                 _report(interrupt.batch, console)

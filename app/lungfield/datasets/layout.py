@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lungfield.atomic import write_whole
-from lungfield.errors import OutputError
+from lungfield.errors import DataError, OutputError
 from lungfield.labels import BACKGROUND, LUNG_SIDE_UNKNOWN, LUNGS, UNKNOWN
 
 LIST_NAME = "dataset.json"
 IMAGES = "images"
 LABELS = "labels"
+UNFINISHED = "unfinished"
+"""An empty file in a folder whose set is being written, or was when its run ended early."""
 SECTIONS = ("training", "validation", "test")
 
 
@@ -66,15 +68,24 @@ class Item:
 
 
 def start_set(folder: Path) -> None:
-    """Make the folders of a set; an old list is removed first, so that a broken run never looks complete.
+    """Make the folders of a set, where there is no other; a run that ended early may be begun again.
 
     Raises:
+        DataError: the folder holds a set already, or images or labels that are not ours to replace.
         OutputError: the folder cannot be written to.
     """
+    mark = folder / UNFINISHED
     try:
+        for path in (folder / LIST_NAME, folder / IMAGES, folder / LABELS):
+            others = path.is_dir() and not mark.is_file() and any(path.iterdir())
+            if others or path.is_file():
+                raise DataError(
+                    f"The output folder {folder} holds a data set, or a part of one ({path.name}). Choose "
+                    "another folder, or delete that one first."
+                )
         (folder / IMAGES).mkdir(parents=True, exist_ok=True)
         (folder / LABELS).mkdir(exist_ok=True)
-        (folder / LIST_NAME).unlink(missing_ok=True)
+        mark.touch()
     except OSError as error:
         raise OutputError(f"Cannot write to {folder}: {error.strerror or error}.") from error
 
@@ -110,6 +121,7 @@ def finish_set(
     }
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     write_whole(folder / LIST_NAME, text.encode())
+    (folder / UNFINISHED).unlink(missing_ok=True)
 
 
 def label_values(values: Iterable[int]) -> dict[int, str]:

@@ -123,14 +123,15 @@ def prepare(
     Args:
         cases: what there is.
         description: what the set is.
-        output: folder of the prepared set; an older list in it is replaced.
+        output: folder of the prepared set, without another one.
         split: how to divide the set.
         max_side: longer side that no image exceeds, in pixels; None keeps every size.
         read: decodes an original image.
         track: shows progress.
 
     Raises:
-        DataError: no case, a split that does not fit, masks that do not fit their image or each other.
+        DataError: no case, a split that does not fit, masks that do not fit their image or each other, or an
+            output folder that holds a set.
         UnreadableError: an image cannot be decoded.
         OutputError: the set cannot be written.
     """

@@ -17,6 +17,8 @@ MAX_TABLE = 1 << 16
 RANGE_PERCENTILES = (0.1, 99.9)
 CONTRAST_PERCENTILES = (0.5, 99.5)
 MIN_LEVELS = 8
+MAX_CLASSES = 4
+"""Of a picture with no more values than this, each stands for a class: a mask, or a label map."""
 MAX_EDGE_FRACTION = 0.05
 COLOUR_TOLERANCE = 0.1
 MAX_COLOURED_FRACTION = 0.05
@@ -66,6 +68,12 @@ class Histogram:
                 counts[edge] = 0
         return Histogram(self.values, counts)
 
+    def levels(self, most: int) -> NDArray[Any]:
+        """The lowest values that occur, in ascending order, `most` of them at most."""
+        occurring = self.values[self.counts > 0]
+        first = np.concatenate([[True], occurring[1:] != occurring[:-1]])
+        return occurring[first][:most]
+
     def mapped(self, mapping: Callable[[NDArray[Any]], NDArray[Any]]) -> Histogram:
         """Of the image after a mapping of its values."""
         values = mapping(self.values)
@@ -108,9 +116,10 @@ def stretch(values: NDArray[Any], low: float, high: float) -> NDArray[np.float32
 
 
 def require_contrast(histogram: Histogram) -> None:
-    """Turn down an image in which there is (almost) nothing to see.
+    """Turn down an image in which there is (almost) nothing to see, or classes instead of grey values.
 
     Raises:
+        NotFrontalChestError: there are at most `MAX_CLASSES` values, far apart or counted from 0.
         UnreadableError: 99 % of the values differ by fewer than `MIN_LEVELS` grey levels; or, of floating
             point values, not at all; or there is no value to look at.
     """
@@ -118,6 +127,13 @@ def require_contrast(histogram: Histogram) -> None:
         raise UnreadableError("no part of the image is free of padding and shutter", reason=Reason.UNIFORM)
     low, high = histogram.percentiles(*CONTRAST_PERCENTILES)
     least = MIN_LEVELS if histogram.values.dtype.kind in "iu" else 1e-6 * max(abs(low), abs(high), 1e-30)
+    levels = histogram.levels(MAX_CLASSES + 1)
+    if 2 <= len(levels) <= MAX_CLASSES and (levels[0] == 0 or high - low >= least):
+        listed = ", ".join(f"{value:g}" for value in levels)
+        raise NotFrontalChestError(
+            f"only {len(levels)} different values ({listed}): a mask or a label map, not a radiograph",
+            reason=Reason.LABEL_MAP,
+        )
     if not high - low >= least:
         raise UnreadableError(
             f"the image is (nearly) uniform: 99 % of its values lie between {low:g} and {high:g}",
@@ -133,7 +149,7 @@ def to_unit(values: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_
     and is not valid; where all is finite there is None for the second array.
 
     Raises:
-        UnreadableError: the image is (nearly) uniform.
+        NotFrontalChestError, UnreadableError: as `require_contrast`.
     """
     valid = None
     if values.dtype.kind == "f":

@@ -40,8 +40,8 @@ def read_dicom(path: Path, *, require_frontal: bool, limits: Limits) -> Radiogra
     The header is judged before any pixel is read.
 
     Raises:
-        NotFrontalChestError: another kind of object, or a cine; with `require_frontal`, a header that
-            says that the view or the body part is another one.
+        NotFrontalChestError: another kind of object, a cine, or a label map; with `require_frontal`, a header
+            that says that the view or the body part is another one.
         UnreadableError: damaged, of a transfer syntax that cannot be decoded, over a limit, or (nearly)
             uniform.
     """

@@ -34,13 +34,13 @@ ONE_PICTURE = ("JPEG",)
 def read_image(path: Path, *, file_format: str, limits: Limits) -> Radiograph:
     """Return the radiograph in a picture file of a format of `lungfield.radiograph.reading`.
 
-    Grey of 1 to 32 bits or floating point, a palette, and colour that is grey, with or without an alpha
+    Grey of up to 32 bits or floating point, a palette, and colour that is grey, with or without an alpha
     channel, which is ignored. The picture has to be one with dark lungs: these formats cannot say. How it
     lies they can, by the Orientation of EXIF or TIFF. Their resolution in dots per inch is the printer's, so
     there is no spacing.
 
     Raises:
-        NotFrontalChestError: a picture in colour, or several pages.
+        NotFrontalChestError: a picture in colour, several pages, or a label map.
         UnreadableError: damaged, over a limit, or (nearly) uniform.
     """
     with warnings.catch_warnings():

@@ -52,7 +52,7 @@ def read_nifti(path: Path, *, limits: Limits) -> Radiograph:
     column), upright by the affine (`nifti_pose.pose_of`) where that means something.
 
     Raises:
-        NotFrontalChestError: a volume.
+        NotFrontalChestError: a volume, or a label map.
         UnreadableError: damaged, not of grey values, over a limit, or (nearly) uniform.
     """
     image, size = _opened(path, limits)

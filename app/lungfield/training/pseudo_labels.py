@@ -49,7 +49,7 @@ def make_pseudo_labels(
     test section is left out, as a network must not be measured by its own masks.
 
     Raises:
-        DataError: the source is no prepared set, or is the output.
+        DataError: the source is no prepared set, or the output holds one.
         UnreadableError: a radiograph cannot be read.
         OutputError: the set cannot be written.
     """

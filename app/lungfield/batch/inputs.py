@@ -1,0 +1,121 @@
+"""The files that a run segments: never what this run or an earlier one has written."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePath
+
+from lungfield.batch.journal import FOLDER
+from lungfield.batch.leftovers import REPORT
+from lungfield.batch.options import Options
+from lungfield.batch.outputs import FORMATS
+from lungfield.errors import DataError, OutputError
+from lungfield.radiograph import Found, search
+
+logger = logging.getLogger(__name__)
+
+_TABLES = ("results.csv", "results.json", "results.parquet", REPORT)
+
+
+_FILTERED = "filtered"
+"""What `Found.left_out` counts the files under that the options leave out."""
+
+
+def find_inputs(inputs: Sequence[Path], output: Path, options: Options) -> Found:
+    """The files to segment, without what this run and earlier ones have written, nor what options leave out.
+
+    Raises:
+        DataError: an input does not exist, or nothing is left.
+    """
+    if not inputs:
+        raise DataError("There is no input: name files or folders, or give a list of them by --files-from.")
+    found = _filtered(search(inputs, exclude=_results_of_runs([output, *_runs_in(inputs)])), options)
+    for remark in found.remarks:
+        logger.info("%s", remark)
+    if not found.files and _FILTERED in found.left_out:
+        raise DataError(
+            f"--include and --exclude leave none of the {found.left_out[_FILTERED]} files to segment. A glob "
+            "is compared with the end of the paths below the inputs: '*.dcm', 'PA/*.png'."
+        )
+    if not found.files:
+        raise DataError(
+            f"No DICOM or NIfTI file, and no picture, in {', '.join(map(str, inputs))}. Name files, or "
+            f"folders that hold some.{''.join(f' ({remark}.)' for remark in found.remarks)}"
+        )
+    return found
+
+
+def read_inputs(source: Path) -> list[Path]:
+    """The files and folders that a list names, one a line; blank lines are left out.
+
+    Args:
+        source: a text file, or '-' for standard input. Paths are relative to the working directory.
+
+    Raises:
+        DataError: the list cannot be read, is empty, or names what is not there.
+    """
+    try:
+        content = sys.stdin.buffer.read() if source == Path("-") else source.read_bytes()
+    except OSError as error:
+        raise DataError(f"The list of files {source} cannot be read: {error.strerror}.") from error
+    lines = [os.fsdecode(line.removesuffix(b"\r")) for line in content.split(b"\n")]
+    paths = {number: Path(line) for number, line in enumerate(lines, start=1) if line.strip()}
+    if not paths:
+        raise DataError(f"The list of files {source} names none: write one path on each line.")
+    for number, path in paths.items():
+        if "\0" in str(path) or not path.exists():
+            raise DataError(
+                f"Line {number} of the list of files {source} names {path}, which is not there. Paths are "
+                "relative to the working directory, one on each line."
+            )
+    return list(paths.values())
+
+
+def _filtered(found: Found, options: Options) -> Found:
+    """The files that `include` and `exclude` of the options leave."""
+    files = [
+        file
+        for file in found.files
+        if (not options.include or _matches([file.relative], options.include))
+        and not _matches([file.relative, *file.relative.parents], options.exclude)
+    ]
+    count = len(found.files) - len(files)
+    if not count:
+        return found
+    remark = f"left out: {count} files by --include and --exclude"
+    return replace(
+        found,
+        files=files,
+        left_out={**found.left_out, _FILTERED: count},
+        remarks=(*found.remarks, remark),
+    )
+
+
+def _matches(paths: Sequence[PurePath], globs: Sequence[str]) -> bool:
+    return any(path.match(glob) for path in paths for glob in globs)
+
+
+def _runs_in(inputs: Sequence[Path]) -> list[Path]:
+    """The inputs that hold results of an earlier run beside other files."""
+    return [path for path in map(Path, inputs) if (path / FOLDER).is_dir()]
+
+
+def _results_of_runs(folders: Sequence[Path]) -> list[Path]:
+    """What runs write into output folders: none of it is an input."""
+    names = (FOLDER, *(kind.folder for kind in FORMATS.values()), *_TABLES)
+    return [folder / name for folder in folders for name in names]
+
+
+def require_writable(folder: Path) -> None:
+    """Make the output folder where it is missing, and see that files can be made there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(f"The output folder {folder} cannot be written to: {error.strerror}.") from error
