@@ -1,7 +1,9 @@
 """The node's log is JSON, one object a line, and tells of nobody whatever it is handed."""
 
+import ast
 import json
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -103,3 +105,20 @@ def test_levels_are_as_before_afterwards(tmp_path):
     with log.logging_to(tmp_path / "node.log"):
         assert state() != before
     assert state() == before
+
+
+def test_every_field_that_the_node_logs_is_allowed():
+    """One that is not would be left out in silence."""
+    named = set()
+    for path in Path(log.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            values = []
+            if isinstance(node, ast.Call):
+                values = [one.value for one in node.keywords if one.arg == "extra"]
+            elif isinstance(node, (ast.Assign, ast.AnnAssign)):  # of what is given as `extra` later
+                (target, *_) = node.targets if isinstance(node, ast.Assign) else [node.target]
+                values = [node.value] if ast.unparse(target) in ("about", "self._about") else []
+            for part in (part for value in values for part in ast.walk(value)):
+                named |= {key.value for key in part.keys} if isinstance(part, ast.Dict) else set()
+    assert {"instance", "destination", "next_attempt_s", "source"} <= named
+    assert named <= log.FIELDS

@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing, suppress
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from orthanc import MISSING, ORTHANC, free_port
 from prometheus_client.parser import text_string_to_metric_families
 
 from lungfield.node.advice import ADVICE
+from lungfield.node.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "node.md"
@@ -34,6 +36,7 @@ def text():
     return PAGE.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(TIMEOUT_S + 20)
 @pytest.mark.skipif(bool(MISSING), reason=MISSING)
 def test_its_commands_bring_results_into_orthanc(text, tmp_path):
@@ -62,10 +65,12 @@ def test_its_commands_bring_results_into_orthanc(text, tmp_path):
             start_new_session=True,
         )
         try:
-            process.wait(TIMEOUT_S)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(TIMEOUT_S)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
+            process.wait(30)
     logs = [tmp_path / name for name in ("errors.txt", "node.out", "node.log", "orthanc.log")]
     assert process.returncode == 0, "\n".join(file.read_text()[-3000:] for file in logs if file.exists())
 
@@ -106,3 +111,9 @@ def test_alerts_are_of_metrics_that_there_are(text, tmp_path):
 def test_every_code_has_its_row(text):
     rows = dict(re.findall(r"^\| `([a-z-]+)` \| (.+) \|$", text, re.MULTILINE))
     assert {code: rows.get(code) for code in ADVICE} == ADVICE
+
+
+def test_every_setting_is_named(text):
+    section = text[text.index("## Settings") : text.index("### Destinations")]
+    named = set(re.findall(r"`(\w+)`", section))
+    assert {one.name for one in fields(Settings)} <= named

@@ -147,8 +147,8 @@ class Page:
             changed = self._store.retry(None if which is None else [which])
         else:
             changed = int(which is not None and self._store.park(which))
-        told: dict[str, int | str] = {"peer": _peer(request), "count": changed}
-        logger.info("%s by hand", action, extra=told if which is None else told | {"instance": which})
+        about: dict[str, int | str] = {"peer": _peer(request), "count": changed}
+        logger.info("%s by hand", action, extra=about if which is None else about | {"instance": which})
         done = ("retried" if action == "retry" else "parked") if changed else "late"
         return RedirectResponse(f"/?done={done}", 303)
 

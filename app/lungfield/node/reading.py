@@ -116,30 +116,28 @@ class Reading:
             of_one[Sending(row["state"])] = row["n"]
         return found
 
-    def open_deliveries(self) -> dict[str, OpenDeliveries]:
-        """What has not arrived yet and is still tried, by destination."""
-        errors = {
-            row["destination"]: row["error"]  # SQLite takes it from the row that has the maximum
-            for row in self._database.read(
-                "SELECT destination, error, max(changed_at) FROM delivery "
-                "WHERE state = 'waiting' AND error != '' GROUP BY destination"
-            )
-        }
-        rows = self._database.read(
-            "SELECT destination, min(since) AS since, max(attempts) AS attempts, "
-            "min(CASE WHEN attempts > 0 AND state = 'waiting' THEN next_attempt_at END) AS next_attempt_at "
-            "FROM delivery WHERE state IN ('waiting', 'sent') GROUP BY destination"
+    def open_deliveries(self, destination: str) -> OpenDeliveries | None:
+        """What a destination has not got yet and is still sent; None where that is nothing."""
+        ((since, attempts, next_at),) = self._database.read(
+            "SELECT min(since), max(attempts), "
+            "min(CASE WHEN attempts > 0 AND state = 'waiting' THEN next_attempt_at END) "
+            "FROM delivery WHERE destination = ? AND state IN ('waiting', 'sent')",
+            (destination,),
         )
-        return {
-            row["destination"]: OpenDeliveries(**dict(row), error=errors.get(row["destination"], ""))
-            for row in rows
-        }
+        if since is None:
+            return None
+        errors = self._database.read(
+            "SELECT error FROM delivery WHERE destination = ? AND state = 'waiting' AND error != '' "
+            "ORDER BY changed_at DESC LIMIT 1",
+            (destination,),
+        )
+        return OpenDeliveries(destination, since, attempts, next_at, errors[0]["error"] if errors else "")
 
     def reason_counts(self) -> dict[tuple[State, str], int]:
         """How many instances are parked or skipped, by state and reason code."""
         rows = self._database.read(
-            "SELECT state, reason_code, count(*) AS n FROM instance WHERE reason_code != '' "
-            "GROUP BY state, reason_code"
+            "SELECT state, reason_code, count(*) AS n FROM instance WHERE state IN ('parked', 'skipped') "
+            "AND reason_code != '' GROUP BY state, reason_code"
         )
         return {(State(row["state"]), row["reason_code"]): row["n"] for row in rows}
 
@@ -168,7 +166,8 @@ class Reading:
     def ended(self, limit: int = 50) -> list[Instance]:
         """Those that were segmented or skipped last and whose files are kept, the latest first."""
         return self._instances(
-            "WHERE purged = 0 AND state IN ('segmented', 'delivered', 'skipped') "
+            # '+': by the index of changes, from its end; not by that of states, with a sort of all.
+            "WHERE purged = 0 AND +state IN ('segmented', 'delivered', 'skipped') "
             "ORDER BY changed_at DESC LIMIT ?",
             limit,
         )

@@ -246,10 +246,10 @@ def _queue(store: Reading) -> tuple[Queued, ...]:
 
 
 def _deliveries(store: Reading, configured: Sequence[str] | None, now: float) -> tuple[Deliveries, ...]:
-    counts, still = store.delivery_counts(), store.open_deliveries()
+    counts = store.delivery_counts()
     told = []
     for name in dict.fromkeys((*(configured or ()), *sorted(counts))):
-        one = still.get(name)
+        one = store.open_deliveries(name)
         next_at = one.next_attempt_at if one else None
         told.append(
             Deliveries(
