@@ -18,6 +18,7 @@ from pydicom import uid
 
 from lungfield.errors import LungfieldError, NotFrontalChestError, Reason, UnreadableError
 from lungfield.radiograph import Limits, read_radiograph, reading
+from phantoms import make_phantom
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR")
 
@@ -194,6 +195,22 @@ def test_a_picture_of_few_values_is_a_label_map(
         case _:
             Image.fromarray(array).save(path)
     assert code(path) == Reason.LABEL_MAP
+
+
+@pytest.mark.parametrize("quality", [30, 75, 95])
+@pytest.mark.parametrize("values", [(0, 255), (255, 0), (40, 200)])
+def test_a_mask_that_was_saved_as_jpeg(quality: int, values: tuple[int, int], tmp_path: Path) -> None:
+    labels = np.asarray(Image.open(Path(__file__).parents[2] / "sample_data/labels/05_capture_deflated.png"))
+    Image.fromarray(np.where(labels > 0, *values).astype(np.uint8)).save(tmp_path / "a.jpg", quality=quality)
+    assert code(tmp_path / "a.jpg") == Reason.LABEL_MAP
+
+
+def test_a_radiograph_of_high_contrast_is_no_mask(tmp_path: Path) -> None:
+    picture = make_phantom(3, shape=(256, 256)).pixels
+    hard = np.clip((picture - 0.5) * 3 + 0.5, 0, 1)
+    assert np.mean((hard <= 0) | (hard >= 1)) > 0.5
+    Image.fromarray((255 * hard).astype(np.uint8)).save(tmp_path / "a.jpg", quality=90)
+    read_radiograph(tmp_path / "a.jpg")
 
 
 ERRORS = [
