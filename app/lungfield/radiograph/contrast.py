@@ -156,7 +156,7 @@ def _is_two_valued(histogram: Histogram) -> bool:
     values = histogram.values
     if values.dtype.kind not in "iu" or values[0] < 0 or not 4 * JPEG_NOISE <= values[-1] <= 255:
         return False
-    low, high = histogram.percentiles(*RANGE_PERCENTILES)
+    low, high = histogram.percentiles(2, 98)  # what lies outside is the overshoot along contours
     dark, bright = (
         histogram.fraction(values <= low + JPEG_NOISE),
         histogram.fraction(values >= high - JPEG_NOISE),
