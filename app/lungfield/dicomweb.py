@@ -130,15 +130,19 @@ class Archive:
         with as_file(dataset) as path:
             yield path
 
-    def send(self, *datasets: Dataset) -> list[str]:
+    def send(self, *datasets: Dataset, insist: bool = False) -> list[str]:
         """Have the archive keep objects (STOW-RS, PS3.18, section 10.5).
+
+        Args:
+            datasets: the objects.
+            insist: whether an object that the answer does not name as kept counts as not kept.
 
         Returns:
             What it did differently: a line for each object that it kept with a warning.
 
         Raises:
             DataError: the archive does not answer, or refuses to answer.
-            OutputError: it did not keep one of them, or does not say that it did.
+            OutputError: it did not keep one of them.
         """
         try:
             with self._errors("took no object"):
@@ -155,7 +159,7 @@ class Archive:
         kept = {
             str(one.get("ReferencedSOPInstanceUID")): one for one in answer.get("ReferencedSOPSequence") or ()
         }
-        for dataset in datasets:
+        for dataset in datasets if insist else ():
             if str(dataset.SOPInstanceUID) not in kept:
                 raise OutputError(
                     f"{self.url}: does not say that it kept a {dataset.Modality} object; "
@@ -194,7 +198,8 @@ def as_file(dataset: Dataset) -> Iterator[Path]:
 def _kind(item: Dataset, datasets: Sequence[Dataset]) -> str:
     """The modality of the object that an answer is about."""
     uid = item.get("ReferencedSOPInstanceUID")
-    return str(next((one.Modality for one in datasets if one.SOPInstanceUID == uid), "DICOM"))
+    named = datasets if len(datasets) == 1 else [one for one in datasets if one.SOPInstanceUID == uid]
+    return str(named[0].Modality) if named else "DICOM"
 
 
 def _refusals(error: BaseException | None) -> Dataset | None:

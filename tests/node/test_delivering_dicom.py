@@ -22,6 +22,7 @@ from sending import (
     wait_until,
 )
 
+from lungfield.node.dicom_sender import DicomSender
 from lungfield.node.records import Sending, State
 
 needs_dcmtk = pytest.mark.skipif(bool(MISSING_DCMTK), reason=MISSING_DCMTK)
@@ -276,6 +277,38 @@ def test_a_result_whose_file_is_gone_is_parked_at_once(tmp_path):
         one.until(numbers[0], State.PARKED)
         assert "gone from the state folder" in one.delivery(numbers[0], "pacs").error
         one.until(numbers[1], State.DELIVERED)
+
+
+@pytest.mark.parametrize("damage", [b"", b"junk" * 99])
+def test_a_result_whose_file_is_damaged_is_parked_and_keeps_no_other(tmp_path, damage):
+    with Peer() as peer, node(tmp_path, archive(peer.port)) as one:
+        numbers = one.add(3)
+        (result,) = one.store.results(numbers[0])
+        (one.settings.results / result.path).write_bytes(damage)
+        one.start()
+        one.until(numbers[0], State.PARKED)
+        assert "cannot be read" in one.delivery(numbers[0], "pacs").error
+        for number in numbers[1:]:
+            one.until(number, State.DELIVERED)
+
+
+def test_what_nobody_expected_keeps_no_other(tmp_path, monkeypatch):
+    with Peer() as peer, node(tmp_path, archive(peer.port, retry_for_s=1.0)) as one:
+        numbers = one.add(3)
+        cursed = one.uids(numbers[0])
+        real = DicomSender._status
+
+        def status(self, association, dataset, item):
+            if item.sop_instance_uid in cursed:
+                raise ZeroDivisionError
+            return real(self, association, dataset, item)
+
+        monkeypatch.setattr(DicomSender, "_status", status)
+        one.start()
+        for number in numbers[1:]:
+            one.until(number, State.DELIVERED)
+        one.until(numbers[0], State.PARKED)
+        assert "unexpected ZeroDivisionError" in one.delivery(numbers[0], "pacs").error
 
 
 def test_a_connection_that_is_cut_is_tried_again_and_the_object_is_there_once(tmp_path):

@@ -76,7 +76,7 @@ def test_radiographs_of_storescu_and_of_routing_come_back_as_results_and_no_loop
         assert storescu(port, direct, lateral, options=("-xi",)).returncode == 0
         archive.send([routed])
         _wait_for(lambda: set(answered(direct, lateral, routed)) <= set(rows(node.state)), 60)
-        assert wait_until_ended(node.state, 120)
+        assert wait_until_ended(node.state, 200)
         found = rows(node.state)
         states = [found[uid]["state"] for uid in answered(direct, lateral, routed)]
         assert states == ["delivered", "skipped", "delivered"]
@@ -130,7 +130,7 @@ def test_sigterm_drains_and_what_was_not_done_is_done_after_the_next_start(tmp_p
         left = {row["state"] for row in rows(node.state).values()}
         assert left <= {"received", "delivered"}
         node.start()
-        assert wait_until_ended(node.state, 120)
+        assert wait_until_ended(node.state, 200)
         assert {row["state"] for row in rows(node.state).values()} == {"delivered"}
         log = (tmp_path / "node" / "node.log").read_text()
         assert answered(*paths)[0] not in log

@@ -138,6 +138,30 @@ def test_a_file_that_may_not_be_read_is_told_of_once_and_taken_later(
     assert received(store) == 1
 
 
+def test_what_nobody_expected_and_what_is_too_large_keep_no_other(settings, store, incoming, folder, caplog):
+    small = replace(settings, limits=Limits(disk_free_bytes=0, object_bytes=1 << 20))
+    watcher = Watcher(small, store, incoming, folder)
+    radiograph(folder / "a.dcm")
+    radiograph(folder / "b.dcm")
+    with (folder / "huge.dcm").open("wb") as file:
+        file.truncate(1 << 40)  # nobody copies that
+    real, calls = incoming.keep, []
+
+    def keep(part, **how):
+        calls.append(part)
+        if len(calls) == 1:
+            raise ZeroDivisionError
+        return real(part, **how)
+
+    incoming.keep = keep
+    for _ in range(4):
+        watcher.look()
+    assert received(store) == 1
+    assert len(calls) == 2
+    assert "unexpected ZeroDivisionError" in caplog.text
+    assert "over-limit" in caplog.text
+
+
 def test_a_full_disk_takes_nothing_and_forgets_nothing(settings, store, folder, caplog):
     full = replace(settings, limits=Limits(disk_free_bytes=1 << 60))
     incoming = Incoming(full, store)

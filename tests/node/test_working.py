@@ -105,7 +105,7 @@ def taken(incoming, path):
     return uid
 
 
-def wait_for(condition, limit_s=90):
+def wait_for(condition, limit_s=200):
     end = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < end

@@ -92,7 +92,7 @@ def _checked(settings: Settings) -> Settings:
         if one.fallback is not None and one.fallback not in names - {one.name}:
             raise DataError(
                 f"The fallback '{one.fallback}' of '{one.name}' is no other destination"
-                f"{_near(one.fallback, names)}."
+                f"{_near(one.fallback, names)}"
             )
     if _is_circular({one.name: one.fallback for one in destinations}):
         raise DataError("Destinations are each other's fallbacks; one must get results by itself.")
@@ -127,7 +127,7 @@ def _made(kind: Any, given: Any, where: str) -> Any:
     values = {}
     for key, value in given.items():
         if key not in known:
-            raise DataError(f"{where}: there is no setting '{key}'{_near(key, known)}.")
+            raise DataError(f"{where}: there is no setting '{key}'{_near(key, known)}")
         values[key] = _value(hints[key], value, f"{where}: {key}")
     lacking = [
         name for name, one in known.items()
@@ -193,7 +193,7 @@ def _destination(value: Any, where: str) -> Destination:
     known = {one.name for one in fields(Destination)} - {*told, *_TOLD_BY_ADDRESS} | {"formats"}
     for key in rest:
         if key not in known:
-            raise DataError(f"{where}: there is no setting '{key}'{_near(key, known)}.")
+            raise DataError(f"{where}: there is no setting '{key}'{_near(key, known)}")
     made: Destination = _made(Destination, {"name": _name_of(told), "formats": (), **told, **rest}, where)
     checked_name(made.name)
     return made
@@ -212,4 +212,4 @@ def _key(key: object) -> str:
 
 def _near(name: str, known: Any) -> str:
     found = difflib.get_close_matches(name, list(known), n=1)
-    return f"; is '{found[0]}' meant?" if found else ""
+    return f"; is '{found[0]}' meant?" if found else "."

@@ -155,6 +155,15 @@ class Courier(threading.Thread):
                     put_off(self._store, self._destination, parcel.delivery, str(error))
             self._park_expired(str(error))
             return pause_s(self._destination, self._failures)
+        except LungfieldError:  # of the queue, which `run` waits for
+            raise
+        except Exception as error:
+            # Whatever it is, what it happened at must not keep the others back.
+            text = f"unexpected {type(error).__name__}; please report it"
+            self._complain("%s", text)
+            left = [one for one in parcels if one.delivery.id not in tried]
+            for parcel in left[:1]:
+                put_off(self._store, self._destination, parcel.delivery, text)
         self._failures = 0
         return 0.0
 

@@ -22,7 +22,7 @@ from lungfield.errors import first_line
 from lungfield.node import commitment
 from lungfield.node.commitment import Commitments
 from lungfield.node.connections import client_context
-from lungfield.node.parcels import Asked, Item, Outcome, Parcel, Refused, Taken, UnreachableError
+from lungfield.node.parcels import Asked, Item, Outcome, Parcel, Refused, Taken, UnreachableError, unreadable
 from lungfield.node.settings import Destination
 
 TRANSFER_SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
@@ -229,8 +229,12 @@ class DicomSender:
         """
         errors, warnings = [], [f"no {one} was made of it" for one in parcel.missing]
         for item in parcel.items:
-            dataset = pydicom.dcmread(item.path)
-            if not _fit(dataset, association.accepted_contexts):
+            try:
+                dataset = pydicom.dcmread(item.path)
+                fits = _fit(dataset, association.accepted_contexts)
+            except Exception as error:  # of the file: pydicom raises anything
+                return Refused(unreadable(item, error), final=True)
+            if not fits:
                 errors.append(
                     f"takes no {item.format} ({UID(item.sop_class_uid).name}) in a transfer syntax we have"
                 )
@@ -314,7 +318,11 @@ def _storage_contexts(parcels: Sequence[Parcel]) -> list[PresentationContext]:
 
 
 def _syntax_of(item: Item) -> UID:
-    return UID(pydicom.filereader.read_file_meta_info(item.path).TransferSyntaxUID)
+    """The transfer syntax of a file; any where it cannot be read, which is found out when it is sent."""
+    try:
+        return UID(pydicom.filereader.read_file_meta_info(item.path).TransferSyntaxUID)
+    except Exception:
+        return ExplicitVRLittleEndian
 
 
 def _fit(dataset: Dataset, accepted: Sequence[PresentationContext]) -> bool:

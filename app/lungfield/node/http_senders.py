@@ -15,7 +15,7 @@ from lungfield.errors import DataError, HeaderError, OutputError
 from lungfield.node import fhir, hl7
 from lungfield.node.connections import archive_of, http_session
 from lungfield.node.messages import Message, message_of
-from lungfield.node.parcels import Outcome, Parcel, Refused, Taken, UnreachableError
+from lungfield.node.parcels import Outcome, Parcel, Refused, Taken, UnreachableError, unreadable
 from lungfield.node.settings import Destination
 
 _OF_ALL = (401, 403, 404, 405, 407, 408, 429, 502, 503, 504)
@@ -48,8 +48,14 @@ class DicomwebSender:
         self._closing.set()
 
     def _store(self, parcel: Parcel) -> Outcome:
+        datasets = []
+        for item in parcel.items:
+            try:
+                datasets.append(pydicom.dcmread(item.path))
+            except Exception as error:  # of the file: pydicom raises anything
+                return Refused(unreadable(item, error), final=True)
         try:
-            remarks = self._archive.send(*(pydicom.dcmread(one.path) for one in parcel.items))
+            remarks = self._archive.send(*datasets, insist=True)
         except OutputError as error:
             return Refused(_without_address(error, self._archive.url))
         except DataError as error:

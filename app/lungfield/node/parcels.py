@@ -109,6 +109,14 @@ class Sender(Protocol):
         """End what is under way, from another thread; nothing is sent any more."""
 
 
+def unreadable(item: Item, error: Exception) -> str:
+    """What is said of a result whose file cannot be read."""
+    return (
+        f"the {item.format} in the state folder cannot be read ({type(error).__name__}); check its disk, "
+        "and send the radiograph again"
+    )
+
+
 def parcel_of(settings: Settings, store: Store, destination: Destination, delivery: Delivery) -> Parcel:
     """What a delivery consists of.
 

@@ -140,8 +140,10 @@ class Poller(threading.Thread):
         if self._store.find(uid) is None:
             try:
                 self._fetch(study, series, uid)
-            except (requests.RequestException, ValueError, UnreadableError) as error:
-                # Also where the archive broke off: then the next ones come before this one.
+            except OutputError:
+                raise
+            except Exception as error:
+                # Whatever it is, also that the archive broke off: the next ones come before this one.
                 self._note_absence(key, absence, error)
                 if isinstance(error, requests.ConnectionError):
                     raise DataError("the archive does not answer any more; it is asked again") from None

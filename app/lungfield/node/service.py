@@ -22,7 +22,7 @@ from lungfield.node.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_PACKAGES = ("pynetdicom", "dicomweb_client", "starlette", "uvicorn", "prometheus_client", "hl7apy")
+_PACKAGES = ("pynetdicom", "dicomweb_client", "starlette", "uvicorn", "prometheus_client")
 _SWEEP_EVERY_S = 300.0
 _END_S = 6.0
 """Of the time to drain, what is left to the threads that deliver and to the page."""

@@ -126,6 +126,10 @@ class Watcher(threading.Thread):
         if not self._incoming.has_space():
             self._tell("space", "the disk of the state folder is nearly full: nothing is taken")
             return False
+        if about.st_size > self._limits.max_file_bytes:
+            _LOG.warning("a file %s is left: %s", _marks(about), Reason.OVER_LIMIT)
+            self._store.remember(key)
+            return True
         try:
             part = self._copied(path, about)
         except OutputError:
@@ -144,6 +148,12 @@ class Watcher(threading.Thread):
             _LOG.log(
                 level, "a file %s is left: %s", _marks(about), error.reason, extra={"code": error.reason}
             )
+        except LungfieldError:  # of the queue or the disk
+            raise
+        except Exception as error:
+            # Whatever it is, it must not keep the other files back; a later process tries again.
+            _LOG.error("a file %s is left: unexpected %s", _marks(about), type(error).__name__)
+            return True
         finally:
             part.unlink(missing_ok=True)
         self._store.remember(key)
