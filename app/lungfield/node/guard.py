@@ -41,7 +41,7 @@ _REQUEST_BYTES = 256 << 10
 _REACTOR_WAIT_S = 0.02
 _DUL_WAIT_S = 0.004
 """pynetdicom's two threads an association wake a thousand times a second each; on two cores that is felt."""
-_MAKE_ROOM_S = 2.0
+_MAKE_ROOM_S = 10.0
 _INVALID = "Evt19"
 """Unrecognized or invalid PDU (PS3.8, 9.2): the association is aborted."""
 
