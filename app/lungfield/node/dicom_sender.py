@@ -37,7 +37,8 @@ STATUSES = (
 )
 """PS3.4, table B.2-1; PS3.7, annex C."""
 _LONGEST_CONNECT_S = 10.0
-_REPORT_WAIT_S = 2.0
+_REPORT_WAIT_S = 5.0
+"""How long an association is kept open for a report; a later one comes on an association of its own."""
 
 
 class _LostError(Exception):
