@@ -143,7 +143,7 @@ def test_a_full_disk_refuses_and_loses_nothing(tmp_path):
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", small], capture_output=True)
     if mounted.returncode:
         pytest.skip("needs the right to mount a tmpfs")
-    paths = [radiograph(tmp_path, number) for number in range(12)]
+    paths = [radiograph(tmp_path, number) for number in range(20)]  # 6 MB
     try:
         with running_node(small, limits={"disk_free_bytes": 0}) as node:
             storescu(node.port, *paths, options=("-xi", "-nh"))

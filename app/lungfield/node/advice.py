@@ -25,6 +25,7 @@ ADVICE: dict[str, str] = {
     Reason.OTHER_VIEW: "Nothing, if it is a lateral view. Else correct ViewPosition at the modality, or set "
     "`views: any`.",
     Reason.SEVERAL_FRAMES: "Nothing: a cine or a volume is not segmented.",
+    Reason.LABEL_MAP: "Nothing: it is a mask, not a radiograph.",
     Reason.UNKNOWN_FORMAT: _SEND_AGAIN,
     Reason.DAMAGED: f"Look at it in a viewer. {_SEND_AGAIN}",
     Reason.UNSUPPORTED: "Let the sender use another transfer syntax, such as Explicit VR Little Endian.",
