@@ -60,7 +60,7 @@ def test_an_exception_is_told_by_its_kind_and_place(entries):
     assert "Zzyzx" not in json.dumps(entry)
 
 
-@pytest.mark.parametrize("name", ["pydicom", "pynetdicom.acse", "uvicorn.error"])
+@pytest.mark.parametrize("name", ["pydicom", "highdicom.seg", "uvicorn.error"])
 def test_of_other_libraries_only_the_place_is_told(entries, name):
     logging.getLogger(name).warning(f"Invalid value for VR PN: {NAME}")
     logging.getLogger(name).info("chatter")
