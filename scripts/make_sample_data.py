@@ -7,13 +7,13 @@ libraries give the same bytes.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 from pydicom import uid
 
@@ -22,6 +22,7 @@ from lungfield.labels import LUNGS, Code
 from lungfield.radiograph import read_radiograph
 from phantoms import code_item, make_phantom, phantom_dataset, write_dicom
 
+ROOT = Path(__file__).resolve().parents[1]
 SEED = 2026
 DESCRIPTION = layout.SetDescription(
     name="sample_data",
@@ -251,7 +252,7 @@ def ct_slice() -> NDArray[np.int64]:
     return np.where(lungs, 200, np.where(body, 1064, 24))
 
 
-def main(folder: Path) -> None:
+def main(folder: Path = typer.Argument(ROOT / "sample_data", help="Where to.")) -> None:
     """Write the sample data into `folder`."""
     layout.start_set(folder)
     sections: dict[str, list[layout.Item]] = {"training": [], "validation": [], "test": []}
@@ -269,5 +270,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    default = Path(__file__).resolve().parents[1] / "sample_data"
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else default)
+    typer.run(main)
