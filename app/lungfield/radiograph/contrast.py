@@ -19,10 +19,11 @@ CONTRAST_PERCENTILES = (0.5, 99.5)
 MIN_LEVELS = 8
 MAX_CLASSES = 4
 """Of a picture with no more values than this, each stands for a class: a mask, or a label map."""
-JPEG_NOISE = 8
-"""So far from its two values, of 8 bits, lie the pixels of a mask that was compressed as JPEG ..."""
-MIN_TWO_VALUED_FRACTION = 0.97
-"""... but for those along its contour. Grey values of a radiograph that are so close are uniform, too."""
+JPEG_NOISE = 2
+"""So near to the value of its class is a pixel of a mask that was compressed as JPEG ..."""
+MIN_TWO_VALUED_FRACTION = 0.85
+"""... but for the blocks along contours."""
+MIN_CLASS_DISTANCE = 32
 MAX_EDGE_FRACTION = 0.05
 COLOUR_TOLERANCE = 0.1
 MAX_COLOURED_FRACTION = 0.05
@@ -123,8 +124,7 @@ def require_contrast(histogram: Histogram) -> None:
     """Turn down an image in which there is (almost) nothing to see, or classes instead of grey values.
 
     Raises:
-        NotFrontalChestError: there are at most `MAX_CLASSES` values, far apart or counted from 0; or there
-            are two, give or take what JPEG makes of them.
+        NotFrontalChestError: there are at most `MAX_CLASSES` values, far apart or counted from 0.
         UnreadableError: 99 % of the values differ by fewer than `MIN_LEVELS` grey levels; or, of floating
             point values, not at all; or there is no value to look at.
     """
@@ -139,11 +139,6 @@ def require_contrast(histogram: Histogram) -> None:
             f"only {len(levels)} different values ({listed}): a mask or a label map, not a radiograph",
             reason=Reason.LABEL_MAP,
         )
-    if _is_two_valued(histogram):
-        raise NotFrontalChestError(
-            "nearly all values are the darkest or the brightest one: a mask, not a radiograph",
-            reason=Reason.LABEL_MAP,
-        )
     if not high - low >= least:
         raise UnreadableError(
             f"the image is (nearly) uniform: 99 % of its values lie between {low:g} and {high:g}",
@@ -151,17 +146,24 @@ def require_contrast(histogram: Histogram) -> None:
         )
 
 
-def _is_two_valued(histogram: Histogram) -> bool:
-    """Whether an image of 8 bits is a mask with the noise of JPEG."""
-    values = histogram.values
-    if values.dtype.kind not in "iu" or values[0] < 0 or not 4 * JPEG_NOISE <= values[-1] <= 255:
-        return False
-    low, high = histogram.percentiles(2, 98)  # what lies outside is the overshoot along contours
-    dark, bright = (
-        histogram.fraction(values <= low + JPEG_NOISE),
-        histogram.fraction(values >= high - JPEG_NOISE),
-    )
-    return high - low >= 4 * JPEG_NOISE and dark + bright >= MIN_TWO_VALUED_FRACTION
+def refuse_mask_in_jpeg(values: NDArray[np.uint8]) -> None:
+    """Turn down an image (H, W) of 8 bits, decoded from JPEG, that is a mask with the noise of compression.
+
+    Raises:
+        NotFrontalChestError: nearly all values are close to one of two.
+    """
+    histogram = Histogram.of(values)
+    middle = np.searchsorted(histogram.values, np.mean(histogram.percentiles(2, 98)))
+    if middle in (0, len(histogram.values)):
+        return
+    dark = histogram.values[histogram.counts[:middle].argmax()]
+    bright = histogram.values[middle + histogram.counts[middle:].argmax()]
+    near = np.minimum(abs(histogram.values - dark), abs(histogram.values - bright)) <= JPEG_NOISE
+    if bright - dark >= MIN_CLASS_DISTANCE and histogram.fraction(near) >= MIN_TWO_VALUED_FRACTION:
+        raise NotFrontalChestError(
+            f"nearly all values are {dark} or {bright}: a mask, not a radiograph",
+            reason=Reason.LABEL_MAP,
+        )
 
 
 def to_unit(values: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:

@@ -16,7 +16,7 @@ from PIL import Image
 from lungfield.errors import NotFrontalChestError, Reason, UnreadableError
 from lungfield.pose import UPRIGHT, Pose
 from lungfield.radiograph.codestream import parse_codestream, without_tail
-from lungfield.radiograph.contrast import luminance, to_unit
+from lungfield.radiograph.contrast import luminance, refuse_mask_in_jpeg, to_unit
 from lungfield.radiograph.limits import Limits
 from lungfield.records import Radiograph
 from lungfield.tiff import BLACK_IS_ZERO, CMYK, PALETTE, RGB, YCBCR, read_tiff
@@ -46,6 +46,8 @@ def read_image(path: Path, *, file_format: str, limits: Limits) -> Radiograph:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the limits decide what is too large
         values, pose = _READERS.get(file_format, partial(_read_pillow, file_format=file_format))(path, limits)
+    if file_format == "JPEG":
+        refuse_mask_in_jpeg(values)
     upright = pose or UPRIGHT
     pixels, valid = to_unit(np.ascontiguousarray(upright.upright(values)))
     return Radiograph(
