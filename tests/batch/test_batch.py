@@ -331,13 +331,12 @@ def test_a_dicomdir_is_segmented_by_what_it_lists(tmp_path, chest, make_dicom, r
 
 
 @contextlib.contextmanager
-def network_of_all(run_of_files):
-    """What a run on a GPU has in the place of `_Run._network`, its predictor on the CPU."""
-    options = run_of_files.options
+def network_of_all(settings, _device, *, batch_size):
+    """What a run on a GPU has from `shared_network`, its predictor on the CPU."""
     predictor = Predictor(
-        run_of_files.bundle, device="cpu", backend="torch", check_mirrored=options.check_mirrored
+        settings.bundle, device="cpu", backend="torch", check_mirrored=settings.check_mirrored
     )
-    network = BatchedNetwork(predictor, batch_size=options.batch_size or 16)
+    network = BatchedNetwork(predictor, batch_size=batch_size)
     try:
         yield network
     finally:
@@ -349,7 +348,7 @@ def test_one_network_for_all_workers_gives_what_one_each_gives(
     inputs, tmp_path, run, monkeypatch, check_mirrored
 ):
     by_each = run(inputs, tmp_path / "each", check_mirrored=check_mirrored)
-    monkeypatch.setattr(run_module._Run, "_network", network_of_all)
+    monkeypatch.setattr(run_module, "shared_network", network_of_all)
     by_one = run(inputs, tmp_path / "one", check_mirrored=check_mirrored, workers=2)
     assert by_one.count("done") == by_each.count("done") == 2
     for row, row_of_each in zip(by_one.files, by_each.files, strict=True):
@@ -366,7 +365,7 @@ def test_a_worker_that_dies_leaves_the_network_to_the_others(tmp_path, chest, ru
         pixels = chest[0].copy()
         pixels[0, 0] = first
         Image.fromarray(pixels).save(folder / f"{name}.png")
-    monkeypatch.setattr(run_module._Run, "_network", network_of_all)
+    monkeypatch.setattr(run_module, "shared_network", network_of_all)
     rows = run(folder, tmp_path / "out", workers=2).files
     assert [row["status"] for row in rows] == ["done", "failed", "done", "done"]
 
