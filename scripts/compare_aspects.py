@@ -9,6 +9,7 @@ keeping the aspect with windows that slide along the longer side. Masks are comp
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ def main(
     found = find_bundle(bundle)
     network, side = load_network(found), input_shape(found)[-1]
     ways = {"stretched": _stretched, "padded": _padded, "sliding": _sliding}
-    dice: dict[tuple[str, str], list[float]] = {(aspect, way): [] for aspect in ASPECTS for way in ways}
+    dice: dict[tuple[str, str], list[float]] = defaultdict(list)
     for _, radiograph, label_map in labelled(dataset_dir, section, dataset):
         pixels, reference = radiograph.pixels, label_map > 0
         for aspect, ratio in ASPECTS.items():
@@ -53,10 +54,8 @@ def main(
                     logits = segment(torch.from_numpy(pixels[box])[None, None], network, side)
                 mask = clean_mask(logits[0, 0].numpy() > 0)
                 dice[aspect, way].append(agreement(mask, reference[box], spacing=None).dice)
-
-    means = {aspect: {way: float(np.mean(dice[aspect, way])) for way in ways} for aspect in ASPECTS}
-    for aspect, values in means.items():
-        print(f"{aspect:15s}" + "  ".join(f"{way} {value:.4f}" for way, value in values.items()))
+    for aspect in ASPECTS:
+        print(f"{aspect:15s}" + "  ".join(f"{way} {np.mean(dice[aspect, way]):.4f}" for way in ways))
 
 
 def _crop(reference: np.ndarray, ratio: float) -> tuple[slice, slice]:

@@ -1,8 +1,7 @@
-"""How MkDocs makes a site of pages that were written to be read in the repository too.
+"""Hooks of MkDocs, named in mkdocs.yml, for pages that are read in the repository too.
 
-Named under `hooks` in mkdocs.yml. Bundles' cards, the changelog and CONTRIBUTING become pages of the site
-although they lie outside of docs/; links between all of them lead to the same places on the site as in the
-repository; and the page of commands is filled with what the commands say of themselves.
+Bundles' cards, the changelog and CONTRIBUTING become pages of the site although they lie outside of docs/.
+Links lead to the same places on the site as in the repository. The page of commands gets their help texts.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import posixpath
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,8 +47,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         for page in sorted(ROOT.glob(pattern)):
             add(page.relative_to(ROOT).as_posix())
     for file in list(files.documentation_pages()):
-        for place in _links(repository_place(file.src_uri), file.content_string):
-            if not place.startswith("docs/"):
+        for match in _FENCE_OR_LINK.finditer(file.content_string):
+            place = _resolved(repository_place(file.src_uri), match["target"] or "")
+            if match["target"] and not place.startswith("docs/"):
                 add(place)
     return files
 
@@ -98,10 +97,3 @@ def repository_place(uri: str) -> str:
 
 def _resolved(page: str, target: str) -> str:
     return posixpath.normpath(posixpath.join(posixpath.dirname(page), target))
-
-
-def _links(page: str, markdown: str) -> Iterator[str]:
-    """The paths in the repository that a page links to."""
-    for match in _FENCE_OR_LINK.finditer(markdown):
-        if match["target"] is not None:
-            yield _resolved(page, match["target"])

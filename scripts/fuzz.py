@@ -1,13 +1,12 @@
-"""Read damaged files by the thousand, to see that each ends as a radiograph or as one clear error.
+"""Read thousands of damaged files, and check that each gives a radiograph or one clear error.
 
     python scripts/fuzz.py --cases 5000 --seed 1
     python scripts/fuzz.py --seed 1 --only 1234 --keep damaged/    # that case again, and its file
 
-Files are read in a process of their own, within a limit of memory and of time. Decoders are native code
-that may crash on damaged data: a process that dies is replaced, as it is in a batch, and counted as
-`crashed`; so is one that hangs, as `timed-out`. Exit status 1 where anything but a radiograph or a
-LungfieldError came out of read_radiograph, where a message or the log names the patient, where memory went
-over the limit, or where reading did not end.
+A process of its own reads the files, within limits of memory and time. Native decoders may crash on damaged
+data: a process that dies is replaced and counted as `crashed`, one that hangs as `timed-out`. The exit status
+is 1 if read_radiograph ended in another way than with a radiograph or a LungfieldError, if a message or the
+log names the patient, if memory exceeded the limit, or if reading did not end.
 """
 
 from __future__ import annotations
@@ -22,7 +21,8 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import KW_ONLY, dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -31,16 +31,15 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 from fuzzing import Case, make_bases, make_case
 from lungfield.errors import LungfieldError, Reason
 from lungfield.radiograph import read_radiograph
 
 READ = "read"
 ESCAPED = "escaped"
+REMARKABLE = (ESCAPED, Reason.CRASHED, Reason.TIMED_OUT, Reason.OUT_OF_MEMORY)
 IDENTITY = ("Nemo", "4711")
-"""Parts of the name and of the ID in the files, which no message may hold."""
+"""Parts of the name and of the ID in the files; no message may contain them."""
 MEBIBYTE = 1 << 20
 
 
@@ -50,11 +49,11 @@ class Outcome:
 
     Attributes:
         code: 'read', a code of `Reason`, or 'escaped' for an error of any other kind.
-        message: of the error.
-        seconds: how long it took.
-        memory_mib: how much memory the process took on top of what it had before, at most.
+        message: of the error, or the warnings.
+        seconds: duration.
+        memory_mib: peak memory of the process, less its memory before.
         digest: of the pixels, '' where there are none.
-        warned: whether the radiograph came with a remark.
+        warned: whether the radiograph has warnings.
     """
 
     code: str
@@ -65,19 +64,22 @@ class Outcome:
     warned: bool = False
 
 
+@dataclass
 class Reader:
-    """A process that reads files for us, replaced when it dies or hangs.
+    """A process that reads files, replaced when it dies or hangs.
 
-    Args:
-        log: file that takes what the process and the native decoders in it print.
-        memory_mib: how much memory it may take on top of what it needs to stand ready.
-        seconds: how long it may read one file.
+    Attributes:
+        log: file for the output of the process and its native decoders.
+        memory_mib: limit of memory for reading.
+        seconds: limit of time for one file.
     """
 
-    def __init__(self, log: Path, *, memory_mib: int, seconds: float) -> None:
-        self._log = log
-        self._memory_mib = memory_mib
-        self._seconds = seconds
+    log: Path
+    _: KW_ONLY
+    memory_mib: int
+    seconds: float
+
+    def __post_init__(self) -> None:
         self._context = multiprocessing.get_context("spawn")
         self._start()
 
@@ -91,9 +93,9 @@ class Reader:
         started = time.perf_counter()
         try:
             self._connection.send(path)
-            if self._connection.poll(self._seconds):
+            if self._connection.poll(self.seconds):
                 return self._connection.recv()
-            outcome = Outcome(Reason.TIMED_OUT, f"no end after {self._seconds:g} s")
+            outcome = Outcome(Reason.TIMED_OUT, f"no end after {self.seconds:g} s")
         except (EOFError, ConnectionError):
             self._process.join()
             outcome = Outcome(Reason.CRASHED, f"exit code {self._process.exitcode}")
@@ -110,11 +112,11 @@ class Reader:
     def _start(self) -> None:
         self._connection, theirs = self._context.Pipe()
         self._process = self._context.Process(
-            target=_serve, args=(theirs, self._log, self._memory_mib), daemon=True
+            target=_serve, args=(theirs, self.log, self.memory_mib), daemon=True
         )
         self._process.start()
         theirs.close()
-        self._connection.recv()  # it stands ready: its imports are no part of the time of a file
+        self._connection.recv()  # its imports are done: they do not count as time of a file
 
 
 def _serve(connection: Connection, log: Path, memory_mib: int) -> None:
@@ -167,8 +169,7 @@ def main(
     numbers = range(cases) if only is None else range(only, only + 1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        reader = Reader(folder / "log", memory_mib=memory_mib, seconds=seconds)
-        try:
+        with closing(Reader(folder / "log", memory_mib=memory_mib, seconds=seconds)) as reader:
             bases = make_bases(folder)
             whole = {name: reader.read(_written(folder, content)) for name, content in bases.items()}
             results = []
@@ -176,16 +177,13 @@ def main(
                 case = make_case(bases, seed=seed, number=number)
                 outcome = reader.read(_written(folder, case.content))
                 results.append((case, outcome))
-                if keep and (only is not None or _is_remarkable(outcome)):
+                if keep and (only is not None or outcome.code in REMARKABLE):
                     keep.mkdir(parents=True, exist_ok=True)
                     (keep / f"{seed}-{number}").write_bytes(case.content)
-        finally:
-            reader.close()
         log = (folder / "log").read_text(errors="replace")
-    broken = [name for name, outcome in whole.items() if outcome.code != READ]
     print_report(results, whole, seed=seed)
     lines = list(wrong(results, memory_mib=memory_mib))
-    lines += [f"the undamaged {name} was not read" for name in broken]
+    lines += [f"the undamaged {name} was not read" for name, one in whole.items() if one.code != READ]
     lines += ["the log names the patient"] * any(word in log for word in IDENTITY)
     for line in lines:
         print(line)
@@ -198,12 +196,8 @@ def _written(folder: Path, content: bytes) -> Path:
     return path
 
 
-def _is_remarkable(outcome: Outcome) -> bool:
-    return outcome.code in (ESCAPED, Reason.CRASHED, Reason.TIMED_OUT, Reason.OUT_OF_MEMORY)
-
-
 def wrong(results: list[tuple[Case, Outcome]], *, memory_mib: int) -> Iterator[str]:
-    """What must not be; a crash of a native decoder is contained, and so is reported only."""
+    """The failures; a crash of a native decoder is contained, and so is reported only."""
     for case, outcome in results:
         where = f"case {case.number} ({case.base}, {case.mutation})"
         if outcome.code == ESCAPED:
@@ -230,10 +224,9 @@ def print_report(results: list[tuple[Case, Outcome]], whole: dict[str, Outcome],
 
 
 def _table_of_outcomes(results: list[tuple[Case, Outcome]], whole: dict[str, Outcome]) -> Table:
-    """Rows are formats. 'other' are files that were read and gave other pixels than the undamaged one.
+    """A row for each format. 'other' counts files read with other pixels than those of the undamaged file.
 
-    'silent' are those of them in which only bytes behind the header differ, and nothing was remarked: wrong
-    pixels that nobody is told of.
+    'silent' counts those of them without a warning whose damage is behind the header: undetected damage.
     """
     counts: dict[str, Counter[str]] = {name: Counter() for name in whole}
     for case, outcome in results:

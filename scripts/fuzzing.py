@@ -1,18 +1,19 @@
-"""Damaged files by the thousand: valid radiographs in every format, and ways to damage them.
+"""Valid radiographs in every format, and ways to damage them.
 
-Everything follows from a seed and the number of the case, so that each can be made again.
+A seed and the number of a case give the same file again.
 """
 
 from __future__ import annotations
 
 import gzip
-import importlib.util
+import runpy
 import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nibabel
@@ -20,8 +21,8 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from PIL import Image
+from pydicom import uid
 from pydicom.dataset import Dataset
-from pydicom.uid import ImplicitVRLittleEndian, JPEGBaseline8Bit
 
 Mutation = Callable[[bytes, np.random.Generator], bytes]
 
@@ -32,7 +33,7 @@ UIDS = {
     "StudyInstanceUID": "1.2.826.0.1.3680043.8.498.2",
     "SeriesInstanceUID": "1.2.826.0.1.3680043.8.498.3",
 }
-"""Fixed, since the length of a random one would move all that follows it."""
+"""Fixed: a random one has another length, which would move the elements behind it."""
 EXTREMES = (0, 1, 2, 7, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0xFFFFFFFE, 0xFFFFFFFF)
 EXTREME_VALUES: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("Rows", "Columns"), (0, 1, 63, 64, 127, 9_999, 65_535)),
@@ -67,19 +68,12 @@ EXTREME_VALUES: dict[str, tuple[Any, ...]] = {
     "RadiusOfCircularShutter": ("-1", "0", "2147483647"),
     "PixelData": (b"", b"\0\0", b"\xff" * 20_000),
 }
-"""Elements and what they are set to: the ends of their ranges, and what no writer should write."""
+"""Values of elements: the ends of their ranges, and invalid ones."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A damaged file.
-
-    Attributes:
-        number: of the case; with the seed it gives the same file again.
-        base: name of the valid file that it was.
-        mutation: name of what was done to it.
-        content: the bytes.
-    """
+    """A damaged file, with the names of the valid file (`base`) and of the damage (`mutation`)."""
 
     number: int
     base: str
@@ -88,7 +82,7 @@ class Case:
 
 
 def make_case(bases: dict[str, bytes], *, seed: int, number: int) -> Case:
-    """Return case `number` of a seed: the bases in turn, each damaged in a way left to chance."""
+    """Case `number` of a seed: the bases in turn, each with a random kind of damage."""
     generator = np.random.default_rng([seed, number])
     base = list(bases)[number % len(bases)]
     content = bases[base]
@@ -96,34 +90,31 @@ def make_case(bases: dict[str, bytes], *, seed: int, number: int) -> Case:
     mutation = names[generator.integers(len(names))]
     damaged = MUTATIONS[mutation](content, generator)
     if content.startswith(b"\x89PNG") and generator.random() < 0.7:
-        damaged = _with_right_checksums(damaged)  # else the checksum hides what lies behind it
+        damaged = _with_right_checksums(damaged)  # else the decoder stops at the checksum
     return Case(number, base, mutation, damaged)
 
 
 def make_bases(folder: Path) -> dict[str, bytes]:
-    """Return the bytes of a valid file of each transfer syntax and format; `folder` is for passing use."""
-    files = _load_test_files()
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "base"
+    """The bytes of a valid file of each transfer syntax and format; `folder` is for temporary files."""
+    # By path, since there are several modules called conftest.
+    files = SimpleNamespace(**runpy.run_path(str(TESTS / "conftest.py")))
     pixels = picture()
-    bases = {}
-    syntaxes = [
-        *files.NATIVE,
-        *files.ENCODERS,
-        files.RLELossless,
-        files.JPEG2000Lossless,
-        files.JPEGLSLossless,
-    ]
-    for syntax in syntaxes:
-        stored = (pixels >> 4).astype(np.uint8) if syntax == JPEGBaseline8Bit else pixels
-        bases[syntax.name] = files.write_dicom(path, stored, transfer_syntax=syntax, **UIDS).read_bytes()
-    bases["DICOM, full header"] = files.write_dicom(path, pixels >> 4, **UIDS, **_full_header()).read_bytes()
-    bases["DICOM, no preamble"] = files.write_dicom(
-        path, pixels, preamble=False, transfer_syntax=ImplicitVRLittleEndian, **UIDS
-    ).read_bytes()
-    colour = np.stack([(pixels >> 4).astype(np.uint8)] * 3, axis=-1)
-    bases["DICOM, RGB"] = files.write_dicom(path, colour, **UIDS).read_bytes()
-    return bases | _pictures(pixels)
+    grey = (pixels >> 4).astype(np.uint8)
+
+    def dicom(stored: NDArray[Any], **options: Any) -> bytes:
+        return files.write_dicom(folder / "base", stored, **UIDS, **options).read_bytes()
+
+    syntaxes = (*files.NATIVE, *files.ENCODERS, uid.RLELossless, uid.JPEG2000Lossless, uid.JPEGLSLossless)
+    return {
+        **{
+            syntax.name: dicom(grey if syntax == uid.JPEGBaseline8Bit else pixels, transfer_syntax=syntax)
+            for syntax in syntaxes
+        },
+        "DICOM, full header": dicom(pixels >> 4, **_full_header()),
+        "DICOM, no preamble": dicom(pixels, preamble=False, transfer_syntax=uid.ImplicitVRLittleEndian),
+        "DICOM, RGB": dicom(np.stack([grey] * 3, axis=-1)),
+        **_pictures(pixels),
+    }
 
 
 def picture() -> NDArray[np.uint16]:
@@ -152,8 +143,7 @@ def _pictures(pixels: NDArray[np.uint16]) -> dict[str, bytes]:
 
 
 def _saved(image: Image.Image, file_format: str, **options: Any) -> bytes:
-    buffer = BytesIO()
-    image.save(buffer, format=file_format, **options)
+    image.save(buffer := BytesIO(), format=file_format, **options)
     return buffer.getvalue()
 
 
@@ -181,16 +171,6 @@ def _full_header() -> dict[str, Any]:
         "RadiusOfCircularShutter": 70,
         "VerticesOfThePolygonalShutter": [2, 2, 2, 110, 120, 110, 120, 2],
     }
-
-
-def _load_test_files() -> Any:
-    """The tests' own writers of DICOM files; by path, since many a module is called conftest."""
-    spec = importlib.util.spec_from_file_location("lungfield_test_files", TESTS / "conftest.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 # Ways to damage a file.
@@ -250,21 +230,17 @@ def _zero(content: bytes, generator: np.random.Generator) -> bytes:
 def _set_values(content: bytes, generator: np.random.Generator) -> bytes:
     """One to three DICOM elements with values at the ends of their ranges or beyond."""
     dataset = pydicom.dcmread(BytesIO(content), force=True)
-    keywords = list(EXTREME_VALUES)
-    for keyword in (
-        keywords[index] for index in generator.integers(0, len(keywords), generator.integers(1, 4))
-    ):
-        values = EXTREME_VALUES[keyword]
-        with pydicom.config.disable_value_validation():
-            setattr(dataset, keyword, values[generator.integers(len(values))])
-    if "PixelData" in dataset and dataset.file_meta.get("TransferSyntaxUID"):
-        dataset["PixelData"].is_undefined_length = dataset.file_meta.TransferSyntaxUID.is_encapsulated
     buffer = BytesIO()
-    try:
-        with pydicom.config.disable_value_validation():
+    with pydicom.config.disable_value_validation():
+        for keyword in generator.choice(list(EXTREME_VALUES), generator.integers(1, 4)).tolist():
+            values = EXTREME_VALUES[keyword]
+            setattr(dataset, keyword, values[generator.integers(len(values))])
+        if "PixelData" in dataset and dataset.file_meta.get("TransferSyntaxUID"):
+            dataset["PixelData"].is_undefined_length = dataset.file_meta.TransferSyntaxUID.is_encapsulated
+        try:
             dataset.save_as(buffer, enforce_file_format=False)
-    except Exception:  # what cannot be written at all is no case
-        return content
+        except Exception:  # pydicom cannot write these values
+            return content
     return buffer.getvalue()
 
 

@@ -1,12 +1,11 @@
-"""Radiographs spoiled in ten ways, and pictures that show no frontal chest: what networks may fail on.
+"""Radiographs degraded in ten ways, and pictures without a frontal chest, on which networks may fail.
 
-Every degradation takes pixels (H, W) float32 in [0, 1] and a reference (H, W) bool, and gives both as they
-are after it; the mask that a network should find then is what is left of the reference.
+A degradation takes pixels (H, W) float32 in [0, 1] and a reference (H, W) bool, and returns both degraded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,7 +19,7 @@ Pixels = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 LONGEST_SIDE = 512
-"""Pictures are made and reduced to this, so that a case takes little time."""
+"""Size in pixels that pictures are made in or reduced to, for speed."""
 
 
 # Ways to spoil a radiograph ---------------------------------------------------------------------------------
@@ -65,11 +64,8 @@ def blurred(pixels: Pixels, reference: Mask, rng: np.random.Generator) -> tuple[
 def blocked(pixels: Pixels, reference: Mask, rng: np.random.Generator) -> tuple[Pixels, Mask]:
     """A white or black rectangle of a tenth to a third of the picture somewhere on it."""
     spoiled = pixels.copy()
-    height, width = (round(length * rng.uniform(0.33, 0.58)) for length in pixels.shape)
-    top, left = (
-        rng.integers(0, long - short) for long, short in zip(pixels.shape, (height, width), strict=True)
-    )
-    spoiled[top : top + height, left : left + width] = rng.integers(2)
+    size = [round(length * rng.uniform(0.33, 0.58)) for length in pixels.shape]
+    spoiled[_random_box(pixels.shape, size, rng)] = rng.integers(2)
     return spoiled, reference
 
 
@@ -88,12 +84,16 @@ def framed(pixels: Pixels, reference: Mask, rng: np.random.Generator) -> tuple[P
     """Reduced to 30 to 60 % of the side, with black around it."""
     scale = rng.uniform(0.3, 0.6)
     size = tuple(round(length * scale) for length in pixels.shape)
-    top, left = (rng.integers(0, long - short) for long, short in zip(pixels.shape, size, strict=True))
-    box = np.s_[top : top + size[0], left : left + size[1]]
+    box = _random_box(pixels.shape, size, rng)
     picture, mask = np.zeros_like(pixels), np.zeros_like(reference)
     picture[box] = transform.resize(pixels, size, anti_aliasing=True)
     mask[box] = transform.resize(reference.astype(np.float32), size, order=1) > 0.5
     return picture, mask
+
+
+def _random_box(shape: Sequence[int], size: Sequence[int], rng: np.random.Generator) -> tuple[slice, ...]:
+    starts = [rng.integers(0, long - short) for long, short in zip(shape, size, strict=True)]
+    return tuple(slice(start, start + length) for start, length in zip(starts, size, strict=True))
 
 
 Degradation = Callable[[Pixels, Mask, np.random.Generator], tuple[Pixels, Mask]]
@@ -111,15 +111,12 @@ def hand(seed: int, side: int = LONGEST_SIDE) -> Pixels:
     wrist, palm = np.array([0.95, 0.5]), np.array([0.62, 0.5])
     tips = np.array([[0.4, 0.12], [0.14, 0.32], [0.08, 0.48], [0.13, 0.63], [0.28, 0.78]])
     tissue = _capsule(side, wrist, palm, 0.13)
-    bone = _capsule(side, (0.95, 0.55), (0.77, 0.55), 0.035) | _capsule(
-        side, (0.95, 0.45), (0.77, 0.45), 0.03
-    )
+    bone = _capsule(side, (0.95, 0.55), (0.77, 0.55), 0.035)
+    bone |= _capsule(side, (0.95, 0.45), (0.77, 0.45), 0.03)
     for tip in tips + rng.normal(0, 0.02, tips.shape):
         knuckle = palm + (tip - palm) * (0.25, 0.4)
         tissue |= _capsule(side, (0.8, 0.5), knuckle, 0.09) | _capsule(side, knuckle, tip, 0.055)
-        joints = np.array(
-            [(0.74, 0.5), *(knuckle + part * (tip - knuckle) for part in (0.0, 0.45, 0.75, 1.0))]
-        )
+        joints = [np.array((0.74, 0.5)), *(knuckle + part * (tip - knuckle) for part in (0, 0.45, 0.75, 1))]
         for start, end in pairwise(joints):
             gap = 0.12 * (end - start)
             bone |= _capsule(side, start + gap, end - gap, 0.018)

@@ -1,4 +1,4 @@
-"""Radiographs of a prepared data set with their references, as the measuring scripts take them."""
+"""Radiographs of a prepared data set with their references, for the scripts that measure."""
 
 from __future__ import annotations
 
@@ -19,12 +19,9 @@ Labelled = tuple[dict[str, Any], Radiograph, NDArray[np.uint8]]
 
 
 def labelled(dataset_dir: Path, section: str, dataset: str = "") -> Iterator[Labelled]:
-    """Yield each item of a section with its radiograph and reference, and show how far that is.
+    """Yield each item of a section with its radiograph and reference, and show progress.
 
-    Args:
-        dataset_dir: a prepared data set, or a folder of several.
-        section: of the data list.
-        dataset: only this one of several; empty for all.
+    `dataset_dir` is a prepared data set, or a folder of several, of which `dataset` selects one.
     """
     items = [item for item in load_data_list(dataset_dir, section) if dataset in ("", item["dataset"])]
     for item in track(items, f"{len(items)} radiographs"):

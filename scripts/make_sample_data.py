@@ -1,50 +1,30 @@
 """Make the synthetic sample data that ship with lungfield: `python scripts/make_sample_data.py [FOLDER]`.
 
-Seven phantoms as DICOM files that differ in all that a reader must cope with, their exact masks, and two
-files that must be turned down. The same versions of the libraries give the same bytes.
+Seven phantoms as DICOM files with different headers and encodings, their exact masks, and two files that
+must be refused. FOLDER, by default sample_data, must not hold them already. The same versions of the
+libraries give the same bytes.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
-from pydicom.uid import (
-    UID,
-    ComputedRadiographyImageStorage,
-    CTImageStorage,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    JPEG2000Lossless,
-    JPEGLosslessSV1,
-    JPEGLSLossless,
-    RLELossless,
-    SecondaryCaptureImageStorage,
-    generate_uid,
-)
+from pydicom import uid
 
-from lungfield.datasets.layout import (
-    IMAGES,
-    LABELS,
-    Item,
-    SetDescription,
-    finish_set,
-    label_values,
-    start_set,
-    write_png,
-)
+from lungfield.datasets import layout
 from lungfield.labels import LUNGS, Code
 from lungfield.radiograph import read_radiograph
-from phantoms import add_pixels, code_item, make_phantom, phantom_dataset, write_dicom
+from phantoms import code_item, make_phantom, phantom_dataset, write_dicom
 
+ROOT = Path(__file__).resolve().parents[1]
 SEED = 2026
-DESCRIPTION = SetDescription(
+DESCRIPTION = layout.SetDescription(
     name="sample_data",
     description="Synthetic chest radiographs with exact masks; made by scripts/make_sample_data.py.",
     source="lungfield",
@@ -57,12 +37,12 @@ DX_ONLY = dict.fromkeys((
     "PositionerType", "PixelIntensityRelationship", "PixelIntensityRelationshipSign",
     "AcquisitionContextSequence", "AnatomicRegionSequence", "ViewCodeSequence", "PresentationLUTShape",
 ))  # fmt: skip
-CR = {**DX_ONLY, "SOPClassUID": ComputedRadiographyImageStorage, "Modality": "CR"}
+CR = {**DX_ONLY, "SOPClassUID": uid.ComputedRadiographyImageStorage, "Modality": "CR"}
 CAPTURE = {
     **DX_ONLY,
     **dict.fromkeys(("AcquisitionDate", "AcquisitionTime", "ViewPosition", "WindowCenter", "WindowWidth")),
-    **dict.fromkeys(("RescaleIntercept", "RescaleSlope", "RescaleType")),
-    "SOPClassUID": SecondaryCaptureImageStorage,
+    **dict.fromkeys(("RescaleIntercept", "RescaleSlope", "RescaleType", "ImagerPixelSpacing")),
+    "SOPClassUID": uid.SecondaryCaptureImageStorage,
     "Modality": "DX",
     "ConversionType": "WSD",
     "ImageType": ["DERIVED", "SECONDARY"],
@@ -71,15 +51,12 @@ CAPTURE = {
 
 @dataclass(frozen=True)
 class Sample:
-    """A sample file: which phantom, how it is stored, and what its header says.
+    """A sample file, with the stem of its file name, its section of the data list, and PatientName.
 
     Attributes:
-        stem: of the file's name.
-        section: of the list.
-        name: PatientName.
         shape: (rows, columns).
-        spacing: keywords for the distance of pixels, made from that distance in mm.
-        keywords: further attributes.
+        spacing: makes the attributes of the pixel spacing from the spacing in mm.
+        keywords: further attributes; None leaves one out.
         alter: changes the pixels before they are stored.
     """
 
@@ -89,14 +66,14 @@ class Sample:
     shape: tuple[int, int]
     bits_stored: int = 12
     monochrome1: bool = False
-    transfer_syntax: UID = ExplicitVRLittleEndian
+    transfer_syntax: uid.UID = uid.ExplicitVRLittleEndian
     spacing: Callable[[float], dict[str, Any]] = lambda mm: {"ImagerPixelSpacing": [mm, mm]}
     keywords: dict[str, Any] = field(default_factory=dict)
     alter: Callable[[NDArray[np.float32]], NDArray[np.float32]] = lambda pixels: pixels
 
 
 def calibrated(spacing_mm: float) -> dict[str, Any]:
-    """Both spacings, that in the patient corrected for the magnification."""
+    """The spacing on the detector, and that in the patient."""
     in_patient = round(spacing_mm / 1.08, 4)
     return {
         "ImagerPixelSpacing": [spacing_mm, spacing_mm],
@@ -106,28 +83,13 @@ def calibrated(spacing_mm: float) -> dict[str, Any]:
     }
 
 
-def magnified(spacing_mm: float) -> dict[str, Any]:
-    """The detector's spacing, with the magnification beside it."""
-    return {
-        "ImagerPixelSpacing": [spacing_mm, spacing_mm],
-        "EstimatedRadiographicMagnificationFactor": 1.1,
-        "DistanceSourceToDetector": 1800.0,
-        "DistanceSourceToPatient": 1636.4,
-    }
-
-
-def no_spacing(spacing_mm: float) -> dict[str, Any]:  # noqa: ARG001
-    """No spacing at all."""
-    return {}
-
-
 def lower_third(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Leave two thirds of the range unused, as raw detectors do; a window then says where the picture is."""
+    """Use a third of the range only, as raw detectors do; a window then gives the range of the picture."""
     return 0.1 + pixels / 3
 
 
 def padded(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Fill 12 columns at either side with 0, the padding value, which the picture itself never has."""
+    """Fill 12 columns at either side with the padding value 0, which the picture itself does not contain."""
     filled = 0.01 + 0.99 * pixels
     filled[:, :12] = filled[:, -12:] = 0
     return filled
@@ -142,8 +104,12 @@ SAMPLES = (
         (560, 464),
         bits_stored=14,
         monochrome1=True,
-        transfer_syntax=JPEG2000Lossless,
-        spacing=magnified,
+        transfer_syntax=uid.JPEG2000Lossless,
+        keywords={
+            "EstimatedRadiographicMagnificationFactor": 1.1,
+            "DistanceSourceToDetector": 1800.0,
+            "DistanceSourceToPatient": 1636.4,
+        },
     ),
     Sample(
         "03_cr_monochrome1_implicit",
@@ -152,7 +118,7 @@ SAMPLES = (
         (432, 352),
         bits_stored=10,
         monochrome1=True,
-        transfer_syntax=ImplicitVRLittleEndian,
+        transfer_syntax=uid.ImplicitVRLittleEndian,
         keywords=CR,
     ),
     Sample(
@@ -160,7 +126,7 @@ SAMPLES = (
         "training",
         "Phantom^Four",
         (400, 496),
-        transfer_syntax=RLELossless,
+        transfer_syntax=uid.RLELossless,
         keywords={"PixelPaddingValue": 0},
         alter=padded,
     ),
@@ -170,8 +136,7 @@ SAMPLES = (
         "Phantom^Five",
         (384, 384),
         bits_stored=8,
-        transfer_syntax=DeflatedExplicitVRLittleEndian,
-        spacing=no_spacing,
+        transfer_syntax=uid.DeflatedExplicitVRLittleEndian,
         keywords=CAPTURE,
     ),
     Sample(
@@ -180,7 +145,7 @@ SAMPLES = (
         "Phantom^Six",
         (512, 448),
         bits_stored=16,
-        transfer_syntax=JPEGLSLossless,
+        transfer_syntax=uid.JPEGLSLossless,
         # lower_third() puts 0 to 1 at 0.1 to 0.433 of the 65535 that 16 bits hold.
         keywords={**CR, "WindowCenter": 17476, "WindowWidth": 21846},
         alter=lower_third,
@@ -190,7 +155,7 @@ SAMPLES = (
         "test",
         "Phantom^Seven",
         (400, 528),
-        transfer_syntax=JPEGLosslessSV1,
+        transfer_syntax=uid.JPEGLosslessSV1,
         keywords={
             "ShutterShape": "RECTANGULAR",
             "ShutterLeftVerticalEdge": 9,
@@ -207,7 +172,7 @@ LATERAL = Sample(
     "turned_down",
     "Phantom^Eight",
     (352, 352),
-    transfer_syntax=JPEGLSLossless,
+    transfer_syntax=uid.JPEGLSLossless,
     keywords={
         "ViewPosition": "LL",
         "ViewCodeSequence": [code_item(Code("399173006", "SCT", "left lateral"))],
@@ -217,8 +182,8 @@ LATERAL = Sample(
 REASONS = {LATERAL.stem: "a lateral view", "09_ct": "a CT slice, not a radiograph"}
 
 
-def write_sample(folder: Path, sample: Sample, number: int) -> Item:
-    """Write the image of a sample and, unless it is one to turn down, its mask."""
+def write_sample(folder: Path, sample: Sample, number: int) -> layout.Item:
+    """Write the image of a sample and, unless it is to be refused, its mask."""
     phantom = make_phantom([SEED, number], shape=sample.shape)
     dataset = phantom_dataset(
         sample.alter(phantom.pixels),
@@ -228,83 +193,81 @@ def write_sample(folder: Path, sample: Sample, number: int) -> Item:
         bits_stored=sample.bits_stored,
         monochrome1=sample.monochrome1,
         transfer_syntax=sample.transfer_syntax,
-        **sample.spacing(phantom.spacing_mm),
-        **sample.keywords,
+        **{**sample.spacing(phantom.spacing_mm), **sample.keywords},
     )
-    image = f"{IMAGES}/{sample.stem}.dcm"
+    image = f"{layout.IMAGES}/{sample.stem}.dcm"
     write_dicom(folder / image, dataset)
     spacing = read_radiograph(folder / image, require_frontal=False).spacing
-    item = Item(
+    item = layout.Item(
         id=sample.stem,
         image=image,
-        label=f"{LABELS}/{sample.stem}.png",
+        label=f"{layout.LABELS}/{sample.stem}.png",
         dataset=DESCRIPTION.name,
         spacing_mm=(round(spacing.row_mm, 4), round(spacing.column_mm, 4)) if spacing else None,
     )
     if sample.section != "turned_down":
-        write_png(folder / item.label, phantom.label_map)
+        layout.write_png(folder / item.label, phantom.label_map)
     return item
 
 
-def write_ct(folder: Path, number: int) -> Item:
+def write_ct(folder: Path, number: int) -> layout.Item:
     """Write a CT slice (DICOM PS3.3, section A.3) of an ellipse with two holes."""
     entropy = ["lungfield", "sample data", "09_ct"]
     dataset = phantom_dataset(
-        np.zeros((96, 128), np.float32), name="Phantom^Nine", number=number, entropy=entropy
+        ct_slice() / 4095,
+        name="Phantom^Nine",
+        number=number,
+        entropy=entropy,
+        **{
+            **DX_ONLY,
+            **dict.fromkeys(("ViewPosition", "WindowCenter", "WindowWidth")),
+            "SOPClassUID": uid.CTImageStorage,
+            "Modality": "CT",
+            "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
+            "PatientOrientation": ["L", "P"],
+            "PatientPosition": "HFS",
+            "FrameOfReferenceUID": uid.generate_uid(entropy_srcs=[*entropy, "FrameOfReferenceUID"]),
+            "PositionReferenceIndicator": "",
+            "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+            "ImagePositionPatient": [-190.5, -142.5, 0],
+            "PixelSpacing": [3, 3],
+            "SliceThickness": 5,
+            "KVP": 120,
+            "AcquisitionNumber": 1,
+            "RescaleIntercept": -1024,
+            "RescaleSlope": 1,
+            "RescaleType": "HU",
+        },
     )
-    for keyword in (*DX_ONLY, "ViewPosition", "WindowCenter", "WindowWidth"):
-        if keyword in dataset:
-            del dataset[keyword]
-    dataset.SOPClassUID = CTImageStorage
-    dataset.Modality = "CT"
-    dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-    dataset.PatientOrientation = ["L", "P"]
-    dataset.PatientPosition = "HFS"
-    dataset.FrameOfReferenceUID = generate_uid(entropy_srcs=[*entropy, "FrameOfReferenceUID"])
-    dataset.PositionReferenceIndicator = ""
-    dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    dataset.ImagePositionPatient = [-190.5, -142.5, 0]
-    dataset.PixelSpacing = [3, 3]
-    dataset.SliceThickness = 5
-    dataset.KVP = 120
-    dataset.AcquisitionNumber = 1
-    dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = -1024, 1, "HU"
-    add_pixels(dataset, ct_slice(), bits_stored=12)
-    item = Item("09_ct", f"{IMAGES}/09_ct.dcm", "", DESCRIPTION.name)
+    item = layout.Item("09_ct", f"{layout.IMAGES}/09_ct.dcm", "", DESCRIPTION.name)
     write_dicom(folder / item.image, dataset)
     return item
 
 
 def ct_slice() -> NDArray[np.int64]:
-    """(96, 128) Hounsfield units above -1024: air around soft tissue with two lungs in it."""
+    """(96, 128) Hounsfield units + 1024: air, soft tissue and two lungs."""
     rows, columns = np.mgrid[0:96, 0:128]
     body = ((rows - 48) / 38) ** 2 + ((columns - 64) / 58) ** 2 < 1
     lungs = ((rows - 46) / 24) ** 2 + ((np.abs(columns - 64) - 28) / 19) ** 2 < 1
     return np.where(lungs, 200, np.where(body, 1064, 24))
 
 
-def turned_down(item: Item) -> dict[str, Any]:
-    """The entry of a file that is to be turned down: no label, but the reason."""
-    return {**asdict(item), "label": None, "reason": REASONS[item.id]}
-
-
-def main(folder: Path) -> None:
+def main(folder: Path = typer.Argument(ROOT / "sample_data", help="Where to.")) -> None:
     """Write the sample data into `folder`."""
-    start_set(folder)
-    sections: dict[str, list[Item]] = {"training": [], "validation": [], "test": []}
+    layout.start_set(folder)
+    sections: dict[str, list[layout.Item]] = {"training": [], "validation": [], "test": []}
     for number, sample in enumerate(SAMPLES, start=1):
         sections[sample.section].append(write_sample(folder, sample, number))
     refused = [write_sample(folder, LATERAL, 8), write_ct(folder, 9)]
-    finish_set(
+    layout.finish_set(
         folder,
         DESCRIPTION,
         sections,
-        label_values=label_values(lung.value for lung in LUNGS),
+        label_values=layout.label_values(lung.value for lung in LUNGS),
         split={"method": "by hand", "seed": None},
-        turned_down=[turned_down(item) for item in refused],
+        turned_down=[{**asdict(item), "label": None, "reason": REASONS[item.id]} for item in refused],
     )
 
 
 if __name__ == "__main__":
-    default = Path(__file__).resolve().parents[1] / "sample_data"
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else default)
+    typer.run(main)

@@ -1,11 +1,11 @@
-"""Measure how often a turned, mirrored or inverted radiograph whose file says nothing is brought back.
+"""Measure how often a turned, mirrored or inverted radiograph is corrected where the file says nothing.
 
     python scripts/measure_corrections.py DATASET_DIR -o runs/corrections --bundle unet
 
-Every radiograph of a section of a prepared data set is segmented as it is, in its seven other poses, and all
-eight again as negatives. A copy counts as brought back where its mask has the Dice of the upright one to
-within 0.005, and its sides as kept where 95 % of its lung is called by the same side. corrections.csv has a
-row a copy, summary.json the shares of every kind.
+Each radiograph of a section of a prepared data set is segmented in all eight poses, as it is and inverted. A
+copy is 'brought back' if the Dice of its mask differs from that of the upright one by at most 0.005, and its
+'sides are kept' if 95 % of the lung pixels have the same side. corrections.csv has a row for each copy,
+summary.json the shares for each kind of copy.
 """
 
 from __future__ import annotations
@@ -23,29 +23,24 @@ import typer
 from labelled import labelled
 from lungfield.bundles import find_bundle
 from lungfield.bundles.predictor import Predictor
-from lungfield.export import write_results_csv
+from lungfield.export import write_results_csv, write_results_json
 from lungfield.mask import agreement
 from lungfield.pipeline import segmenting
-from lungfield.pose import ALL_POSES, UPRIGHT, Pose
+from lungfield.pose import ALL_POSES, UPRIGHT
 from lungfield.records import Radiograph
 
 TOLERANCE = 0.005
 MIN_SAME_SIDE = 0.95
 
 
-def copies(radiograph: Radiograph) -> Iterator[tuple[Pose, bool, Radiograph]]:
-    """The radiograph as files without a word on pose and polarity could store it, the upright one first."""
-    for inverted, pose in product((False, True), ALL_POSES):
-        pixels = pose.stored(1 - radiograph.pixels if inverted else radiograph.pixels)
-        yield pose, inverted, replace(radiograph, pixels=np.ascontiguousarray(pixels), spacing=None)
-
-
 def measure(
     item: dict, radiograph: Radiograph, reference: np.ndarray, predictor: Predictor
 ) -> Iterator[dict[str, object]]:
-    """One row a copy of a radiograph."""
+    """One row for each copy of a radiograph, the upright one first."""
     first = None
-    for pose, inverted, copy in copies(radiograph):
+    for inverted, pose in product((False, True), ALL_POSES):
+        pixels = pose.stored(1 - radiograph.pixels if inverted else radiograph.pixels)
+        copy = replace(radiograph, pixels=np.ascontiguousarray(pixels), spacing=None)
         lungs = predictor.drive(segmenting(copy, predictor.processing))
         label_map = pose.upright(lungs.label_map)
         dice = agreement(label_map, reference, spacing=None).dice
@@ -69,20 +64,17 @@ def measure(
 
 
 def summarise(rows: list[dict[str, object]]) -> dict[str, dict[str, float]]:
-    """Shares for every kind of copy, and for all but the upright ones together."""
+    """Shares for each kind of copy, and for all but the upright ones together."""
     kinds: dict[str, list[dict[str, object]]] = {}
     for row in rows:
         name = str(row["stored"]) + (" inverted" if row["inverted"] else "")
         kinds.setdefault(name, []).append(row)
         if not row["upright"]:
             kinds.setdefault("all but upright", []).append(row)
+    shares = {"brought_back": "brought_back", "sides_kept": "sides_kept", "corrected": "corrections"}
     return {
-        name: {
-            "copies": len(found),
-            "brought_back": round(float(np.mean([row["brought_back"] for row in found])), 4),
-            "sides_kept": round(float(np.mean([row["sides_kept"] for row in found])), 4),
-            "corrected": round(float(np.mean([bool(row["corrections"]) for row in found])), 4),
-        }
+        name: {"copies": len(found)}
+        | {key: round(float(np.mean([bool(row[of]) for row in found])), 4) for key, of in shares.items()}
         for name, found in kinds.items()
     }
 
@@ -94,16 +86,15 @@ def main(
     section: str = typer.Option("validation", help="Of the data list."),
     threads: int = typer.Option(1, help="Threads of torch."),
 ) -> None:
-    """Segment all copies, and write what became of them."""
+    """Segment all copies, and write the results."""
     torch.set_num_threads(threads)
     predictor = Predictor(find_bundle(bundle), device="cpu")
-    output.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, object]] = []
     for one in labelled(dataset_dir, section):
         rows.extend(measure(*one, predictor))
         write_results_csv(rows, output / "corrections.csv", columns=list(rows[0]))
     summary = summarise(rows)
-    (output / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    write_results_json(summary, output / "summary.json")
     print(json.dumps(summary, indent=1))
 
 

@@ -1,11 +1,11 @@
-"""Pack bundles as the zips that MONAI's `download` and `load` take, with their checksums.
+"""Pack bundles as zips for MONAI's `download` and `load`, with their checksums.
 
     python scripts/pack_bundle.py unet -o dist
     python scripts/pack_bundle.py all -o dist --without-weights
     python scripts/pack_bundle.py resnet101_unet -o dist --weights model.pt --weights-url https://.../model.pt
 
-A bundle whose weights are not in its folder is refused, unless one of the last two says what is meant. The
-same files give the same bytes. docs/model-zoo.md says more.
+A bundle without weights in its folder is refused, unless one of the last two options is given. The same files
+give the same bytes. docs/model-zoo.md says more.
 """
 
 from __future__ import annotations
@@ -33,22 +33,20 @@ SUMS = "SHA256SUMS"
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
-# What a package takes from a bundle's folder; exports, logs and results that lie there stay behind.
+# The files of a bundle's folder that belong to its package.
 _TAKEN = re.compile(rf"LICENSE|{LARGE_FILES}|{WEIGHTS}|(configs|docs)/.*")
 _HIDDEN = re.compile(r"(.*/)?(\.|__pycache__/).*")
-# The first time that a zip can tell.
-_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
 class Package:
-    """A bundle as a zip, not yet on the disk.
+    """A bundle as a zip in memory.
 
     Attributes:
-        name: `<name>_v<version>.zip`, as MONAI's sources name it.
+        name: `<name>_v<version>.zip`, as MONAI names it.
         content: the bytes of the zip.
-        weights: whether there are any, and where, in words.
-        left_out: files of the bundle's folder that are no part of the package, but for hidden ones.
+        weights: where the weights are, in words.
+        left_out: files of the bundle's folder that are no part of the package, without hidden ones.
     """
 
     name: str
@@ -58,7 +56,7 @@ class Package:
 
 
 def remote_weights(bundle: Bundle, file: Path, url: str) -> str:
-    """The text of `large_files.yml` for the weights in `file`, which are published at `url`.
+    """The text of `large_files.yml` for the weights in `file`, published at `url`.
 
     Raises:
         BundleError: the URL is not one of HTTP, or the file does not hold weights of the bundle's network.
@@ -71,14 +69,14 @@ def remote_weights(bundle: Bundle, file: Path, url: str) -> str:
 
 
 def pack(bundle: Bundle, *, large_files: str | None = None, without_weights: bool = False) -> Package:
-    """Make a zip of a bundle, whose one folder has the bundle's name.
+    """Make a zip of a bundle, with one folder that has the bundle's name.
 
-    The zip has no times, owners or order of the disk in it, and stores files as they are: compression would
-    save a twelfth, and its bytes depend on the version of zlib.
+    Times, owners and order of files are fixed. Files are not compressed: that would save a twelfth, and the
+    bytes would depend on the version of zlib.
 
     Args:
-        bundle: what to pack; its config is read, which can run code.
-        large_files: as `remote_weights` gives it; the weights themselves are not put into the zip then.
+        bundle: the bundle; reading its config can run code.
+        large_files: from `remote_weights`, in place of the weights.
         without_weights: pack a bundle that has none, for others to train.
 
     Raises:
@@ -107,7 +105,7 @@ def pack(bundle: Bundle, *, large_files: str | None = None, without_weights: boo
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", compression=zipfile.ZIP_STORED) as archive:
         for name, content in sorted(files.items()):
-            entry = zipfile.ZipInfo(f"{bundle.name}/{name}", date_time=_TIME)
+            entry = zipfile.ZipInfo(f"{bundle.name}/{name}")  # of 1980, where zip's times begin
             entry.create_system = 3  # Unix, on every system
             entry.external_attr = 0o100644 << 16
             archive.writestr(entry, content)
@@ -115,10 +113,10 @@ def pack(bundle: Bundle, *, large_files: str | None = None, without_weights: boo
 
 
 def check(bundle: Bundle) -> None:
-    """Refuse what the model zoo would refuse before it looks at anything else.
+    """Refuse what the model zoo would refuse first.
 
     Raises:
-        BundleError: says everything that is wrong.
+        BundleError: names all that is wrong.
     """
     wrong = []
     if not re.fullmatch(r"[A-Za-z0-9_]+", bundle.name) or "_v" in bundle.name:
@@ -134,10 +132,7 @@ def check(bundle: Bundle) -> None:
 
 
 def write(packages: list[Package], folder: Path) -> None:
-    """Write packages, and the SHA-256 of every package in `folder` as `sha256sum --check` reads it.
-
-    An older package of the same name is replaced.
-    """
+    """Write packages, and the SHA-256 of every package in `folder` as `sha256sum --check` reads it."""
     for package in packages:
         write_whole(folder / package.name, package.content)
     lines = [f"{sha256(path.read_bytes())}  {path.name}\n" for path in sorted(folder.glob("*_v*.zip"))]

@@ -17,7 +17,14 @@ import torch
 import typer
 from monai.bundle import ConfigParser
 
-from lungfield.bundles.weights import weights_in
+from lungfield.bundles.weights import (
+    note_preparation,
+    noted_preparation,
+    preparation,
+    require_preparation,
+    weights_in,
+)
+from lungfield.errors import BundleError
 
 
 def main(checkpoints: list[Path], bundle: Path) -> None:
@@ -28,8 +35,16 @@ def main(checkpoints: list[Path], bundle: Path) -> None:
     state = {key: _mean([one[key] for one in states]) for key in states[0]}
     parser = ConfigParser()
     parser.read_config(str(bundle / "configs" / "inference.yaml"))
-    parser.get_parsed_content("network_def").load_state_dict(state)
-    half = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    network, preprocessing = map(parser.get_parsed_content, ("network_def", "preprocessing"))
+    try:
+        for one, path in zip(states, checkpoints, strict=True):
+            require_preparation(one, preparation(preprocessing), path)
+    except BundleError as error:
+        raise SystemExit(str(error)) from error
+    if all(noted_preparation(one) for one in states):
+        note_preparation(network, preprocessing)
+    network.load_state_dict(state)
+    half = network.half().state_dict()
     broken = [key for key, value in half.items() if not value.isfinite().all()]
     if broken:
         raise SystemExit(f"Not finite in half precision: {', '.join(broken)}")

@@ -1,13 +1,14 @@
 """Train and measure what the papers claim, and draw tables and figures from what was measured.
 
     python scripts/reproduce.py run DATA --quick          # hours on a CPU; without --quick days on a GPU
-    python scripts/reproduce.py status DATA --quick
-    python scripts/reproduce.py report
+    python scripts/reproduce.py status DATA --quick       # what is done, running and missing
+    python scripts/reproduce.py cost                      # parameters, operations and times of the networks
+    python scripts/reproduce.py report                    # docs/results and docs/figures
 
-DATA is a folder with the prepared sets `jsrt` and `shenzhen` (`lungfield prepare`). Whatever is stopped goes
-on from its last checkpoint when it is called again; to do a run anew, delete its folder. Called several times
-at once, on several GPUs say, the calls share the runs between them. What there is to do is declared in
-scripts/reproduction/experiments.yaml. Figures need matplotlib: pip install '.[reproduce]'.
+DATA is a folder with the prepared sets `jsrt` and `shenzhen` (`lungfield prepare`). A stopped run continues
+from its last checkpoint when it is called again; to repeat a run, delete its folder. Several calls at a time,
+for example one for each GPU, share the runs. scripts/reproduction/experiments.yaml declares the experiments.
+Figures need matplotlib: pip install '.[reproduce]'.
 """
 
 from __future__ import annotations
@@ -22,12 +23,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import typer
-from rich.box import SIMPLE
-from rich.console import Console
-from rich.table import Table
 
 from lungfield.errors import LungfieldError
-from reproduction.plan import EXPERIMENTS_FILE, MODES, Plan, Run, load_plan, read_table
+from reproduction.plan import EXPERIMENTS_FILE, MODES, Plan, PlanError, Run, load_plan, read_table
 
 app = typer.Typer(
     help=__doc__.partition("\n")[0],
@@ -35,19 +33,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-# Without a terminal Rich would take 80 columns.
-console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
 
 DATA = typer.Argument(..., help="Folder of the prepared sets.")
 QUICK = typer.Option(False, "--quick", help="The reduced recipes, which two CPU cores can do.")
-ONLY = typer.Option([], "--only", help="Only this experiment, or 'cost'; can be repeated.")
+ONLY = typer.Option([], "--only", help="Only this experiment; can be repeated.")
 SEEDS = typer.Option(None, min=1, help="Repeat each training with so many seeds.")
 OUTPUT = typer.Option(Path("runs/reproduction"), help="Folder of all runs.")
-EXPERIMENTS = typer.Option(EXPERIMENTS_FILE, help="What there is to do.")
-
-
-class FailedError(LungfieldError):
-    """A training or a measurement ended in an error of its own."""
+DEVICE = typer.Option("auto", help="auto, cpu, cuda, cuda:1, ...")
+EXPERIMENTS = typer.Option(EXPERIMENTS_FILE, help="The declared experiments.")
 
 
 @app.command()
@@ -57,85 +50,60 @@ def run(
     only: list[str] = ONLY,
     seeds: int | None = SEEDS,
     output: Path = OUTPUT,
-    device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1, ..."),
+    device: str = DEVICE,
     experiments: Path = EXPERIMENTS,
 ) -> None:
     """Do everything that is missing."""
+
+    def stop(*_: object) -> None:
+        print("Stopped. The same command goes on from the last checkpoints.", file=sys.stderr)
+        sys.exit(130)
+
+    # SIGINT too: a process that a shell starts in the background ignores it by default.
+    for wanted in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(wanted, stop)
     plan = load_plan(experiments)
-    chosen, cost = plan.select(only)
     plan.check_sets(data)
     failed = False
-    try:
-        for one in plan.runs(chosen, MODES[quick], output, seeds):
-            try:
-                finish(plan, one, data, device)
-            except LungfieldError as error:
-                failed = True
-                print(f"{one.name}: {error}", file=sys.stderr)
-        if cost:
-            from lungfield.bundles.predictor import find_device
-            from reproduction.cost import measure_costs
-
-            measure_costs(plan, output, find_device(device), print)
-    except KeyboardInterrupt:
-        print("Stopped. The same command goes on from the last checkpoints.", file=sys.stderr)
-        raise typer.Exit(130) from None
+    for one in plan.runs(only, MODES[quick], output, seeds):
+        try:
+            finish(plan, one, data, device)
+        except LungfieldError as error:
+            failed = True
+            print(f"{one.name}: {error}", file=sys.stderr)
     raise typer.Exit(failed)
 
 
 def finish(plan: Plan, one: Run, data: Path, device: str) -> None:
-    """Do what is missing of a run, unless another process is at it.
+    """Do what is missing of a run, unless another process works on it.
 
     Raises:
-        FailedError: a training or a measurement ended in an error.
+        PlanError: a training or a measurement ended in an error.
     """
     if one.finished:
         return
     one.folder.mkdir(parents=True, exist_ok=True)
     with locked(one) as lock:
         if lock is None:
-            print(f"{one.name}: another process is at it; left to that one")
+            print(f"{one.name}: another process works on it")
             return
-        sets = plan.split(one, data)
-        for number in one.stages:
-            if not one.trained(number):
-                what = f"stage {number} of {len(one.stages)}, {one.epochs(number)} epochs"
-                what += f", going on after {begun}" if (begun := one.checkpoint(number)[0]) else ""
-                one.declare(number)
-                call(one.training(number, sets, device), one.stage(number), f"{one.name}: {what}", lock)
-            last = one.checkpoint(number)[1]
-            if not one.trained(number):
-                raise FailedError(f"{one.stage(number)} ended before its last epoch; see run.log there.")
-            for path in one.stage(number).glob("checkpoint_epoch=*.pt"):
-                if path != last:
-                    path.unlink()
-        for dataset in one.tests:
-            if not one.evaluated(dataset):
-                words = one.measuring(dataset, sets, device)
-                call(words, one.evaluation(dataset), f"{one.name}: measuring on {dataset}", lock)
-
-
-def call(words: list[str], folder: Path, what: str, lock: int) -> None:
-    """Run a command, its output added to run.log in `folder`; `lock` is kept as long as it runs."""
-    print(what, flush=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    log = folder / "run.log"
-    with log.open("ab") as file:
-        file.write(f"$ {shlex.join(words)}\n".encode())
-        file.flush()
-        done = subprocess.run(words, stdout=file, stderr=subprocess.STDOUT, pass_fds=[lock], check=False)
-    if done.returncode:
-        last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1]
-        raise FailedError(f"{last} (exit status {done.returncode}; all of it in {log})")
+        for what, folder, words in one.commands(plan.split(one, data), device):
+            print(f"{one.name}: {what}", flush=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            log = folder / "run.log"
+            with log.open("ab") as file:
+                file.write(f"$ {shlex.join(words)}\n".encode())
+                file.flush()
+                # The child inherits the lock, so that the run stays locked if this process is killed.
+                status = subprocess.call(words, stdout=file, stderr=subprocess.STDOUT, pass_fds=[lock])
+            if status:
+                last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1]
+                raise PlanError(f"{last} (exit status {status}; all of it in {log})")
 
 
 @contextmanager
 def locked(one: Run) -> Iterator[int | None]:
-    """Hold the lock of a run; yields its descriptor, or None where another process holds it.
-
-    A child that inherits the descriptor keeps the lock if this process is killed, so that nobody starts the
-    same training a second time while the child still runs.
-    """
+    """Hold the lock of a run; yields its descriptor, or None where another process holds it."""
     with (one.folder / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -154,32 +122,34 @@ def status(
     output: Path = OUTPUT,
     experiments: Path = EXPERIMENTS,
 ) -> None:
-    """Say what is done, running and missing."""
+    """Show what is done, running and missing."""
     plan = load_plan(experiments)
     plan.check_sets(data)
-    chosen, cost = plan.select(only)
-    table = Table("run", "epochs", "measured on", "state", "for", box=SIMPLE)
-    states = []
-    for one in plan.runs(chosen, MODES[quick], output, seeds):
+    runs = plan.runs(only, MODES[quick], output, seeds)
+    states = [state(one) for one in runs]
+    for one, word in zip(runs, states, strict=True):
         done = {number: len(read_table(one.stage(number) / "history.csv")) for number in one.stages}
         epochs = " + ".join(f"{done[number]}/{one.epochs(number)}" for number in one.stages)
-        tests = ", ".join(name if one.evaluated(name) else f"not {name}" for name in one.tests)
-        states.append(state(one))
-        table.add_row(one.name, epochs, tests, states[-1], ", ".join(one.experiments))
-    if cost:
-        from reproduction.results import read_costs
-
-        table.add_row("cost", "", "", f"timed on {', '.join(read_costs(output)['timings']) or 'nothing'}", "")
-    table.title = f"{states.count('done')} of {len(states)} runs done, {states.count('running')} running"
-    console.print(table)
+        missing = ", ".join(name for name in one.tests if not one.evaluated(name))
+        missing = f"; not measured on {missing}" if missing else ""
+        print(f"{word:12} {one.name}: {epochs} epochs{missing}")
+    print(f"{states.count('done')} of {len(states)} runs done, {states.count('running')} running")
 
 
 def state(one: Run) -> str:
-    """How far a run is, in a word or two."""
+    """The state of a run in a word or two."""
     if one.finished or not one.folder.is_dir():
         return "done" if one.finished else "missing"
     with locked(one) as lock:
         return "running" if lock is None else "partly done"
+
+
+@app.command()
+def cost(output: Path = OUTPUT, device: str = DEVICE, experiments: Path = EXPERIMENTS) -> None:
+    """Count parameters and operations of all networks, and time them."""
+    from reproduction.cost import measure_costs
+
+    print(measure_costs(load_plan(experiments), output, device))
 
 
 @app.command()
@@ -191,7 +161,7 @@ def report(
     experiments: Path = EXPERIMENTS,
 ) -> None:
     """Draw tables and figures from what was measured so far."""
-    from reproduction.results import write_report
+    from reproduction.report import write_report
 
     for path in write_report(load_plan(experiments), only, output, to, figures or to.parent / "figures"):
         print(path)
@@ -199,13 +169,6 @@ def report(
 
 def main() -> None:
     """Run the command line; exit 2 with one message where the call was wrong."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    # SIGINT too: a shell that starts this in the background lets it be ignored.
-    for wanted in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(wanted, stop)
     try:
         app()
     except LungfieldError as error:

@@ -8,11 +8,11 @@ to get there. Needs Playwright (`pip install playwright`) and Chromium.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import typer
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
@@ -46,29 +46,26 @@ def open_mask(page: Page, server: str, study: str) -> None:
     page.wait_for_timeout(DRAWING_MS)
 
 
-def main() -> None:
+def main(
+    server: str = typer.Argument(help="Such as http://127.0.0.1:8000."),
+    study: str = typer.Argument(help="StudyInstanceUID."),
+    picture: Path = typer.Argument(help="PNG file to write."),
+    chromium: str = typer.Option(shutil.which("chromium"), help="Its program."),
+) -> None:
     """Take the picture."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("server", help="such as http://127.0.0.1:8000")
-    parser.add_argument("study", help="StudyInstanceUID")
-    parser.add_argument("picture", type=Path, help="PNG file to write")
-    parser.add_argument("--chromium", default=shutil.which("chromium"), help="its program")
-    arguments = parser.parse_args()
-    host = urlsplit(arguments.server).netloc
+    host = urlsplit(server).netloc
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=arguments.chromium, args=CHROMIUM)
+        browser = driver.chromium.launch(executable_path=chromium, args=CHROMIUM)
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.set_default_timeout(LOADING_MS)
-        # OHIF would fetch a typeface from the internet, and waits for it.
+        # OHIF waits for a typeface from the internet, which is out of reach.
         page.route("**/*", lambda route: route.continue_() if host in route.request.url else route.abort())
-        open_mask(page, arguments.server.rstrip("/"), arguments.study)
-        page.screenshot(path=arguments.picture)
+        open_mask(page, server.rstrip("/"), study)
+        page.screenshot(path=picture)
         browser.close()
     # A palette is enough for a grey picture with two colours on it, and a quarter of the size.
-    Image.open(arguments.picture).quantize(COLOURS).save(arguments.picture, optimize=True)
+    Image.open(picture).quantize(COLOURS).save(picture, optimize=True)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -1,4 +1,4 @@
-"""Draw the radiographs on which a bundle agrees least with the reference, to be looked at.
+"""Draw the radiographs with the lowest agreement between a bundle and the reference.
 
     python scripts/worst_cases.py DATASET_DIR --bundle unet --count 10 -o worst.png
 
@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import typer
 from PIL import Image, ImageDraw
-from skimage.segmentation import find_boundaries
+from skimage.segmentation import mark_boundaries
 
 from labelled import labelled
-from lungfield import Segmenter, read_radiograph
+from lungfield import Segmentation, Segmenter, read_radiograph
 
 TILE = 384
 
@@ -50,16 +50,15 @@ def main(
     Image.fromarray(np.concatenate(rows)).save(output)
 
 
-def _tile(dice: float, name: str, lungs, reference: np.ndarray) -> np.ndarray:
+def _tile(dice: float, name: str, lungs: Segmentation, reference: np.ndarray) -> np.ndarray:
     def small(array: np.ndarray, resample: Image.Resampling) -> np.ndarray:
         return np.asarray(Image.fromarray(array).resize((TILE, TILE), resample))
 
-    grey = small((lungs.radiograph.pixels * 255).astype(np.uint8), Image.Resampling.BOX)
-    picture = np.repeat(grey[..., None], 3, axis=2)
-    for mask, colour in ((reference, (255, 140, 0)), (lungs.label_map, (0, 170, 255))):
-        outline = find_boundaries(small((mask > 0).astype(np.uint8), Image.Resampling.NEAREST), mode="thick")
-        picture[outline] = colour
-    image = Image.fromarray(picture)
+    picture = small((lungs.radiograph.pixels * 255).astype(np.uint8), Image.Resampling.BOX)
+    for mask, colour in ((reference, (1, 0.55, 0)), (lungs.label_map, (0, 0.67, 1))):
+        outlined = small((mask > 0).astype(np.uint8), Image.Resampling.NEAREST)
+        picture = mark_boundaries(picture, outlined, colour, mode="thick")
+    image = Image.fromarray((picture * 255).astype(np.uint8))
     ImageDraw.Draw(image).text((6, 4), f"{dice:.3f} {name}", fill=(255, 255, 0))
     return np.asarray(image)
 

@@ -8,7 +8,11 @@ import typer
 from typer.testing import CliRunner
 
 from lungfield.bundles import find_bundle
+from lungfield.bundles.predictor import _parse
+from lungfield.bundles.weights import note_preparation, noted_preparation, preparation
 from lungfield.networks import UNet
+
+(PREPROCESSING,) = _parse(find_bundle("unet"), "cpu", "preprocessing")
 
 APP = typer.Typer()
 APP.command()(runpy.run_path(str(Path(__file__).parents[1] / "scripts" / "promote_weights.py"))["main"])
@@ -33,6 +37,18 @@ def test_weights_arrive_in_half_precision(bundle, tmp_path):
     state = torch.load(bundle / "models" / "model.pt", weights_only=True)
     assert state["head.weight"].dtype == torch.float16
     torch.testing.assert_close(state["head.weight"].float(), network.head.weight, rtol=1e-3, atol=1e-4)
+
+
+def test_weights_for_other_images_do_not(bundle, tmp_path):
+    network = UNet(norm="batch")
+    torch.save(note_preparation(network, PREPROCESSING).state_dict(), tmp_path / "fits.pt")
+    assert promote(tmp_path / "fits.pt", bundle).exit_code == 0
+    state = torch.load(bundle / "models" / "model.pt", weights_only=True)
+    assert noted_preparation(state) == preparation(PREPROCESSING)
+    config = bundle / "configs" / "inference.yaml"
+    config.write_text(config.read_text().replace("[256, 256]", "[64, 64]"))
+    done = promote(tmp_path / "fits.pt", bundle)
+    assert "Resized to 256 x 256" in str(done.exception)
 
 
 def test_other_weights_and_infinities_do_not(bundle, tmp_path):

@@ -18,7 +18,7 @@ def lungs(tmp_path, make_dicom):
     label_map = np.zeros((120, 100), dtype=np.uint8)
     label_map[20:100, 15:40] = 1
     label_map[30:90, 60:80] = 2
-    pixels = np.where(label_map > 0, 300, 2900).astype(np.uint16)
+    pixels = (np.where(label_map > 0, 300, 2900) + np.arange(100) % 6).astype(np.uint16)
     radiograph = read_radiograph(make_dicom(tmp_path / "a.dcm", pixels, PixelSpacing=[2, 1]))
     probability = (label_map > 0).astype(np.float32)
     return Segmentation(radiograph, label_map, probability, find_bundle("unet"))

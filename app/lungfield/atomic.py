@@ -14,15 +14,11 @@ from lungfield.errors import OutputError
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that nobody ever finds half of it.
+    """Write a file so that nobody ever finds half of it; its folder is made where it is missing.
 
     The bytes go to a hidden file in the same folder, reach the disk, and then take the final name in one
     step; an older file of that name is replaced. Whatever fails on the way, the hidden file is removed.
     Within `written_together`, the last two steps wait for the end of that block.
-
-    Args:
-        path: where to; its folder is made where it is missing.
-        content: all of the file.
 
     Raises:
         OutputError: the file could not be written (no permission, a file in a folder's place, disk full).

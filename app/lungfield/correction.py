@@ -47,9 +47,7 @@ _REDUCED_SIDE_PX = 400
 class Change:
     """What may bring a radiograph upright and make its lungs dark.
 
-    Attributes:
-        pose: how it seems to lie, after what its file says was done.
-        inverted: whether bright and dark are to change places.
+    `pose` is how it seems to lie, after what its file says was done.
     """
 
     pose: Pose = UPRIGHT
@@ -88,13 +86,10 @@ class Change:
 
 
 def possible_changes(radiograph: Radiograph, quality: Quality) -> list[Change]:
-    """What to try on a radiograph; nothing where its mask is plausible or its file is clear.
+    """What to try on a radiograph by the quality of its first mask.
 
-    Bright lungs are tried to be inverted whatever the file says: the picture contradicts it.
-
-    Args:
-        radiograph: as it was segmented first.
-        quality: of its first mask.
+    Nothing where the mask is plausible or the file is clear. Bright lungs are tried to be inverted whatever
+    the file says: the picture contradicts it.
     """
     flags = set(quality.flags)
     if plausibility(quality) >= _MIN_PLAUSIBILITY and not flags & _DOUBTS:
@@ -110,9 +105,7 @@ def best_change(
 ) -> tuple[Change, _Trial] | None:
     """The change whose mask is that of lungs, if there is one that is clearly better than the first mask.
 
-    Args:
-        first: quality of the first mask.
-        tried: changes, with the quality of their masks and whatever belongs to them.
+    `tried` are changes, with the quality of their masks and whatever belongs to them.
     """
     change, quality, trial = max(tried, key=lambda one: plausibility(one[1]))
     gain = _log_odds(plausibility(quality)) - _log_odds(plausibility(first))

@@ -10,7 +10,7 @@ from typing import ClassVar
 class Reason(StrEnum):
     """Why a file was not segmented: the short list of codes that tables, journal and report use.
 
-    What each means and what to do is in docs/reasons.md. The first four come with `NotFrontalChestError`,
+    What each means and what to do is in docs/reasons.md. The first five come with `NotFrontalChestError`,
     those up to `CHANGED`, and `OUT_OF_MEMORY`, with `UnreadableError`.
     """
 
@@ -19,6 +19,7 @@ class Reason(StrEnum):
     OTHER_BODY_PART = "other-body-part"
     OTHER_VIEW = "other-view"
     SEVERAL_FRAMES = "several-frames"
+    LABEL_MAP = "label-map"
 
     # Something is wrong with the file: it failed.
     UNKNOWN_FORMAT = "unknown-format"

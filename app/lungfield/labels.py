@@ -37,8 +37,11 @@ LUNGS = (RIGHT_LUNG, LEFT_LUNG)
 LUNG_SIDE_UNKNOWN = 255
 """Lung in a label map whose side is not told, as in reference masks that hold both lungs in one."""
 
+LUNG_FIELD = (LUNG_SIDE_UNKNOWN,)
+"""What the channels of a network stand for that gives one: lung of either side against all else."""
+
 UNKNOWN = 254
 """Of this pixel a label map does not tell what it is: training leaves it out of the loss."""
 
-ANATOMICAL_STRUCTURE = Code("123037004", "SCT", "Anatomical Structure")
 CHEST = Code("816094009", "SCT", "Chest")
+ANATOMICAL_STRUCTURE = Code("123037004", "SCT", "Anatomical Structure")

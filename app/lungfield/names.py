@@ -32,17 +32,14 @@ def as_text(name: str) -> str:
 
 def json_escaped(text: str) -> str:
     r"""JSON with hidden characters in its strings as `\u` escapes: the same values, safe to be looked at."""
-    return "\n".join(map(_json_line, text.split("\n")))
+    lines = text.split("\n")
+    return "\n".join(one if one.isprintable() else "".join(map(_json_escape, one)) for one in lines)
 
 
 def _escaped(text: str, categories: Collection[str]) -> str:
     if text.isprintable():
         return text
     return "".join(_escape(one) if unicodedata.category(one) in categories else one for one in text)
-
-
-def _json_line(line: str) -> str:
-    return line if line.isprintable() else "".join(map(_json_escape, line))
 
 
 def _json_escape(character: str) -> str:

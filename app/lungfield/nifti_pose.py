@@ -28,15 +28,12 @@ _GEOMETRY = (
 
 
 def pose_of(image: Any, planar: tuple[int, int]) -> Pose | None:
-    """The pose that the affine of a nibabel image tells, or None.
+    """The pose that the affine of a nibabel image of one plane tells, or None.
 
     In a coronal plane that is what the affine says. A picture that was never placed in the patient lies in
     the plane of left and posterior for most writers, where posterior stands for down; what such a writer
-    makes of any picture, first axis to the left and second to posterior, tells nothing.
-
-    Args:
-        image: of one plane.
-        planar: which axes run along a row and along a column.
+    makes of any picture, first axis to the left and second to posterior, tells nothing. `planar` are the axes
+    that run along a row and along a column.
     """
     found = directions(image, planar)
     if found is None or found == _AS_ANY_PICTURE:
@@ -74,9 +71,7 @@ def directions(image: Any, planar: tuple[int, int]) -> tuple[str, str] | None:
 def affine_of(pose: Pose, zooms: tuple[float, float]) -> NDArray[np.float64]:
     """The (4, 4) affine by which `pose_of` tells the pose of a picture, which starts at 0.
 
-    Args:
-        pose: how the picture lies.
-        zooms: length of a pixel along a row and along a column.
+    `zooms` are the lengths of a pixel along a row and along a column.
     """
     affine = np.eye(4)
     for axis, (direction, zoom) in enumerate(zip(pose.directions, zooms, strict=True)):

@@ -247,7 +247,7 @@ def _segmenting_as_it_is(radiograph: Radiograph, processing: Processing) -> Step
     return Segmentation(
         radiograph,
         processing.finish(prepared, logits, radiograph),
-        lung_probability(logits),
+        lung_probability(logits, processing.classes),
         processing.bundle,
-        None if mirrored is None else lung_probability(mirrored),
+        None if mirrored is None else lung_probability(mirrored, processing.classes),
     )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 _Value = TypeVar("_Value", bound=np.generic)
 _Number = TypeVar("_Number")
+
+_ORIENTATION_TAG = 274
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,9 @@ class Pose:
 
     @classmethod
     def of_directions(cls, along_rows: str, along_columns: str) -> Pose | None:
-        """The pose of a picture whose directions are known.
+        """The pose of a picture whose rows and columns run to 'L', 'R' (the patient's), 'H' or 'F'.
 
-        Args:
-            along_rows: where the columns of a row run to: 'L', 'R' (the patient's), 'H' (head) or 'F' (feet).
-            along_columns: where the rows of a column run to, likewise.
-
-        Returns:
-            The pose; None where the two directions do not span the frontal plane.
+        Head and feet; None where the two directions do not span the frontal plane.
         """
         transposed = along_rows in ("H", "F")
         across, down = (along_columns, along_rows) if transposed else (along_rows, along_columns)
@@ -54,6 +51,14 @@ class Pose:
         """
         directions = ("RF", "RH", "LH", "FL", "FR", "HR", "HL")
         return cls.of_directions(*directions[orientation - 2]) if 2 <= orientation <= 8 else None
+
+    @classmethod
+    def of_picture(cls, image: Any) -> Pose | None:
+        """The pose that the EXIF data of a Pillow image tells (`of_exif`), or None."""
+        try:
+            return cls.of_exif(int(image.getexif().get(_ORIENTATION_TAG, 1)))
+        except Exception:  # damaged EXIF is no reason to turn a picture down
+            return None
 
     @property
     def directions(self) -> tuple[str, str]:

@@ -31,23 +31,21 @@ class Tiff:
         bits: of a sample, of integers; values are at most 2 ** bits - 1 where they are unsigned.
         photometric: PhotometricInterpretation, of the values as they are here.
         orientation: Orientation (TIFF 6.0, section 8), 1 to 8.
-        colours: (3, N) uint16, of a palette; else None.
+        colours: (N, 3) uint8, of a palette; else None.
     """
 
     values: NDArray[Any]
     bits: int
     photometric: int
     orientation: int
-    colours: NDArray[np.uint16] | None
+    colours: NDArray[np.uint8] | None
 
 
 def read_tiff(path: Path, check: Callable[[int, int, int], None]) -> Tiff:
     """Read the image of a TIFF file.
 
-    Args:
-        path: the file.
-        check: called with rows, columns and the number of images in the file, thumbnails left out, before
-            anything is decoded; it raises where these will not do.
+    `check` is called with rows, columns and the number of images in the file, thumbnails left out, before
+    anything is decoded; it raises where these will not do.
 
     Raises:
         UnreadableError: a part of the image is missing from the file.
@@ -59,28 +57,26 @@ def read_tiff(path: Path, check: Callable[[int, int, int], None]) -> Tiff:
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its remarks quote tags
     with tifffile.TiffFile(path) as file:
         pages = [file.pages[number] for number in range(len(file.pages))]
-        whole = [page for page in pages if not _is_reduced(page)] or pages[:1]
+        whole = [page for page in pages if not int(page.aspage().subfiletype or 0) & REDUCED] or pages[:1]
         page = whole[0].aspage()
         check(page.imagelength, page.imagewidth, len(whole))
-        _require_all_parts(page)
+        if not all(page.databytecounts) or not all(page.dataoffsets):  # tifffile fills such parts with zeros
+            raise UnreadableError("a part of the image is missing from the file", reason=Reason.DAMAGED)
         values = np.asarray(page.asarray(maxworkers=1))
         axes = page.axes
         bits = int(page.bitspersample)
         orientation = page.tags.valueof("Orientation", 1)
-        colours = page.colormap
+        palette = page.colormap
         photometric = int(page.photometric)
         is_rgb_by_now = photometric == YCBCR and int(page.compression) in JPEG_COMPRESSIONS
+    colours = None
+    if palette is not None:
+        colours = (palette >> 8 if palette.max() > 255 else palette).T.astype(np.uint8)
     if values.ndim == 3 and axes.startswith("S"):  # one plane a sample
         values = np.moveaxis(values, 0, -1)
     if photometric == WHITE_IS_ZERO:
         values, photometric = _reversed(values, bits), BLACK_IS_ZERO
     return Tiff(values, bits, RGB if is_rgb_by_now else photometric, int(orientation), colours)
-
-
-def _require_all_parts(page: Any) -> None:
-    """Raise `UnreadableError` for strips or tiles without content, which tifffile fills with zeros."""
-    if not all(page.databytecounts) or not all(page.dataoffsets):
-        raise UnreadableError("a part of the image is missing from the file", reason=Reason.DAMAGED)
 
 
 def _reversed(values: NDArray[Any], bits: int) -> NDArray[Any]:
@@ -90,7 +86,3 @@ def _reversed(values: NDArray[Any], bits: int) -> NDArray[Any]:
     if values.dtype.kind in "bi":
         return ~values
     return np.asarray(values.dtype.type(2**bits - 1) - values)
-
-
-def _is_reduced(page: Any) -> bool:
-    return bool(int(page.aspage().subfiletype or 0) & REDUCED)

@@ -7,26 +7,28 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarking.errors import BenchmarkError
 from benchmarking.memory import peak_memory
+from lungfield.errors import LungfieldError
+
+
+class BenchmarkError(LungfieldError):
+    """What was to be timed did not do its work."""
 
 
 @dataclass(frozen=True)
 class EndToEnd:
-    """One run over files of one kind.
+    """One run over `files` radiographs of one kind.
 
     Attributes:
-        files: how many were segmented.
-        start_up_s: from the first import to the first file that is handed to a worker: modules, bundle,
-            worker processes.
-        first_file_s: from the first import until the first radiograph has ended.
-        segmenting_s: from the first file that is handed to a worker until the last file has ended.
-        closing_s: from there until all is done: tables, and the report where one was asked for.
-        peak_bytes: what all processes took together at most, where it was looked at.
+        start_up_s: from the first import to the first file handed to a worker.
+        first_file_s: from the first import to the end of the first radiograph.
+        segmenting_s: from the first file handed to a worker to the end of the last file.
+        closing_s: from there to the end: tables, and the report if requested.
+        peak_bytes: peak memory of all processes together, if measured.
     """
 
     files: int
@@ -44,16 +46,13 @@ class EndToEnd:
 
 @dataclass(frozen=True)
 class Call:
-    """A call of `segment_files`.
+    """A call of `segment_files`, with `device`, `workers` and `report` as in `Options`.
 
     Attributes:
         files: radiographs that can be segmented.
-        turned_down: a file that ends at once; it is put first, and its end tells when work began.
+        turned_down: a file that is refused at once; it goes first, and its end tells when work began.
         output: folder of the results.
         bundle: name or folder.
-        device: as in `Options`.
-        workers: as in `Options`.
-        report: as in `Options`.
     """
 
     files: Sequence[Path]
@@ -66,11 +65,7 @@ class Call:
 
 
 def run_apart(call: Call, *, with_memory: bool = False) -> EndToEnd:
-    """Segment in a new process.
-
-    Args:
-        call: what to do.
-        with_memory: look at its memory, which slows it down a little.
+    """Segment in a new process; `with_memory` measures its memory, which slows it down a little.
 
     Raises:
         BenchmarkError: a file could not be segmented.
@@ -81,11 +76,11 @@ def run_apart(call: Call, *, with_memory: bool = False) -> EndToEnd:
             return one_process.submit(run, call).result()
         with peak_memory(process) as peak:
             ended = one_process.submit(run, call).result()
-        return EndToEnd(**{**vars(ended), "peak_bytes": peak.size_bytes})
+        return replace(ended, peak_bytes=peak.size_bytes)
 
 
 def run(call: Call) -> EndToEnd:
-    """Segment in this process, which should not have imported torch yet: its import is part of the start.
+    """Segment in this process, which must not have imported torch: the import is part of the start.
 
     Raises:
         BenchmarkError: a file could not be segmented.
@@ -114,7 +109,6 @@ def run(call: Call) -> EndToEnd:
 
 
 def _check(rows: Sequence[Mapping[str, Any]], call: Call) -> None:
-    """Make sure that all files were segmented, as speed at anything else says nothing."""
     others = [row for row in rows if row["status"] != "done"]
     if rows[0]["file"] != call.turned_down.name or len(others) != 1 or others[0] is not rows[0]:
         told = next((row["reason"] for row in others if row is not rows[0]), "in another order than given")

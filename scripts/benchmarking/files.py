@@ -1,4 +1,4 @@
-"""The radiographs that are segmented: a few phantoms, each stored in several ways under many UIDs."""
+"""The radiographs of the benchmark: a few phantoms, each stored in several ways under many UIDs."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom.dataset import Dataset
-from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLosslessSV1, generate_uid
+from pydicom import uid
 
 from make_sample_data import CR
 from phantoms import make_phantom, phantom_dataset, write_dicom
 
-SYNTAXES: Mapping[str, UID] = {
-    "uncompressed": ExplicitVRLittleEndian,
-    "jpeg-lossless": JPEGLosslessSV1,
-    "jpeg2000": JPEG2000Lossless,
+SYNTAXES: Mapping[str, uid.UID] = {
+    "uncompressed": uid.ExplicitVRLittleEndian,
+    "jpeg-lossless": uid.JPEGLosslessSV1,
+    "jpeg2000": uid.JPEG2000Lossless,
 }
-"""How pixels can be stored, by the name that the tables use; all of them lossless."""
+"""Lossless ways to store pixels, by their names in tables."""
 
 DISTINCT = 4
-"""So many different pictures; the rest are copies of them with UIDs of their own."""
+"""Different pictures; the other files are copies with UIDs of their own."""
 
 _SEED = 4711
 _BITS_STORED = 12
@@ -30,12 +29,7 @@ _BITS_STORED = 12
 
 @dataclass(frozen=True)
 class Kind:
-    """Files that are alike.
-
-    Attributes:
-        shape: (rows, columns).
-        syntax: a name of `SYNTAXES`.
-    """
+    """Files with the same shape (rows, columns) and the same of `SYNTAXES`."""
 
     shape: tuple[int, int]
     syntax: str
@@ -51,15 +45,14 @@ def place(folder: Path, kind: Kind, number: int) -> Path:
 
 
 def make_files(folder: Path, counts: Mapping[Kind, int], *, processes: int) -> dict[Kind, list[Path]]:
-    """Write the files of all kinds, those left out that an earlier call has written.
+    """Write the files of all kinds, unless an earlier call has written them.
 
-    Pictures are 12-bit phantoms, every other one with the header of CR, the rest with that of DX. Drawing
-    one of 2048x2048 takes some 20 seconds, hence `DISTINCT` and a process for each core.
+    Pictures are 12-bit phantoms, with headers of CR and DX in turn. Drawing one of 2048x2048 takes 20 s.
 
     Args:
-        folder: a folder of its own for each kind is made in it.
-        counts: how many files of each kind.
-        processes: how many pictures are drawn at a time.
+        folder: gets a folder for each kind.
+        counts: files of each kind.
+        processes: pictures that are drawn at a time.
     """
     tasks = [
         (folder, shape, {kind: count for kind, count in counts.items() if kind.shape == shape}, picture)
@@ -74,9 +67,7 @@ def make_files(folder: Path, counts: Mapping[Kind, int], *, processes: int) -> d
 def _write_picture(folder: Path, shape: tuple[int, int], counts: Mapping[Kind, int], picture: int) -> None:
     """Write all files that show one of the pictures."""
     missing = {
-        kind: [
-            number for number in range(picture, count, DISTINCT) if not place(folder, kind, number).exists()
-        ]
+        kind: [one for one in range(picture, count, DISTINCT) if not place(folder, kind, one).exists()]
         for kind, count in counts.items()
     }
     if not any(missing.values()):
@@ -94,11 +85,8 @@ def _write_picture(folder: Path, shape: tuple[int, int], counts: Mapping[Kind, i
             **(CR if picture % 2 else {}),
         )
         for number in numbers:
-            _renew_uids(dataset, f"{kind} {number}")
+            for level in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+                entropy = ["lungfield", "benchmark", f"{kind} {number}", level]
+                setattr(dataset, level, uid.generate_uid(entropy_srcs=entropy))
+            dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
             write_dicom(place(folder, kind, number), dataset)
-
-
-def _renew_uids(dataset: Dataset, name: str) -> None:
-    for level in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
-        setattr(dataset, level, generate_uid(entropy_srcs=["lungfield", "benchmark", name, level]))
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID

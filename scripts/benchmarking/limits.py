@@ -1,9 +1,9 @@
-"""What bounds the whole: the network alone, and reading alone, as the engine runs each of them."""
+"""The limits of the whole: the network alone and reading alone, as the engine runs each of them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lungfield.batch.pool import available_cores
 from lungfield.batch.processes import environment_of_workers, prepare_worker, start_forkserver
-from lungfield.batch.run import BATCH_SIZE, available_cores
+from lungfield.batch.run import BATCH_SIZE
 from lungfield.batch.worker import compute_in_one_thread
 from lungfield.bundles import Bundle
 from lungfield.bundles.predictor import Predictor
@@ -26,14 +27,7 @@ _BATCHES_AT_LEAST = 16
 
 @dataclass(frozen=True)
 class Engine:
-    """How the engine shares out the machine.
-
-    Attributes:
-        cores: CPU cores that this process may use.
-        workers: processes, each with one file at a time.
-        device: of the network; on the CPU each worker runs its own.
-        backend: what runs the network.
-    """
+    """How the engine uses the machine: CPU cores, worker processes, device and backend of the network."""
 
     cores: int
     workers: int
@@ -42,7 +36,7 @@ class Engine:
 
     @classmethod
     def of(cls, predictor: Predictor, workers: int | None) -> Engine:
-        """What the engine does with a bundle unless told otherwise, but for the number of workers."""
+        """The choice of the engine for a bundle; `workers` are as many as the cores where they are None."""
         cores = available_cores()
         return cls(cores, workers or cores, predictor.device.type, predictor.backend)
 
@@ -50,13 +44,13 @@ class Engine:
 def network_rate(
     predictor: Predictor, inputs: Sequence[NDArray[np.float32]], engine: Engine, *, count: int
 ) -> float:
-    """Radiographs a second through the network, prepared ones in memory, as the engine runs it.
+    """Radiographs a second through the network, from prepared ones in memory, as the engine runs it.
 
     Args:
         predictor: the loaded bundle.
-        inputs: what the network is given, each (C, h, w); gone through again and again.
+        inputs: prepared radiographs, each (C, h, w); taken in turn.
         engine: where the network runs.
-        count: how many radiographs; more are taken where they would make only a few batches.
+        count: how many radiographs at least.
     """
     if engine.device != "cpu":
         return _rate_in_batches(predictor, inputs, count)
@@ -71,10 +65,7 @@ def network_rate(
         ) as pool,
     ):
         # The first ones choose algorithms and take memory.
-        list(pool.map(_answer, range(4 * engine.workers)))
-        start = time.perf_counter()
-        list(pool.map(_answer, range(count)))
-        return count / (time.perf_counter() - start)
+        return _rate(pool, _answer, range(4 * engine.workers), range(count))
 
 
 def _rate_in_batches(predictor: Predictor, inputs: Sequence[NDArray[np.float32]], count: int) -> float:
@@ -87,33 +78,35 @@ def _rate_in_batches(predictor: Predictor, inputs: Sequence[NDArray[np.float32]]
     return batches * BATCH_SIZE / (time.perf_counter() - start)
 
 
-class _Loaded:
-    """What a process of `network_rate` has loaded."""
-
-    predictor: Any = None
-    inputs: Sequence[Any] = ()
+_loaded: dict[str, Any] = {}
+"""In a process of `network_rate`: its predictor and inputs."""
 
 
 def _load(bundle: Bundle, backend: str, inputs: Sequence[NDArray[np.float32]]) -> None:
     prepare_worker()
     compute_in_one_thread()
-    _Loaded.predictor = Predictor(bundle, device="cpu", backend=backend)
-    _Loaded.inputs = [torch.from_numpy(one) for one in inputs]
+    predictor = Predictor(bundle, device="cpu", backend=backend)
+    _loaded.update(predictor=predictor, inputs=[torch.from_numpy(one) for one in inputs])
 
 
 def _answer(number: int) -> None:
-    _Loaded.predictor.answer(_Loaded.inputs[number % len(_Loaded.inputs)])
+    _loaded["predictor"].answer(_loaded["inputs"][number % len(_loaded["inputs"])])
 
 
 def reading_rate(files: Sequence[Path], *, workers: int) -> float:
     """Radiographs a second from files to pixels in as many processes as the engine has workers."""
     with ProcessPoolExecutor(workers, mp_context=start_forkserver()) as pool:
         # Each process imports its decoders with its first file.
-        list(pool.map(_read, list(islice(cycle(files), 4 * workers))))
-        start = time.perf_counter()
-        list(pool.map(_read, files))
-        return len(files) / (time.perf_counter() - start)
+        return _rate(pool, _read, list(islice(cycle(files), 4 * workers)), files)
 
 
 def _read(file: Path) -> None:
     read_radiograph(file)
+
+
+def _rate(pool: ProcessPoolExecutor, work: Callable[[Any], None], first: Sequence, timed: Sequence) -> float:
+    """Items a second of `timed`, after `first`."""
+    list(pool.map(work, first))
+    start = time.perf_counter()
+    list(pool.map(work, timed))
+    return len(timed) / (time.perf_counter() - start)

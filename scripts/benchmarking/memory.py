@@ -15,12 +15,9 @@ _INTERVAL_S = 0.1
 
 @dataclass
 class Peak:
-    """The most that was seen.
+    """The largest sum of the processes' proportional set sizes, and the number of processes then.
 
-    Attributes:
-        size_bytes: the sum over the processes of their proportional set sizes, or None where the system
-            does not tell them.
-        processes: how many processes there were at that moment.
+    `size_bytes` is None where the system does not tell it.
     """
 
     size_bytes: int | None = None
@@ -29,10 +26,9 @@ class Peak:
 
 @contextmanager
 def peak_memory(process: int) -> Iterator[Peak]:
-    """Look at the memory of a process and its descendants ten times a second while the block runs.
+    """Measure the memory of a process and its descendants ten times a second while the block runs.
 
-    A page that n processes share counts as 1/n of a page for each (`Pss` in proc(5)), so a forkserver's
-    modules are not counted again for each worker. What is taken and given back between two looks is missed.
+    A page that n processes share counts as 1/n of a page for each (`Pss` in proc(5)).
     """
     peak, ended = Peak(), threading.Event()
 
@@ -54,7 +50,7 @@ def peak_memory(process: int) -> Iterator[Peak]:
 
 
 def process_tree(root: int) -> list[int]:
-    """A process, and all that it and its descendants have started and that still run; by process ID."""
+    """The process IDs of a process and its descendants."""
     children = defaultdict(list)
     for stat in _PROC.glob("[0-9]*/stat"):
         with suppress(OSError):  # it ended meanwhile

@@ -1,11 +1,11 @@
-"""Other tools that find the lungs on chest radiographs, where they are installed; nothing is fetched."""
+"""Another tool that segments the lungs on chest radiographs, where it is installed; nothing is downloaded."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from skimage.transform import resize
@@ -17,43 +17,27 @@ _WEIGHTS = "pspnet_chestxray_best_model_4.pth"
 _SIDE = 512
 
 
-@dataclass(frozen=True)
-class OtherTool:
-    """A tool that does the same job.
-
-    Attributes:
-        name: of the tool.
-        images_per_s: from files to masks in memory; None where it was not timed.
-        remark: what it did, or why not.
-    """
-
-    name: str
-    images_per_s: float | None
-    remark: str
-
-
-def other_tools(files: Sequence[Path], *, device: str, threads: int) -> list[OtherTool]:
-    """Time whatever there is, one radiograph after the other.
+def torchxrayvision_rate(files: Sequence[Path], *, device: str, threads: int) -> dict[str, Any]:
+    """Time the PSPNet of TorchXRayVision, trained on ChestX-Det, at its own 512x512.
 
     Args:
-        files: radiographs.
+        files: radiographs, segmented one after the other.
         device: 'cpu' or 'cuda'.
         threads: of torch, within the network.
+
+    Returns:
+        `name` of the tool; `images_per_s` from files to masks in memory, None where it was not timed; and
+        `remark`, what it did, or why not.
     """
-    return [_torchxrayvision(files, device=device, threads=threads)]
-
-
-def _torchxrayvision(files: Sequence[Path], *, device: str, threads: int) -> OtherTool:
-    """The PSPNet of TorchXRayVision, trained on ChestX-Det, at its own 512x512."""
-    name = "TorchXRayVision PSPNet"
+    tool = {"name": "TorchXRayVision PSPNet", "images_per_s": None}
     try:
         import torchxrayvision
     except ImportError:
-        return OtherTool(name, None, NOT_INSTALLED)
+        return {**tool, "remark": NOT_INSTALLED}
     weights = Path(torchxrayvision.utils.get_cache_dir()).expanduser() / _WEIGHTS
     if not weights.is_file():
         # Making the network would fetch them.
-        return OtherTool(name, None, f"its weights, {weights.name}, are not there")
+        return {**tool, "remark": f"its weights, {weights.name}, are not there"}
     network = torchxrayvision.baseline_models.chestx_det.PSPNet(cache_dir=str(weights.parent))
     network.to(device).eval()
     lungs = [network.targets.index(side) for side in ("Left Lung", "Right Lung")]
@@ -69,4 +53,5 @@ def _torchxrayvision(files: Sequence[Path], *, device: str, threads: int) -> Oth
     start = time.perf_counter()
     for file in files:
         segment(file)
-    return OtherTool(name, len(files) / (time.perf_counter() - start), "nothing cleaned, nothing written")
+    rate = len(files) / (time.perf_counter() - start)
+    return {**tool, "images_per_s": rate, "remark": "nothing cleaned, nothing written"}

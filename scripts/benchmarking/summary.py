@@ -1,4 +1,4 @@
-"""What the figures come to: ratios, and where the time of a radiograph goes."""
+"""Ratios of the figures, and the parts of a radiograph's time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarking.limits import Engine
 
-#: What is aimed at, on two CPU cores with uncompressed files of 2048x2048.
+# On two CPU cores with uncompressed files of 2048x2048.
 GOALS: Mapping[str, tuple[str, float]] = {
     "end_to_end_to_bound": ("at least", 0.85),
     "end_to_end_to_stock": ("at least", 4.0),
@@ -17,19 +17,15 @@ GOALS: Mapping[str, tuple[str, float]] = {
 
 
 def rate_between(few: int, seconds_of_few: float, many: int, seconds_of_many: float) -> float | None:
-    """Files a second of what has a start: by how much longer more files take.
-
-    Returns:
-        None where they did not take longer, so that nothing can be told.
-    """
+    """Files a second without the start-up, from two runs; None where more files did not take longer."""
     longer = seconds_of_many - seconds_of_few
     return (many - few) / longer if many > few and longer > 0 else None
 
 
 def ratios(parts: Mapping[str, Any]) -> dict[str, Any]:
-    """How the rates relate to each other; None where one of the two is missing.
+    """Ratios of the rates; None where one of the two is missing.
 
-    The bound is what the cores allow for reading and the network alone, one after the other.
+    The bound is the rate of reading and the network, one after the other.
 
     Args:
         parts: network, end_to_end, reading, stages, stock and memory, as in the JSON file.
@@ -55,17 +51,11 @@ def ratios(parts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def spent(parts: Mapping[str, Any], engine: Engine) -> dict[str, float]:
-    """Where the cores' time of a radiograph goes, in ms of one core, for files of the first kind.
-
-    Args:
-        parts: network, end_to_end and stages, as in the JSON file.
-        engine: the cores, and whether the network runs on them.
+    """The parts of the cores' time for a radiograph, in ms of one core, for files of the first kind.
 
     Returns:
-        `available`: what all cores have for a radiograph at the rate that was measured. `network`, and
-        `stages`, the sum of those that are done by default. `rest`: what is left: cores that wait, messages
-        between processes, the journal, and what each slows the others by sharing memory and caches; below
-        0 where the parts were measured slower than the whole.
+        `available`, the time of all cores at the measured rate; `network`; `stages`, those done by default;
+        and `rest`, below 0 where the parts were measured slower than the whole.
     """
     available = 1000 * engine.cores / parts["end_to_end"][0]["images_per_s"]
     network = 1000 * engine.workers / parts["network"]["images_per_s"] if engine.device == "cpu" else 0.0

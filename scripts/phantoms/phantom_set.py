@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lungfield.datasets.layout import (
-    IMAGES,
-    LABELS,
-    Item,
-    SetDescription,
-    finish_set,
-    label_values,
-    start_set,
-    write_png,
-)
+from lungfield.datasets import layout
 from lungfield.datasets.preparation import PreparedSet, Track
 from lungfield.datasets.splits import Split
 from lungfield.errors import DataError
@@ -21,7 +12,7 @@ from lungfield.labels import LUNGS
 from phantoms.dicom import phantom_dataset, write_dicom
 from phantoms.phantom import make_phantom
 
-DESCRIPTION = SetDescription(
+DESCRIPTION = layout.SetDescription(
     name="phantoms",
     description="Synthetic chest radiographs whose lung fields are known exactly.",
     source="Made by scripts/make_phantoms.py",
@@ -50,7 +41,8 @@ def prepare_phantoms(
         track: shows progress.
 
     Raises:
-        DataError: a count or size that makes no sense, or a split that does not fit.
+        DataError: a count or size that makes no sense, a split that does not fit, or an output folder that
+            holds a set.
         OutputError: the set cannot be written.
     """
     if count < 1 or size < _MIN_SIZE:
@@ -60,13 +52,13 @@ def prepare_phantoms(
     numbers = {f"phantom_{number:04d}": number for number in range(1, count + 1)}
     names = split.apply(dict.fromkeys(numbers), set_name=DESCRIPTION.name)
     section_of = {name: section for section, members in names.items() for name in members}
-    sections: dict[str, list[Item]] = {section: [] for section in names}
-    start_set(output)
+    sections: dict[str, list[layout.Item]] = {section: [] for section in names}
+    layout.start_set(output)
     for name in track(sorted(section_of)):
         item = _write_phantom(output, name, numbers[name], size=size, seed=seed)
         sections[section_of[name]].append(item)
-    values = label_values(lung.value for lung in LUNGS)
-    finish_set(output, DESCRIPTION, sections, label_values=values, split=split.describe())
+    values = layout.label_values(lung.value for lung in LUNGS)
+    layout.finish_set(output, DESCRIPTION, sections, label_values=values, split=split.describe())
     return PreparedSet(
         folder=output,
         counts={section: len(items) for section, items in sections.items()},
@@ -74,7 +66,7 @@ def prepare_phantoms(
     )
 
 
-def _write_phantom(output: Path, name: str, number: int, *, size: int, seed: int) -> Item:
+def _write_phantom(output: Path, name: str, number: int, *, size: int, seed: int) -> layout.Item:
     phantom = make_phantom([seed, number], shape=(size, size))
     spacing_mm = (phantom.spacing_mm, phantom.spacing_mm)
     dataset = phantom_dataset(
@@ -84,7 +76,7 @@ def _write_phantom(output: Path, name: str, number: int, *, size: int, seed: int
         entropy=["phantoms", str(seed), str(number), str(size)],
         ImagerPixelSpacing=list(spacing_mm),
     )
-    image, label = f"{IMAGES}/{name}.dcm", f"{LABELS}/{name}.png"
+    image, label = f"{layout.IMAGES}/{name}.dcm", f"{layout.LABELS}/{name}.png"
     write_dicom(output / image, dataset)
-    write_png(output / label, phantom.label_map)
-    return Item(name, image, label, DESCRIPTION.name, spacing_mm)
+    layout.write_png(output / label, phantom.label_map)
+    return layout.Item(name, image, label, DESCRIPTION.name, spacing_mm)

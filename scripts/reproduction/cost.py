@@ -1,4 +1,4 @@
-"""What the networks cost: parameters, operations, and milliseconds an image, kept in cost.json.
+"""What the networks cost: parameters, operations, and milliseconds an image, kept in cost.csv.
 
 Operations are counted from the shapes alone, two for each multiply-add: `torch.utils.flop_counter` counts
 convolutions and transposed convolutions; the sums over 3x3 neighbourhoods, which it does not know, are added.
@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import copy
 import platform
-import statistics
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -21,39 +22,55 @@ from torch import Tensor, nn
 from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
-from lungfield.export import write_results_json
+from lungfield.bundles.predictor import find_device
+from lungfield.export import write_results_csv
 from lungfield.networks.ag_minaspp_gsconv_unet import GraphAttentionGate
 from lungfield.networks.gsconv import GraphConvolution
-from reproduction.plan import Plan, Variant
-from reproduction.results import read_costs
+from reproduction.plan import Plan, Variant, read_table
 
-_NEIGHBOURS = 9
+SIZE = (256, 256)
+"""Rows and columns that all networks are compared at."""
+REPEATS = 15
 
 
-def measure_costs(plan: Plan, output: Path, device: torch.device, tell: Callable[[str], None]) -> None:
-    """Measure all variants in turn and write cost.json, unless it has them on this device already."""
-    costs, settings, name_of_device = read_costs(output), plan.cost or {}, device_name(device)
-    common = tuple(settings["common_size"])
-    if costs["timings"].get(name_of_device, {}).get("ms", {}).keys() >= plan.variants.keys():
-        return
-    tell(f"cost: counting and timing {len(plan.variants)} networks on {name_of_device}")
+def measure_costs(plan: Plan, output: Path, device_wanted: str) -> Path:
+    """Measure all variants, and put them into cost.csv in place of what it has of the same device."""
+    device = find_device(device_wanted)
     networks = {name: build_network(variant) for name, variant in plan.variants.items()}
+    name_of_device, path = device_name(device), output / "cost.csv"
+    rows: list[dict[str, Any]] = [row for row in read_table(path) if row["device"] != name_of_device]
     for name, variant in plan.variants.items():
         recipe = plan.recipes.get(variant.input_of)
-        size = tuple(recipe.settings(variant, 1)["image_size"]) if recipe else common
-        costs["networks"][name] = {
-            "parameters": sum(parameter.numel() for parameter in networks[name].parameters()),
-            "gflops": {_times(side): count_gflops(networks[name], side) for side in {size, common}},
-            "paper_size": _times(size),
-        }
-    costs["timings"][name_of_device] = {
-        "threads": torch.get_num_threads() if device.type == "cpu" else None,
-        "size": _times(common),
-        "repeats": settings["repeats"],
-        "torch": torch.__version__,
-        **time_networks(networks, common, settings["repeats"], device),
-    }
-    write_results_json(costs, output / "cost.json")
+        own = recipe.settings(variant, 1)["image_size"] if recipe else SIZE
+        rows.append(
+            {
+                "network": variant.label,
+                "parameters": sum(parameter.numel() for parameter in networks[name].parameters()),
+                "paper's input": "x".join(map(str, own)),
+                "GFLOPs there": round(count_gflops(networks[name], own), 1),
+                f"GFLOPs, {'x'.join(map(str, SIZE))}": round(count_gflops(networks[name], SIZE), 1),
+                "device": name_of_device,
+                "threads": torch.get_num_threads() if device.type == "cpu" else None,
+                "torch": torch.__version__,
+            }
+        )
+    # All in turn, so that whatever else goes on slows all alike.
+    image = torch.rand(1, 1, *SIZE, device=device).contiguous(memory_format=torch.channels_last)
+    timers = [
+        Timer(
+            "network(image)",
+            globals={"network": one.to(device, memory_format=torch.channels_last), "image": image},
+            num_threads=torch.get_num_threads(),
+        )
+        for one in networks.values()
+    ]
+    with torch.inference_mode():
+        turns = [[1000 * timer.timeit(1).median for timer in timers] for _ in range(REPEATS)]
+    for row, times in zip(rows[-len(networks) :], zip(*turns, strict=True), strict=True):
+        row["ms"] = round(median(times), 1)
+        row["relative"] = round(median(ms / turn[0] for ms, turn in zip(times, turns, strict=True)), 2)
+    write_results_csv(rows, path, columns=list(rows[-1]))
+    return path
 
 
 def build_network(variant: Variant) -> nn.Module:
@@ -65,65 +82,31 @@ def build_network(variant: Variant) -> nn.Module:
     return parser.get_parsed_content("network_def").eval()
 
 
-def count_gflops(network: nn.Module, size: tuple[int, ...]) -> float:
-    """Operations in 10^9 for one image of `size` (rows, columns); see the module's docstring."""
-    neighbourhood = 0
+def count_gflops(network: nn.Module, size: Sequence[int]) -> float:
+    """Operations in 10^9 for one image of `size` (rows, columns); only shapes are followed."""
+    multiply_adds = 0
 
     def count(module: nn.Module, _: Any, output: Tensor) -> None:
-        nonlocal neighbourhood
+        nonlocal multiply_adds
         if isinstance(module, GraphConvolution):
             channels = module.query.out_channels + output.shape[1]
         else:
             channels = 2 * module.nodes.out_channels  # similarity and aggregate work on the same nodes
-        neighbourhood += _NEIGHBOURS * channels * output.shape[-2] * output.shape[-1]
+        multiply_adds += 9 * channels * output.shape[-2] * output.shape[-1]
 
-    # Nothing is computed on this device, only shapes are followed.
     shapes = copy.deepcopy(network).to("meta")
     for module in shapes.modules():
         if isinstance(module, (GraphConvolution, GraphAttentionGate)):
             module.register_forward_hook(count)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         shapes(torch.zeros(1, 1, *size, device="meta"))
-    return (counter.get_total_flops() + 2 * neighbourhood) / 1e9
-
-
-def time_networks(
-    networks: Mapping[str, nn.Module], size: tuple[int, ...], repeats: int, device: torch.device
-) -> dict[str, dict[str, float]]:
-    """Milliseconds for one image, all networks in turn so that whatever else goes on slows all alike.
-
-    Returns:
-        `ms`: the median by network; `ratio`: the median of the times relative to the first network's in the
-        same turn.
-    """
-    layout = torch.channels_last
-    image = torch.rand(1, 1, *size, device=device).contiguous(memory_format=layout)
-    timers = [
-        Timer(
-            "network(image)",
-            globals={"network": network.to(device, memory_format=layout), "image": image},
-            num_threads=torch.get_num_threads(),
-        )
-        for network in networks.values()
-    ]
-    with torch.inference_mode():
-        turns = [[1000 * timer.timeit(1).median for timer in timers] for _ in range(repeats)]
-    ratios = [[one / turn[0] for one in turn] for turn in turns]
-    return {
-        key: dict(zip(networks, map(statistics.median, zip(*values, strict=True)), strict=True))
-        for key, values in (("ms", turns), ("ratio", ratios))
-    }
+    return (counter.get_total_flops() + 2 * multiply_adds) / 1e9
 
 
 def device_name(device: torch.device) -> str:
-    """What the device is called."""
+    """The name of the GPU, or of the processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _times(size: tuple[int, ...]) -> str:
-    return f"{size[0]}x{size[1]}"
+    name = re.search(r"^model name\s*: (.+)$", info.read_text() if info.is_file() else "", re.MULTILINE)
+    return name[1] if name else platform.processor() or platform.machine()

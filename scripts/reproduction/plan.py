@@ -7,7 +7,7 @@ import json
 import re
 import sys
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -24,7 +24,6 @@ from lungfield.errors import LungfieldError
 from lungfield.mask.metrics import METRICS
 
 ALL = "all"
-COST = "cost"
 MODES = ("full", "quick")
 EXPERIMENTS_FILE = Path(__file__).with_name("experiments.yaml")
 
@@ -32,7 +31,7 @@ _CHECKPOINT = re.compile(r"checkpoint_epoch=(\d+)\.pt")
 
 
 class PlanError(LungfieldError):
-    """experiments.yaml, or what was asked of it, makes no sense."""
+    """experiments.yaml, what was asked of it, or what a run left makes no sense."""
 
 
 @dataclass(frozen=True)
@@ -94,18 +93,14 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Run:
-    """A recipe, a variant, the data that it is trained on (`train`) and a seed, below the folder `output`.
-
-    `tests` are the sets that it is to be measured on, `experiments` the names of those that ask for it.
-    """
+    """A variant trained by a recipe on the set `train` with a seed, to be measured on the sets `tests`."""
 
     recipe: Recipe
     variant: Variant
     train: str
     seed: int
     output: Path
-    tests: Sequence[str] = ()
-    experiments: Sequence[str] = ()
+    tests: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -157,21 +152,10 @@ class Run:
         """Whether nothing is left to do."""
         return all(map(self.trained, self.stages)) and all(map(self.evaluated, self.tests))
 
-    @property
-    def begun(self) -> bool:
-        """Whether anything of it is there: an epoch of the training, or figures of a test."""
-        return any(read_table(self.stage(number) / "history.csv") for number in self.stages) or any(
-            self.folder.glob("evaluation-*/summary.json")
-        )
-
     def options(self, number: int) -> dict[str, Any]:
         """What is declared of a stage."""
         encoder = {"pretrained": self.recipe.pretrained} if self.variant.encoder else {}
         return {**encoder, **self.recipe.stages[number - 1], **self.variant.overrides}
-
-    def declare(self, number: int) -> None:
-        """Note what is declared of a stage beside it."""
-        write_whole(self.stage(number) / "declared.json", json.dumps(self.options(number)).encode())
 
     def check(self) -> None:
         """Make sure that what is there was trained as it is declared now.
@@ -187,42 +171,55 @@ class Run:
                     f"Delete {self.folder} to train it anew, or put the declaration back as it was."
                 )
 
-    def training(self, number: int, data: Path, device: str) -> list[str]:
-        """The call that trains a stage, from where it stopped or from the end of the stage before.
+    def commands(self, sets: Path, device: str) -> Iterator[tuple[str, Path, list[str]]]:
+        """What is missing, in order; each command must have ended before the next is asked for.
 
-        Args:
-            number: of the stage; the one before it is finished.
-            data: folder of the sets, in the recipe's split.
-            device: 'auto' or a name that torch knows.
+        A stage goes on from its last checkpoint, or starts from the end of the stage before. `sets` is the
+        folder of the sets, in the recipe's split.
+
+        Yields:
+            What a command does, the folder that it writes to, and its words.
+
+        Raises:
+            PlanError: a training ended before its last epoch.
         """
-        options = self.options(number) | {
-            "dataset_dir": data if self.train == ALL else data / self.train,
-            "output_dir": self.stage(number),
-            "seed": self.seed,
-            # The weights at the end of the schedule are measured: no choice is made on the validation images.
-            "early_stop_patience": self.epochs(number),
-        }
-        checkpoint = self.checkpoint(number)[1]
-        if checkpoint is not None:
-            options["resume_from"] = checkpoint
-        elif number > 1:
-            options["initial_weights"] = self.checkpoint(number - 1)[1]
-        return self._call("training", [], options, device)
-
-    def measuring(self, dataset: str, data: Path, device: str) -> list[str]:
-        """The call that measures the trained run on a set's test section; arguments as of `training`."""
+        for number in self.stages:
+            folder, (done, checkpoint) = self.stage(number), self.checkpoint(number)
+            if not self.trained(number):
+                options = self.options(number) | {
+                    "dataset_dir": sets if self.train == ALL else sets / self.train,
+                    "output_dir": folder,
+                    "seed": self.seed,
+                    # The weights at the end of the schedule are measured: no choice on the validation images.
+                    "early_stop_patience": self.epochs(number),
+                }
+                what = f"stage {number} of {len(self.stages)}, {self.epochs(number)} epochs"
+                if checkpoint is not None:
+                    options["resume_from"] = checkpoint
+                    what += f", going on after {done}"
+                elif number > 1:
+                    options["initial_weights"] = self.checkpoint(number - 1)[1]
+                write_whole(folder / "declared.json", json.dumps(self.options(number)).encode())
+                yield what, folder, self._words("training", [], options, device)
+                if not self.trained(number):
+                    raise PlanError(f"{folder} ended before its last epoch; see run.log there.")
+            for path in folder.glob("checkpoint_epoch=*.pt"):
+                if path != self.checkpoint(number)[1]:
+                    path.unlink()
         settings = self.recipe.settings(self.variant, self.stages[-1])
-        options = dict(self.variant.overrides) | {
-            "dataset_dir": data / dataset,
-            "section": "test",
-            "output_dir": self.evaluation(dataset),
-            "checkpoint": self.checkpoint(self.stages[-1])[1],
-            "image_size": settings["image_size"],
-            "num_workers": settings.get("num_workers", 0),
-        }
-        return self._call("evaluating", [self.variant.configs / "evaluate.yaml"], options, device)
+        for dataset in (name for name in self.tests if not self.evaluated(name)):
+            options = dict(self.variant.overrides) | {
+                "dataset_dir": sets / dataset,
+                "section": "test",
+                "output_dir": self.evaluation(dataset),
+                "checkpoint": self.checkpoint(self.stages[-1])[1],
+                "image_size": settings["image_size"],
+                "num_workers": settings.get("num_workers", 0),
+            }
+            words = self._words("evaluating", [self.variant.configs / "evaluate.yaml"], options, device)
+            yield f"measuring on {dataset}", self.evaluation(dataset), words
 
-    def _call(self, action: str, more: list[Path], options: dict[str, Any], device: str) -> list[str]:
+    def _words(self, action: str, more: list[Path], options: dict[str, Any], device: str) -> list[str]:
         files = [str(path) for path in (*self.recipe.configs(self.variant), *more)]
         if device != "auto":
             options["device"] = f"$torch.device('{device}')"
@@ -235,68 +232,42 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that is declared, by name.
-
-    Attributes:
-        sets: folders of prepared sets, with their names in tables.
-        variants: networks; the first is the one that times are relative to.
-        recipes: ways to train.
-        experiments: what is asked.
-        seeds: how many runs differ by the seed alone, by mode.
-        cost: how the networks' cost is measured: `title`, `common_size` (rows, columns) and `repeats`.
-    """
+    """All that is declared, by name. experiments.yaml says what each entry is."""
 
     sets: Mapping[str, str]
     variants: Mapping[str, Variant]
     recipes: Mapping[str, Recipe]
     experiments: Mapping[str, Experiment]
     seeds: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(MODES, 1))
-    cost: Mapping[str, Any] | None = None
 
-    def select(self, names: Sequence[str]) -> tuple[list[Experiment], bool]:
-        """The experiments of these names, or all, and whether the cost is asked for.
+    def select(self, names: Sequence[str]) -> list[Experiment]:
+        """The experiments of these names, or all.
 
         Raises:
             PlanError: there is none of a name.
         """
-        known = [*self.experiments, *([COST] if self.cost else [])]
-        unknown = [name for name in names if name not in known]
-        if unknown:
-            raise PlanError(f"There is no experiment {unknown[0]!r}. There are: {', '.join(known)}.")
-        chosen = [one for name, one in self.experiments.items() if not names or name in names]
-        return chosen, bool(self.cost) and (not names or COST in names or any(one.cost for one in chosen))
+        for name in names:
+            if name not in self.experiments:
+                raise PlanError(f"There is no experiment {name!r}. There are: {', '.join(self.experiments)}.")
+        return [self.experiments[name] for name in names or self.experiments]
 
-    def runs(self, chosen: Sequence[Experiment], mode: str, output: Path, seeds: int | None) -> list[Run]:
-        """The runs that experiments need, each once, first seeds first.
+    def runs(self, only: Sequence[str], mode: str, output: Path, seeds: int | None = None) -> list[Run]:
+        """The runs that the experiments named need in a mode, each once, first seeds first.
 
-        Args:
-            chosen: experiments; one without a recipe for this mode needs none.
-            mode: 'full' or 'quick'.
-            output: folder of all runs.
-            seeds: how many, instead of what is declared.
+        `seeds`: how many, instead of what is declared. An experiment without a recipe for a mode needs none.
         """
-        tests: dict[tuple[int, str, str, str], list[str]] = {}
-        askers: dict[tuple[int, str, str, str], list[str]] = {}
-        for experiment in chosen:
-            count = (seeds or {**self.seeds, **experiment.seeds}[mode]) if mode in experiment.recipe else 0
-            for seed, one, variant in product(range(count), experiment.measure, experiment.variants):
-                key = (seed, experiment.recipe[mode], variant, one["train"])
-                tests.setdefault(key, []).extend(one["test"])
-                askers.setdefault(key, []).append(experiment.name)
-        runs = [
-            Run(
-                self.recipes[key[1]],
-                self.variants[key[2]],
-                *(key[3], key[0], output),
-                tests=list(dict.fromkeys(tests[key])),
-                experiments=list(dict.fromkeys(askers[key])),
-            )
-            # Networks can be compared as soon as each has its first seed; the sort keeps the order otherwise.
-            for key in sorted(tests, key=lambda key: key[0])
-        ]
-        for run in runs:
+        needed: dict[str, Run] = {}
+        for experiment in (one for one in self.select(only) if mode in one.recipe):
+            count = seeds or {**self.seeds, **experiment.seeds}[mode]
+            for seed, one, name in product(range(count), experiment.measure, experiment.variants):
+                recipe, variant = self.recipes[experiment.recipe[mode]], self.variants[name]
+                run = Run(recipe, variant, one["train"], seed, output)
+                run = needed.setdefault(run.name, run)
+                run.tests.extend(test for test in one["test"] if test not in run.tests)
+        for run in needed.values():
             run.check()
-        return runs
+        # Networks can be compared as soon as each has its first seed; the sort keeps the order otherwise.
+        return sorted(needed.values(), key=lambda run: run.seed)
 
     def check_sets(self, data: Path) -> None:
         """Make sure that a folder holds the declared sets and no others, which 'all' would train on too.
@@ -312,30 +283,26 @@ class Plan:
             )
 
     def split(self, run: Run, data: Path) -> Path:
-        """The sets as a run's recipe splits them: data lists that refer to the prepared images.
+        """The folder of the sets as a run's recipe splits them: lists that refer to the prepared images.
 
         All images are divided together, each set and each of its groups in the recipe's ratio. A seed always
-        gives the same lists.
-
-        Returns:
-            A folder with a list for each set, or `data` itself where the recipe has no split of its own.
+        gives the same lists. A recipe without a split of its own takes `data` as it is.
         """
         if not run.recipe.split:
             return data
         folder = run.output / "splits" / "-".join(map(str, run.recipe.split)) / f"seed-{run.seed}"
-        items: dict[tuple[str, str], dict[str, Any]] = {}
+        items: dict[str, dict[str, Any]] = {}
         for name in self.sets:
             content = read_list(data / name / LIST_NAME)
             for entry in (one for section in SECTIONS for one in content.get(section, [])):
                 paths = {key: str((data / name / entry[key]).absolute()) for key in ("image", "label")}
-                items[name, entry["id"]] = entry | paths
-        groups = {"/".join(key): f"{key[0]} {item.get('group')}" for key, item in items.items()}
+                items[f"{name}/{entry['id']}"] = entry | paths
+        groups = {key: f"{key.partition('/')[0]} {item.get('group')}" for key, item in items.items()}
         sections = split_by_ratio(groups, ":".join(map(str, run.recipe.split)), seed=run.seed)
         for name in self.sets:
             divided: dict[str, Any] = {"name": name}
-            for section, members in sections.items():
-                keys = [tuple(member.split("/", 1)) for member in members]
-                divided[section] = [items[key] for key in keys if key[0] == name]
+            for section, keys in sections.items():
+                divided[section] = [items[key] for key in keys if key.startswith(f"{name}/")]
             write_whole(folder / name / LIST_NAME, json.dumps(divided, indent=1).encode())
         return folder
 
@@ -361,17 +328,14 @@ def load_plan(path: Path) -> Plan:
         if not variant.configs.is_dir():
             raise PlanError(f"{path}, variants.{name}: there is no bundle {variant.bundle!r}.")
     for name, one in plan.experiments.items():
-        used = {
-            "mode": (one.recipe, MODES),
-            "recipe": (one.recipe.values(), plan.recipes),
-            "variant": ((*one.variants, *one.paper.get("claims", ())), plan.variants),
-            "metric": ((*one.metrics, *one.compare), (*METRICS, "loss")),
-            "set": (
-                [one for each in one.measure for one in (each["train"], *each["test"])],
-                (ALL, *plan.sets),
-            ),
-        }
-        for kind, (names, known) in used.items():
+        sets = [folder for each in one.measure for folder in (each["train"], *each["test"])]
+        for kind, names, known in (
+            ("mode", one.recipe, MODES),
+            ("recipe", one.recipe.values(), plan.recipes),
+            ("variant", (*one.variants, *one.paper.get("claims", ())), plan.variants),
+            ("metric", (*one.metrics, *one.compare), (*METRICS, "loss")),
+            ("set", sets, (ALL, *plan.sets)),
+        ):
             for unknown in set(names) - set(known):
                 raise PlanError(f"{path}, experiments.{name}: there is no {kind} {unknown!r}.")
     return plan

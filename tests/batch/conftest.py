@@ -67,7 +67,8 @@ def chest():
     label_map = np.zeros((120, 100), dtype=np.uint8)
     label_map[20:100, 15:40] = 1
     label_map[30:90, 60:80] = 2
-    return np.where(label_map > 0, 20, 180).astype(np.uint8), label_map
+    grain = np.arange(100) % 6  # beside the lungs: a picture of few values would be taken for a mask
+    return np.where(label_map > 0, 20, 180 + grain).astype(np.uint8), label_map
 
 
 @pytest.fixture

@@ -331,10 +331,12 @@ def test_a_dicomdir_is_segmented_by_what_it_lists(tmp_path, chest, make_dicom, r
 
 
 @contextlib.contextmanager
-def network_of_all(bundle, _device, _backend, options):
-    """What a run on a GPU has from `open_network`, its predictor on the CPU."""
-    predictor = Predictor(bundle, device="cpu", backend="torch", check_mirrored=options.check_mirrored)
-    network = BatchedNetwork(predictor, batch_size=options.batch_size or 16)
+def network_of_all(settings, _device, *, batch_size):
+    """What a run on a GPU has from `shared_network`, its predictor on the CPU."""
+    predictor = Predictor(
+        settings.bundle, device="cpu", backend="torch", check_mirrored=settings.check_mirrored
+    )
+    network = BatchedNetwork(predictor, batch_size=batch_size)
     try:
         yield network
     finally:
@@ -346,7 +348,7 @@ def test_one_network_for_all_workers_gives_what_one_each_gives(
     inputs, tmp_path, run, monkeypatch, check_mirrored
 ):
     by_each = run(inputs, tmp_path / "each", check_mirrored=check_mirrored)
-    monkeypatch.setattr(run_module, "open_network", network_of_all)
+    monkeypatch.setattr(run_module, "shared_network", network_of_all)
     by_one = run(inputs, tmp_path / "one", check_mirrored=check_mirrored, workers=2)
     assert by_one.count("done") == by_each.count("done") == 2
     for row, row_of_each in zip(by_one.files, by_each.files, strict=True):
@@ -363,7 +365,7 @@ def test_a_worker_that_dies_leaves_the_network_to_the_others(tmp_path, chest, ru
         pixels = chest[0].copy()
         pixels[0, 0] = first
         Image.fromarray(pixels).save(folder / f"{name}.png")
-    monkeypatch.setattr(run_module, "open_network", network_of_all)
+    monkeypatch.setattr(run_module, "shared_network", network_of_all)
     rows = run(folder, tmp_path / "out", workers=2).files
     assert [row["status"] for row in rows] == ["done", "failed", "done", "done"]
 
@@ -374,3 +376,25 @@ def test_a_bundle_that_cannot_be_loaded_is_said_once_and_plainly(inputs, tmp_pat
     torch.save({"other": torch.zeros(1)}, broken / "models" / "model.pt")
     with pytest.raises(BundleError, match="does not hold the weights of Conv2d"):
         segment_files([inputs], tmp_path / "out", broken, options=Options(backend="torch", workers=2))
+
+
+def test_classes_are_those_of_the_metadata(inputs, tmp_path, run, dark_is_lung):
+    """A network of two classes, the lung first, gives the masks of the one of a single channel."""
+    root = tmp_path / "two"
+    shutil.copytree(dark_is_lung, root)
+    config = root / "configs" / "inference.yaml"
+    text = config.read_text().replace("out_channels: 1", "out_channels: 2")
+    text = text.replace("imports:\n", "imports:\n  - $from lungfield.bundles.classes import output_classes\n")
+    config.write_text(text.replace("threshold: 0.5", "threshold: 0.5, classes: $output_classes(@_meta_)"))
+    output = {"num_channels": 2, "channel_def": {"0": "lung", "1": "background"}}
+    metadata = {"version": "0.1.0", "network_data_format": {"outputs": {"pred": output}}}
+    (root / "configs" / "metadata.json").write_text(json.dumps(metadata))
+    weights = {"weight": torch.tensor([-100.0, 0]).reshape(2, 1, 1, 1), "bias": torch.tensor([30.0, 0])}
+    torch.save(weights, root / "models" / "model.pt")
+    run(inputs, tmp_path / "one-out", formats=("mask",))
+    options = Options(workers=1, report=False, backend="torch", formats=("mask",))
+    segment_files([inputs], tmp_path / "two-out", root, options=options)
+    for name in ("a.png", "ward/a.png"):
+        masks = [np.asarray(Image.open(tmp_path / out / "masks" / name)) for out in ("one-out", "two-out")]
+        np.testing.assert_array_equal(*masks)
+        assert set(np.unique(masks[0])) == {0, 1, 2}

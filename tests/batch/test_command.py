@@ -60,7 +60,7 @@ def test_log_summary_and_status_are_for_programs(inputs, tmp_path, segment):
 @pytest.mark.slow
 def test_a_full_disk_has_a_status_of_its_own(tmp_path, segment):
     (tmp_path / "in").mkdir()
-    pixels = np.full((80, 90), 180, dtype=np.uint8)
+    pixels = np.tile(180 + np.arange(90) % 6, (80, 1)).astype(np.uint8)
     pixels[20:60, 20:40] = 20
     pixels[0, 0] = misbehaving.FULL_DISK
     Image.fromarray(pixels).save(tmp_path / "in" / "a.png")

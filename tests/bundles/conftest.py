@@ -65,7 +65,6 @@ def run(monkeypatch):
     def call(root, kind, *names, **options):
         files = [str(root / "configs" / name) for name in names]
         options = {key.replace("__", "::"): value for key, value in options.items()}
-        monkeypatch.setattr(sys, "argv", ["monai.bundle", "--config_file", str(files)])
         workflow = ConfigWorkflow(files, workflow_type=kind, logging_file=False, **options)
         workflow.initialize()
         workflow.run()

@@ -7,6 +7,7 @@ the network; `test_every_bundle_runs.py` runs each once.
 import csv
 import json
 import logging
+import shutil
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ import torch
 from PIL import Image
 
 from lungfield.bundles import find_bundle
-from lungfield.errors import user_error
+from lungfield.errors import BundleError, user_error
+from lungfield.pipeline import Segmenter
 
 SMALL = {"image_size": "[64,64]", "num_workers": 0}
 HERE = {"image_size": [64, 64], "num_workers": 0, "device": "cpu"}
@@ -68,6 +70,14 @@ def test_training_resumes_where_it_stopped(root, tiny_dataset, run, trained, tmp
     assert (tmp_path / "checkpoint_epoch=3.pt").is_file()
 
 
+def test_training_never_replaces_another_run(root, tiny_dataset, run, trained):
+    before = (trained / "best_model.pt").read_bytes()
+    with pytest.raises(RuntimeError) as caught:
+        run(root, "train", "train.yaml", dataset_dir=str(tiny_dataset), output_dir=str(trained), **HERE)
+    assert str(trained / "best_model.pt") in str(user_error(caught.value))
+    assert (trained / "best_model.pt").read_bytes() == before
+
+
 @pytest.mark.parametrize("run_id", ["evaluating", "training"])
 def test_evaluation_on_top_of_training(root, tiny_dataset, run, trained, tmp_path, run_id):
     run(
@@ -90,6 +100,27 @@ def test_evaluation_on_top_of_training(root, tiny_dataset, run, trained, tmp_pat
     assert summary["hd95_mm"]["count"] == summary["hd95_px"]["count"] == 1
     assert 0 < summary["loss"] < 3
     assert not (tmp_path / "checkpoint_epoch=1.pt").exists()
+
+
+@pytest.mark.parametrize("names", [["train.yaml", "evaluate.yaml"], ["inference.yaml"]])
+def test_weights_are_not_used_at_another_size(root, tiny_dataset, run, trained, tmp_path, names):
+    folder = tiny_dataset / "images" if "inference.yaml" in names else tiny_dataset
+    options = {"dataset_dir": str(folder), "checkpoint": str(trained / "best_model.pt")} | HERE
+    with pytest.raises(RuntimeError) as caught:
+        run(root, "infer", *names, output_dir=str(tmp_path), **(options | {"image_size": [96, 96]}))
+    assert "Resized to 64 x 64" in str(user_error(caught.value))
+    assert "Resized to 96 x 96" in str(user_error(caught.value))
+
+
+def test_a_bundle_does_not_use_weights_of_another_size(root, trained, tmp_path):
+    shutil.copytree(root / "configs", tmp_path / "mine" / "configs")
+    (tmp_path / "mine" / "models").mkdir()
+    shutil.copy(trained / "best_model.pt", tmp_path / "mine" / "models" / "model.pt")
+    with pytest.raises(BundleError, match="64 x 64"):
+        Segmenter(tmp_path / "mine", device="cpu", backend="torch")
+    config = tmp_path / "mine" / "configs" / "inference.yaml"
+    config.write_text(config.read_text().replace("[256, 256]", "[64, 64]"))
+    Segmenter(tmp_path / "mine", device="cpu", backend="torch")
 
 
 def test_inference_writes_a_mask_for_each_radiograph(root, tiny_dataset, run, trained, tmp_path, caplog):

@@ -75,9 +75,8 @@ def test_network_takes_and_gives_what_the_metadata_says(name):
 
 
 @pytest.mark.parametrize(("name", "kind"), [("train.yaml", "train"), ("inference.yaml", "infer")])
-def test_monai_finds_its_properties(bundle, name, kind, monkeypatch):
+def test_monai_finds_its_properties(bundle, name, kind):
     path = str(bundle.root / "configs" / name)
-    monkeypatch.setattr("sys.argv", ["python", "--config_file", path])
     workflow = ConfigWorkflow(config_file=path, workflow_type=kind, logging_file=False)
     workflow.parser["initialize"] = []
     for key, value in {"pretrained": False, "checkpoint": None}.items():  # weights are fetched or missing

@@ -1,7 +1,10 @@
+from copy import deepcopy
+
 import pytest
 import torch
+from monai.transforms import Compose, DeleteItemsd, Resized
 
-from lungfield.bundles.weights import load_weights
+from lungfield.bundles.weights import load_weights, note_preparation
 from lungfield.errors import BundleError
 
 
@@ -20,6 +23,27 @@ def test_weights_must_fit(tmp_path):
     for name, message in [("other.pt", "Linear"), ("text.pt", "text.pt"), ("none.pt", "missing")]:
         with pytest.raises(BundleError, match=message):
             load_weights(network, tmp_path / name)
+
+
+def resized(side):
+    return Compose([Resized(keys=["image", "label"], spatial_size=[side, side]), DeleteItemsd(keys="label")])
+
+
+def test_weights_say_how_their_images_were_prepared(tmp_path):
+    """And are a plain state dict all the same."""
+    trained = deepcopy(note_preparation(torch.nn.Linear(3, 2), resized(64)))
+    torch.save(trained.state_dict(), tmp_path / "best_model.pt")
+    torch.save({"network": trained.state_dict()}, tmp_path / "checkpoint.pt")
+    torch.save(torch.nn.Linear(3, 2).state_dict(), tmp_path / "silent.pt")
+    plain = torch.load(tmp_path / "best_model.pt", weights_only=True)
+    torch.nn.Linear(3, 2).load_state_dict(plain)
+    assert plain.keys() == {"weight", "bias"}
+    for name in ("best_model.pt", "checkpoint.pt"):
+        load_weights(torch.nn.Linear(3, 2), tmp_path / name, preprocessing=resized(64))
+        load_weights(torch.nn.Linear(3, 2), tmp_path / name)
+        with pytest.raises(BundleError, match=r"Resized to 64 x 64, and would .* Resized to 256 x 256"):
+            load_weights(torch.nn.Linear(3, 2), tmp_path / name, preprocessing=resized(256))
+    load_weights(torch.nn.Linear(3, 2), tmp_path / "silent.pt", preprocessing=resized(256))
 
 
 def test_weights_never_run_code(tmp_path):

@@ -31,7 +31,10 @@ def test_bundles_are_listed_for_people_and_programs(call_here):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["segment"], "Missing argument"),
+        (["segment"], "Missing option"),
+        (["segment", "-o", "out"], "no input: name files or folders, or give a list of them by --files-from"),
+        (["segment", "-o", "out", "--files-from", "no.txt"], "no.txt cannot be read"),
+        (["segment", ".", "-o", "out", "--include", "/a"], "'/a' cannot be included"),
         (["segment", "."], "--output"),
         (["segment", ".", "-o", "out", "--bundle", "unett"], "no bundle 'unett'"),
         (["segment", ".", "-o", "out", "--device", "tpu"], "tpu"),

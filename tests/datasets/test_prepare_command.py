@@ -47,6 +47,36 @@ def test_shenzhen(shenzhen_originals: Path, tmp_path: Path) -> None:
     assert result.stdout == f"{out}: 6 training, 2 validation, 2 test\n"
 
 
+def test_another_set_is_not_replaced(
+    shenzhen_originals: Path, montgomery_originals: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    first = ["shenzhen", str(shenzhen_originals), "-o", str(out), "--split", "6:2:2"]
+    assert runner.invoke(app, first).exit_code == 0
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    for command in (first, ["montgomery", str(montgomery_originals), "-o", str(out), "--split", "2:1:1"]):
+        result = runner.invoke(app, command)
+        assert isinstance(result.exception, DataError)
+        assert f"{out} holds a data set" in str(result.exception)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    (out / "dataset.json").unlink()
+    with pytest.raises(DataError, match="a part of one"):
+        runner.invoke(app, first, catch_exceptions=False)
+
+
+def test_a_run_that_ended_early_can_be_begun_again(shenzhen_originals: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = ["shenzhen", str(shenzhen_originals), "-o", str(out), "--split", "6:2:2"]
+    broken = shenzhen_originals / "ChinaSet_AllFiles" / "CXR_png" / "CHNCXR_0009_1.png"
+    content = broken.read_bytes()
+    broken.write_bytes(content[:100])
+    assert runner.invoke(app, command).exit_code == 1
+    assert list((out / "images").iterdir())
+    broken.write_bytes(content)
+    assert runner.invoke(app, command).exit_code == 0
+    assert not (out / "unfinished").exists()
+
+
 def test_montgomery(montgomery_originals: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     result = runner.invoke(app, ["montgomery", str(montgomery_originals), "-o", str(out), "--split", "2:1:1"])

@@ -192,8 +192,6 @@ def test_overlapping_lungs(folders: Path) -> None:
 
 def test_unreadable_image_leaves_no_list(folders: Path) -> None:
     (folders / "images" / "two.png").write_bytes(b"no picture at all")
-    (folders / "out").mkdir()
-    (folders / "out" / "dataset.json").write_text("of an earlier run")
     with pytest.raises(UnreadableError, match=r"two\.png"):
         prepare_folders(folders / "images", folders / "out", masks=[folders / "masks"])
     assert not (folders / "out" / "dataset.json").exists()
@@ -230,14 +228,16 @@ def test_missing_folder_of_images(folders: Path) -> None:
 
 
 def test_preparing_twice_gives_the_same_bytes(folders: Path) -> None:
-    def run() -> dict[str, bytes]:
-        prepare_folders(folders / "images", folders / "out", masks=[folders / "masks"])
-        out = folders / "out"
+    def run(name: str) -> dict[str, bytes]:
+        out = folders / name
+        prepare_folders(
+            folders / "images", out, masks=[folders / "masks"], description=SetDescription("mine")
+        )
         return {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
-    first = run()
+    first = run("out")
     assert len(first) == 7
-    assert run() == first
+    assert run("again") == first
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from lungfield.datasets import Split, load_data_list, prepare_jsrt, prepare_montgomery, prepare_shenzhen
-from lungfield.datasets.jsrt import read_jsrt_image
+from lungfield.datasets.public_sets import read_jsrt_image
 from lungfield.errors import DataError, UnreadableError
 
 

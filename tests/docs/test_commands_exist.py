@@ -19,7 +19,7 @@ import yaml
 from pages import ROOT, Block, blocks
 
 from lungfield.bundles import DEFAULT_BUNDLE, find_bundle
-from lungfield.bundles.command_line import check_overrides
+from lungfield.bundles.command_line import check_keys
 from lungfield.cli.main import app
 
 BLOCKS = blocks()
@@ -46,7 +46,8 @@ def test_command_exists(words, monkeypatch):
         ("lungfield segmant radiographs/ -o out", "no command segmant"),
         ("lungfield segment radiographs/ -o out --formatz mask", "--formatz"),
         ("lungfield segment radiographs/", "output is missing"),
-        ("lungfield segment -o out", "inputs is missing"),
+        ("lungfield node --stat node-state", "--stat"),
+        ("lungfield node statsu --state node-state", "no command statsu"),
         ("python scripts/promote_weights.py --best best_model.pt bundles/unet", "--best"),
         ("python scripts/worst_cases.py a b", "b is one too many"),
         (
@@ -113,6 +114,8 @@ def check_options(command, words):
     while subcommands := getattr(command, "commands", None):
         if words in (["--help"], ["--version"], ["-h"]):
             return
+        if command.invoke_without_command and words[0].startswith("-"):
+            break
         assert words[0] in subcommands, f"no command {words[0]}"
         command, words = subcommands[words[0]], words[1:]
     if "--help" in words:
@@ -143,7 +146,7 @@ def check_run(words):
     for file in files:
         known |= yaml.safe_load(file.read_text(encoding="utf-8"))
     assert words[1].startswith("--") or words[1] in known, f"no run {words[1]}"
-    check_overrides([*words[:place], ",".join(map(str, files)), *words[place + 1 :]])
+    check_keys([word[2:].split("=")[0] for word in words if word.startswith("--")], files)
     for option in (word for word in words if word.startswith("--") and "::" in word):
         at = known
         for part in option[2:].split("::")[:-1]:  # the last may be an argument that the config leaves out

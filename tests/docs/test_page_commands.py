@@ -50,6 +50,9 @@ COVERED = {
     r"lungfield segment radiographs/ -o out3 --json": (
         "tests/test_end_to_end.py::test_ends_well_and_the_last_line_is_json"
     ),
+    r"lungfield node --state node --send-to .*": (
+        "tests/node/test_node_page.py::test_its_commands_bring_results_into_orthanc"
+    ),
     r"lungfield bundles": "tests/cli/test_commands.py::test_bundles_are_listed_for_people_and_programs",
     r"lungfield prepare --help": "tests/datasets/test_prepare_command.py::test_help",
     r"lungfield prepare .*": "tests/test_readme.py::test_prepare_commands_are_real",

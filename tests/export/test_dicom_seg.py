@@ -346,7 +346,7 @@ def test_what_a_library_says_of_a_broken_header_stays_inside(save, tmp_path, mon
     def fail(_):
         raise ValueError("the name is Doe^Jane, born 1950")
 
-    monkeypatch.setattr("lungfield.export.dicom_seg.to_bytes", fail)
+    monkeypatch.setattr("lungfield.export.derived.to_bytes", fail)
     with pytest.raises(HeaderError, match="no DICOM SEG could be made") as raised:
         save()
     assert not [text for text in ("Doe", "PID-4711", "1950", "ACC-0815") if text in str(raised.value)]

@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,15 +35,22 @@ class Orthanc:
     Attributes:
         http_port: of its REST interface and DICOMweb.
         dicom_port: where it takes C-STORE.
+        process: the server, for tests that kill it.
     """
 
     http_port: int
     dicom_port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The root of its REST interface."""
+        return f"http://127.0.0.1:{self.http_port}"
 
     @property
     def dicomweb_url(self) -> str:
         """The root of QIDO-RS, WADO-RS and STOW-RS."""
-        return f"http://127.0.0.1:{self.http_port}/dicom-web"
+        return f"{self.url}/dicom-web"
 
     def send(self, paths: Iterable[Path]) -> None:
         """Send DICOM files by C-STORE, each in the transfer syntax it is stored in."""
@@ -74,9 +81,22 @@ class Orthanc:
 
 
 @contextmanager
-def running_orthanc(folder: Path) -> Iterator[Orthanc]:
-    """Start Orthanc with its storage and its log in `folder`, and stop it at the end."""
-    http_port, dicom_port = free_port(), free_port()
+def running_orthanc(
+    folder: Path,
+    *,
+    ports: tuple[int, int] | None = None,
+    modalities: Mapping[str, object] | None = None,
+    more: Mapping[str, object] | None = None,
+) -> Iterator[Orthanc]:
+    """Start Orthanc with its storage and its log in `folder`, and stop it at the end.
+
+    Args:
+        folder: where its files are; what an earlier one has stored there is found again.
+        ports: of HTTP and of DICOM; free ones by default.
+        modalities: further peers, as in its configuration.
+        more: further settings of its configuration.
+    """
+    http_port, dicom_port = ports or (free_port(), free_port())
     configuration = {
         "Name": "lungfield-tests",
         "StorageDirectory": str(folder / "storage"),
@@ -89,16 +109,17 @@ def running_orthanc(folder: Path) -> Iterator[Orthanc]:
         "AuthenticationEnabled": False,
         "DicomCheckModalityHost": True,
         "DicomAlwaysAllowStore": False,
-        "DicomModalities": {"sender": [_SENDER, "127.0.0.1", dicom_port]},
+        "DicomModalities": {"sender": [_SENDER, "127.0.0.1", dicom_port], **(modalities or {})},
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "Host": "127.0.0.1"},
+        **(more or {}),
     }
     file = folder / "orthanc.json"
     file.write_text(json.dumps(configuration), encoding="utf-8")
-    with (folder / "orthanc.log").open("w") as log:
+    with (folder / "orthanc.log").open("a") as log:
         process = subprocess.Popen([str(ORTHANC), str(file)], stdout=log, stderr=subprocess.STDOUT)
     try:
         wait_for(f"http://127.0.0.1:{http_port}/system", process, folder / "orthanc.log")
-        yield Orthanc(http_port, dicom_port)
+        yield Orthanc(http_port, dicom_port, process)
     finally:
         process.terminate()
         process.wait(timeout=20)

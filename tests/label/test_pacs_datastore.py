@@ -22,9 +22,9 @@ from monailabel.datastore.dicom import DICOMwebClientX
 from orthanc import MISSING, running_orthanc
 
 from lungfield.bundles import shipped
+from lungfield.dicomweb import Archive
 from lungfield.errors import DataError, OutputError
 from lungfield.export import Algorithm
-from lungfield.label.archive import Archive
 from lungfield.label.dicomweb import RadiographArchive, make_datastore
 from lungfield.label.segmentations import make_segmentation
 from lungfield.label.training import Options, corrections_in, write_data

@@ -11,7 +11,7 @@ pytest.importorskip("monailabel", reason="needs MONAI Label: docs/monai-label.md
 from lungfield.bundles import Bundle, all_bundles, find_bundle
 from lungfield.datasets import load_data_list
 from lungfield.errors import BundleError, DataError
-from lungfield.label.bundles import chosen_bundles
+from lungfield.label.server import chosen_bundles
 from lungfield.label.split import Split, divide, divide_and_remember
 from lungfield.label.training import Correction, FineTuneTask, Options, write_data
 from lungfield.label.weights import WeightStore

@@ -21,7 +21,7 @@ from pydicom.encaps import encapsulate, get_frame
 
 from lungfield.errors import LungfieldError, NotFrontalChestError, UnreadableError
 from lungfield.radiograph import Limits, read_radiograph
-from lungfield.radiograph.stderr import call_and_listen, pass_on
+from lungfield.radiograph.decoding import call_and_listen, pass_on
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR")
 

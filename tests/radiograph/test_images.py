@@ -216,11 +216,6 @@ def test_grey_in_other_modes(mode: str, grey: NDArray[np.uint8], tmp_path: Path)
     np.testing.assert_allclose(read_radiograph(path).pixels, grey / 255, atol=1e-6)
 
 
-def test_one_bit(grey: NDArray[np.uint8], tmp_path: Path) -> None:
-    path = save(tmp_path / "a.png", Image.fromarray(grey > 100))
-    np.testing.assert_array_equal(read_radiograph(path).pixels, (grey > 100).astype(np.float32))
-
-
 def test_a_little_colour_is_accepted(grey: NDArray[np.uint8], tmp_path: Path) -> None:
     rgb = np.stack([grey] * 3, axis=-1)
     rgb[:6, :20] = (255, 0, 0)

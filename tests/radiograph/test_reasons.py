@@ -18,10 +18,17 @@ from pydicom import uid
 
 from lungfield.errors import LungfieldError, NotFrontalChestError, Reason, UnreadableError
 from lungfield.radiograph import Limits, read_radiograph, reading
+from phantoms import make_phantom
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR")
 
-SKIPPED = {Reason.OTHER_OBJECT, Reason.OTHER_BODY_PART, Reason.OTHER_VIEW, Reason.SEVERAL_FRAMES}
+SKIPPED = {
+    Reason.OTHER_OBJECT,
+    Reason.OTHER_BODY_PART,
+    Reason.OTHER_VIEW,
+    Reason.SEVERAL_FRAMES,
+    Reason.LABEL_MAP,
+}
 NOT_OF_READING = {Reason.CRASHED, Reason.TIMED_OUT, Reason.NOT_WRITTEN, Reason.INTERNAL}
 """Given by what calls the reader: see the engine's tests."""
 
@@ -167,6 +174,45 @@ def test_a_file_over_the_limit(picture: NDArray[np.uint16], make_dicom: Any, tmp
     assert code(path, limits=Limits(max_file_bytes=1000)) == Reason.OVER_LIMIT
 
 
+@pytest.mark.parametrize("values", [(0, 1), (0, 1, 2), (0, 255), (0, 128, 255), (0, 85, 170, 255), (7, 99)])
+@pytest.mark.parametrize("kind", ["png", "tif", "palette", "dicom", "nifti"])
+def test_a_picture_of_few_values_is_a_label_map(
+    values: tuple[int, ...], kind: str, make_dicom: Any, tmp_path: Path
+) -> None:
+    array = np.array(values, dtype=np.uint8)[np.arange(96)[:, None] * np.ones(80, int) % len(values)]
+    path = tmp_path / f"a.{kind}"
+    match kind:
+        case "dicom":
+            make_dicom(path, array.astype(np.uint16))
+        case "nifti":
+            path = tmp_path / "a.nii.gz"
+            nibabel.save(nibabel.Nifti1Image(array.T[..., None].astype(np.float32), np.eye(4)), path)
+        case "palette":
+            path = tmp_path / "a.png"
+            picture = Image.fromarray(array, "P")
+            picture.putpalette([level for value in range(256) for level in (value,) * 3])
+            picture.save(path)
+        case _:
+            Image.fromarray(array).save(path)
+    assert code(path) == Reason.LABEL_MAP
+
+
+@pytest.mark.parametrize("quality", [30, 75, 95])
+@pytest.mark.parametrize("values", [(0, 255), (255, 0), (40, 200)])
+def test_a_mask_that_was_saved_as_jpeg(quality: int, values: tuple[int, int], tmp_path: Path) -> None:
+    labels = np.asarray(Image.open(Path(__file__).parents[2] / "sample_data/labels/05_capture_deflated.png"))
+    Image.fromarray(np.where(labels > 0, *values).astype(np.uint8)).save(tmp_path / "a.jpg", quality=quality)
+    assert code(tmp_path / "a.jpg") == Reason.LABEL_MAP
+
+
+def test_a_radiograph_of_high_contrast_is_no_mask(tmp_path: Path) -> None:
+    picture = make_phantom(3, shape=(256, 256)).pixels
+    hard = np.clip((picture - 0.5) * 3 + 0.5, 0, 1)
+    assert np.mean((hard <= 0) | (hard >= 1)) > 0.5
+    Image.fromarray((255 * hard).astype(np.uint8)).save(tmp_path / "a.jpg", quality=90)
+    read_radiograph(tmp_path / "a.jpg")
+
+
 ERRORS = [
     (MemoryError(), Reason.OUT_OF_MEMORY),
     (OSError(errno.ENOMEM, "Cannot allocate memory"), Reason.OUT_OF_MEMORY),
@@ -267,7 +313,7 @@ def test_a_file_that_changes_or_vanishes_while_it_is_read(
 
 def test_every_code_is_met_here_or_is_none_of_reading() -> None:
     met = {reason for reason, _ in HEADERS.values()} | set(FILES.values()) | {reason for _, reason in ERRORS}
-    assert met | {Reason.CHANGED} | NOT_OF_READING == set(Reason)
+    assert met | {Reason.CHANGED, Reason.LABEL_MAP} | NOT_OF_READING == set(Reason)
     assert not met & NOT_OF_READING
 
 

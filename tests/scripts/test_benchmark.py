@@ -12,17 +12,16 @@ import numpy as np
 import pydicom
 import pytest
 
-from benchmarking.end_to_end import Call, run
-from benchmarking.errors import BenchmarkError
+from benchmarking.end_to_end import BenchmarkError, Call, run
 from benchmarking.files import SYNTAXES, Kind, make_files
 from benchmarking.limits import Engine, network_rate
 from benchmarking.memory import peak_memory, process_tree
-from benchmarking.others import NOT_INSTALLED, other_tools
+from benchmarking.others import NOT_INSTALLED, torchxrayvision_rate
 from benchmarking.stock import stock_seconds
 from benchmarking.summary import rate_between, ratios, spent
 from lungfield.batch import Options, segment_files
 from lungfield.batch import run as engine
-from lungfield.batch.run import available_cores
+from lungfield.batch.pool import available_cores
 from lungfield.bundles import find_bundle, shipped
 from lungfield.bundles.predictor import Predictor
 from lungfield.radiograph import read_radiograph
@@ -163,8 +162,8 @@ def test_failure_of_the_stock_way_is_told(tmp_path):
 
 def test_other_tools_are_not_fetched(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchxrayvision", None)
-    (tool,) = other_tools([], device="cpu", threads=1)
-    assert (tool.images_per_s, tool.remark) == (None, NOT_INSTALLED)
+    tool = torchxrayvision_rate([], device="cpu", threads=1)
+    assert (tool["images_per_s"], tool["remark"]) == (None, NOT_INSTALLED)
 
 
 def test_rate_between_needs_more_time_for_more_files():

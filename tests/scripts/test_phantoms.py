@@ -119,3 +119,8 @@ def test_the_command(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout == "out: 1 training, 0 validation, 1 test\n"
     assert len(list((tmp_path / "out" / "images").glob("*.dcm"))) == 2
+    again = subprocess.run(
+        [sys.executable, script, *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert again.returncode == 1
+    assert again.stderr.startswith("The output folder out holds a data set")

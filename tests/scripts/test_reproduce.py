@@ -13,16 +13,15 @@ from zipfile import ZipFile
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from PIL import Image
 
 import reproduce
 from lungfield.bundles import shipped
 from lungfield.datasets import load_data_list
-from reproduction.cost import build_network, count_gflops, measure_costs
+from reproduction import cost
 from reproduction.plan import EXPERIMENTS_FILE, PlanError, load_plan
-from reproduction.results import Results, difference, write_report
+from reproduction.report import Results, difference, write_report
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -88,7 +87,7 @@ def data(tmp_path):
 
 def fabricate_stage(run, number, epochs):
     folder = run.stage(number)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     columns = ["epoch", "train_mean_dice", "train_mean_iou", "train_loss"]
     columns += ["val_mean_dice", "val_mean_iou", "val_loss"]
     with (folder / "history.csv").open("w", newline="") as file:
@@ -104,7 +103,7 @@ def fabricate_stage(run, number, epochs):
 def fabricate_evaluation(run, dice, *, hd95=5.0):
     """Figures of three test images around a Dice."""
     folder = run.evaluation("samples")
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     lines = ["id,dataset,dice,hd95,distance_unit,loss"]
     lines += [
         f"{name},samples,{dice + step},{hd95},mm,0.1"
@@ -115,7 +114,17 @@ def fabricate_evaluation(run, dice, *, hd95=5.0):
 
 
 def runs(plan, output, *, seeds=None):
-    return plan.runs(list(plan.experiments.values()), "quick", output, seeds)
+    return plan.runs([], "quick", output, seeds)
+
+
+def rows(plan, output):
+    return Results(plan, plan.experiments["versus"], plan.recipes["tiny"], output).rows()
+
+
+def next_words(run):
+    """The options of the next command of a run, by name."""
+    _, _, words = next(run.commands(Path("sets"), "auto"))
+    return dict(zip(words[7::2], words[8::2], strict=True))
 
 
 # What is declared -------------------------------------------------------------------------------------------
@@ -127,10 +136,12 @@ def test_shipped_experiments_are_sound(tmp_path):
     assert len({run.name for run in needed}) == len(needed)
     assert len({variant.colour for variant in plan.variants.values()}) == len(plan.variants)
     assert {variant.bundle for variant in plan.variants.values()} >= {"unet", "amalgamated_unet"}
-    shared = next(run for run in needed if run.name == "quick/unet/all/seed-0")
-    assert {"yang", "xu", "all-seven"} <= set(shared.experiments)
-    for run in plan.runs(list(plan.experiments.values()), "full", tmp_path, 1):
-        assert all(run.training(number, tmp_path, "cpu") for number in run.stages)
+    assert next(run for run in needed if run.name == "quick/unet/all/seed-0").tests == ["jsrt", "shenzhen"]
+    for run in plan.runs([], "full", tmp_path, 1):
+        folder = "sets" if run.train == "all" else f"sets/{run.train}"
+        assert next_words(run)["--dataset_dir"].endswith(folder)
+    with pytest.raises(PlanError, match="no experiment 'young'"):
+        plan.select(["young"])
 
 
 @pytest.mark.parametrize(
@@ -168,26 +179,25 @@ def test_progress_is_read_from_the_files(plan, tmp_path):
 
     fabricate_stage(run, 1, 1)
     assert not run.trained(1)
-    words = run.training(1, tmp_path, "cpu")
-    assert words[words.index("--resume_from") + 1].endswith("checkpoint_epoch=1.pt")
+    assert next_words(run)["--resume_from"].endswith("stage-1/checkpoint_epoch=1.pt")
 
     shutil.rmtree(run.stage(1))
     fabricate_stage(run, 1, 2)
     assert run.trained(1)
-    words = run.training(2, tmp_path, "auto")
-    assert words[words.index("--initial_weights") + 1].endswith("stage-1/checkpoint_epoch=2.pt")
-    assert words[words.index("--image_size") + 1] == "[48, 48]"
-    assert "--pretrained" not in words
-    assert "--device" not in words
+    options = next_words(run)
+    assert options["--initial_weights"].endswith("stage-1/checkpoint_epoch=2.pt")
+    assert options["--image_size"] == "[48, 48]"
+    assert not {"--pretrained", "--device"} & options.keys()
 
     fabricate_stage(run, 2, 1)
     assert not run.finished
     assert reproduce.state(run) == "partly done"
+    assert next_words(run)["--section"] == "test"
     fabricate_evaluation(run, 0.9)
     assert reproduce.state(run) == "done"
+    assert not list(run.commands(tmp_path, "auto"))
     assert reproduce.state(other) == "missing"
-    words = other.training(1, tmp_path, "cpu")
-    assert words[words.index("--network_def::kind") + 1] == "gated"
+    assert next_words(other)["--network_def::kind"] == "gated"
 
 
 def test_half_written_checkpoint_is_passed_over(plan, tmp_path):
@@ -201,13 +211,13 @@ def test_half_written_checkpoint_is_passed_over(plan, tmp_path):
 def test_recipes_are_not_mixed(tmp_path):
     """Neither after a change of the recipe, nor with encoders that started from other weights."""
     (run,) = runs(load_plan(declare(tmp_path, experiments__versus__variants=["unet"])), tmp_path)
-    run.declare(1)
+    next_words(run)
     run.check()
     changed = declare(tmp_path, recipes__tiny__stages=[{"image_size": [32, 32], "max_epochs": 1}])
     with pytest.raises(PlanError, match="was not trained as it is declared now"):
-        runs(load_plan(changed), tmp_path)[0].check()
+        runs(load_plan(changed), tmp_path)
     plan = load_plan(EXPERIMENTS_FILE)
-    (encoder,) = plan.runs(plan.select(["swaminathan"])[0], "quick", tmp_path, None)
+    (encoder,) = plan.runs(["swaminathan"], "quick", tmp_path)
     assert encoder.options(1)["pretrained"] is False
 
 
@@ -259,12 +269,12 @@ def test_foreign_sets_are_not_trained_on(plan, data):
 def test_differences_are_claimed_by_the_rule(plan, tmp_path, dice, verdict):
     for run in runs(plan, tmp_path, seeds=len(dice)):
         fabricate_evaluation(run, dice[run.seed][run.variant.name != "unet"])
-    baseline, row = Results(plan, plan.experiments["versus"], "quick", tmp_path).rows()
+    baseline, row = rows(plan, tmp_path)
     found = difference(row, baseline, "dice")
     assert found["verdict"] == verdict
-    assert found["seeds"] == len(dice)
+    assert found["seeds"] == str(len(dice))
     means = np.array(list(dice.values())).mean(axis=0)
-    assert found["mean"] == pytest.approx(means[1] - means[0])
+    assert found["difference"] == f"{means[1] - means[0]:+.4f}"
 
 
 def test_spread_is_over_seeds_or_else_images(plan, tmp_path):
@@ -272,8 +282,8 @@ def test_spread_is_over_seeds_or_else_images(plan, tmp_path):
     fabricate_evaluation(first, 0.90)
     fabricate_evaluation(other, 0.95)
     fabricate_evaluation(second, 0.92)
-    baseline, row = Results(plan, plan.experiments["versus"], "quick", tmp_path).rows()
-    assert (baseline.spread_over, row.spread_over) == ("2 seeds", "3 images")
+    baseline, row = rows(plan, tmp_path)
+    assert (baseline.spread_over(), row.spread_over()) == ("2 seeds", "3 images")
     assert baseline.figure("dice")[1] == pytest.approx(0.02 / 2**0.5)
     assert row.figure("dice")[1] == pytest.approx(0.02)
     assert row.figure("hd95")[2] == "mm"
@@ -294,9 +304,8 @@ def test_report_of_a_partly_finished_set(plan, tmp_path):
     assert "the paper's | 0.987 | – |" in text
     assert "Tiny recipe: 32×32, 2 epochs, batch 2" in text
     assert "This is not the paper's recipe" in text
-    assert "Not measured yet (–): GSConv (gated)" in text
     pngs = [path for path in written if path.suffix == ".png"]
-    assert [path.name for path in pngs] == [f"versus-tiny-{one}.png" for one in ("loss", "overlap", "dice")]
+    assert [path.name for path in pngs] == ["versus-tiny-all-curves.png", "versus-tiny-dice.png"]
     for path in pngs:
         assert np.asarray(Image.open(path).convert("L")).std() > 5
         assert f"../figures/{path.name}" in text
@@ -316,15 +325,18 @@ def test_report_of_nothing(plan, tmp_path):
     assert "Nothing measured yet." in path.read_text()
 
 
-def test_cost_is_measured_once_and_shown(tmp_path):
-    cost = {"title": "What the networks cost", "common_size": [32, 32], "repeats": 2}
-    plan = load_plan(declare(tmp_path, cost=cost))
-    said = []
-    for _ in range(2):
-        measure_costs(plan, tmp_path, torch.device("cpu"), said.append)
-    assert len(said) == 1
-    assert tmp_path / "cost.csv" in write_report(plan, ["cost"], tmp_path, tmp_path, tmp_path)
-    assert "| U-Net | 7,762,465 | 32x32 | " in (tmp_path / "cost.md").read_text()
+def test_cost_is_measured_and_shown(tmp_path, monkeypatch):
+    plan = load_plan(declare(tmp_path, experiments__versus__cost=True))
+    fabricate_evaluation(runs(plan, tmp_path)[0], 0.9)
+    monkeypatch.setattr(cost, "SIZE", (32, 32))
+    monkeypatch.setattr(cost, "REPEATS", 2)
+    for _ in range(2):  # the second time in place of the first
+        cost.measure_costs(plan, tmp_path, "cpu")
+    assert tmp_path / "cost.csv" in write_report(plan, [], tmp_path, tmp_path, tmp_path)
+    lines = (tmp_path / "cost.md").read_text().splitlines()
+    assert len(lines) == 2 + 2 + len(plan.variants)
+    assert lines[4].startswith("| U-Net | 7762465 | 32x32 | ")
+    assert lines[4] in (tmp_path / "versus.md").read_text()
 
 
 def test_operations_are_counted():
@@ -332,13 +344,13 @@ def test_operations_are_counted():
     from lungfield.networks.gsconv import GraphConvolution
 
     expected = 2 * 32 * 16 * (9 * 8 + 2 * 4 + 9 * 4 + 9 * 8)
-    assert count_gflops(GraphConvolution(1, 8), (32, 16)) == pytest.approx(expected / 1e9)
+    assert cost.count_gflops(GraphConvolution(1, 8), (32, 16)) == pytest.approx(expected / 1e9)
 
 
 def test_overrides_reach_the_network(plan):
     from lungfield.networks.gsconv import GatedConvolution
 
-    network = build_network(plan.variants["gsconv_gated"])
+    network = cost.build_network(plan.variants["gsconv_gated"])
     assert any(isinstance(module, GatedConvolution) for module in network.modules())
 
 
@@ -366,6 +378,19 @@ def start():
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
             process.communicate()
+
+
+@pytest.mark.slow
+def test_error_of_a_training_is_told_and_the_next_run_is_done(start, data, tmp_path):
+    stages = [{"image_size": [32, 32], "max_epochs": 1, "loss": "$1 / 0"}]
+    file = declare(tmp_path, recipes__tiny__stages=stages)
+    process = start("run", data, "--quick", "--experiments", file, "--output", tmp_path / "out")
+    output, error = process.communicate()
+    assert process.returncode == 1
+    assert len(output.splitlines()) == 2
+    for line, name in zip(error.splitlines(), ("unet", "gsconv_gated"), strict=True):
+        assert line.startswith(f"tiny/{name}/all/seed-0: ")
+        assert "exit status 1; all of it in" in line
 
 
 @pytest.mark.slow
@@ -404,7 +429,7 @@ def test_stopped_training_goes_on_to_the_end(start, data, tmp_path):
     assert "1 of 1 runs done" in output
 
     output, _ = start("report", *words[2:], "--to", tmp_path / "to").communicate()
-    assert str(tmp_path / "figures" / "versus-tiny-loss.png") in output
+    assert str(tmp_path / "figures" / "versus-tiny-all-curves.png") in output
     assert "| U-Net | Samples | Samples | measured | 0." in (tmp_path / "to" / "versus.md").read_text()
 
 

@@ -2,9 +2,11 @@ import pytest
 import torch
 from ignite.engine import Engine
 from ignite.handlers import Checkpoint, DiskSaver
+from monai.transforms import Compose, Resized
 
+from lungfield.bundles.weights import note_preparation
 from lungfield.errors import BundleError
-from lungfield.training.checkpoints import resume
+from lungfield.training.checkpoints import refuse_other_run, resume
 
 
 @pytest.fixture
@@ -45,3 +47,28 @@ def test_a_run_goes_on_with_epochs_of_the_same_length(tmp_path, checkpoints):
     torch.save(state, tmp_path / "checkpoint_epoch=3.pt")
     with pytest.raises(BundleError, match=r"had 5 steps .* have 10 now"):
         resume(tmp_path / "checkpoint_epoch=3.pt", checkpoints, tmp_path)
+
+
+def test_a_run_goes_on_with_images_of_the_same_size(tmp_path, checkpoints):
+    def noted(side):
+        return note_preparation(torch.nn.Linear(3, 2), Compose([Resized("image", spatial_size=(side, side))]))
+
+    checkpoints.to_save["network"] = noted(256)
+    state = {name: {} for name in checkpoints.to_save} | {"network": noted(64).state_dict()}
+    torch.save(state, tmp_path / "checkpoint_epoch=3.pt")
+    with pytest.raises(BundleError, match="64 x 64, and would be given"):
+        resume(tmp_path / "checkpoint_epoch=3.pt", checkpoints, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["weights/best_model.pt", "weights/checkpoint_epoch=3.pt", "run/history.csv"]
+)
+def test_an_earlier_run_is_not_trained_over(name, tmp_path):
+    weights, output = tmp_path / "weights", tmp_path / "run"
+    refuse_other_run(None, weights, output)
+    (tmp_path / name).parent.mkdir()
+    (tmp_path / name).write_text("of an earlier run")
+    for start in (None, tmp_path / "other" / "checkpoint_epoch=3.pt"):
+        with pytest.raises(BundleError, match=f"{(tmp_path / name).name} belongs to an earlier training"):
+            refuse_other_run(start, weights, output)
+    refuse_other_run(weights / "checkpoint_epoch=3.pt", weights, output)

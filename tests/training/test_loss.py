@@ -2,6 +2,7 @@ import pytest
 import torch
 from monai.losses import DiceCELoss
 
+from lungfield.errors import BundleError
 from lungfield.training import PartialDiceCELoss
 
 
@@ -53,3 +54,21 @@ def test_a_pixel_that_is_half_unknown_goes_by_its_other_half():
     sure = torch.full((1, 1, 1, 1), 12.0)
     assert PartialDiceCELoss()(sure, target) < 0.01
     assert PartialDiceCELoss()(-sure, target) > 5
+
+
+def test_is_monais_loss_of_classes_where_all_is_known():
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(3, 3, 16, 12, generator=generator)
+    shares = torch.softmax(torch.randn(3, 3, 16, 12, generator=generator), dim=1)
+    expected = DiceCELoss(softmax=True, batch=True)(logits, shares)
+    torch.testing.assert_close(PartialDiceCELoss()(logits, shares), expected)
+    unknown = torch.zeros(3, 1, 16, 12)
+    unknown[..., 5:] = 1
+    partial = PartialDiceCELoss()(logits, torch.cat([shares * (1 - unknown), unknown], dim=1))
+    torch.testing.assert_close(partial, PartialDiceCELoss()(logits[..., :5], shares[..., :5]))
+
+
+def test_classes_and_channels_must_be_as_many(batch):
+    logits, lung = batch
+    with pytest.raises(BundleError, match="gives 3 channels"):
+        PartialDiceCELoss()(logits.expand(-1, 3, -1, -1), lung.expand(-1, 2, -1, -1))

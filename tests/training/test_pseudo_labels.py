@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from lungfield.bundles import find_bundle
@@ -15,7 +14,6 @@ from lungfield.errors import DataError
 from lungfield.mask import read_mask, read_reference
 from lungfield.pose import UPRIGHT
 from lungfield.training.pseudo_labels import make_pseudo_labels
-from lungfield.transforms import LeaveOutUnknownd, LungAndUnknownd
 
 SIDE = 256
 
@@ -147,13 +145,3 @@ def test_a_partial_label_is_refused_as_a_mask(tmp_path):
     with pytest.raises(DataError, match="unknown in places"):
         read_mask(tmp_path / "one.png")
     np.testing.assert_array_equal(read_reference(tmp_path / "one.png", UPRIGHT, partial=True), values)
-
-
-def test_the_two_channels_of_a_partial_label():
-    values = torch.tensor([[[0.0, 1, 2, 254, 255]]])
-    found = LungAndUnknownd(keys="label")({"label": values})["label"]
-    assert found.tolist() == [[[0, 1, 1, 0, 1]], [[0, 0, 0, 1, 0]]]
-    prediction = torch.ones(1, 1, 5)
-    known = LeaveOutUnknownd(keys="pred")({"pred": prediction, "label": found})
-    assert known["label"].tolist() == [[[0, 1, 1, 0, 1]]]
-    assert known["pred"].tolist() == [[[1, 1, 1, 0, 1]]]

@@ -6,12 +6,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lungfield.batch.interrupts import Interrupted
-    from lungfield.batch.jobs import DONE, FAILED, SKIPPED
-    from lungfield.batch.options import Options
-    from lungfield.batch.outputs import DEFAULT_FORMATS, FORMATS
-    from lungfield.batch.results import BatchResult
-    from lungfield.batch.segment import segment_files
+    from lungfield.batch.inputs import read_inputs as read_inputs
+    from lungfield.batch.interrupts import Interrupted as Interrupted
+    from lungfield.batch.jobs import DONE as DONE
+    from lungfield.batch.jobs import FAILED as FAILED
+    from lungfield.batch.jobs import SKIPPED as SKIPPED
+    from lungfield.batch.options import Options as Options
+    from lungfield.batch.outputs import DEFAULT_FORMATS as DEFAULT_FORMATS
+    from lungfield.batch.outputs import FORMATS as FORMATS
+    from lungfield.batch.results import BatchResult as BatchResult
+    from lungfield.batch.segment import segment_files as segment_files
 
 # Imported on first use: `segment_files` starts the fork server before most of the rest is imported.
 _MODULES = {
@@ -23,20 +27,11 @@ _MODULES = {
     "BatchResult": "results",
     "Interrupted": "interrupts",
     "Options": "options",
+    "read_inputs": "inputs",
     "segment_files": "segment",
 }
 
-__all__ = [
-    "DEFAULT_FORMATS",
-    "DONE",
-    "FAILED",
-    "FORMATS",
-    "SKIPPED",
-    "BatchResult",
-    "Interrupted",
-    "Options",
-    "segment_files",
-]
+__all__ = [*_MODULES]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePath
 
 from lungfield.batch.journal import FOLDER
 from lungfield.batch.leftovers import REPORT
+from lungfield.batch.options import Options
 from lungfield.batch.outputs import FORMATS
 from lungfield.errors import DataError, OutputError
 from lungfield.radiograph import Found, search
@@ -30,17 +34,85 @@ WRITTEN = (
 """What runs write into their output folder."""
 
 
-def find_inputs(inputs: Sequence[Path], output: Path | None) -> Found:
-    """The files to segment, without what this run and earlier ones have written."""
-    found = search(inputs, exclude=_results_of_runs([*filter(None, [output]), *_runs_in(inputs)]))
+FILTERED = "filtered"
+"""What `Found.left_out` counts the files under that the options leave out."""
+
+
+def find_inputs(inputs: Sequence[Path], output: Path | None, options: Options) -> Found:
+    """The files to segment, without what this run and earlier ones have written, nor what options leave out.
+
+    Raises:
+        DataError: an input does not exist, or nothing is left.
+    """
+    if not inputs:
+        raise DataError("There is no input: name files or folders, or give a list of them by --files-from.")
+    earlier = [*filter(None, [output]), *_runs_in(inputs)]
+    found = _filtered(search(inputs, exclude=_results_of_runs(earlier)), options)
     for remark in found.remarks:
         logger.info("%s", remark)
+    if not found.files and FILTERED in found.left_out:
+        raise DataError(
+            f"--include and --exclude leave none of the {found.left_out[FILTERED]} files to segment. A glob "
+            "is compared with the end of the paths below the inputs: '*.dcm', 'PA/*.png'."
+        )
     if not found.files:
         raise DataError(
             f"No DICOM or NIfTI file, and no picture, in {', '.join(map(str, inputs))}. Name files, or "
             f"folders that hold some.{''.join(f' ({remark}.)' for remark in found.remarks)}"
         )
     return found
+
+
+def read_inputs(source: Path) -> list[Path]:
+    """The files and folders that a list names, one a line; blank lines are left out.
+
+    Args:
+        source: a text file, or '-' for standard input. Paths are relative to the working directory.
+
+    Raises:
+        DataError: the list cannot be read, is empty, or names what is not there.
+    """
+    try:
+        content = sys.stdin.buffer.read() if source == Path("-") else source.read_bytes()
+    except OSError as error:
+        raise DataError(f"The list of files {source} cannot be read: {error.strerror}.") from error
+    lines = [os.fsdecode(line.removesuffix(b"\r")) for line in content.split(b"\n")]
+    paths = {number: Path(line) for number, line in enumerate(lines, start=1) if line.strip()}
+    if not paths:
+        raise DataError(f"The list of files {source} names none: write one path on each line.")
+    for number, path in paths.items():
+        if "\0" in str(path) or not path.exists():
+            raise DataError(
+                f"Line {number} of the list of files {source} names {path}, which is not there. Paths are "
+                "relative to the working directory, one on each line."
+            )
+    return list(paths.values())
+
+
+def _filtered(found: Found, options: Options) -> Found:
+    """The files that `include` and `exclude` of the options leave."""
+    files = [file for file in found.files if is_chosen(file.relative, options)]
+    count = len(found.files) - len(files)
+    if not count:
+        return found
+    remark = f"left out: {count} files by --include and --exclude"
+    return replace(
+        found,
+        files=files,
+        left_out={**found.left_out, FILTERED: count},
+        remarks=(*found.remarks, remark),
+    )
+
+
+def is_chosen(relative: PurePath, options: Options) -> bool:
+    """Whether `include` and `exclude` of the options leave a file of this place below its input."""
+    return (not options.include or _matches([relative], options.include)) and not _matches(
+        [relative, *relative.parents], options.exclude
+    )
+
+
+def _matches(paths: Sequence[PurePath], globs: Sequence[str]) -> bool:
+    return any(path.match(glob) for path in paths for glob in globs)
 
 
 def _runs_in(inputs: Sequence[Path]) -> list[Path]:

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 class Interrupted(BaseException):
     """The run was asked to end before its time; what was done is in the journal and in the tables.
 
-    Attributes:
-        batch: what was done.
-        signal_number: of the signal that asked.
+    `batch` says what, and `signal_number` which signal asked.
     """
 
     def __init__(self, signal_number: int) -> None:

@@ -33,13 +33,11 @@ class WorkerSettings:
 
     Attributes:
         bundle: what segments them.
-        output: the output folder.
         formats: what to write, by the names of `outputs.FORMATS`.
         created: date and time that DICOM objects bear.
         backend: what runs the network on a CPU: 'torch' or 'openvino'.
         check_mirrored: also segment every mirrored radiograph.
         viewer_geometry: as in `SaveOptions`.
-        references: masks to compare with.
         require_frontal: turn down what is no frontal view of the chest by its header.
         memory_bytes: how much memory a worker may take for its files; more is refused to it.
         carrier: carries inputs and results; None where they lie in folders of this machine.
@@ -60,21 +58,18 @@ class WorkerSettings:
 
 @dataclass(frozen=True)
 class Job:
-    """One file to segment.
+    """One file to segment: its number in the run, its path, and its place below the folder that was named.
 
-    Attributes:
-        ticket: its number in the run.
-        path: where it is.
-        relative: its place below the folder that was named.
-        name: the same without suffix, as its results are called.
-        uri: where a carrier finds it; empty for a file that is at `path` already.
-        size: in bytes, where a carrier knows it.
+    `name` is that place without the suffix, as the results are called. `created` is the date and time that
+    its DICOM objects bear; None for that of the settings. `uri` is where a carrier finds it, empty for a file
+    that is at `path` already, and `size` is in bytes, where a carrier knows it.
     """
 
     ticket: int
     path: Path
     relative: PurePath
     name: PurePath
+    created: datetime.datetime | None = None
     uri: str = ""
     size: int | None = None
 
@@ -86,10 +81,9 @@ class Ready:
 
 @dataclass(frozen=True)
 class Ended:
-    """From a worker: how a file ended.
+    """From a worker: how the file of a ticket ended.
 
     Attributes:
-        ticket: which file.
         row: what the tables say of it.
         uid_hash: a digest of its SOP Instance UID, where it has one.
         stop: why the run cannot go on (no space, a read-only disk), else empty.

@@ -7,7 +7,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +51,9 @@ class Fingerprint:
 
 @dataclass(frozen=True)
 class Entry:
-    """How a file ended.
+    """How a file ended: its name in the tables, its fingerprint when it was begun, and its row there.
 
-    Attributes:
-        file: its name in the tables.
-        fingerprint: of the file when it was begun.
-        uid_hash: a digest of its SOP Instance UID, or None; the journal holds no identifier as such.
-        row: what the tables say of it.
+    `uid_hash` is a digest of its SOP Instance UID, or None: the journal holds no identifier as such.
     """
 
     file: str
@@ -82,14 +78,9 @@ class Journal:
 
     def __init__(self, output: Path) -> None:
         self.path = output / FOLDER / "journal.sqlite"
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"The output folder {output} cannot be written to: {error.strerror}."
-            ) from error
         self._lock = FileLock(self.path.with_name("lock"))
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
         except Timeout as error:
             raise DataError(
@@ -139,13 +130,7 @@ class Journal:
 
     def add(self, entry: Entry, outputs: Iterable[str] = ()) -> None:
         """Add how a file ended, in the place of an older entry of it, and announce its outputs."""
-        values = (
-            _key(entry.file),
-            entry.fingerprint.size,
-            entry.fingerprint.mtime_ns,
-            entry.uid_hash,
-            json.dumps(entry.row),
-        )
+        values = (_key(entry.file), *astuple(entry.fingerprint), entry.uid_hash, json.dumps(entry.row))
         with self._transaction() as database:
             database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", values)
             _announce(database, outputs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -30,19 +30,10 @@ def adopt(journal: Journal) -> None:
         journal.announce(output for entry in journal.entries() for output in outputs_of(entry.row))
 
 
-def unowned(output: Path, paths: Iterable[str]) -> list[str]:
-    """Those paths where nothing lies yet; a file that does, unannounced, is somebody else's."""
-    return [path for path in paths if not os.path.lexists(output / path)]
-
-
 def remove_leftovers(journal: Journal, output: Path, files: Sequence[str], *, has_report: bool) -> None:
     """Remove what earlier runs wrote and this one does not vouch for, lest somebody takes it for a result.
 
-    Args:
-        journal: of the run; rows of other files than `files` are removed from it too.
-        output: the output folder.
-        files: names of all files of the run.
-        has_report: whether report.html belongs to its results.
+    Rows of other files than `files`, the names of all files of the run, are removed from the journal too.
     """
     journal.retain(files)
     vouched = {path for entry in read_entries(journal.path, files) for path in outputs_of(entry.row)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from lungfield.batch.outputs import DEFAULT_FORMATS, check_formats
 from lungfield.errors import DataError
@@ -24,6 +24,9 @@ class Options:
             Twice the work of the network.
         views: 'frontal' turns down what a header says to be another view or body part; 'any' does not.
             Objects that are no radiographs are turned down either way.
+        include: globs of the files to segment; none for all. A glob is compared with the end of a file's path
+            below the folder that was named, part by part: '*.dcm', 'PA/*.png'.
+        exclude: globs of files, or of folders of files, to leave out.
         resume: go on with a run that was begun in the output folder.
         overwrite: forget a run that was begun there, and begin anew.
         report: write report.html.
@@ -41,6 +44,8 @@ class Options:
     viewer_geometry: bool = False
     check_mirrored: bool = False
     views: str = "frontal"
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     resume: bool = False
     overwrite: bool = False
     report: bool = True
@@ -63,4 +68,10 @@ class Options:
             raise DataError(f"{self.workers} workers cannot do anything; give 1 or more.")
         if self.views not in VIEWS:
             raise DataError(f"'{self.views}' are no views to choose; give one of {', '.join(VIEWS)}.")
+        for glob in (*self.include, *self.exclude):
+            if not PurePath(glob).name or PurePath(glob).is_absolute():
+                raise DataError(
+                    f"'{glob}' cannot be included or excluded: give a glob that is compared with the end of "
+                    "the paths below the inputs, such as '*.dcm' or 'masks'."
+                )
         return replace(self, formats=check_formats(self.formats))

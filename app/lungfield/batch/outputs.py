@@ -21,10 +21,8 @@ class Format:
     """A kind of output file.
 
     Attributes:
-        folder: its folder below the output folder.
-        suffix: of its files.
+        folder: below the output folder.
         needs_dicom: whether it refers to a DICOM image, and is left out for other inputs.
-        save: writes it.
     """
 
     folder: str
@@ -82,11 +80,7 @@ DEFAULT_FORMATS = ("mask", "overlay", "seg")
 
 
 def check_formats(names: Sequence[str]) -> tuple[str, ...]:
-    """The formats in the order in which they are written, each once.
-
-    Raises:
-        DataError: there is no such format.
-    """
+    """The formats in the order in which they are written, each once; `DataError` where there is no such."""
     unknown = [name for name in names if name not in FORMATS]
     if unknown:
         raise DataError(f"There is no output format {unknown[0]!r}; choose from {', '.join(FORMATS)}.")
@@ -96,14 +90,10 @@ def check_formats(names: Sequence[str]) -> tuple[str, ...]:
 def save_outputs(
     lungs: Segmentation, name: PurePath, output: Path, formats: Sequence[str], how: SaveOptions
 ) -> tuple[dict[str, str], list[str]]:
-    """Write a segmentation in each of the formats.
+    """Write a segmentation in each of the formats; `OutputError` where a file could not be written.
 
-    Returns:
-        The paths of what was written, below `output`, by format; and remarks on what could not be made
-        because of the radiograph's header.
-
-    Raises:
-        OutputError: a file could not be written.
+    What comes back are the paths of what was written, below `output`, by format; and remarks on what could
+    not be made because of the radiograph's header.
     """
     written: dict[str, str] = {}
     remarks = []

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import os
 import signal
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lungfield.batch.jobs import FAILED, Ended, Job, Ready, WorkerSettings, ended_row
 from lungfield.batch.processes import ending_signal, environment_of_workers, signal_name, start_worker
 from lungfield.errors import BundleError, Reason
+
+if TYPE_CHECKING:
+    import torch
+
+    from lungfield.batch.gpu import BatchedNetwork
 
 #: A file that a worker died of is given to another one once, as the cause may have lain elsewhere.
 _ATTEMPTS = 2
 #: So many workers may die before they are ready, one after the other, until that is taken for the rule.
 _FAILED_STARTS = 3
 _START_LIMIT_S = 300.0
+_RINGS = 4096
 
 
 class Network(Protocol):
@@ -73,6 +83,7 @@ class Pool:
         self._settings = settings
         self._network = network
         self._time_limit_s = time_limit_s
+        self._ask: Callable[[], Job | None] = _none
         self._again: deque[Job] = deque()
         self._attempts: dict[int, int] = {}
         self._failed_starts = 0
@@ -90,10 +101,41 @@ class Pool:
         Raises:
             BundleError: workers cannot be started, or cannot load the bundle.
         """
-        self._jobs: Iterator[Job] | None = jobs
-        self._ended = ended
+        self._ask, self._ended = functools.partial(next, jobs, None), ended
         while self._dispatch():
             self._wait()
+
+    def serve(
+        self,
+        ask: Callable[[], Job | None],
+        ended: Callable[[Job, Ended], None],
+        bell: socket.socket,
+        *,
+        look_every_s: float,
+        grace_s: float,
+    ) -> None:
+        """Take files through that come later, until the other end of `bell` is closed.
+
+        Args:
+            ask: the next file, or None where there is none now; not called once `bell` is closed.
+            ended: as in `run`.
+            bell: readable when it is worth to ask again.
+            look_every_s: asks as often without the bell, in seconds.
+            grace_s: how long files in hand may take once `bell` is closed; what they are is not told then.
+
+        Raises:
+            BundleError: as in `run`.
+        """
+        self._ask, self._ended = ask, ended
+        while True:
+            self._dispatch()
+            handles = self._wait(bell, look_every_s)
+            if bell in handles and not bell.recv(_RINGS):
+                break
+        self._ask = _none
+        end = time.monotonic() + grace_s
+        while self._dispatch() and (left := end - time.monotonic()) > 0:
+            self._wait(None, left)
 
     def close(self) -> None:
         """End the workers at once, whatever they do: what they write is whole or not there."""
@@ -137,10 +179,7 @@ class Pool:
     def _next(self) -> Job | None:
         if self._again:
             return self._again.popleft()
-        job = None if self._jobs is None else next(self._jobs, None)
-        if job is None:
-            self._jobs = None
-        return job
+        return self._ask()
 
     def _send(self, worker: _Worker, job: Job) -> None:
         worker.job = job
@@ -150,17 +189,22 @@ class Pool:
         except OSError:
             self._replace(worker, Reason.CRASHED)
 
-    def _wait(self) -> None:
-        """Wait for the next event, and deal with all that happened."""
-        by_handle = {worker.connection: worker for worker in self._workers}
+    def _wait(self, bell: socket.socket | None = None, longest_s: float | None = None) -> list[Any]:
+        """Wait for the next event, and deal with all that happened, but for the bell."""
+        by_handle: dict[Any, _Worker] = {worker.connection: worker for worker in self._workers}
         deadlines = [worker.deadline for worker in self._workers if worker.deadline is not None]
         timeout = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
-        for handle in wait(list(by_handle), timeout):
-            self._receive(by_handle[handle])  # type: ignore[index]
+        if longest_s is not None:
+            timeout = longest_s if timeout is None else min(timeout, longest_s)
+        handles = wait([*by_handle, *([bell] if bell else [])], timeout)
+        for handle in handles:
+            if handle is not bell:
+                self._receive(by_handle[handle])
         now = time.monotonic()
         for worker in list(self._workers):
             if worker.deadline is not None and worker.deadline < now:
                 self._replace(worker, Reason.TIMED_OUT)
+        return handles
 
     def _receive(self, worker: _Worker) -> None:
         try:
@@ -221,3 +265,36 @@ class Pool:
             Reason.TIMED_OUT: f"it took longer than the limit of {self._time_limit_s:g} s",
         }[reason]
         self._end(job, Ended(job.ticket, ended_row(job, FAILED, reason, text, 0.0)))
+
+
+def _none() -> None:
+    """No file."""
+
+
+@contextlib.contextmanager
+def shared_network(
+    settings: WorkerSettings, device: torch.device, *, batch_size: int
+) -> Iterator[BatchedNetwork | None]:
+    """The network for all workers on a GPU; None on a CPU, where each worker runs its own on a core."""
+    if device.type == "cpu":
+        yield None
+        return
+    from lungfield.batch.gpu import BatchedNetwork
+    from lungfield.bundles.predictor import Predictor
+
+    predictor = Predictor(
+        settings.bundle,
+        device=str(device),
+        backend=settings.backend,
+        check_mirrored=settings.check_mirrored,
+    )
+    network = BatchedNetwork(predictor, batch_size=batch_size)
+    try:
+        yield network
+    finally:
+        network.close()
+
+
+def available_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

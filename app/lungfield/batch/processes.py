@@ -45,13 +45,9 @@ class _Started:
 
 
 def start_forkserver(*preload: str) -> Any:
-    """The way in which workers are started; on POSIX, with all that they import loaded once, and shared.
+    """The `multiprocessing` context of workers; on POSIX, with all that they import loaded once, and shared.
 
-    Args:
-        preload: names of modules that workers import.
-
-    Returns:
-        A `multiprocessing` context.
+    `preload` are names of further modules that workers import.
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")

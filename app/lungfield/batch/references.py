@@ -40,11 +40,8 @@ class References:
 
         First comes a DICOM SEG that refers to its SOP Instance UID, then the mask in the same place, then
         that of the same bare name. The mask in the same place is called as the radiograph without its suffix,
-        or with it (`a.dcm.png`), which tells `a.dcm` and `a.png` apart.
-
-        Args:
-            relative: the radiograph's place below the folder that was named.
-            sop_instance_uid: of the radiograph, where it is DICOM and has one.
+        or with it (`a.dcm.png`), which tells `a.dcm` and `a.png` apart. The radiograph's place, `relative`,
+        is that below the folder that was named.
 
         Raises:
             DataError: there is none, there are several, or it is a DICOM SEG of another image.
@@ -77,11 +74,7 @@ def _only(found: tuple[Path, ...], which: str) -> Path:
 
 
 def find_references(folder: Path, radiographs: Iterable[PurePath]) -> References:
-    """Find the reference masks below a folder.
-
-    Args:
-        folder: where to look.
-        radiographs: places of all the radiographs of the run, as `References.match` takes them.
+    """Find the reference masks below a folder, for radiographs at places as `References.match` takes them.
 
     Raises:
         DataError: there is no such folder, or no mask in it.

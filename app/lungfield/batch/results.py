@@ -16,8 +16,6 @@ from lungfield.bundles import Bundle
 from lungfield.mask import Agreement, Summary, summarise
 from lungfield.names import shown
 
-__all__ = ["DONE", "FAILED", "SKIPPED", "BatchResult", "Rows", "write_results"]
-
 DUPLICATE = "duplicate"
 """Flag of a file that shares its SOP Instance UID with another."""
 
@@ -27,11 +25,8 @@ _AGREEMENT = tuple(Agreement.__dataclass_fields__)
 class Rows:
     """The rows of a run, read from its journal each time they are gone through: 100,000 need no memory.
 
-    Args:
-        journal: path of the journal.
-        files: names of the files whose rows are wanted, in the order wanted; those that have not ended are
-            left out.
-        duplicates: as `Journal.duplicates` tells.
+    `files` are the names of those whose rows are wanted, in the order wanted; those that have not ended are
+    left out. `duplicates` is what `Journal.duplicates` tells.
     """
 
     def __init__(self, journal: Path, files: Sequence[str], duplicates: Mapping[str, Sequence[str]]) -> None:
@@ -64,8 +59,6 @@ class BatchResult:
     Attributes:
         files: one row an input, in the order of the inputs; can be gone through again and again. Files that
             were not reached before an interrupt are missing.
-        output: the folder of the results.
-        bundle: what segmented them.
         seconds: how long it took, loading the bundle left out; of a resumed run, the last part.
         started: when the run was begun, in ISO 8601.
         resumed: how many of the files had ended before the run was resumed; `seconds` is without them.
@@ -139,14 +132,9 @@ class BatchResult:
 
 
 def write_results(batch: BatchResult, *, report: bool) -> None:
-    """Write results.csv, results.json, results.parquet and, if asked for, report.html.
+    """Write results.csv, .json, .parquet and, if asked for, report.html; `OutputError` where that fails.
 
-    Args:
-        batch: how a batch ended; its output is a folder of this machine.
-        report: whether to write report.html.
-
-    Raises:
-        OutputError: one of them could not be written.
+    The output of the batch is a folder of this machine.
     """
     output, summary = Path(batch.output), batch.to_json()
     write_tables(batch, output)

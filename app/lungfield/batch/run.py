@@ -9,6 +9,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +19,10 @@ from lungfield.batch.inputs import find_inputs, require_writable
 from lungfield.batch.interrupts import Interrupted
 from lungfield.batch.jobs import DONE, Ended, Job, WorkerSettings
 from lungfield.batch.journal import Entry, Fingerprint, Journal
-from lungfield.batch.leftovers import REPORT, adopt, outputs_of, remove_leftovers, remove_parts, unowned
+from lungfield.batch.leftovers import REPORT, adopt, outputs_of, remove_leftovers, remove_parts
 from lungfield.batch.options import Options
 from lungfield.batch.outputs import FORMATS
-from lungfield.batch.pool import Pool
+from lungfield.batch.pool import Pool, available_cores, shared_network
 from lungfield.batch.references import References, find_references
 from lungfield.batch.results import BatchResult, Rows, write_results
 from lungfield.bundles import Bundle
@@ -32,7 +33,6 @@ from lungfield.radiograph import Found, output_stems
 if TYPE_CHECKING:  # torch takes a second to import: the workers' imports begin before
     import torch
 
-    from lungfield.batch.gpu import BatchedNetwork
     from lungfield.bundles.backend_choice import BackendChoice
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def run(
     from lungfield.bundles.device import find_device
 
     device = find_device(options.device, options.backend)
-    files = find_inputs(inputs, output)
+    files = find_inputs(inputs, output, options)
     references = None
     if options.references:
         references = find_references(options.references, [file.relative for file in files.files])
@@ -78,17 +78,15 @@ def run(
         before = _settings_before(journal, options)
         choice = _backend(before, bundle, options, device)
         _open_run(journal, before, settings_of(bundle, options, choice.backend))
-        one = _Run(
-            files, output, bundle, options, device, choice, references, journal, progress or _no_progress
-        )
+        progress = progress or (lambda *_: None)
+        one = _Run(files, output, bundle, options, device, choice, references, journal, progress)
         return one.run(start_forkserver)
 
 
 def _settings_before(journal: Journal, options: Options) -> dict[str, Any] | None:
     """The settings of the run that is resumed; None where a new one begins.
 
-    Raises:
-        DataError: there is a run, and the options say neither to resume nor to overwrite it.
+    Raises `DataError` where there is a run, and the options say neither to resume nor to overwrite it.
     """
     if (journal.path.parent / SHARDED_RUN).exists():
         raise DataError(
@@ -155,46 +153,33 @@ def require_same_settings(before: Mapping[str, Any], settings: Mapping[str, Any]
         )
 
 
-def _no_progress(_ended: int, _files: int, _row: Mapping[str, Any] | None) -> None:
-    pass
-
-
+@dataclass
 class _Run:
     """One run over a list of files, its journal open."""
 
-    def __init__(
-        self,
-        found: Found,
-        output: Path,
-        bundle: Bundle,
-        options: Options,
-        device: torch.device,
-        choice: BackendChoice,
-        references: References | None,
-        journal: Journal,
-        progress: Progress,
-    ) -> None:
-        self._files = found.files
-        self._found = found
-        self._output = output
-        self._bundle = bundle
-        self._options = options
-        self._references = references
-        self._journal = journal
-        self._progress = progress
-        self._names = [file.relative.as_posix() for file in found.files]
-        self._fingerprints: dict[int, Fingerprint] = {}
-        self._ended = self._resumed = 0
-        self._device = device
-        self._choice = choice
-        self._start = time.perf_counter()
+    found: Found
+    output: Path
+    bundle: Bundle
+    options: Options
+    device: torch.device
+    choice: BackendChoice
+    references: References | None
+    journal: Journal
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        self.files = self.found.files
+        self.names = [file.relative.as_posix() for file in self.files]
+        self.fingerprints: dict[int, Fingerprint] = {}
+        self.ended = self.resumed = 0
+        self.start = time.perf_counter()
 
     def run(self, start_forkserver: Callable[[], Any]) -> BatchResult:
         """Do what is not done yet, then write tables and report, also when the run is cut short."""
-        remove_parts(self._output)
+        remove_parts(self.output)
         missing = self._missing()
-        self._ended = self._resumed = len(self._files) - len(missing)
-        self._progress(self._ended, len(self._files), None)
+        self.ended = self.resumed = len(self.files) - len(missing)
+        self.progress(self.ended, len(self.files), None)
         try:
             if missing:
                 self._segment(start_forkserver(), missing)
@@ -210,35 +195,35 @@ class _Run:
 
     def _missing(self) -> list[Job]:
         """The files that have no result, or one that may be another today."""
-        stems = output_stems(self._files)
+        stems = output_stems(self.files)
         jobs = [
-            Job(number, file.path, file.relative, stems[file.path]) for number, file in enumerate(self._files)
+            Job(number, file.path, file.relative, stems[file.path]) for number, file in enumerate(self.files)
         ]
         return [job for job in jobs if not self._is_done(job)]
 
     def _is_done(self, job: Job) -> bool:
-        entry = self._journal.find(job.relative.as_posix())
+        entry = self.journal.find(job.relative.as_posix())
         if entry is None or entry.fingerprint != Fingerprint.of(job.path):
             return False
         if entry.row["status"] != DONE:
             return entry.row["reason_code"] not in TRANSIENT
-        return all((self._output / place).is_file() for place in outputs_of(entry.row))
+        return all((self.output / place).is_file() for place in outputs_of(entry.row))
 
     def _segment(self, context: Any, jobs: Sequence[Job]) -> None:
-        options = self._options
+        options = self.options
         settings = WorkerSettings(
-            bundle=self._bundle,
-            output=self._output,
+            bundle=self.bundle,
+            output=self.output,
             formats=options.formats,
-            created=datetime.datetime.fromisoformat(self._journal.read("started")),
-            backend=self._choice.backend,
+            created=datetime.datetime.fromisoformat(self.journal.read("started")),
+            backend=self.choice.backend,
             check_mirrored=options.check_mirrored,
             viewer_geometry=options.viewer_geometry,
             require_frontal=options.views == "frontal",
-            references=self._references,
+            references=self.references,
             memory_bytes=options.memory_limit_bytes,
         )
-        with open_network(self._bundle, self._device, self._choice.backend, options) as network:
+        with shared_network(settings, self.device, batch_size=options.batch_size or BATCH_SIZE) as network:
             pool = Pool(
                 context,
                 settings,
@@ -247,80 +232,50 @@ class _Run:
                 network=network,
             )
             try:
-                self._start = time.perf_counter()
+                self.start = time.perf_counter()
                 pool.run(self._begun(jobs), self._end)
             finally:
                 pool.close()
 
     def _begun(self, jobs: Sequence[Job]) -> Iterator[Job]:
         for job in jobs:
-            self._fingerprints[job.ticket] = Fingerprint.of(job.path)
-            places = (FORMATS[name].place(job.name).as_posix() for name in self._options.formats)
-            self._journal.announce(unowned(self._output, places))
+            self.fingerprints[job.ticket] = Fingerprint.of(job.path)
+            places = (FORMATS[name].place(job.name).as_posix() for name in self.options.formats)
+            # A file that lies there already, unannounced, is somebody else's.
+            self.journal.announce(place for place in places if not os.path.lexists(self.output / place))
             yield job
 
     def _end(self, job: Job, ended: Ended) -> None:
         if ended.stop:
             raise OutputError(ended.stop)
-        fingerprint = self._fingerprints.pop(job.ticket)
-        entry = Entry(job.relative.as_posix(), fingerprint, ended.uid_hash, ended.row)
-        self._journal.add(entry, outputs_of(ended.row))
-        self._ended += 1
         row = ended.row
-        file = shown(row["file"])
-        logger.info(
-            "%s: %s",
-            file,
-            row["status"],
-            extra={
-                "file": file,
-                "status": row["status"],
-                "reason_code": row.get("reason_code", ""),
-                "reason": row.get("reason", ""),
-                "flags": row.get("flags", []),
-                "seconds": round(row["seconds"], 4),
-            },
-        )
-        self._progress(self._ended, len(self._files), row)
+        fingerprint = self.fingerprints.pop(job.ticket)
+        self.journal.add(Entry(row["file"], fingerprint, ended.uid_hash, row), outputs_of(row))
+        self.ended += 1
+        logged = {"flags": [], **row, "file": shown(row["file"]), "seconds": round(row["seconds"], 4)}
+        keys = ("file", "status", "reason_code", "reason", "flags", "seconds")
+        logger.info("%s: %s", logged["file"], row["status"], extra={key: logged[key] for key in keys})
+        self.progress(self.ended, len(self.files), row)
 
     def _write_results(self) -> BatchResult:
-        has_report = self._options.report
-        remove_leftovers(self._journal, self._output, self._names, has_report=has_report)
+        has_report = self.options.report
+        remove_leftovers(self.journal, self.output, self.names, has_report=has_report)
         batch = BatchResult(
-            files=Rows(self._journal.path, self._names, self._journal.duplicates()),
-            output=self._output,
-            bundle=self._bundle,
-            seconds=time.perf_counter() - self._start,
-            started=self._journal.read("started"),
-            resumed=self._resumed,
-            settings=self._journal.read("settings"),
-            environment=environment_of(self._device),
-            left_out=self._found.left_out,
-            remarks=(*self._found.remarks, *filter(None, [self._choice.remark])),
+            files=Rows(self.journal.path, self.names, self.journal.duplicates()),
+            output=self.output,
+            bundle=self.bundle,
+            seconds=time.perf_counter() - self.start,
+            started=self.journal.read("started"),
+            resumed=self.resumed,
+            settings=self.journal.read("settings"),
+            environment=environment_of(self.device),
+            left_out=self.found.left_out,
+            remarks=(*self.found.remarks, *filter(None, [self.choice.remark])),
         )
         write_results(batch, report=has_report)
         if has_report:
-            self._journal.announce([REPORT])
+            self.journal.announce([REPORT])
         return batch
-
-
-@contextlib.contextmanager
-def open_network(
-    bundle: Bundle, device: torch.device, backend: str, options: Options
-) -> Iterator[BatchedNetwork | None]:
-    """The network for all workers on a GPU; None where each worker runs its own on a core."""
-    if device.type == "cpu":
-        yield None
-        return
-    from lungfield.batch.gpu import BatchedNetwork
-    from lungfield.bundles.predictor import Predictor
-
-    predictor = Predictor(bundle, device=str(device), backend=backend, check_mirrored=options.check_mirrored)
-    network = BatchedNetwork(predictor, batch_size=options.batch_size or BATCH_SIZE)
-    try:
-        yield network
-    finally:
-        network.close()
 
 
 def environment_of(device: torch.device) -> dict[str, str]:
@@ -339,8 +294,3 @@ def environment_of(device: torch.device) -> dict[str, str]:
         "precision": best_precision(device) if known else "",
         "platform": f"{platform.system()} {platform.machine()}",
     }
-
-
-def available_cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -45,8 +45,8 @@ def segment_files(
 
     Raises:
         BundleError: there is no such bundle, it has no weights, or the device is not there.
-        DataError: an input or the folder of references does not exist or holds nothing; the output folder
-            holds another run, or one is at work there.
+        DataError: an input or the folder of references does not exist or holds nothing, or the options leave
+            nothing of the inputs; the output folder holds another run, or one is at work there.
         OutputError: the output folder cannot be written, or its disk is full.
         Interrupted: by SIGINT or SIGTERM.
     """
@@ -59,6 +59,15 @@ def segment_files(
         return run(inputs, output, found, options, start, progress)
 
 
+def preloads(bundle: Bundle, backend: str) -> list[str]:
+    """What the fork server imports for a bundle, beside what it always does."""
+    preload = ["lungfield.batch.lean"] if bundle.is_shipped else []
+    runs_torch = backend == "torch" or not importlib.util.find_spec("openvino")
+    if runs_torch and "timm" in bundle.metadata.get("required_packages_version", {}):
+        preload.append("timm")
+    return preload
+
+
 @contextlib.contextmanager
 def forkserver(bundle: Bundle, options: Options) -> Iterator[Callable[[], Any]]:
     """What starts the fork server, and gives the context of its processes; it is ended where the run fails.
@@ -66,11 +75,7 @@ def forkserver(bundle: Bundle, options: Options) -> Iterator[Callable[[], Any]]:
     A new run starts it at once, so that it imports while the files are looked for. One that is resumed may
     have nothing to do.
     """
-    preload = ["lungfield.batch.lean"] if bundle.is_shipped else []
-    runs_torch = options.backend == "torch" or not importlib.util.find_spec("openvino")
-    if runs_torch and "timm" in bundle.metadata.get("required_packages_version", {}):
-        preload.append("timm")
-    start = functools.partial(start_forkserver, *preload)
+    start = functools.partial(start_forkserver, *preloads(bundle, options.backend))
     try:
         if not options.resume:
             start()

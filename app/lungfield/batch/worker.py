@@ -111,7 +111,7 @@ class _Worker:
                 row |= vars(lungs.agreement(reference)) | {"reference_match": found_by}
             except DataError as error:
                 warnings.append(str(error))
-        how = SaveOptions(settings.created, settings.viewer_geometry)
+        how = SaveOptions(job.created or settings.created, settings.viewer_geometry)
         written, remarks = save_outputs(lungs, job.name, settings.output, settings.formats, how)
         if self._carrier:
             self._carrier.deliver(list(written.values()))

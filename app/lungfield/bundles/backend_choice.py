@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 import logging
+import os
 import platform
 import shutil
 import tempfile
@@ -14,14 +15,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 import torch
 
 from lungfield.atomic import write_whole
 from lungfield.bundles.backends import openvino, to_openvino
 from lungfield.bundles.device import best_precision
-from lungfield.bundles.registry import Bundle, shipped
-from lungfield.cache import cache_folder
-from lungfield.errors import LungfieldError, NotFrontalChestError, OutputError
+from lungfield.bundles.registry import Bundle
+from lungfield.errors import LungfieldError, OutputError
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +93,20 @@ def openvino_folder(bundle: Bundle) -> Path:
     digest = hashlib.sha256("\n".join(parts).encode())
     for file in (*configs, *sources):
         digest.update(file.read_bytes())
-    return cache_folder() / "openvino" / f"{bundle.name}-{digest.hexdigest()[:16]}"
+    return _cache_folder() / "openvino" / f"{bundle.name}-{digest.hexdigest()[:16]}"
+
+
+def _cache_folder() -> Path:
+    """The folder `$LUNGFIELD_CACHE`, or lungfield's own among the user's caches; it need not exist.
+
+    Raises `OutputError` where the user has no home, and the variable is not set.
+    """
+    if folder := os.environ.get("LUNGFIELD_CACHE"):
+        return Path(folder)
+    try:
+        return platformdirs.user_cache_path("lungfield")
+    except RuntimeError as error:
+        raise OutputError("this user has no home folder; set LUNGFIELD_CACHE to a folder") from error
 
 
 def openvino_model(bundle: Bundle) -> Any:
@@ -151,18 +165,13 @@ def _make_folder(folder: Path) -> None:
 
 def _compare(bundle: Bundle) -> dict[str, float]:
     """For each backend, the lowest Dice of its masks with torch's in float32 over the sample radiographs."""
-    from lungfield.bundles.predictor import Predictor
+    from lungfield.bundles.predictor import Predictor, sample_radiographs
     from lungfield.mask import agreement
-    from lungfield.radiograph import read_radiograph
 
     predictors = {name: Predictor(bundle, device="cpu", backend=name) for name in ("torch", "openvino")}
     exact, processing = predictors["torch"].logits_in_float32, predictors["torch"].processing
     lowest = dict.fromkeys(predictors, 1.0)
-    for file in sorted((shipped("sample_data") / "images").glob("*.dcm")):
-        try:
-            radiograph = read_radiograph(file)
-        except NotFrontalChestError:
-            continue
+    for radiograph in sample_radiographs():
         prepared = processing.prepare(radiograph)
         image = prepared["image"][None]
         reference = processing.finish(prepared, exact(image)[0], radiograph)

@@ -137,12 +137,10 @@ def load_exported(path: str | Path) -> nn.Module:
 
 
 def to_openvino(network: nn.Module, input_shape: tuple[int, ...]) -> Any:
-    """Convert a network to an `openvino.Model` whose batch, height and width are free.
+    """Convert a network, in evaluation on the CPU, to an `openvino.Model` with free batch, height and width.
 
-    Args:
-        network: in evaluation, on the CPU.
-        input_shape: (N, C, H, W) of an input to follow through the network. What the network does for small
-            images only (padding them to the least side that it takes) is seen on a small one alone.
+    An input of `input_shape` (N, C, H, W) is followed through the network. What that does for small images
+    only (padding them to the least side that it takes) is seen on a small one alone.
 
     Raises:
         BundleError: OpenVINO is not installed.
@@ -155,11 +153,7 @@ def to_openvino(network: nn.Module, input_shape: tuple[int, ...]) -> Any:
 
 
 def openvino() -> ModuleType:
-    """The module `openvino`.
-
-    Raises:
-        BundleError: it is not installed.
-    """
+    """The module `openvino`; `BundleError` where it is not installed."""
     # Its package tells its makers of every import and conversion over the internet, unless this is missing.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return _library("openvino", "OpenVINO", "openvino")

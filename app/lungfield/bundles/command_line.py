@@ -1,84 +1,114 @@
-"""What a bundle's config needs of the command line that runs it: the bundle's folder, overrides that exist.
+"""What a bundle's config asks of the call that reads it: the bundle's folder, and overrides that exist.
 
-MONAI takes an override with a typing error without a word, and its search for files starts at the working
-directory. The functions here are called by the configs' first lines, before anything is built.
+MONAI tells an expression neither which file it stands in nor what was overridden, and takes an override with
+a typing error without a word. The functions here find out from MONAI's own objects, never from `sys.argv`,
+which may be that of any program. The configs call them in their first lines, before anything is built.
 """
 
 from __future__ import annotations
 
-import ast
 import difflib
+import gc
+import inspect
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-import yaml
+from monai.bundle import ConfigParser, ConfigWorkflow, create_workflow, run, update_kwargs
+from monai.utils import ensure_tuple
 
-from lungfield.bundles.registry import find_bundle
 from lungfield.errors import BundleError
-
-#: Parameters of `monai.bundle run` itself, which are no overrides.
-_RUN_PARAMETERS = frozenset(
-    ("run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file")
-)
 
 
 def bundle_root(name: str) -> str:
-    """The folder of the bundle that is being run, from any working directory.
+    """The folder of the bundle whose config is being read, from any working directory.
 
-    Taken from `--config_file` where the call has one, so that a copy of a bundle uses its own files; else
-    the shipped bundle of that name.
+    A workflow of MONAI remembers the folder of its first config file. A bare `ConfigParser` does not.
+
+    Args:
+        name: the bundle that the config was written for, to name it in the advice.
+
+    Raises:
+        BundleError: the folder cannot be told. The shipped bundle of that name is no substitute: its weights
+            are those of another network, or of another training.
     """
-    files = _config_files(sys.argv)
-    if files and files[0].parent.name == "configs":
-        return str(files[0].resolve().parents[1])
-    return str(find_bundle(name).root)
+    parser = next(frame.f_locals["self"] for frame in _callers() if _is(frame, ConfigParser))
+    # The parser does not know its workflow, and whoever asks it may have left the workflow's methods.
+    workflows = (one for one in gc.get_objects() if issubclass(type(one), ConfigWorkflow))
+    folder = next((one.config_root_path for one in workflows if vars(one).get("parser") is parser), None)
+    if folder is None:
+        raise BundleError(
+            "MONAI's ConfigParser does not tell which file a config was read from. Set the bundle's folder "
+            "before anything is built: parser['bundle_root'] = FOLDER (for the shipped one, "
+            f"str(lungfield.bundles.find_bundle({name!r}).root)), or use monai.bundle.create_workflow."
+        )
+    # Links are not followed: a folder of its own weights may share another's configs.
+    configs = Path(os.path.abspath(folder))  # noqa: PTH100
+    if configs.name != "configs" or not configs.is_dir():
+        raise BundleError(
+            f"The first config file lies in {configs}, which is not the folder 'configs' of a bundle: list "
+            "the bundle's own config first, or give the bundle's folder by --bundle_root."
+        )
+    return str(configs.parent)
 
 
-def check_overrides(argv: Sequence[str] | None = None) -> None:
-    """Refuse command-line overrides whose first part no config file knows.
+def check_overrides() -> None:
+    """Refuse what `monai.bundle run` and `create_workflow` were told to override and no config file knows.
+
+    What stands in an args file counts as well. A workflow that is built in Python without either has no
+    command line, and is not checked.
 
     Raises:
         BundleError: names the override and the nearest that exists.
     """
-    argv = sys.argv if argv is None else argv
-    files = _config_files(argv)
-    if not files:
+    call = next((frame for frame in _callers() if frame.f_code is create_workflow.__code__), None)
+    if call is None:
         return
-    known: set[str] = set()
-    for file in files:
-        known |= set(yaml.safe_load(file.read_text(encoding="utf-8")))
-    for key in _options(argv):
-        top = key.replace("::", "#").split("#")[0].replace("-", "_")
-        if top in _RUN_PARAMETERS or top in known:
+    given = call.f_locals
+    parameters = set(inspect.signature(given["workflow_class"]).parameters)
+    check_keys(given["kwargs"], given["config_file"], parameters)
+    check_keys(update_kwargs(given["args_file"]), given["config_file"], parameters, given["args_file"])
+
+
+def check_keys(
+    keys: Iterable[str], config_file: Any, parameters: Iterable[str] = (), args_file: Any = None
+) -> None:
+    """Refuse keys whose first part neither the config files nor `monai.bundle run` know.
+
+    Args:
+        keys: such as 'train::trainer::max_epochs'.
+        config_file: the config's path, or several.
+        parameters: of the workflow, beside those of MONAI's own.
+        args_file: the file that the keys stand in; None for those of a command line.
+
+    Raises:
+        BundleError: names the key and the nearest that exists.
+    """
+    functions = (run, create_workflow, ConfigWorkflow)
+    known = {name for function in functions for name in inspect.signature(function).parameters}
+    known |= set(parameters) | set(ConfigParser.load_config_files(config_file))
+    for key in keys:
+        top = key.replace("#", "::").split("::")[0].removeprefix("+")
+        if top in known:
             continue
-        near = difflib.get_close_matches(top, sorted(known | _RUN_PARAMETERS), n=1)
-        hint = f" Did you mean --{near[0]}?" if near else ""
-        raise BundleError(f"--{key} is not known to {' + '.join(file.name for file in files)}.{hint}")
+        near = difflib.get_close_matches(top, sorted(known), n=1)
+        place, dashes = (f" in {args_file}", "") if args_file else ("", "--")
+        files = " + ".join(Path(file).name for file in ensure_tuple(config_file))
+        hint = f" Did you mean {dashes}{near[0]}?" if near else ""
+        raise BundleError(f"{dashes}{key}{place} is not known to {files}.{hint}")
 
 
-def _options(argv: Sequence[str]) -> dict[str, Any]:
-    """The `--key value` and `--key=value` pairs of a command line."""
-    options: dict[str, Any] = {}
-    for position, word in enumerate(argv):
-        if not word.startswith("--"):
-            continue
-        key, equals, value = word[2:].partition("=")
-        if not equals:
-            value = argv[position + 1] if position + 1 < len(argv) else ""
-        options[key] = value
-    return options
+def _callers() -> Iterator[FrameType]:
+    """The calls that led here, the innermost first."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
 
 
-def _config_files(argv: Sequence[str]) -> list[Path]:
-    value = _options(argv).get("config_file", "")
-    if value.startswith(("[", "(")):
-        try:
-            names = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            names = [name.strip(" '\"") for name in value.strip("[]()").split(",")]
-    else:
-        names = [name for name in value.split(",") if name]
-    files = [Path(name) for name in names]
-    return [file for file in files if file.is_file()]
+def _is(frame: FrameType, kind: type) -> bool:
+    """Whether a call is that of a method of `kind`."""
+    return issubclass(type(frame.f_locals.get("self")), kind)

@@ -14,11 +14,17 @@ import torch
 from torch import nn
 
 from lungfield.bundles.backends import load_exported, openvino, quiet, to_openvino
-from lungfield.bundles.predictor import Processing, input_shape, load_network, plain, require_weights
-from lungfield.bundles.registry import Bundle, shipped
-from lungfield.errors import BundleError, LungfieldError, NotFrontalChestError, OutputError, first_line
+from lungfield.bundles.predictor import (
+    Processing,
+    input_shape,
+    load_network,
+    plain,
+    require_weights,
+    sample_radiographs,
+)
+from lungfield.bundles.registry import Bundle
+from lungfield.errors import BundleError, LungfieldError, OutputError, first_line
 from lungfield.mask import agreement
-from lungfield.radiograph import read_radiograph
 
 #: The formats, and the ending of their files.
 FORMATS = {"torchscript": ".ts", "onnx": ".onnx", "openvino": ".xml"}
@@ -35,7 +41,6 @@ class Export:
 
     Attributes:
         path: the file; OpenVINO's weights lie beside it, as .bin.
-        format: one of `FORMATS`.
         size_bytes: of all its files.
         radiographs: how many were compared.
         largest_logit: the largest absolute value of a logit of the network.
@@ -117,18 +122,10 @@ def _write(write: Callable[[Bundle, Path], None], bundle: Bundle, path: Path) ->
 
 
 def _compare(bundle: Bundle, exported: nn.Module) -> dict[str, Any]:
-    """Run the network and its export on the sample radiographs, in float32.
-
-    Raises:
-        OutputError: they do not agree.
-    """
+    """Run the network and its export on the samples, in float32; `OutputError` where they do not agree."""
     network, processing = load_network(bundle), Processing(bundle)
     largest, differences, dice = [], [], []
-    for file in sorted((shipped("sample_data") / "images").iterdir()):
-        try:
-            radiograph = read_radiograph(file)
-        except NotFrontalChestError:  # two of the samples are there to be turned down
-            continue
+    for radiograph in sample_radiographs():
         prepared = processing.prepare(radiograph)
         image = plain(prepared["image"][None])
         with torch.inference_mode():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from copy import deepcopy
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,13 +14,16 @@ from numpy.typing import NDArray
 
 from lungfield.bundles.backend_choice import choose_backend, openvino_model
 from lungfield.bundles.backends import AUTO, OpenVINONetwork
+from lungfield.bundles.classes import output_classes
 from lungfield.bundles.device import find_device
 from lungfield.bundles.precision import PrecisionInferer
-from lungfield.bundles.registry import Bundle, require_weights
+from lungfield.bundles.registry import Bundle, require_weights, shipped
 from lungfield.bundles.weights import load_weights
-from lungfield.errors import BundleError
+from lungfield.errors import BundleError, NotFrontalChestError
+from lungfield.labels import LUNG_FIELD
+from lungfield.radiograph import read_radiograph
 from lungfield.records import Radiograph
-from lungfield.transforms import as_monai
+from lungfield.transforms import as_monai, lung_logits, require_channels
 
 Result = TypeVar("Result")
 Answer = tuple[torch.Tensor, torch.Tensor | None]
@@ -39,12 +43,16 @@ class Processing:
     Args:
         bundle: its config can run code: load only bundles that you trust.
 
+    Attributes:
+        classes: what the channels of the network stand for.
+
     Raises:
-        BundleError: the config cannot be used.
+        BundleError: the config cannot be used, or the metadata do not name the channels of the network.
     """
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
+        self.classes = output_classes(bundle.metadata)
         self._preprocessing, self._postprocessing = _parse(bundle, "cpu", "preprocessing", "postprocessing")
 
     def prepare(self, radiograph: Radiograph) -> Prepared:
@@ -57,19 +65,18 @@ class Processing:
         return prepared
 
     def finish(self, prepared: Prepared, logits: torch.Tensor, radiograph: Radiograph) -> NDArray[np.uint8]:
-        """Turn the network's output into a label map.
+        """Turn the network's output for a radiograph, logits (C, h, w) float32 on the CPU, into a label map.
 
-        Args:
-            prepared: what `prepare` returned for the radiograph; left as it is.
-            logits: (C, h, w) float32 on the CPU.
-            radiograph: the one that was segmented.
+        `prepared` is what `prepare` returned for it, and is left as it is.
 
         Returns:
             Label map (H, W) uint8 on the file's own pixels: 0 background, 1 right lung, 2 left lung.
 
         Raises:
-            BundleError: the bundle's post-processing does not end in a map of that size.
+            BundleError: the network gives other channels than the metadata name, or the bundle's
+                post-processing does not end in a map of that size.
         """
+        require_channels(len(logits), self.classes)
         # As a MetaTensor it says what MONAI's own workflow would say: how the image lies, and that it is one.
         prediction = MetaTensor(logits, meta=prepared["image"].meta)
         finished = self._postprocessing({**prepared, "pred": prediction})["pred"]
@@ -159,19 +166,29 @@ def drive(steps: Steps[Result], answer: Callable[[torch.Tensor], Answer]) -> Res
         return result
 
 
+def sample_radiographs() -> Iterator[Radiograph]:
+    """The radiographs of `sample_data`: what networks are compared on."""
+    for file in sorted((shipped("sample_data") / "images").iterdir()):
+        try:
+            radiograph = read_radiograph(file)
+        except NotFrontalChestError:  # two of the samples are there to be turned down
+            continue
+        yield radiograph
+
+
 def plain(image: torch.Tensor) -> torch.Tensor:
     """The same tensor without MONAI's metadata, which would be handed on at every step of the network."""
     return image.as_subclass(torch.Tensor)
 
 
-def lung_probability(logits: torch.Tensor) -> NDArray[np.float32]:
-    """The probability of lung, (h, w) float32 in [0, 1], for logits (C, h, w): one of lung, or of classes.
+def lung_probability(logits: torch.Tensor, classes: Sequence[int] = LUNG_FIELD) -> NDArray[np.float32]:
+    """The probability of lung, (h, w) float32 in [0, 1], for logits (C, h, w) of these classes.
 
-    Where there are several channels, the first is the background's.
+    Raises:
+        BundleError: the logits have not one channel for each class.
     """
-    logits = torch.as_tensor(logits)
-    probability = torch.sigmoid(logits[0]) if len(logits) == 1 else 1 - torch.softmax(logits, dim=0)[0]
-    return probability.numpy()
+    lung, _ = lung_logits(torch.as_tensor(logits), classes)
+    return torch.sigmoid(lung).numpy()
 
 
 def load_network(bundle: Bundle) -> torch.nn.Module:
@@ -181,17 +198,13 @@ def load_network(bundle: Bundle) -> torch.nn.Module:
         BundleError: weights are missing or do not fit, or the config cannot be used.
     """
     require_weights(bundle)
-    (network,) = _parse(bundle, "cpu", "network_def")
-    loaded: torch.nn.Module = load_weights(network, bundle.weights)
+    network, preprocessing = _parse(bundle, "cpu", "network_def", "preprocessing")
+    loaded: torch.nn.Module = load_weights(network, bundle.weights, preprocessing=preprocessing)
     return loaded.eval()
 
 
 def input_shape(bundle: Bundle) -> tuple[int, int, int, int]:
-    """(1, C, h, w) of the network's input, as the bundle's metadata has it.
-
-    Raises:
-        BundleError: it has not.
-    """
+    """(1, C, h, w) of the network's input by the bundle's metadata; `BundleError` where it is not there."""
     try:
         image = bundle.metadata["network_data_format"]["inputs"]["image"]
         height, width = image["spatial_shape"]
@@ -208,19 +221,14 @@ def _parse(bundle: Bundle, device: str | torch.device, *sections: str) -> list[A
     parser = ConfigParser()
     try:
         parser.read_config(str(bundle.inference_config))
+        parser.read_meta(deepcopy(bundle.metadata))  # which resolving would change
         parser["bundle_root"] = str(bundle.root)
         parser["device"] = device
-        _drop_transforms(parser, "preprocessing", "LoadImage")
-        _drop_transforms(parser, "postprocessing", "SaveImage")
+        for section, left_out in (("preprocessing", "LoadImage"), ("postprocessing", "SaveImage")):
+            transforms = parser[section]["transforms"]
+            names = [str(one.get("_target_")).split(".")[-1].rstrip("d") for one in transforms]
+            kept = [one for one, name in zip(transforms, names, strict=True) if not name.startswith(left_out)]
+            parser[section]["transforms"] = kept
         return [parser.get_parsed_content(section) for section in sections]
     except Exception as error:  # a config can name anything, and fail in any way
         raise BundleError(f"{bundle.inference_config} cannot be used: {error}") from error
-
-
-def _drop_transforms(parser: ConfigParser, section: str, name: str) -> None:
-    """Leave the transforms called `name` or `named` out of a Compose in the config."""
-    transforms = parser[section]["transforms"]
-    kept = [
-        one for one in transforms if not str(one.get("_target_")).split(".")[-1].rstrip("d").startswith(name)
-    ]
-    parser[section]["transforms"] = kept

@@ -31,13 +31,7 @@ _CHECKOUT = _PACKAGE.parents[1]
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle folder on disk.
-
-    Attributes:
-        name: the folder's name.
-        root: the folder.
-        metadata: the content of configs/metadata.json.
-    """
+    """A bundle on disk: its folder, the folder's name, and the content of configs/metadata.json."""
 
     name: str
     root: Path

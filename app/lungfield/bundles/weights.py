@@ -1,4 +1,8 @@
-"""Files of weights: there or not, readable or not, and of this network or of another."""
+"""Files of weights: there or not, readable or not, of this network or of another, and for what images.
+
+Training notes in a state dict how its images were prepared, where torch keeps the versions of the modules
+(`_metadata`): it stays a plain state dict, which any program can load.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +11,19 @@ from typing import Any
 
 from lungfield.errors import BundleError, first_line
 
+_PREPARATION = "lungfield_preparation"
+
 
 def require_file(path: str | Path, *, what: str, advice: str) -> str:
-    """Return `path` where it is a file.
-
-    Raises:
-        BundleError: it is not there; says what is missing and `advice`.
-    """
+    """Return `path` where it is a file; else `BundleError` says what is missing and `advice`."""
     if not Path(path).is_file():
         raise BundleError(f"{what} is missing: {path}. {advice}")
     return str(path)
 
 
-def load_weights(network: Any, path: str | Path | None, *, bundle_root: str | Path = ".") -> Any:
+def load_weights(
+    network: Any, path: str | Path | None, *, bundle_root: str | Path = ".", preprocessing: Any = None
+) -> Any:
     """Load a state dict, or the (averaged) network in a checkpoint of training, and return the network.
 
     Args:
@@ -27,17 +31,23 @@ def load_weights(network: Any, path: str | Path | None, *, bundle_root: str | Pa
         path: a file that `torch.load(weights_only=True)` reads; 'shipped' for models/model.pt of the bundle;
             None leaves the network as it is.
         bundle_root: folder of the bundle.
+        preprocessing: the Compose that prepares what the network will be given; None where it is to be
+            trained on, and may be given something else than before.
 
     Raises:
-        BundleError: the file is missing, holds no weights, or those of another network.
+        BundleError: the file is missing, holds no weights, or those of another network or of one that was
+            trained on images prepared in another way.
     """
     if path is None:
         return network
     if path == "shipped":
         path = Path(bundle_root) / "models" / "model.pt"
     state = load_state(path, what="file of weights", advice="Give the path of a model.pt, or train first.")
+    weights = weights_in(state)
+    if preprocessing is not None:
+        require_preparation(weights, preparation(preprocessing), path)
     try:
-        network.load_state_dict(weights_in(state))
+        network.load_state_dict(weights)
     except Exception as error:
         raise BundleError(
             f"{path} does not hold the weights of {type(network).__name__}: {first_line(error)}"
@@ -49,6 +59,49 @@ def weights_in(state: dict[str, Any]) -> dict[str, Any]:
     """The state dict in a checkpoint of training, averaged where there is one, or what is one itself."""
     found: dict[str, Any] = state.get("averaged_network", state.get("network", state))
     return found
+
+
+def preparation(preprocessing: Any) -> list[str]:
+    """What a preprocessing does to the image, step by step, with the size that the image gets."""
+    steps = []
+    for step in preprocessing.transforms:
+        name = type(step).__name__
+        if "image" in getattr(step, "keys", ()) and not name.startswith("LoadImage"):
+            size = getattr(getattr(step, "resizer", None), "spatial_size", None)
+            steps.append(name if size is None else f"{name} to {' x '.join(map(str, size))}")
+    return steps
+
+
+def note_preparation(network: Any, preprocessing: Any) -> Any:
+    """Let every state dict of a network say how the images are prepared that it is trained on; return it."""
+    steps = preparation(preprocessing)
+
+    def note(_module: Any, _state: Any, _prefix: str, metadata: dict[str, Any]) -> None:
+        metadata[_PREPARATION] = steps
+
+    network.register_state_dict_post_hook(note)
+    return network
+
+
+def noted_preparation(weights: dict[str, Any]) -> list[str] | None:
+    """What `note_preparation` noted in a state dict, or None."""
+    found: list[str] | None = getattr(weights, "_metadata", {}).get("", {}).get(_PREPARATION)
+    return found
+
+
+def require_preparation(weights: dict[str, Any], steps: list[str] | None, path: str | Path) -> None:
+    """Refuse weights that were trained on images prepared by other steps; those that say nothing pass.
+
+    Raises:
+        BundleError: says what was done then, and what would be done now.
+    """
+    then = noted_preparation(weights)
+    if then is not None and steps is not None and then != steps:
+        raise BundleError(
+            f"The network in {path} was trained on images prepared by {', '.join(then)}, and would be given "
+            f"images prepared by {', '.join(steps)}. Set image_size and preprocessing as in its training: "
+            '--image_size "[H,W]" on the command line, or in configs/inference.yaml of its bundle.'
+        )
 
 
 def load_state(path: str | Path, *, what: str, advice: str) -> Any:

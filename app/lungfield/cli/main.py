@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from lungfield.cli import bundles, export, label, prepare, segment
+from lungfield.cli import bundles, export, label, node, prepare, segment
 from lungfield.errors import LungfieldError
 from lungfield.names import shown_lines
 
@@ -25,6 +25,7 @@ app.command(name="segment")(segment.segment)
 app.command(name="bundles")(bundles.bundles)
 app.command(name="label")(label.label)
 app.command(name="export")(export.export)
+app.add_typer(node.app, name="node")
 app.add_typer(prepare.app, name="prepare")
 
 

@@ -49,19 +49,10 @@ def shenzhen(
     as_json: AsJson = False,
 ) -> None:
     """Prepare the Shenzhen set: the radiographs that have a mask of both lungs."""
-    from lungfield.datasets import Split, prepare_shenzhen
+    from lungfield.datasets import prepare_shenzhen
 
-    _report(
-        prepare_shenzhen(
-            source,
-            output,
-            masks=masks,
-            split=Split(split, seed, split_file),
-            max_side=max_side or None,
-            track=_track("Shenzhen"),
-        ),
-        as_json=as_json,
-    )
+    options = _common(split, seed, split_file, max_side, title="Shenzhen")
+    _report(prepare_shenzhen(source, output, masks=masks, **options), as_json=as_json)
 
 
 @app.command()
@@ -75,18 +66,10 @@ def montgomery(
     as_json: AsJson = False,
 ) -> None:
     """Prepare the Montgomery County set, with a mask of each lung."""
-    from lungfield.datasets import Split, prepare_montgomery
+    from lungfield.datasets import prepare_montgomery
 
-    _report(
-        prepare_montgomery(
-            source,
-            output,
-            split=Split(split, seed, split_file),
-            max_side=max_side or None,
-            track=_track("Montgomery"),
-        ),
-        as_json=as_json,
-    )
+    options = _common(split, seed, split_file, max_side, title="Montgomery")
+    _report(prepare_montgomery(source, output, **options), as_json=as_json)
 
 
 @app.command()
@@ -103,19 +86,10 @@ def jsrt(
     as_json: AsJson = False,
 ) -> None:
     """Prepare the JSRT set (.IMG) with the lung masks of SCR (.gif)."""
-    from lungfield.datasets import Split, prepare_jsrt
+    from lungfield.datasets import prepare_jsrt
 
-    _report(
-        prepare_jsrt(
-            source,
-            output,
-            masks=masks,
-            split=Split(split, seed, split_file),
-            max_side=max_side or None,
-            track=_track("JSRT"),
-        ),
-        as_json=as_json,
-    )
+    options = _common(split, seed, split_file, max_side, title="JSRT")
+    _report(prepare_jsrt(source, output, masks=masks, **options), as_json=as_json)
 
 
 @app.command()
@@ -149,7 +123,7 @@ def folders(
     as_json: AsJson = False,
 ) -> None:
     """Prepare a folder of images and folders of masks of the same names."""
-    from lungfield.datasets import SetDescription, Split, prepare_folders
+    from lungfield.datasets import SetDescription, prepare_folders
 
     _report(
         prepare_folders(
@@ -164,9 +138,7 @@ def folders(
             description=SetDescription(name) if name else None,
             spacing_mm=(spacing_mm, spacing_mm) if spacing_mm else None,
             invert=invert,
-            split=Split(split, seed, split_file),
-            max_side=max_side or None,
-            track=_track("Images"),
+            **_common(split, seed, split_file, max_side, title="Images"),
         ),
         as_json=as_json,
     )
@@ -192,6 +164,13 @@ def pseudo_labels(
     )
     doubtful = [f"{len(result.doubtful)} radiographs were left out as doubtful"] if result.doubtful else []
     _print_result(result, doubtful, as_json=as_json)
+
+
+def _common(ratio: str, seed: int, file: Path | None, max_side: int, *, title: str) -> dict[str, Any]:
+    """The arguments that all functions which prepare a set share."""
+    from lungfield.datasets import Split
+
+    return {"split": Split(ratio, seed, file), "max_side": max_side or None, "track": _track(title)}
 
 
 def _track(title: str) -> Callable[[Any], Any]:

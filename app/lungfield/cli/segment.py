@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +17,7 @@ import typer
 from rich.console import Console
 
 from lungfield.bundles import DEFAULT_BUNDLE
+from lungfield.errors import OutputError
 from lungfield.names import shown, shown_lines
 
 if TYPE_CHECKING:
@@ -31,22 +35,38 @@ Views = Literal["frontal", "any"]
 Engine = Literal["local", "ray"]
 
 
-def _existing(inputs: list[str]) -> list[str]:
+def _existing(inputs: list[str] | None) -> list[str]:
     """Turn down paths that do not exist; whether a URI does, its store tells."""
-    for text in inputs:
+    for text in inputs or ():
         if "://" not in text and not Path(text).exists():
             raise typer.BadParameter(f"Path '{shown(text)}' does not exist.")
-    return inputs
+    return inputs or []
 
 
 def segment(
-    inputs: list[str] = typer.Argument(
-        ...,
+    inputs: list[str] | None = typer.Argument(
+        None,
         callback=_existing,
         help="Radiographs, or folders of them (DICOM, NIfTI, PNG, JPEG, TIFF and others): paths, s3://, "
         "gs://, az:// and https:// URIs, or lists of them (.csv, .parquet, .txt).",
     ),
     output: str = typer.Option(..., "-o", "--output", help="Folder for the results: a path or URI."),
+    files_from: Path | None = typer.Option(
+        None,
+        metavar="FILE",
+        help="Also segment the files and folders that this text file lists, one path a line; - for standard "
+        "input.",
+    ),
+    include: list[str] | None = typer.Option(
+        None,
+        metavar="GLOB",
+        help="Segment only files whose path below INPUTS ends like this: '*.dcm', 'PA/*.png'. Repeatable.",
+    ),
+    exclude: list[str] | None = typer.Option(
+        None,
+        metavar="GLOB",
+        help="Leave out such files, or all below such folders: 'masks'. Repeatable.",
+    ),
     bundle: str = typer.Option(
         DEFAULT_BUNDLE, help="A shipped bundle's name, or the folder of another that you trust."
     ),
@@ -121,12 +141,11 @@ def segment(
     Exit status: 0 when every file is done or skipped; 1 when some failed; 2 for a wrong call; 3 when results
     could not be written (disk full); 130 after SIGINT, 143 after SIGTERM.
     """
-    from lungfield.batch import FAILED, Interrupted, Options, segment_files
-    from lungfield.cli.log import log_to
+    from lungfield.batch import FAILED, Interrupted, Options, read_inputs, segment_files
     from lungfield.cluster.options import ClusterOptions, parse_shard
     from lungfield.cluster.uris import need_stores
-    from lungfield.errors import OutputError
 
+    named = [*(inputs or ()), *(map(str, read_inputs(files_from)) if files_from else ())]
     cluster = ClusterOptions(
         engine=engine,
         ray_address=ray_address,
@@ -135,7 +154,7 @@ def segment(
         num_gpus=num_gpus,
         max_actors=max_actors,
     ).checked()
-    is_plain = engine == "local" and shard is None and not need_stores(inputs, output)
+    is_plain = engine == "local" and shard is None and not need_stores(named, output)
 
     options = Options(
         formats=tuple(name.strip() for name in formats.split(",") if name.strip()),
@@ -143,6 +162,8 @@ def segment(
         viewer_geometry=viewer_geometry,
         views=views,
         check_mirrored=check_mirrored,
+        include=tuple(include or ()),
+        exclude=tuple(exclude or ()),
         resume=resume,
         overwrite=overwrite,
         report=report,
@@ -154,17 +175,17 @@ def segment(
         memory_limit_bytes=int(memory_limit * (1 << 30)),
     )
     console = Console(stderr=True)
-    with log_to(log_file):
+    with _log_to(log_file):
         try:
             with _Progress(console) as progress:
                 if is_plain:
-                    paths = [Path(text) for text in inputs]
+                    paths = [Path(text) for text in named]
                     batch = segment_files(paths, Path(output), bundle, options=options, progress=progress)
                 else:
                     from lungfield.cluster import segment_stores
 
                     batch = segment_stores(
-                        inputs, output, bundle, options=options, cluster=cluster, tell=progress.tell
+                        named, output, bundle, options=options, cluster=cluster, tell=progress.tell
                     )
         except Interrupted as interrupt:
             if interrupt.batch is not None:
@@ -180,6 +201,39 @@ def segment(
 
         print(json.dumps(json_ready(batch.to_json())))
     sys.exit(1 if batch.count(FAILED) else 0)
+
+
+@contextmanager
+def _log_to(path: Path | None) -> Iterator[None]:
+    """Append what lungfield logs (names of files, never patients) to a file, as JSON lines; nowhere for None.
+
+    Raises `OutputError` where the file cannot be written.
+    """
+    if path is None:
+        yield
+        return
+    from pythonjsonlogger.json import JsonFormatter
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"The log file {path} cannot be written: {error.strerror}.") from error
+    handler.setFormatter(
+        JsonFormatter(
+            "{levelname}{name}{message}", style="{", timestamp=True, rename_fields={"levelname": "level"}
+        )
+    )
+    logger = logging.getLogger("lungfield")
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        handler.close()
 
 
 class _Progress:
@@ -264,12 +318,9 @@ def _report(batch: BatchResult, console: Console) -> None:
         for heading in ("metric", "n", "mean", "sd", "95 % interval", "min", "max"):
             table.add_column(heading, no_wrap=True)
         for name, figure in batch.agreement.items():
+            figures = attrgetter("mean", "sd", "ci95_low", "ci95_high", "minimum", "maximum")(figure)
             mean, sd, low, high, least, most = (
-                "–" if math.isnan(value) else f"{value:.4f}"
-                for value in (
-                    *(figure.mean, figure.sd, figure.ci95_low, figure.ci95_high),
-                    *(figure.minimum, figure.maximum),
-                )
+                "–" if math.isnan(value) else f"{value:.4f}" for value in figures
             )
             table.add_row(name, str(figure.count), mean, sd, f"{low}-{high}", least, most)
         console.print(table)

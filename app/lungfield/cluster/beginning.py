@@ -58,7 +58,7 @@ def open_run(
         _remove_results(store)
         before = None
     if before is None:
-        return _begun(inputs, store, settings, cluster)
+        return _begun(inputs, store, settings, options, cluster)
     if not (cluster.shard or options.resume):
         raise DataError(
             f"{store} holds the results of a run. Go on with it by --resume, begin anew by --overwrite, or "
@@ -70,14 +70,16 @@ def open_run(
     return before
 
 
-def _begun(inputs: Sequence[str], store: Store, settings: dict[str, Any], cluster: ClusterOptions) -> Run:
+def _begun(
+    inputs: Sequence[str], store: Store, settings: dict[str, Any], options: Options, cluster: ClusterOptions
+) -> Run:
     """List the inputs, and write the plan. What the run was begun with comes last: then it is begun."""
     store.write(_WRITABLE, b"")  # a store that is not must be known before millions of keys are listed
     for folder in (PLAN, MANIFESTS, DUPLICATES, PARTS):  # of a run that was not begun or removed to the end
         store.remove(f"{folder}/{name}" for name in list(store.names(folder)))
     started = export.creation_time().isoformat()
     with Catalogue() as catalogue:
-        left_out = list_inputs(inputs, store.uri, catalogue, column=cluster.column)
+        left_out = list_inputs(inputs, store.uri, catalogue, options, column=cluster.column)
         for remark in left_out.remarks:
             logger.info("%s", remark)
         files = catalogue.finish()

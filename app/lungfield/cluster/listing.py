@@ -10,7 +10,8 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from lungfield.batch.inputs import WRITTEN, find_inputs
+from lungfield.batch.inputs import FILTERED, WRITTEN, find_inputs, is_chosen
+from lungfield.batch.options import Options
 from lungfield.cluster.catalogue import Catalogue, Listed
 from lungfield.cluster.stores import explained, filesystem_of, key_of, pages, starts
 from lungfield.cluster.uris import (
@@ -26,8 +27,7 @@ from lungfield.errors import DataError
 from lungfield.formats import NIFTI_PAIR, RADIOGRAPHS
 from lungfield.names import shown
 from lungfield.radiograph.dicomdir import is_dicomdir
-from lungfield.radiograph.files import RUN_FOLDER
-from lungfield.radiograph.left_out import EARLIER_RUNS, LeftOut
+from lungfield.radiograph.files import EARLIER_RUNS, RUN_FOLDER, LeftOut
 from lungfield.radiograph.sniffing import START_BYTES, starts_as_dicom
 
 logger = logging.getLogger(__name__)
@@ -55,13 +55,16 @@ class LeftOutOfAll:
         self.remarks.extend(remarks)
 
 
-def list_inputs(inputs: Sequence[str], output: str, catalogue: Catalogue, *, column: str) -> LeftOutOfAll:
+def list_inputs(
+    inputs: Sequence[str], output: str, catalogue: Catalogue, options: Options, *, column: str
+) -> LeftOutOfAll:
     """Bring all files that the inputs name into a catalogue, a page at a time.
 
     Args:
         inputs: paths and URIs of files, folders and tables.
         output: the output folder; of a local one, nothing is taken for an input.
         catalogue: an empty one.
+        options: which files of folders to leave out; what single names and tables say is taken.
         column: of the tables, the column with URIs.
 
     Raises:
@@ -70,7 +73,7 @@ def list_inputs(inputs: Sequence[str], output: str, catalogue: Catalogue, *, col
     left_out = LeftOutOfAll()
     paths = [path for text in inputs if not is_table(text) and (path := local_path(text)) is not None]
     if paths:
-        found = find_inputs(paths, local_path(output))
+        found = find_inputs(paths, local_path(output), options)
         places = ((str(file.path.absolute()), file.relative.as_posix()) for file in found.files)
         catalogue.add(0, (Listed(path, place_of(path), relative) for path, relative in places))
         left_out.add(dict(found.left_out), found.remarks)
@@ -78,11 +81,13 @@ def list_inputs(inputs: Sequence[str], output: str, catalogue: Catalogue, *, col
         if is_table(text):
             _add_table(number, text, catalogue, column)
         elif local_path(text) is None:
-            _add_stored(number, text, catalogue, left_out)
+            _add_stored(number, text, catalogue, left_out, options)
     return left_out
 
 
-def _add_stored(number: int, uri: str, catalogue: Catalogue, left_out: LeftOutOfAll) -> None:
+def _add_stored(
+    number: int, uri: str, catalogue: Catalogue, left_out: LeftOutOfAll, options: Options
+) -> None:
     """Add a file or a folder of a store."""
     if protocol_of(uri) in READ_ONLY:
         catalogue.add(number, [Listed(uri, place_of(uri), posixpath.basename(place_of(uri)))])
@@ -93,8 +98,14 @@ def _add_stored(number: int, uri: str, catalogue: Catalogue, left_out: LeftOutOf
         catalogue.add(number, [Listed(uri, place_of(uri), posixpath.basename(key_of(uri)), about["size"])])
         return
     folder = _Folder(uri)
+    filtered = 0
     for page in pages(uri, key_of(uri), recursive=True):
-        catalogue.add(number, folder.inputs(page))
+        files = folder.inputs(page)
+        chosen = [file for file in files if is_chosen(PurePosixPath(str(file.order)), options)]
+        filtered += len(files) - len(chosen)
+        catalogue.add(number, chosen)
+    if filtered:
+        left_out.add({FILTERED: filtered}, [f"left out: {filtered} files by --include and --exclude"])
     runs = WRITTEN if "" in folder.runs else ()
     for run in (*runs, *filter(None, folder.runs)):
         catalogue.drop_below(number, run)

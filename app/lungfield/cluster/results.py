@@ -155,23 +155,21 @@ def write_all(
 
 def _write_report(store: Store, result: ShardedResult, rows: list[Mapping[str, Any]], folder: Path) -> None:
     """Write the report into a folder that has the overlays, or gets those that the report shows."""
-    from lungfield.export.report import Overview, write_report
+    from lungfield.export.report import write_report
 
     if store.local is None:
         for overlay in (row["overlay"] for row in rows if row.get("overlay")):
             write_whole(folder / overlay, store.read(overlay))
     overview = None
     if len(rows) < len(result) and result.tally is not None:
-        overview = Overview(
-            files=len(result),
-            done=result.count(DONE),
-            skipped=result.count(SKIPPED),
-            failed=result.count(FAILED),
-            flagged=result.flagged,
-            median_confidence=result.tally.median_confidence(),
-            reasons=result.tally.reasons.most_common(),
-            flags=result.tally.flags.most_common(),
-        )
+        overview = {
+            "files": len(result),
+            **{status: result.count(status) for status in (DONE, SKIPPED, FAILED)},
+            "flagged": result.flagged,
+            "median_confidence": result.tally.median_confidence(),
+            "reasons": result.tally.reasons.most_common(),
+            "flags": result.tally.flags.most_common(),
+        }
     write_report(
         folder / REPORT,
         summary=result.to_json(),

@@ -19,9 +19,9 @@ from typing import Any, Protocol
 
 from lungfield.batch.jobs import DONE, Ended, Job, WorkerSettings
 from lungfield.batch.options import Options
-from lungfield.batch.pool import Network, Pool
+from lungfield.batch.pool import Network, Pool, shared_network
 from lungfield.batch.references import References
-from lungfield.batch.run import TRANSIENT, open_network
+from lungfield.batch.run import BATCH_SIZE, TRANSIENT
 from lungfield.batch.segment import forkserver
 from lungfield.bundles import Bundle, find_bundle
 from lungfield.cluster.carrying import StoreCarrier
@@ -254,7 +254,7 @@ def local_pool(work: Work, workers: int, device: Any) -> OpenPool:
     @contextmanager
     def open_pool(settings: WorkerSettings) -> Iterator[Pool]:
         with (
-            open_network(settings.bundle, device, work.backend, work.options) as network,
+            shared_network(settings, device, batch_size=work.options.batch_size or BATCH_SIZE) as network,
             worker_processes(work, settings, workers, network) as pool,
         ):
             yield pool

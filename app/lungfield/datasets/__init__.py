@@ -2,11 +2,9 @@
 
 from lungfield.datasets.data_list import load_data_list
 from lungfield.datasets.folders import prepare_folders
-from lungfield.datasets.jsrt import prepare_jsrt
 from lungfield.datasets.layout import SetDescription
-from lungfield.datasets.montgomery import prepare_montgomery
 from lungfield.datasets.preparation import PreparedSet
-from lungfield.datasets.shenzhen import prepare_shenzhen
+from lungfield.datasets.public_sets import prepare_jsrt, prepare_montgomery, prepare_shenzhen
 from lungfield.datasets.splits import Split
 
 __all__ = [

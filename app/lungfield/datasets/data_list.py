@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,7 @@ def load_data_list(
     folder = Path(dataset_dir)
     lists = {path.parent: read_list(path) for path in _find_lists(folder)}
     if not any(section in content for content in lists.values()):
-        known = sorted({name for content in lists.values() for name in _sections_of(content)})
+        known = sorted({name for one in lists.values() for name in one if isinstance(one[name], list)})
         raise DataError(f"{folder} has no section '{section}'. There are: {', '.join(known) or 'none'}.")
     items = [
         _absolute(entry, Path(base) if base else parent, parent / LIST_NAME)
@@ -54,7 +53,13 @@ def load_data_list(
             f"first in set '{without[0]['dataset']}'. Move that set elsewhere, or make labels for it: "
             "`lungfield prepare pseudo-labels`."
         )
-    _require_files(items, section)
+    files = [item[key] for item in items for key in ("image", "label") if key in item]
+    missing = [path for path in files if not Path(path).is_file()]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(files)} files of section '{section}' are missing, "
+            f"the first: {missing[0]}."
+        )
     return items
 
 
@@ -72,11 +77,7 @@ def _find_lists(folder: Path) -> list[Path]:
 
 
 def read_list(path: Path) -> dict[str, Any]:
-    """The content of a `dataset.json`.
-
-    Raises:
-        DataError: it cannot be read, or is no list of a data set.
-    """
+    """The content of a `dataset.json`; `DataError` where it is none, or cannot be read."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -84,10 +85,6 @@ def read_list(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise DataError(f"{path} is not the list of a data set: an object with sections is expected.")
     return content
-
-
-def _sections_of(content: dict[str, Any]) -> Iterable[str]:
-    return (name for name, value in content.items() if isinstance(value, list))
 
 
 def _absolute(entry: Any, base: Path, path: Path) -> dict[str, Any]:
@@ -103,13 +100,3 @@ def _absolute(entry: Any, base: Path, path: Path) -> dict[str, Any]:
     if entry.get("label"):
         item["label"] = str((base / entry["label"]).absolute())
     return item
-
-
-def _require_files(items: list[dict[str, Any]], section: str) -> None:
-    files = [item[key] for item in items for key in ("image", "label") if key in item]
-    missing = [path for path in files if not Path(path).is_file()]
-    if missing:
-        raise DataError(
-            f"{len(missing)} of {len(files)} files of section '{section}' are missing, "
-            f"the first: {missing[0]}."
-        )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lungfield.datasets.layout import SetDescription
 from lungfield.datasets.matching import files_in, match_masks
-from lungfield.datasets.preparation import Case, Cases, PreparedSet, SourceImage, Track, prepare, read_source
+from lungfield.datasets.preparation import Cases, PreparedSet, SourceImage, Track, prepare, read_source
 from lungfield.datasets.splits import Split
 from lungfield.errors import DataError
 from lungfield.labels import LEFT_LUNG, LUNG_SIDE_UNKNOWN, RIGHT_LUNG, UNKNOWN
@@ -69,7 +69,11 @@ def prepare_folders(
         folders = [(outer_masks, LUNG_SIDE_UNKNOWN)]
     cases = match_masks(files_in(images), [(files_in(folder), label) for folder, label in folders])
     if outer_masks:
-        cases = replace(cases, complete=tuple(_outer(case) for case in cases.complete))
+        outer = [
+            replace(case, masks=tuple(replace(mask, outer=True) for mask in case.masks))
+            for case in cases.complete
+        ]
+        cases = replace(cases, complete=tuple(outer))
     if ignore_masks:
         cases = _with_ignored(cases, files_in(ignore_masks))
 
@@ -87,10 +91,6 @@ def prepare_folders(
         read=read,
         track=track,
     )
-
-
-def _outer(case: Case) -> Case:
-    return replace(case, masks=tuple(replace(mask, outer=True) for mask in case.masks))
 
 
 def _with_ignored(cases: Cases, files: Sequence[Path]) -> Cases:

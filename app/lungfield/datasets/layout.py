@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lungfield.atomic import write_whole
-from lungfield.errors import OutputError
+from lungfield.errors import DataError, OutputError
 from lungfield.labels import BACKGROUND, LUNG_SIDE_UNKNOWN, LUNGS, UNKNOWN
 
 LIST_NAME = "dataset.json"
 IMAGES = "images"
 LABELS = "labels"
+UNFINISHED = "unfinished"
+"""An empty file in a folder whose set is being written, or was when its run ended early."""
 SECTIONS = ("training", "validation", "test")
 
 
@@ -34,9 +36,7 @@ class SetDescription:
 
     Attributes:
         name: a short name, such as 'jsrt'; also each item's `dataset`.
-        description: one sentence.
         source: where to get the originals.
-        citation: what to cite.
         licence: the terms that images and masks come under.
     """
 
@@ -53,8 +53,7 @@ class Item:
 
     Attributes:
         id: its name, the same for image and label.
-        image: path of the radiograph, relative to the set's folder.
-        label: path of the label map, relative to the set's folder; None for a radiograph without one.
+        image: path of the radiograph from the set's folder; likewise `label`, None where there is none.
         dataset: name of the set.
         spacing_mm: (row, column) in mm, of the image as prepared, or None where it is not known.
         group: what the split is stratified by, such as 'normal' or 'abnormal'; None where not known.
@@ -69,15 +68,24 @@ class Item:
 
 
 def start_set(folder: Path) -> None:
-    """Make the folders of a set; an old list is removed first, so that a broken run never looks complete.
+    """Make the folders of a set, where there is no other; a run that ended early may be begun again.
 
     Raises:
+        DataError: the folder holds a set already, or images or labels that are not ours to replace.
         OutputError: the folder cannot be written to.
     """
+    mark = folder / UNFINISHED
     try:
+        for path in (folder / LIST_NAME, folder / IMAGES, folder / LABELS):
+            others = path.is_dir() and not mark.is_file() and any(path.iterdir())
+            if others or path.is_file():
+                raise DataError(
+                    f"The output folder {folder} holds a data set, or a part of one ({path.name}). Choose "
+                    "another folder, or delete that one first."
+                )
         (folder / IMAGES).mkdir(parents=True, exist_ok=True)
         (folder / LABELS).mkdir(exist_ok=True)
-        (folder / LIST_NAME).unlink(missing_ok=True)
+        mark.touch()
     except OSError as error:
         raise OutputError(f"Cannot write to {folder}: {error.strerror or error}.") from error
 
@@ -113,6 +121,7 @@ def finish_set(
     }
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     write_whole(folder / LIST_NAME, text.encode())
+    (folder / UNFINISHED).unlink(missing_ok=True)
 
 
 def label_values(values: Iterable[int]) -> dict[int, str]:
@@ -125,11 +134,7 @@ def label_values(values: Iterable[int]) -> dict[int, str]:
 
 
 def write_png(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
-    """Write an (H, W) array of 8 or 16 bits as a grey PNG.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
+    """Write an (H, W) array of 8 or 16 bits as a grey PNG; `OutputError` where that fails."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG")
     write_whole(path, buffer.getvalue())

@@ -31,8 +31,7 @@ def group_of(name: str) -> str | None:
 def find_folder(source: Path, *names: str) -> Path:
     """The folder of one of these names that lies least deep in `source`, or is it; case does not matter.
 
-    Raises:
-        DataError: there is none.
+    Raises `DataError` where there is none.
     """
     wanted = {name.lower() for name in names}
     found = [path for path in (source, *_below(source)) if path.name.lower() in wanted and path.is_dir()]
@@ -46,8 +45,7 @@ def find_folder(source: Path, *names: str) -> Path:
 def files_below(source: Path, suffix: str) -> list[Path]:
     """The files with this suffix in a folder at any depth, sorted; case does not matter.
 
-    Raises:
-        DataError: there is none.
+    Raises `DataError` where there is none.
     """
     files = sorted(path for path in _below(source) if path.suffix.lower() == suffix and path.is_file())
     if not files:
@@ -61,16 +59,13 @@ def _below(source: Path) -> list[Path]:
     """All that is in a folder, at any depth, but what is hidden (as the ghost files of macOS are)."""
     if not source.is_dir():
         raise DataError(f"No folder {source}.")
-    return [
-        path for path in source.rglob("*") if not path.name.startswith(".") and "__MACOSX" not in path.parts
-    ]
+    return [one for one in source.rglob("*") if not one.name.startswith(".") and "__MACOSX" not in one.parts]
 
 
 def files_in(folder: Path) -> list[Path]:
     """The picture files of a folder, sorted; hidden ones and those of other kinds are left out.
 
-    Raises:
-        DataError: there is no such folder, or no such file in it.
+    Raises `DataError` where there is no such folder, or no such file in it.
     """
     if not folder.is_dir():
         raise DataError(f"No folder {folder}.")
@@ -87,12 +82,8 @@ def files_in(folder: Path) -> list[Path]:
 def match_masks(images: Iterable[Path], masks: Sequence[tuple[Iterable[Path], int]]) -> Cases:
     """Join images and masks by their names.
 
-    A mask has the name of its image, or that name with an ending such as `_mask` or `_label`.
-
-    Args:
-        images: the image files.
-        masks: groups of mask files, each with the label that its masks hold; an image needs a mask of every
-            group.
+    A mask has the name of its image, or that name with an ending such as `_mask` or `_label`. Masks come in
+    groups, each with the label that its masks hold; an image needs a mask of every group.
 
     Raises:
         DataError: two images, or two masks of a group, have the same name.

@@ -24,11 +24,9 @@ def label_of_outer_contour(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     each row of a polygon are lung, opaque or not; the rest, and a narrow band along the contour, is unknown.
     Where there are not two polygons, all of their inside is unknown.
 
-    Args:
-        mask: (H, W) bool, upright, the patient's right lung on the left.
-
-    Returns:
-        (H, W) uint8: 0 background, 255 lung, 254 unknown.
+    Shapes:
+        (H, W) bool, upright, the patient's right lung on the left -> (H, W) uint8: 0
+        background, 255 lung, 254 unknown.
     """
     label_map = np.where(mask, UNKNOWN, BACKGROUND).astype(np.uint8)
     polygons, count = ndimage.label(mask)

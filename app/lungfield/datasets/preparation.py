@@ -9,25 +9,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from lungfield.datasets.layout import (
-    IMAGES,
-    LABELS,
-    Item,
-    SetDescription,
-    finish_set,
-    label_values,
-    start_set,
-    write_png,
-)
+from lungfield.datasets import layout
 from lungfield.datasets.outer import label_of_outer_contour
-from lungfield.datasets.resizing import Shape, fit_shape, resize_mask, resize_pixels, same_aspect
 from lungfield.datasets.splits import Split
 from lungfield.errors import DataError
 from lungfield.labels import BACKGROUND, LEFT_LUNG, LUNG_SIDE_UNKNOWN, RIGHT_LUNG, UNKNOWN
 from lungfield.mask import read_reference
 from lungfield.pose import UPRIGHT, Pose
 
+Shape = tuple[int, int]
 Track = Callable[[Sequence[Any]], Iterable[Any]]
 """Passes through what it is given and shows how far it got, as `rich.progress.track` does."""
 
@@ -40,7 +32,6 @@ class MaskFile:
     """A mask file and what it holds.
 
     Attributes:
-        path: the file.
         label: the value of a lung, `LUNG_SIDE_UNKNOWN` for both lungs, or `UNKNOWN` for pixels of which the
             other masks tell nothing.
         outer: the mask is drawn round the lungs and what lies between them; see `lungfield.datasets.outer`.
@@ -90,7 +81,6 @@ class PreparedSet:
     """What became of a set.
 
     Attributes:
-        folder: where it was written.
         counts: number of images in each section.
         images_without_mask: names of the images that were left out for want of a mask.
         masks_without_image: names of the masks that belong to no image.
@@ -120,7 +110,7 @@ def read_source(path: Path) -> SourceImage:
 
 def prepare(
     cases: Cases,
-    description: SetDescription,
+    description: layout.SetDescription,
     output: Path,
     *,
     split: Split,
@@ -133,14 +123,15 @@ def prepare(
     Args:
         cases: what there is.
         description: what the set is.
-        output: folder of the prepared set; an older list in it is replaced.
+        output: folder of the prepared set, without another one.
         split: how to divide the set.
         max_side: longer side that no image exceeds, in pixels; None keeps every size.
         read: decodes an original image.
         track: shows progress.
 
     Raises:
-        DataError: no case, a split that does not fit, masks that do not fit their image or each other.
+        DataError: no case, a split that does not fit, masks that do not fit their image or each other, or an
+            output folder that holds a set.
         UnreadableError: an image cannot be decoded.
         OutputError: the set cannot be written.
     """
@@ -153,24 +144,26 @@ def prepare(
     by_id = {case.id: case for case in cases.complete}
     names = split.apply({case.id: case.group for case in cases.complete}, set_name=description.name)
     section_of = {name: section for section, members in names.items() for name in members}
-    sections: dict[str, list[Item]] = {section: [] for section in names}
+    sections: dict[str, list[layout.Item]] = {section: [] for section in names}
     swapped: list[str] = []
     values: set[int] = set()
-    start_set(output)
+    layout.start_set(output)
     for name in track(sorted(section_of)):
         case = by_id[name]
         image = read(case.image)
-        shape = fit_shape(_shape(image.pixels), max_side)
+        shape = _fit_shape(image.pixels.shape, max_side)
         item = _item(case, image, shape, description.name)
-        write_png(output / item.image, _grey_levels(image.pixels, shape))
+        layout.write_png(output / item.image, _grey_levels(image.pixels, shape))
         if item.label is not None:
             label_map, moved = _label_map(case, image, shape)
             values |= set(np.unique(label_map).tolist()) - {BACKGROUND}
             if moved:
                 swapped.append(name)
-            write_png(output / item.label, label_map)
+            layout.write_png(output / item.label, label_map)
         sections[section_of[name]].append(item)
-    finish_set(output, description, sections, label_values=label_values(values), split=split.describe())
+    layout.finish_set(
+        output, description, sections, label_values=layout.label_values(values), split=split.describe()
+    )
     return PreparedSet(
         folder=output,
         counts={section: len(items) for section, items in sections.items()},
@@ -183,34 +176,23 @@ def prepare(
 
 def _require_other_folder(output: Path, cases: Iterable[Case]) -> None:
     """Refuse an output whose files could replace originals."""
-    written = {(output / IMAGES).resolve(), (output / LABELS).resolve()}
+    written = {(output / layout.IMAGES).resolve(), (output / layout.LABELS).resolve()}
     for case in cases:
         for path in (case.image, *(mask.path for mask in case.masks)):
             if path.parent.resolve() in written:
                 raise DataError(f"Output {output} holds the originals ({path.parent}): name another folder.")
 
 
-def _shape(pixels: NDArray[Any]) -> Shape:
-    rows, columns = pixels.shape
-    return rows, columns
-
-
-def _size(pixels: NDArray[Any]) -> str:
-    return f"{pixels.shape[0]} x {pixels.shape[1]}"
-
-
-def _item(case: Case, image: SourceImage, shape: Shape, dataset: str) -> Item:
+def _item(case: Case, image: SourceImage, shape: Shape, dataset: str) -> layout.Item:
     spacing_mm = image.spacing_mm
     if spacing_mm is not None:
         rows, columns = image.pixels.shape
-        spacing_mm = (
-            round(spacing_mm[0] * rows / shape[0], 6),
-            round(spacing_mm[1] * columns / shape[1], 6),
-        )
-    return Item(
+        row_mm, column_mm = spacing_mm
+        spacing_mm = round(row_mm * rows / shape[0], 6), round(column_mm * columns / shape[1], 6)
+    return layout.Item(
         id=case.id,
-        image=f"{IMAGES}/{case.id}.png",
-        label=f"{LABELS}/{case.id}.png" if case.masks else None,
+        image=f"{layout.IMAGES}/{case.id}.png",
+        label=f"{layout.LABELS}/{case.id}.png" if case.masks else None,
         dataset=dataset,
         spacing_mm=spacing_mm,
         group=case.group,
@@ -220,9 +202,8 @@ def _item(case: Case, image: SourceImage, shape: Shape, dataset: str) -> Item:
 def _grey_levels(pixels: NDArray[np.float32], shape: Shape) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """The (h, w) picture to write: 8 bits where the original has no more levels than that, else 16."""
     levels = pixels * 255
-    few = bool(np.abs(levels - np.rint(levels)).max() < 1e-3)
-    resized = resize_pixels(pixels, shape)
-    if few:
+    resized = _resize_pixels(pixels, shape)
+    if np.abs(levels - np.rint(levels)).max() < 1e-3:
         return np.rint(resized * 255).astype(np.uint8)
     return np.rint(resized * 65535).astype(np.uint16)
 
@@ -232,10 +213,12 @@ def _label_map(case: Case, image: SourceImage, shape: Shape) -> tuple[NDArray[np
     label_map = np.full(shape, BACKGROUND, dtype=np.uint8)
     for mask in case.masks:
         upright = read_reference(mask.path, image.pose)
-        if not same_aspect(_shape(upright), _shape(image.pixels)):
+        (rows, columns), (image_rows, image_columns) = upright.shape, image.pixels.shape
+        # Give or take a pixel of rounding.
+        if abs(rows * image_columns - columns * image_rows) > max(*upright.shape, *image.pixels.shape):
             raise DataError(
-                f"Mask {mask.path} has {_size(upright)} pixels and does not fit {case.image} with "
-                f"{_size(image.pixels)}: rows and columns must be in the same ratio."
+                f"Mask {mask.path} has {rows} x {columns} pixels and does not fit {case.image} with "
+                f"{image_rows} x {image_columns}: rows and columns must be in the same ratio."
             )
         if mask.outer:
             upright = label_of_outer_contour(upright != BACKGROUND)
@@ -243,9 +226,9 @@ def _label_map(case: Case, image: SourceImage, shape: Shape) -> tuple[NDArray[np
             upright = np.where(upright != BACKGROUND, mask.label, BACKGROUND).astype(np.uint8)
         for value in sorted(set(np.unique(upright).tolist()) - {BACKGROUND}):
             if value == UNKNOWN:
-                label_map[resize_mask(upright == value, shape)] = UNKNOWN
+                label_map[_resize_mask(upright == value, shape)] = UNKNOWN
                 continue
-            _add_lung(label_map, resize_mask(upright == value, shape), value, mask.path)
+            _add_lung(label_map, _resize_mask(upright == value, shape), value, mask.path)
     if not label_map.any():
         raise DataError(f"The mask of {case.image} is empty: {', '.join(str(m.path) for m in case.masks)}.")
     return _sides_by_position(label_map)
@@ -269,10 +252,33 @@ def _sides_by_position(label_map: NDArray[np.uint8]) -> tuple[NDArray[np.uint8],
     Names of masks cannot be relied on: some sets say 'left' for the left side of the image.
     """
     right, left = label_map == RIGHT_LUNG.value, label_map == LEFT_LUNG.value
-    if not (right.any() and left.any()):
-        return label_map, False
-    if np.nonzero(right)[1].mean() < np.nonzero(left)[1].mean():
+    if not (right.any() and left.any()) or np.nonzero(right)[1].mean() < np.nonzero(left)[1].mean():
         return label_map, False
     swapped = label_map.copy()
     swapped[right], swapped[left] = LEFT_LUNG.value, RIGHT_LUNG.value
     return swapped, True
+
+
+def _fit_shape(shape: tuple[int, ...], max_side: int | None) -> Shape:
+    """The (rows, columns) that a picture of `shape` gets: its longer side is at most `max_side` pixels."""
+    scale = 1.0 if max_side is None else min(1.0, max_side / max(shape))
+    rows, columns = (max(1, round(side * scale)) for side in shape)
+    return rows, columns
+
+
+def _resize_pixels(pixels: NDArray[np.float32], shape: Shape) -> NDArray[np.float32]:
+    """Resize an (H, W) picture; each new pixel is the mean of the area that it covers."""
+    if pixels.shape == shape:
+        return pixels
+    # A box over an area of less than a pixel would be a nearest neighbour: interpolate there.
+    grows = shape[0] > pixels.shape[0] or shape[1] > pixels.shape[1]
+    method = Image.Resampling.BILINEAR if grows else Image.Resampling.BOX
+    rows, columns = shape
+    return np.asarray(Image.fromarray(pixels).resize((columns, rows), method), dtype=np.float32)
+
+
+def _resize_mask(mask: NDArray[np.bool_], shape: Shape) -> NDArray[np.bool_]:
+    """Resize an (H, W) mask; a new pixel is in it where at least half of its area is."""
+    if mask.shape == shape:
+        return mask
+    return _resize_pixels(mask.astype(np.float32), shape) >= 0.5

@@ -8,6 +8,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,9 @@ class Split:
     file: Path | None = None
 
     def apply(self, groups: Mapping[str, str | None], *, set_name: str) -> dict[str, list[str]]:
-        """Divide the names that `groups` holds, each with its group.
+        """Divide the names that `groups` holds, each with its group: names by section, sorted.
 
-        Returns:
-            Names by section, sorted. Names that a list file leaves out are in none.
+        Names that a list file leaves out are in none.
 
         Raises:
             DataError: the ratio or the list file makes no sense for these names.
@@ -56,13 +56,9 @@ class Split:
 def split_by_ratio(groups: Mapping[str, str | None], ratio: str, *, seed: int = 0) -> dict[str, list[str]]:
     """Divide names at random, each group (such as normal and abnormal) in about the same proportions.
 
-    The sizes of the sections are exact, by the method of largest remainders; a group's share of a section
-    may be off by one image. The same names, groups, ratio and seed give the same sections.
-
-    Args:
-        groups: the group of each name.
-        ratio: three numbers, such as '4:4:3'; one may be 0.
-        seed: of the shuffle.
+    The sizes of the sections are exact, by the method of largest remainders; a group's share of a section may
+    be off by one image. The same names, groups, ratio (such as '4:4:3'; one may be 0) and seed of the shuffle
+    give the same sections.
 
     Raises:
         DataError: the ratio is none.
@@ -79,19 +75,12 @@ def split_by_ratio(groups: Mapping[str, str | None], ratio: str, *, seed: int = 
         # Spread each group evenly from 0 to 1: any stretch of the joint order then holds its fair share.
         ranked += [((rank + 0.5) / len(names), group, name) for rank, name in enumerate(names)]
     order = [name for _, _, name in sorted(ranked)]
-    sections, start = {}, 0
-    for section, size in zip(SECTIONS, sizes, strict=True):
-        sections[section] = sorted(order[start : start + size])
-        start += size
-    return sections
+    remaining = iter(order)
+    return {name: sorted(islice(remaining, size)) for name, size in zip(SECTIONS, sizes, strict=True)}
 
 
 def parse_ratio(ratio: str) -> tuple[float, float, float]:
-    """Read a ratio such as '4:4:3'.
-
-    Raises:
-        DataError: not three numbers of zero or more with a positive sum.
-    """
+    """Read three numbers such as '4:4:3', of zero or more with a positive sum; `DataError` for others."""
     try:
         training, validation, test = (float(part) for part in ratio.split(":"))
     except ValueError as error:
@@ -113,31 +102,29 @@ def _sizes(total: int, parts: Sequence[float]) -> list[int]:
 
 
 def split_by_list(names: Iterable[str], path: Path, *, set_name: str) -> dict[str, list[str]]:
-    """Divide names as a list file says.
+    """Divide names as a list file says: names by section, sorted; those that the list leaves out are in none.
 
     Three forms are read: JSON `{"training": [names], "validation": [...], "test": [...]}`; the same one level
     down under the name of the set, `{"jsrt": {"training": ...}}`; and text or CSV with a name and a section
     on each line. Names may carry a file suffix.
 
-    Args:
-        names: the names that are there.
-        path: the list file.
-        set_name: which set of a nested list is meant.
-
-    Returns:
-        Names by section, sorted; names that the list leaves out are in none.
-
     Raises:
         DataError: the file cannot be read, or lists names that are not there, or one name in two sections.
     """
-    listed = _read_sections(path, set_name)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"Split list {path} cannot be read: {error}.") from error
+    is_json = text.lstrip().startswith("{")
+    listed = _sections_from_json(text, path, set_name) if is_json else _sections_from_lines(text, path)
     known = set(names)
     section_of: dict[str, str] = {}
     sections: dict[str, list[str]] = {section: [] for section in SECTIONS}
     unknown = []
     for section, entries in listed.items():
         for entry in entries:
-            name = _known_name(entry, known)
+            without_suffix = entry.rpartition(".")[0]
+            name = next((one for one in (entry, without_suffix) if one in known), None)
             if name is None:
                 unknown.append(entry)
             elif section_of.setdefault(name, section) != section:
@@ -150,21 +137,6 @@ def split_by_list(names: Iterable[str], path: Path, *, set_name: str) -> dict[st
             f"the first: '{unknown[0]}'."
         )
     return {section: sorted(members) for section, members in sections.items()}
-
-
-def _known_name(entry: str, known: set[str]) -> str | None:
-    """The name itself, or without its file suffix, if there is such an image."""
-    return next((name for name in (entry, entry.rpartition(".")[0]) if name in known), None)
-
-
-def _read_sections(path: Path, set_name: str) -> dict[str, list[str]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"Split list {path} cannot be read: {error}.") from error
-    if text.lstrip().startswith("{"):
-        return _sections_from_json(text, path, set_name)
-    return _sections_from_lines(text, path)
 
 
 def _sections_from_json(text: str, path: Path, set_name: str) -> dict[str, list[str]]:

@@ -29,7 +29,7 @@ from lungfield.labels import Code
 from lungfield.records import Radiograph
 
 RESEARCH_USE_ONLY = "For research use only: not a medical device, not for diagnosis or treatment."
-_MANUFACTURER = "lungfield"
+MANUFACTURER = "lungfield"
 _LONGEST_LO = 64
 
 # What highdicom is given in the place of the radiograph's identifiers, which it writes to its log.
@@ -38,12 +38,9 @@ _STAND_IN = Source(ComputedRadiographyImageStorage, *(generate_uid() for _ in ra
 
 @dataclass(frozen=True)
 class Algorithm:
-    """What made a mask.
+    """What made a mask: such as 'lungfield unet', its version, and the weights.
 
-    Attributes:
-        name: such as 'lungfield unet'.
-        version: its version.
-        weights_sha256: SHA-256 of the file of its weights, in hexadecimal; '' where it has none.
+    `weights_sha256` is the SHA-256 of the file of its weights, in hexadecimal; '' where it has none.
     """
 
     name: str
@@ -62,11 +59,7 @@ class Algorithm:
 
 
 def require_its_label_map(radiograph: Radiograph, label_map: NDArray[np.uint8], path: Path) -> None:
-    """Check that a label map is as large as its radiograph.
-
-    Raises:
-        OutputError: it is not.
-    """
+    """Raise `OutputError` unless a label map is as large as its radiograph."""
     if label_map.shape != radiograph.stored_shape:
         raise OutputError(
             f"{path}: the label map has (rows, columns) {label_map.shape} and the radiograph "
@@ -105,13 +98,8 @@ def set_uid(dataset: Dataset, keyword: str, uid: str) -> None:
 def give_identity(derived: Dataset, header: Dataset, source: Source, series: str, instance: str) -> None:
     """Give an object the patient and the study of its radiograph, and identifiers of its own.
 
-    Args:
-        derived: the object, with file meta information. What it says itself is ASCII, so that any character
-            set will do for it.
-        header: of the radiograph.
-        source: the radiograph's identifiers.
-        series: SeriesInstanceUID of the object.
-        instance: SOPInstanceUID of the object.
+    `derived` has file meta information. What it says itself is ASCII, so that any character set will do for
+    it. `series` and `instance` are to be its SeriesInstanceUID and SOPInstanceUID.
     """
     derived.pop("SpecificCharacterSet", None)
     for element in patient_and_study(header):
@@ -126,18 +114,12 @@ def give_identity(derived: Dataset, header: Dataset, source: Source, series: str
 
 
 def derived_uids(source: Source, algorithm: Algorithm, kind: str, content: bytes) -> tuple[str, str]:
-    """(SeriesInstanceUID, SOPInstanceUID) of an object that an algorithm makes from a radiograph.
+    """(SeriesInstanceUID, SOPInstanceUID) of an object of a kind that an algorithm makes from a radiograph.
 
     They derive from the source's identifiers, the algorithm with its weights, the version of lungfield and
-    the kind of object; that of the object derives from its content, too. So a second run gives the same
-    ones, and an archive does not gather copies; and other weights or another mask never come under an
-    identifier that is in use. All radiographs of one series give one series of each kind.
-
-    Args:
-        source: identifiers of the radiograph.
-        algorithm: what made the mask.
-        kind: of the object.
-        content: what the object says of the radiograph, such as the pixels of the mask.
+    the kind; that of the object derives from its content, too, such as the pixels of the mask. So a second
+    run gives the same ones, and an archive does not gather copies; and other weights or another mask never
+    come under an identifier that is in use. All radiographs of one series give one series of each kind.
     """
     made_by = [algorithm.name, algorithm.version, algorithm.weights_sha256, software_version(), kind]
     return (
@@ -159,7 +141,7 @@ def software_version() -> str:
 def equipment(algorithm: Algorithm) -> dict[str, str]:
     """The General Equipment module (PS3.3, section C.7.5.1) as highdicom's arguments."""
     return {
-        "manufacturer": _MANUFACTURER,
+        "manufacturer": MANUFACTURER,
         "manufacturer_model_name": algorithm.short_name,
         "software_versions": software_version(),
         # Required, though software has none; what tells one copy from another is its version.
@@ -175,14 +157,10 @@ def concept(code: Code) -> Any:
 
 
 def creation_time(created: datetime | None = None) -> datetime:
-    """When an object counts as made, to the second.
+    """When an object counts as made, to the second: `created`, by its wall clock in any time zone, if given.
 
-    Args:
-        created: what the caller says; it wins. Its wall-clock time is written, whatever its time zone.
-
-    Returns:
-        `created`, else the environment's SOURCE_DATE_EPOCH in UTC, by which builds and runs are made
-        reproducible (https://reproducible-builds.org/specs/source-date-epoch), else the time of this machine.
+    Else the environment's SOURCE_DATE_EPOCH in UTC, by which builds and runs are made reproducible
+    (https://reproducible-builds.org/specs/source-date-epoch), else the time of this machine.
 
     Raises:
         OutputError: SOURCE_DATE_EPOCH is no number of seconds.
@@ -211,15 +189,10 @@ def stamp(derived: Dataset, created: datetime) -> None:
 
 @contextmanager
 def errors_of_header(radiograph: Radiograph, path: Path, kind: str) -> Iterator[None]:
-    """Turn whatever goes wrong while an object is made into a `HeaderError`.
+    """Turn whatever goes wrong while an object, such as 'DICOM SEG', is made into a `HeaderError`.
 
     Headers can be wrong in more ways than libraries have errors for, and the libraries' messages may quote
-    values.
-
-    Args:
-        radiograph: whose header is used.
-        path: the file to be written.
-        kind: what is made, such as 'DICOM SEG'.
+    values. `path` is the file to be written.
     """
     try:
         yield

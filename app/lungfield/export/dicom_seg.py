@@ -16,20 +16,7 @@ from pydicom.valuerep import DSfloat
 
 from lungfield.atomic import write_whole
 from lungfield.errors import OutputError
-from lungfield.export.derived import (
-    Algorithm,
-    concept,
-    creation_time,
-    derived_uids,
-    equipment,
-    errors_of_header,
-    give_identity,
-    require_its_label_map,
-    set_uid,
-    stamp,
-    stand_in,
-    to_bytes,
-)
+from lungfield.export import derived
 from lungfield.export.source import Source, patient_orientation, source_of, values_of
 from lungfield.labels import ANATOMICAL_STRUCTURE, BACKGROUND, LUNGS, Label
 from lungfield.records import Radiograph
@@ -49,7 +36,7 @@ def save_dicom_seg(
     label_map: NDArray[np.uint8],
     path: Path,
     *,
-    algorithm: Algorithm,
+    algorithm: derived.Algorithm,
     viewer_geometry: bool = False,
     created: datetime | None = None,
 ) -> None:
@@ -84,15 +71,15 @@ def save_dicom_seg(
     """
     path = Path(path)
     source = source_of(radiograph, path)
-    require_its_label_map(radiograph, label_map, path)
+    derived.require_its_label_map(radiograph, label_map, path)
     known = (BACKGROUND, *(label.value for label in LUNGS))
     # They follow one another, so that the largest value tells.
     if label_map.max(initial=BACKGROUND) > max(known):
         raise OutputError(f"{path}: the label map holds values other than {known}; split the lungs first.")
-    with errors_of_header(radiograph, path, "DICOM SEG"):
+    with derived.errors_of_header(radiograph, path, "DICOM SEG"):
         segmentation = _segmentation(radiograph, source, label_map, algorithm, viewer_geometry)
-        stamp(segmentation, creation_time(created))
-        content = to_bytes(segmentation)
+        derived.stamp(segmentation, derived.creation_time(created))
+        content = derived.to_bytes(segmentation)
     write_whole(path, content)
 
 
@@ -100,7 +87,7 @@ def _segmentation(
     radiograph: Radiograph,
     source: Source,
     label_map: NDArray[np.uint8],
-    algorithm: Algorithm,
+    algorithm: derived.Algorithm,
     viewer_geometry: bool,
 ) -> Dataset:
     """The DICOM SEG of a label map: the template with the radiograph's identity, references and masks."""
@@ -113,15 +100,15 @@ def _segmentation(
     segmentation.PixelData = _packed(label_map)
     # With a geometry, the object says something else, so it is another object.
     kind = "viewer geometry" if viewer_geometry else "no geometry"
-    uids = derived_uids(source, algorithm, kind, segmentation.PixelData)
-    give_identity(segmentation, radiograph.header, source, *uids)
+    uids = derived.derived_uids(source, algorithm, kind, segmentation.PixelData)
+    derived.give_identity(segmentation, radiograph.header, source, *uids)
     _refer(segmentation, source)
     _add_context(segmentation, radiograph.header)
     return segmentation
 
 
 @lru_cache(maxsize=16)
-def _template(algorithm: Algorithm, pixel_spacing_mm: tuple[float, float] | None) -> bytes:
+def _template(algorithm: derived.Algorithm, pixel_spacing_mm: tuple[float, float] | None) -> bytes:
     """The SEG that highdicom makes of a small blank stand-in for a radiograph, as a DICOM file.
 
     Building and checking one costs more than all else, and all but identity, references and masks is the
@@ -151,9 +138,9 @@ def _template(algorithm: Algorithm, pixel_spacing_mm: tuple[float, float] | None
         transfer_syntax_uid=ExplicitVRLittleEndian,
         # A lung that was looked for and not found keeps its empty frame.
         omit_empty_frames=False,
-        **equipment(algorithm),
+        **derived.equipment(algorithm),
     )
-    return to_bytes(segmentation)
+    return derived.to_bytes(segmentation)
 
 
 def _blank_image(pixel_spacing_mm: tuple[float, float] | None) -> Dataset:
@@ -161,7 +148,7 @@ def _blank_image(pixel_spacing_mm: tuple[float, float] | None) -> Dataset:
 
     highdicom takes the geometry of the segmentation from there.
     """
-    image = stand_in()
+    image = derived.stand_in()
     image.Rows = image.Columns = _STAND_IN_SIDE_PX
     if pixel_spacing_mm is not None:
         image.FrameOfReferenceUID = generate_uid()
@@ -180,8 +167,8 @@ def _segment_description(label: Label, identification: Any) -> Any:
     return highdicom.seg.SegmentDescription(
         segment_number=label.value,
         segment_label=label.title,
-        segmented_property_category=concept(ANATOMICAL_STRUCTURE),
-        segmented_property_type=concept(label.code),
+        segmented_property_category=derived.concept(ANATOMICAL_STRUCTURE),
+        segmented_property_type=derived.concept(label.code),
         algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=identification,
         display_color=highdicom.color.CIELabColor.from_rgb(*label.colour_rgb),
@@ -191,7 +178,7 @@ def _segment_description(label: Label, identification: Any) -> Any:
 def _refer(segmentation: Dataset, source: Source) -> None:
     """Point every reference of the template to the source, and every other identifier away from it."""
     series = segmentation.ReferencedSeriesSequence[0]
-    set_uid(series, "SeriesInstanceUID", source.series)
+    derived.set_uid(series, "SeriesInstanceUID", source.series)
     references = [
         series.ReferencedInstanceSequence[0],
         segmentation.SourceImageSequence[0],
@@ -201,8 +188,8 @@ def _refer(segmentation: Dataset, source: Source) -> None:
         ),
     ]
     for reference in references:
-        set_uid(reference, "ReferencedSOPClassUID", source.sop_class)
-        set_uid(reference, "ReferencedSOPInstanceUID", source.instance)
+        derived.set_uid(reference, "ReferencedSOPClassUID", source.sop_class)
+        derived.set_uid(reference, "ReferencedSOPInstanceUID", source.instance)
     dimensions_uid = generate_uid(entropy_srcs=[segmentation.SOPInstanceUID, "dimensions"])
     for item in (*segmentation.DimensionOrganizationSequence, *segmentation.DimensionIndexSequence):
         item.DimensionOrganizationUID = dimensions_uid

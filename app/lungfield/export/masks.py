@@ -22,13 +22,9 @@ _LEVEL = 2
 
 
 def save_label_map_png(label_map: NDArray[np.uint8], path: Path) -> None:
-    """Write a label map as an 8-bit grey PNG whose pixel values are the labels.
+    """Write a label map, (H, W) uint8 with the values of `lungfield.labels`, as an 8-bit grey PNG.
 
     It looks nearly black, as 1 and 2 are dark greys: it is data; `save_overlay` makes what is to look at.
-
-    Args:
-        label_map: (H, W) uint8 with the values of `lungfield.labels`.
-        path: the file to write.
 
     Raises:
         OutputError: the file could not be written.
@@ -57,16 +53,12 @@ def _to_png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def save_nifti(label_map: NDArray[np.uint8], path: Path, radiograph: Radiograph) -> None:
-    """Write a label map as NIfTI-1, its array (x, y), as ITK and most readers order it.
+    """Write a label map, (H, W) uint8, as NIfTI-1, its array (x, y), as ITK and most readers order it.
 
     The mask of a NIfTI file has its affine, its codes, its units and its shape, but none of its texts. Any
     other radiograph has no place in the patient's coordinates: the affine says just how it lies, with
-    posterior for down, and starts at 0. Of an upright one x runs to the patient's left.
-
-    Args:
-        label_map: (H, W) uint8 with the values of `lungfield.labels`.
-        path: the file to write; it is compressed where its name ends in `.gz`.
-        radiograph: what was segmented; without its spacing, zooms are 1 without a unit.
+    posterior for down, and starts at 0. Of an upright one x runs to the patient's left. Without the
+    radiograph's spacing, zooms are 1 without a unit. The file is compressed where its name ends in `.gz`.
 
     Raises:
         OutputError: the file could not be written.

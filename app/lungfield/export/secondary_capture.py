@@ -12,20 +12,7 @@ from pydicom.uid import JPEGBaseline8Bit, generate_uid
 from pydicom.valuerep import DA, TM
 
 from lungfield.atomic import write_whole
-from lungfield.export.derived import (
-    Algorithm,
-    concept,
-    creation_time,
-    derived_uids,
-    equipment,
-    errors_of_header,
-    give_identity,
-    require_its_label_map,
-    set_uid,
-    stamp,
-    stand_in,
-    to_bytes,
-)
+from lungfield.export import derived
 from lungfield.export.overlay import render_overlay
 from lungfield.export.source import Source, patient_orientation, source_of, values_of
 from lungfield.labels import Code
@@ -46,58 +33,47 @@ def save_secondary_capture(
     label_map: NDArray[np.uint8],
     path: Path,
     *,
-    algorithm: Algorithm,
+    algorithm: derived.Algorithm,
     created: datetime | None = None,
 ) -> None:
     """Write the radiograph with the contours of the lungs as a DICOM colour picture of the same study.
 
     The picture is at most 1024 pixels long, a baseline JPEG, and has 'Research use only' burnt in; it is to
     look at, so it carries no pixel spacing to measure with. It belongs to the radiograph's patient and study
-    as a DICOM SEG does (see `save_dicom_seg`). Whether there is burnt-in text that tells who the patient is,
-    is what the radiograph's BurnedInAnnotation says of it, as the picture shows the radiograph's pixels;
-    where the radiograph says nothing, neither does the picture.
+    as a DICOM SEG does. Whether there is burnt-in text that tells who the patient is, is what the
+    radiograph's BurnedInAnnotation says of it, as the picture shows the radiograph's pixels; where the
+    radiograph says nothing, neither does the picture.
 
-    The same input, algorithm and `created` give the same bytes and the same identifiers.
-
-    Args:
-        radiograph: the radiograph, read from DICOM, with its header.
-        label_map: (H, W) uint8 of the same shape, with the values of `lungfield.labels`.
-        path: the file to write.
-        algorithm: what made the mask; name and version are cut at 64 characters.
-        created: the time to write as that of creation; by default SOURCE_DATE_EPOCH, else now.
-
-    Raises:
-        HeaderError: the radiograph's header has no valid identifiers to refer to, or is otherwise broken.
-        OutputError: the radiograph did not come from DICOM; the label map does not belong to it; or the file
-            could not be written.
+    The same input, algorithm and `created` give the same bytes and the same identifiers. Arguments and errors
+    are those of `save_dicom_seg`.
     """
     path = Path(path)
     source = source_of(radiograph, path)
-    require_its_label_map(radiograph, label_map, path)
+    derived.require_its_label_map(radiograph, label_map, path)
     picture = np.asarray(
         render_overlay(radiograph, label_map, longest_side=_LONGEST_SIDE_PX, caption=_BURNT_IN)
     )
-    with errors_of_header(radiograph, path, "secondary capture"):
+    with derived.errors_of_header(radiograph, path, "secondary capture"):
         capture = _capture(picture, algorithm)
-        uids = derived_uids(source, algorithm, "picture", label_map.tobytes())
-        give_identity(capture, radiograph.header, source, *uids)
+        uids = derived.derived_uids(source, algorithm, "picture", label_map.tobytes())
+        derived.give_identity(capture, radiograph.header, source, *uids)
         _add_context(capture, radiograph.header)
         _refer(capture, source)
         _tell_compression(capture, radiograph.header, picture.nbytes)
-        made = creation_time(created)
-        stamp(capture, made)
+        made = derived.creation_time(created)
+        derived.stamp(capture, made)
         capture.DateOfSecondaryCapture, capture.TimeOfSecondaryCapture = DA(made.date()), TM(made.time())
-        content = to_bytes(capture)
+        content = derived.to_bytes(capture)
     write_whole(path, content)
 
 
-def _capture(picture: NDArray[np.uint8], algorithm: Algorithm) -> Dataset:
+def _capture(picture: NDArray[np.uint8], algorithm: derived.Algorithm) -> Dataset:
     """The highdicom.sc.SCImage of a picture, of nobody yet."""
     # Imported on use: it takes a while, and not every run asks for secondary captures.
     import highdicom
 
     capture = highdicom.sc.SCImage.from_ref_dataset(
-        stand_in(),
+        derived.stand_in(),
         pixel_array=picture,
         photometric_interpretation=highdicom.PhotometricInterpretationValues.YBR_FULL_422,
         bits_allocated=8,
@@ -110,7 +86,7 @@ def _capture(picture: NDArray[np.uint8], algorithm: Algorithm) -> Dataset:
         sop_instance_uid=generate_uid(),
         instance_number=1,
         transfer_syntax_uid=JPEGBaseline8Bit,
-        **equipment(algorithm),
+        **derived.equipment(algorithm),
     )
     capture["PixelData"].VR = "OB"
     capture.BodyPartExamined = "CHEST"
@@ -132,9 +108,9 @@ def _add_context(capture: Dataset, header: Dataset) -> None:
 def _refer(capture: Dataset, source: Source) -> None:
     """Say what the picture was made from (PS3.3, section C.12.4)."""
     reference = Dataset()
-    set_uid(reference, "ReferencedSOPClassUID", source.sop_class)
-    set_uid(reference, "ReferencedSOPInstanceUID", source.instance)
-    reference.PurposeOfReferenceCodeSequence = [concept(_SOURCE_IMAGE)]
+    derived.set_uid(reference, "ReferencedSOPClassUID", source.sop_class)
+    derived.set_uid(reference, "ReferencedSOPInstanceUID", source.instance)
+    reference.PurposeOfReferenceCodeSequence = [derived.concept(_SOURCE_IMAGE)]
     capture.SourceImageSequence = [reference]
 
 

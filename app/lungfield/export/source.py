@@ -16,6 +16,7 @@ from pydicom import DataElement, Dataset
 from pydicom.charset import (
     STAND_ALONE_ENCODINGS,
     convert_encodings,
+    decode_bytes,
     default_encoding,
     encode_string,
     python_encoding,
@@ -23,7 +24,7 @@ from pydicom.charset import (
 from pydicom.datadict import dictionary_VM, dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
-from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR, STR_VR, PersonName
+from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR, STR_VR, TEXT_VR_DELIMS, PersonName
 
 from lungfield.errors import HeaderError, OutputError
 from lungfield.records import Radiograph
@@ -76,14 +77,7 @@ _ESCAPED_TWO_BYTE_TEXT = re.compile(rb"\x1b\$\(?[@BD][^\x1b]*")
 
 @dataclass(frozen=True)
 class Source:
-    """The identifiers of a radiograph, as its header has them.
-
-    Attributes:
-        sop_class: SOPClassUID.
-        instance: SOPInstanceUID.
-        series: SeriesInstanceUID.
-        study: StudyInstanceUID.
-    """
+    """SOPClassUID, SOPInstanceUID, SeriesInstanceUID and StudyInstanceUID as a header has them."""
 
     sop_class: str
     instance: str
@@ -92,11 +86,7 @@ class Source:
 
 
 def source_of(radiograph: Radiograph, path: Path) -> Source:
-    """What a DICOM object made from a radiograph refers to.
-
-    Args:
-        radiograph: the radiograph.
-        path: the file to be written, for messages.
+    """What a DICOM object made from a radiograph refers to; `path`, the file to be written, is for messages.
 
     Raises:
         HeaderError: its header has no valid identifiers to refer to.
@@ -128,12 +118,25 @@ def text_of(header: Dataset, keyword: str) -> str:
     return _content(header, keyword).decode("ascii", errors="replace")
 
 
+def decoded_text(header: Dataset, keyword: str) -> str:
+    """The text of an attribute in the header's character set; what is not in it is replaced by U+FFFD.
+
+    The groups of a name stay divided by '=', several values by a backslash; '' where it is missing.
+    """
+    content = _content(header, keyword)
+    encodings = convert_encodings(character_set(header)) if character_set(header) else [default_encoding]
+    if dictionary_VR(keyword) == "PN":
+        return str(PersonName(content, encodings).decode(encodings))
+    if dictionary_VR(keyword) not in CUSTOMIZABLE_CHARSET_VR:
+        return content.decode("ascii", errors="replace")
+    return decode_bytes(content, encodings, TEXT_VR_DELIMS)
+
+
 def values_of(header: Dataset, keyword: str) -> list[str]:
     """The values of an attribute in the default character set, such as a date, a code or a number.
 
-    Returns:
-        None at all where it is missing, where one value breaks the rules of its type or is not in the
-        calendar, or where there are more or fewer than the attribute may have.
+    None at all where it is missing, where one value breaks the rules of its type or is not in the calendar,
+    or where there are more or fewer than the attribute may have.
     """
     text = text_of(header, keyword)
     values = [one.strip(" ") for one in text.split("\\")] if text else []
@@ -162,8 +165,7 @@ def patient_orientation(header: Dataset) -> list[str]:
 def character_set(header: Dataset) -> list[str]:
     """The terms of SpecificCharacterSet (PS3.3, section C.12.1.1.2), common misspellings mended.
 
-    Returns:
-        Nothing where the header declares none, or one that DICOM does not have.
+    Nothing where the header declares none, or one that DICOM does not have.
     """
     first, *others = (_mended(one.strip(" ")) for one in text_of(header, "SpecificCharacterSet").split("\\"))
     if first in STAND_ALONE_ENCODINGS:

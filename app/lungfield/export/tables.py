@@ -23,21 +23,8 @@ _SIGNIFICANT_DIGITS = 6
 _ROWS_AT_ONCE = 4096
 
 
-def _measured_columns() -> Mapping[str, type]:
-    """The columns of `Measurements.to_row` and `Density.to_row`; whole numbers are in pixels."""
-    nothing = Extent(area_px=0, height_px=0, width_px=0)
-    measured = {
-        column: int if column.endswith("_px") else float
-        for column in Measurements(nothing, nothing, nothing).to_row()
-    }
-    grey = dict.fromkeys(Density(None, None, None).to_row(), float)
-    return {**measured, "spacing_plane": str, **grey}
-
-
-def _agreement_columns() -> Mapping[str, type]:
-    metrics = {field.name: float for field in dataclasses.fields(Agreement)}
-    return {**metrics, "distance_unit": str}
-
+_NOTHING = Extent(area_px=0, height_px=0, width_px=0)
+_MEASURED = (*Measurements(_NOTHING, _NOTHING, _NOTHING).to_row(), *Density(None, None, None).to_row())
 
 RESULT_COLUMNS: Mapping[str, type] = MappingProxyType(
     {
@@ -55,8 +42,10 @@ RESULT_COLUMNS: Mapping[str, type] = MappingProxyType(
         "row_spacing_mm": float,
         "column_spacing_mm": float,
         "spacing_source": str,
-        **_measured_columns(),
-        **_agreement_columns(),
+        **{name: int if name.endswith("_px") else float for name in _MEASURED},
+        "spacing_plane": str,
+        **{field.name: float for field in dataclasses.fields(Agreement)},
+        "distance_unit": str,
         "reference_match": str,
         "bundle": str,
         "bundle_version": str,
@@ -156,15 +145,8 @@ def write_results_parquet(
     """Write rows as Parquet, which pandas, Polars, DuckDB and R read with its types.
 
     Columns have the types of `RESULT_COLUMNS`; one that is not there is text. What a row lacks is null, and
-    so are None, NaN, infinity and empty text. Floats keep all of their digits.
-
-    Args:
-        rows: flat mappings from column to value; gone through once where `columns` are given, else twice.
-        path: the file to write.
-        columns: the columns in their order, such as `RESULT_COLUMNS`; by default `columns_of` the rows.
-
-    Raises:
-        OutputError: the file could not be written.
+    so are None, NaN, infinity and empty text. Floats keep all of their digits. Arguments and errors are those
+    of `write_results_csv`.
     """
     # Imported on use: it takes a while.
     import pyarrow

@@ -1,10 +1,31 @@
 """A MONAI Label server with the bundles: segment radiographs, correct the masks, train on the corrections.
 
 `lungfield.label.main` is the app that MONAI Label loads. Importing this package needs no MONAI Label; it only
-prepares what MONAI Label needs beside pydicom 3.
+prepares what MONAI Label 0.8 needs beside pydicom 3.
 """
 
-from lungfield.label.compatibility import let_pydicom_seg_import
+import importlib.util
+import sys
+from types import ModuleType
+
+from pydicom.uid import SegmentationStorage
+
+_REMOVED = "pydicom._storage_sopclass_uids"
+
+
+def _let_pydicom_seg_import() -> None:
+    """Give pydicom-seg the private module of pydicom that it takes one identifier from.
+
+    MONAI Label imports pydicom-seg, whose last release (0.4.1) was made for pydicom 2; pydicom 3 has the
+    identifier in `pydicom.uid` only. Nothing happens where the module is there.
+    """
+    if importlib.util.find_spec(_REMOVED) is None:
+        stand_in = ModuleType(_REMOVED)
+        stand_in.SegmentationStorage = SegmentationStorage  # type: ignore[attr-defined]
+        # A module without a spec would make the next search for it fail.
+        stand_in.__spec__ = importlib.util.spec_from_loader(_REMOVED, loader=None)
+        sys.modules[_REMOVED] = stand_in
+
 
 # Here, because MONAI Label imports pydicom-seg, and whatever starts the server imports this package first.
-let_pydicom_seg_import()
+_let_pydicom_seg_import()

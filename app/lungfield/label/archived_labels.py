@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pydicom import Dataset
 
-from lungfield.label.archive import Archive, InstanceReference
+from lungfield.dicomweb import Archive, InstanceReference
 from lungfield.label.segmentations import AUTOMATIC
 from lungfield.labels import LUNGS
 
@@ -16,13 +16,7 @@ _LUNG_CODES = {lung.code.value for lung in LUNGS}
 
 @dataclass(frozen=True)
 class ArchivedLabel:
-    """A segmentation in the archive.
-
-    Attributes:
-        reference: where it lies.
-        image: SeriesInstanceUID of the radiograph that it is of.
-        created: date and time, as text that sorts.
-    """
+    """A segmentation of the series `image`, made at a date and time, as text that sorts."""
 
     reference: InstanceReference
     image: str
@@ -30,11 +24,7 @@ class ArchivedLabel:
 
 
 class ArchivedLabels:
-    """The labels of an archive.
-
-    Args:
-        archive: where they lie.
-    """
+    """The labels of an archive: those of its DICOM SEG objects that an annotator had a hand in."""
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
@@ -44,11 +34,7 @@ class ArchivedLabels:
     def newest(self, images: Mapping[str, Dataset]) -> dict[str, ArchivedLabel]:
         """The newest label of each labelled image, by the image's SeriesInstanceUID.
 
-        Args:
-            images: what the archive tells of the series of the images, by SeriesInstanceUID.
-
-        Raises:
-            DataError: the archive does not answer, or refuses.
+        `images` is what the archive tells of the series of the images, by SeriesInstanceUID.
         """
         studies = {str(series.StudyInstanceUID) for series in images.values()}
         newest: dict[str, ArchivedLabel] = {}

@@ -18,9 +18,9 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 from pydicom import Dataset
 
 import lungfield
+from lungfield.dicomweb import Archive, InstanceReference, as_file
 from lungfield.errors import DataError, OutputError
 from lungfield.export import Algorithm
-from lungfield.label.archive import Archive, InstanceReference, as_file
 from lungfield.label.archived_labels import ArchivedLabel, ArchivedLabels
 from lungfield.label.folder import names_of
 from lungfield.label.masks import read_label
@@ -42,14 +42,11 @@ _ANNOTATION = Algorithm("MONAI Label with lungfield", lungfield.__version__)
 
 
 def make_datastore(app: MONAILabelApp, url: str) -> RadiographArchive:
-    """The datastore for the address of a DICOMweb server, by MONAI Label's own settings.
+    """The datastore for the root of QIDO-RS, WADO-RS and STOW-RS, by MONAI Label's own settings.
 
     Read are MONAI_LABEL_DICOMWEB_USERNAME, _PASSWORD, _CACHE_PATH and _SEARCH_FILTER, and
-    MONAI_LABEL_QIDO_PREFIX, MONAI_LABEL_WADO_PREFIX and MONAI_LABEL_STOW_PREFIX.
-
-    Args:
-        app: whose `conf` may have `viewer_geometry` 'true'; see `make_segmentation`.
-        url: root of QIDO-RS, WADO-RS and STOW-RS, such as http://127.0.0.1:8042/dicom-web.
+    MONAI_LABEL_QIDO_PREFIX, MONAI_LABEL_WADO_PREFIX and MONAI_LABEL_STOW_PREFIX. The app's `conf` may have
+    `viewer_geometry` 'true'; see `make_segmentation`.
 
     Raises:
         DataError: nothing there answers as DICOMweb does.
@@ -136,10 +133,7 @@ class RadiographArchive(DICOMWebDatastore):
         return listed
 
     def get_image_uri(self, image_id: str) -> str:
-        """The file of a radiograph, fetched where it is not in the cache yet.
-
-        Args:
-            image_id: SeriesInstanceUID or StudyInstanceUID.
+        """The file of a radiograph, by SeriesInstanceUID or StudyInstanceUID; fetched where it is not cached.
 
         Raises:
             DataError: the archive has no such image, or does not answer.
@@ -171,13 +165,7 @@ class RadiographArchive(DICOMWebDatastore):
         return [image for image in self.list_images() if image not in labelled]
 
     def get_label_uri(self, label_id: str, label_tag: str, image_id: str = "") -> str:  # noqa: ARG002
-        """The file of a label: for 'final' the newest DICOM SEG of the archive, else what was saved here.
-
-        Args:
-            label_id: the image's SeriesInstanceUID.
-            label_tag: 'final', 'original', ...
-            image_id: not needed.
-        """
+        """The file of a label: for 'final' the newest DICOM SEG of the archive, else what was saved here."""
         if label_tag == DefaultLabelTag.FINAL and (label := self._newest_labels().get(label_id)):
             self._fetch_label(label)
         return str(LocalDatastore.get_label_uri(self, label_id, label_tag))
@@ -192,12 +180,8 @@ class RadiographArchive(DICOMWebDatastore):
     ) -> str:
         """Keep a mask; a final one becomes a DICOM SEG in the study of its radiograph.
 
-        Args:
-            image_id: SeriesInstanceUID or StudyInstanceUID.
-            label_filename: a label map on the radiograph's pixels; see `lungfield.label.masks.read_label`.
-            label_tag: 'final' for the archive; any other one stays in the cache.
-            label_info: what the client says of it. One that names a model was made by it alone.
-            label_id: not needed.
+        The mask is a label map on the radiograph's pixels; see `lungfield.label.masks.read_label`. One whose
+        `label_info` names a model was made by it alone. With another tag than 'final' it stays in the cache.
 
         Returns:
             The image's SeriesInstanceUID.
@@ -229,20 +213,13 @@ class RadiographArchive(DICOMWebDatastore):
             return self._keep(series, file, label_tag, info)
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:  # noqa: ARG002
-        """Refuse: an image that only the cache has would never be listed.
-
-        Raises:
-            OutputError: always.
-        """
+        """Refuse by `OutputError`: an image that only the cache has would never be listed."""
         raise OutputError(
             "Send images to the archive itself, by C-STORE or STOW-RS; they are listed at once."
         )
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
-        """The files to train on, fetched where they are not in the cache yet.
-
-        Args:
-            full_path: False for paths relative to the cache.
+        """The files to train on, fetched where they are not cached; with `full_path` False from the cache.
 
         Returns:
             `{"image": DICOM file, "label": DICOM SEG file}` for each labelled image.
@@ -275,11 +252,7 @@ class RadiographArchive(DICOMWebDatastore):
         }
 
     def _find(self, image_id: str) -> InstanceReference:
-        """Where the radiograph lies that an id means.
-
-        Raises:
-            DataError: there is none.
-        """
+        """Where the radiograph lies that an id means; `DataError` where there is none."""
         if _UID.fullmatch(image_id):  # else it might be a pattern of QIDO-RS, or a path
             for keyword in ("SeriesInstanceUID", "StudyInstanceUID"):
                 # Not every archive heeds every filter.

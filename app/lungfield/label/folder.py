@@ -23,9 +23,6 @@ class RadiographFolder(LocalDatastore):
 
     MONAI Label keeps its list in `datastore_v2.json` there, and labels in `labels/<tag>/`. An image is known
     by its name without the suffix, so no two files may differ in that alone.
-
-    Args:
-        folder: where the radiographs are.
     """
 
     def __init__(self, folder: str) -> None:

@@ -69,8 +69,7 @@ class LungInferTask(InferTask):
     def get_path(self, validate: bool = True) -> str | None:
         """The file of weights that clients may download, delete or replace: never the shipped one.
 
-        Args:
-            validate: False for where to put weights that are handed in.
+        With `validate` False, where to put weights that are handed in.
         """
         if not validate:
             return str(self.weights.new_folder() / WEIGHTS_NAME)
@@ -78,11 +77,9 @@ class LungInferTask(InferTask):
         return str(latest) if latest else None
 
     def segment(self, image: str | Path, *, device: str | None = None) -> Segmentation:
-        """Segment a radiograph.
+        """Segment a radiograph: its file, or a folder with nothing but that file.
 
-        Args:
-            image: its file, or a folder with nothing but that file.
-            device: 'auto', 'cpu', 'cuda', ..., or a name of `device_list`; None for the task's own.
+        `device` is 'auto', 'cpu', 'cuda', ..., or a name of `device_list`; None for the task's own.
 
         Raises:
             LungfieldError: the file cannot be segmented, or the weights not be used.
@@ -92,10 +89,7 @@ class LungInferTask(InferTask):
         return predictor.drive(segmenting(radiograph, predictor.processing))
 
     def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """Segment the radiograph of a request of the server.
-
-        Args:
-            request: `image`, a path; `result_extension`, see `save_mask`; `device`.
+        """Segment the radiograph of a request of the server: `image`, a path; `result_extension`; `device`.
 
         Returns:
             The file of the mask, for the caller to remove, and what else there is to tell.
@@ -111,7 +105,9 @@ class LungInferTask(InferTask):
         lungs = self.segment(image, device=name_to_device(device) if device else None)
         segmented = time.monotonic()
         suffix = str(request.get("result_extension") or default_suffix(lungs.radiograph.path))
-        path = _temporary_file(suffix)
+        require_known(suffix)  # before it becomes part of a path
+        with tempfile.NamedTemporaryFile(prefix="lungs-", suffix=suffix, delete=False) as file:
+            path = Path(file.name)
         try:
             save_mask(lungs, path)
         except Exception:
@@ -154,10 +150,7 @@ class LungBatchInferTask(BatchInferTask):
     ) -> dict[str, Any]:
         """Segment the images of a request, and keep the masks in the datastore.
 
-        Args:
-            request: `images`: 'all', 'labeled', 'unlabeled' or a list of names; `label_tag`; ...
-            datastore: where the images are, and the masks go.
-            infer: segments one.
+        `images` of the request is 'all', 'labeled', 'unlabeled' or a list of names.
 
         Returns:
             By the image's name, what `infer` returned, or `error`.
@@ -176,23 +169,8 @@ class LungBatchInferTask(BatchInferTask):
         return result
 
 
-def _temporary_file(suffix: str) -> Path:
-    """Make an empty file for a mask.
-
-    Raises:
-        OutputError: a mask cannot be written with that suffix.
-    """
-    require_known(suffix)  # before it becomes part of a path
-    with tempfile.NamedTemporaryFile(prefix="lungs-", suffix=suffix, delete=False) as file:
-        return Path(file.name)
-
-
 def _the_file(path: Path) -> Path:
-    """The file that is meant: `path`, or where that is a folder the only file in it.
-
-    Raises:
-        DataError: there are several, or none.
-    """
+    """The file that is meant: `path`, or the only file in that folder; `DataError` unless it is one."""
     if not path.is_dir():
         return path
     files = find_files([path])

@@ -14,9 +14,9 @@ from monailabel.tasks.activelearning.first import First
 from monailabel.tasks.activelearning.random import Random
 
 import lungfield
-from lungfield.label.bundles import chosen_bundles
 from lungfield.label.folder import RadiographFolder
 from lungfield.label.inference import LungBatchInferTask, LungInferTask
+from lungfield.label.server import chosen_bundles
 from lungfield.label.training import FineTuneTask
 from lungfield.label.weights import WeightStore
 

@@ -37,11 +37,10 @@ def require_known(suffix: str) -> None:
 def save_mask(lungs: Segmentation, path: Path) -> None:
     """Write the label map of a segmentation so that it lies on the radiograph in a viewer.
 
-    Args:
-        lungs: the segmentation; its radiograph's file has to be where it was.
-        path: .png (H, W); .nii or .nii.gz, (W, H) or (W, H, 1) as ITK takes the radiograph's file; .nrrd or
-            .mha (W, H, 1); .dcm for a DICOM SEG, of a radiograph from DICOM only. Volumes of a radiograph
-            from NIfTI have its axes, such as (W, 1, H) of a coronal plane.
+    The radiograph's file has to be where it was. By its suffix a file is .png (H, W); .nii or .nii.gz, (W, H)
+    or (W, H, 1) as ITK takes the radiograph's file; .nrrd or .mha (W, H, 1); .dcm for a DICOM SEG, of a
+    radiograph from DICOM only. Volumes of a radiograph from NIfTI have its axes, such as (W, 1, H) of a
+    coronal plane.
 
     Raises:
         OutputError: the file cannot be written.
@@ -56,7 +55,9 @@ def save_mask(lungs: Segmentation, path: Path) -> None:
 
 def _save_volume(lungs: Segmentation, path: Path, *, always_volume: bool) -> None:
     geometry = geometry_of(lungs.radiograph.path, lungs.radiograph.spacing)
-    values = _as_itk_orders(lungs)
+    header, values = lungs.radiograph.nifti_header, lungs.label_map
+    if header is not None:  # the slowest axis first: (H, 1, W) of a coronal plane
+        values = values.reshape(header.get_data_shape()[:3][::-1])
     if values.ndim < 3 and (always_volume or geometry.axes > 2):
         values = values[np.newaxis]
     if values.ndim > geometry.axes:
@@ -69,14 +70,6 @@ def _save_volume(lungs: Segmentation, path: Path, *, always_volume: bool) -> Non
         sitk.WriteImage(image, str(path), useCompression=True)
     except RuntimeError as error:
         raise OutputError(f"{path}: the mask cannot be written; is there space?") from error
-
-
-def _as_itk_orders(lungs: Segmentation) -> NDArray[np.uint8]:
-    """The label map with the slowest axis first: (H, W), or (H, 1, W) of a NIfTI file in a coronal plane."""
-    header = lungs.radiograph.nifti_header
-    if header is None:
-        return lungs.label_map
-    return lungs.label_map.reshape(header.get_data_shape()[:3][::-1])
 
 
 def read_label(
@@ -138,19 +131,16 @@ def _named(values: NDArray[Any], names: Mapping[int, str], path: Path) -> NDArra
         meaning |= {lung.value: lung.value for lung in LUNGS}
     unknown = [value for value in found if value not in meaning]
     if unknown:
+        of_lungs = {lung.value: lung.title.lower() for lung in LUNGS}
         raise DataError(
             f"{path.name}: holds the value {unknown[0]:g}, which means nothing; a label map has 0, "
-            + ", ".join(f"{value} ({name})" for value, name in (names or _names_of_lungs()).items())
+            + ", ".join(f"{value} ({name})" for value, name in (names or of_lungs).items())
             + "."
         )
     label_map = np.zeros(values.shape, dtype=np.uint8)
     for value in found:
         label_map[values == value] = meaning[value]
     return label_map
-
-
-def _names_of_lungs() -> dict[int, str]:
-    return {lung.value: lung.title.lower() for lung in LUNGS}
 
 
 def _label_of(name: str) -> int:

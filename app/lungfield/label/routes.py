@@ -76,12 +76,9 @@ _proxy = APIRouter(prefix=_PREFIX, dependencies=_AS_USER)
 
 @_segmentations.post("/infer/{model}", include_in_schema=False)
 def infer_segmentation(model: str, image: str = "", params: str = Form("{}")) -> Response:
-    """Segment a radiograph that is DICOM, and answer with the DICOM SEG.
+    """Segment a radiograph that is DICOM by the bundle `model`, and answer with the DICOM SEG.
 
-    Args:
-        model: name of the bundle.
-        image: its id in the datastore.
-        params: JSON; `device` is heeded.
+    `image` is its id in the datastore; of `params`, JSON, `device` is heeded.
 
     Raises:
         LungfieldError: there is no such model or image, it cannot be segmented, or it is not DICOM.
@@ -112,12 +109,9 @@ def infer_segmentation(model: str, image: str = "", params: str = Form("{}")) ->
 def ask_archive(path: str, request: Request) -> Response:
     """Pass a question on to the archive, all of it, and its answer back.
 
-    The archive may have other routes, which the server's password opens. So only DICOMweb is passed on.
-
-    Args:
-        path: 'qido/studies', 'wado/studies/1.2/metadata', ...; the first word says which of MONAI Label's
-            prefixes, if any, the archive wants.
-        request: whose query and Accept header go along.
+    The archive may have other routes, which the server's password opens. So only DICOMweb is passed on. The
+    first word of a path such as 'qido/studies' or 'wado/studies/1.2/metadata' says which of MONAI Label's
+    prefixes, if any, the archive wants. The query and the Accept header of the request go along.
 
     Raises:
         HTTPException: 404, where the path is no resource of DICOMweb.
@@ -152,9 +146,5 @@ def ask_archive(path: str, request: Request) -> Response:
 
 @_proxy.api_route(_PROXY, methods=list(_OTHER_METHODS), include_in_schema=False)
 def refuse(path: str) -> None:  # noqa: ARG001
-    """Keep from MONAI Label's own route what is no question.
-
-    Raises:
-        HTTPException: 405, always.
-    """
+    """Keep from MONAI Label's own route what is no question: 405, always."""
     raise HTTPException(405, "Only GET is passed on to the archive.", headers={"Allow": "GET"})

@@ -35,22 +35,14 @@ def make_segmentation(
 ) -> pydicom.Dataset:
     """The DICOM SEG of a mask, as `lungfield.export.save_dicom_seg` writes it, for a server's needs.
 
-    A network's mask is what `lungfield segment` writes, with the same identifiers: the same mask of
-    the same weights is one object in an archive. Masks are corrected more than once, so each correction is a
-    new object in a series of its own, named by the mask and by the time, which has fractions of a second: the
-    newest one counts, also if it brings back an older mask.
+    A network's mask is what `lungfield segment` writes, with the same identifiers: the same mask of the same
+    weights is one object in an archive. Masks are `corrected` by annotators more than once, so each
+    correction is a new object in a series of its own, named by the mask and by the time, which has fractions
+    of a second: the newest one counts, also if it brings back an older mask.
 
-    Args:
-        radiograph: from DICOM, with its header.
-        label_map: (H, W) uint8 of the same shape: 0 background, 1 right lung, 2 left lung.
-        algorithm: what made the mask, or let an annotator make it.
-        corrected: whether an annotator had a hand in it.
-        viewer_geometry: place it in the invented plane that the OHIF viewer of MONAI Label takes for a
-            radiograph's; without one that viewer breaks. Newer versions of OHIF (3.13) take another: that of
-            `save_dicom_seg`.
-
-    Returns:
-        The object with its file meta information.
+    With `viewer_geometry`, it lies in the invented plane that the OHIF viewer of MONAI Label takes for a
+    radiograph's; without one that viewer breaks. Newer versions of OHIF (3.13) take another: that of
+    `save_dicom_seg`.
 
     Raises:
         OutputError: the radiograph did not come from DICOM, or its header allows no such object.

@@ -14,32 +14,20 @@ from lungfield.errors import DataError
 
 @dataclass(frozen=True)
 class Split:
-    """Names of images by what they are for.
-
-    Attributes:
-        training: learnt from.
-        validation: chosen by. One that is in `training` too was learnt: there was no other.
-    """
+    """Names of images: learnt from, and chosen by. One that is in both was learnt: there was no other."""
 
     training: frozenset[str] = frozenset()
     validation: frozenset[str] = frozenset()
 
 
 def divide(names: Collection[str], fraction: float, before: Split | None = None) -> Split:
-    """Divide images, so that none is ever chosen by after it was learnt.
+    """Divide images, so that none is ever chosen by after it was learnt: both sides of at least one image.
 
-    An image stays on the side on which it was before. The side of a new one depends on the hash of its name
-    alone, so that it does not change with the number of images. Few images may leave a side empty. Then a new
-    image is put there against its hash; where none is new, one that was for validation is learnt from now on;
-    and where all have been learnt, one of them serves for both.
-
-    Args:
-        names: of one image or more.
-        fraction: part of the new images that is for validation, in [0, 1).
-        before: the sides of images that were divided before, also of such as are not among `names`.
-
-    Returns:
-        The sides of `names`, both of at least one image.
+    An image stays on the side on which it was `before`. The side of a new one depends on the hash of its name
+    alone, so that it does not change with the number of images; the part `fraction`, in [0, 1), is for
+    validation. Few images may leave a side empty. Then a new image is put there against its hash; where none
+    is new, one that was for validation is learnt from now on; and where all have been learnt, one of them
+    serves for both.
     """
     before = before or Split()
     ordered = sorted(set(names), key=_place)
@@ -56,12 +44,7 @@ def divide(names: Collection[str], fraction: float, before: Split | None = None)
 
 
 def divide_and_remember(names: Collection[str], fraction: float, memory: Path) -> Split:
-    """Divide images as `divide` does, by the sides in a file, and keep their sides there.
-
-    Args:
-        names: of one image or more.
-        fraction: part of the new images that is for validation, in [0, 1).
-        memory: JSON file; made where it is missing.
+    """Divide images as `divide` does, by the sides in the JSON file `memory`, and keep their sides there.
 
     Raises:
         DataError: the file cannot be read.

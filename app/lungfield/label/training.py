@@ -42,13 +42,9 @@ _METRIC = "val_mean_dice"
 
 @dataclass(frozen=True)
 class Correction:
-    """A radiograph and the mask that an annotator saved for it.
+    """The files of a radiograph and of its mask from an annotator; `id` is its name in the datastore.
 
-    Attributes:
-        id: the image's name in the datastore.
-        image: file of the radiograph.
-        label: file of the mask.
-        names: what the mask's values mean, or None where nobody said.
+    `names` is what the mask's values mean, None where nobody said.
     """
 
     id: str
@@ -80,17 +76,12 @@ class Options:
     def of(cls, request: dict[str, Any]) -> Options:
         """The options of a request, whose values may be text, as 3D Slicer sends them.
 
-        Raises:
-            DataError: a value that cannot be.
+        Raises `DataError` for a value that cannot be.
         """
         try:
-            options = cls(
-                max_epochs=int(request.get("max_epochs", cls.max_epochs)),
-                learning_rate=float(request.get("learning_rate", cls.learning_rate)),
-                batch_size=int(request.get("batch_size", cls.batch_size)),
-                val_split=float(request.get("val_split", cls.val_split)),
-                device=name_to_device(request.get("device")),
-            )
+            numbers = {name: value for name, value in vars(cls()).items() if name != "device"}
+            told = {name: type(value)(request.get(name, value)) for name, value in numbers.items()}
+            options = cls(**told, device=name_to_device(request.get("device")))
         except (TypeError, ValueError) as error:
             raise DataError(f"An option of training is not a number: {error}.") from error
         if not (options.max_epochs >= 1 and options.batch_size >= 1 and options.learning_rate > 0):
@@ -105,9 +96,6 @@ class FineTuneTask(TrainTask):
 
     A training has a folder of its own: the data list that it saw, its log, its history, and at the end the
     weights, which count from then on. Those that the bundle ships with are never touched.
-
-    Args:
-        weights: the bundle and its later weights.
     """
 
     def __init__(self, weights: WeightStore) -> None:
@@ -116,8 +104,7 @@ class FineTuneTask(TrainTask):
 
     def config(self) -> dict[str, Any]:
         """What a client can set, and its defaults."""
-        options = {name: value for name, value in vars(Options()).items() if name != "device"}
-        return options | {"device": device_list()}
+        return vars(Options()) | {"device": device_list()}
 
     def stats(self) -> dict[str, Any]:
         """How far the newest training is, or what it reached, in the words that 3D Slicer looks for."""
@@ -135,11 +122,7 @@ class FineTuneTask(TrainTask):
         return stats | (json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else {})
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
-        """Train, and have the result used from now on.
-
-        Args:
-            request: `max_epochs` and so on; see `Options`.
-            datastore: whose final labels are trained on.
+        """Train on the final labels of a datastore by a request (see `Options`); the result is used at once.
 
         Returns:
             What was trained on what, and how well it did.
@@ -195,13 +178,8 @@ def write_data(
     """Write the data set that a bundle's train.yaml reads: a list, and the masks as label maps.
 
     The radiographs stay where they are. The list for training is filled up to whole batches, as some networks
-    cannot learn from a batch of one image.
-
-    Args:
-        corrections: one or more; a single one serves both for training and validation.
-        folder: where to.
-        options: `val_split` and `batch_size` are heeded.
-        split: which are for training and which for validation; None where none were divided before.
+    cannot learn from a batch of one image. A single correction serves both for training and validation;
+    without `split`, images are divided as if none were before.
 
     Returns:
         How many images are for training, and how many for validation.
@@ -254,8 +232,7 @@ def _command(bundle: Bundle, folder: Path, options: Options) -> list[str]:
 def _run(command: list[str], log: Path) -> None:
     """Run a command, its output in the log, where MONAI Label shows the last lines as progress.
 
-    Raises:
-        BundleError: it failed.
+    Raises `BundleError` where it failed.
     """
     logger.info("training: %s", " ".join(command))
     with (

@@ -37,12 +37,9 @@ class RetrainedBundle(Bundle):
 class WeightStore:
     """The folder of one bundle's later weights: a sub-folder for each training, the newest one counts.
 
-    A sub-folder is named by the time at which it was made. It counts once there is a model.pt in it, so a
-    training that was stopped changes nothing.
-
-    Attributes:
-        bundle: the bundle as it is shipped; nothing is ever written to its folder.
-        folder: where the sub-folders are; made on first use.
+    A sub-folder is named by the time at which it was made, the first on first use. It counts once there is a
+    model.pt in it, so a training that was stopped changes nothing. Nothing is ever written to the folder of
+    the bundle.
     """
 
     bundle: Bundle

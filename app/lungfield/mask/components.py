@@ -10,14 +10,7 @@ _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
 def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice] | None:
-    """The smallest rows and columns that hold all of a mask.
-
-    Args:
-        mask: (H, W) bool.
-
-    Returns:
-        A pair of slices (rows, columns), or None where the mask is empty.
-    """
+    """The smallest rows and columns (slices) that hold all of a (H, W) bool mask; None where it is empty."""
     rows = np.flatnonzero(mask.any(axis=1))
     columns = np.flatnonzero(mask.any(axis=0))
     if rows.size == 0:
@@ -26,14 +19,10 @@ def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice] | None:
 
 
 def label_components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Number the components of a mask; pixels are neighbours along a side, not across a corner.
+    """Number the components of a (H, W) bool mask; pixels are neighbours along a side, not across a corner.
 
-    Args:
-        mask: (H, W) bool.
-
-    Returns:
-        (H, W) component numbers from 1, 0 outside; and the area of each in pixels, (components + 1,), its
-        first entry 0 for what lies outside.
+    Returns (H, W) component numbers from 1, 0 outside; and the area of each in pixels, (components + 1,), its
+    first entry 0 for what lies outside.
     """
     _, components, statistics, _ = cv2.connectedComponentsWithStats(_as_bytes(mask), connectivity=4)
     areas = statistics[:, cv2.CC_STAT_AREA].copy()
@@ -42,15 +31,9 @@ def label_components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArra
 
 
 def fill_holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Fill background that is enclosed by the mask.
+    """Fill background that is enclosed by a (H, W) bool mask; returns a new array.
 
     Background that reaches the border of the array, along sides or across corners, is no hole.
-
-    Args:
-        mask: (H, W) bool.
-
-    Returns:
-        (H, W) bool, a new array.
     """
     # A frame of background joins all that is outside, so that one component is left to keep.
     _, outside = cv2.connectedComponents(_as_bytes(np.pad(~mask, 1, constant_values=True)), connectivity=8)

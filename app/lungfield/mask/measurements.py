@@ -20,9 +20,7 @@ class Extent:
         area_px: number of pixels.
         height_px: rows from the topmost to the lowest pixel, both included.
         width_px: columns from the first to the last pixel, both included.
-        area_mm2: area in mm², or None where the spacing is not known; likewise the two below.
-        height_mm: height in mm.
-        width_mm: width in mm.
+        area_mm2: None where the spacing is not known; likewise `height_mm` and `width_mm`.
     """
 
     area_px: int
@@ -38,8 +36,6 @@ class Measurements:
     """What was measured on a label map.
 
     Attributes:
-        right_lung: the patient's right lung.
-        left_lung: the patient's left lung.
         total: all of the lungs, their side told or not, with the box around both.
         spacing_plane: where lengths in mm hold: 'patient', 'detector' or 'unknown' (`Spacing.plane`), or
             None where there are none.
@@ -59,14 +55,9 @@ class Measurements:
 
 
 def measure(label_map: NDArray[np.uint8], spacing: Spacing | None) -> Measurements:
-    """Measure the lungs in a label map.
+    """Measure the lungs in a (H, W) uint8 label map with the values of `lungfield.labels`.
 
-    Args:
-        label_map: (H, W) uint8 with the values of `lungfield.labels`.
-        spacing: distance of the pixels, or None where it is not known; then there are no lengths in mm.
-
-    Returns:
-        The measurements. Those in mm hold in the plane of `spacing`.
+    Lengths in mm hold in the plane of `spacing`; there are none where that is not known.
     """
     return Measurements(
         right_lung=_extent(label_map == RIGHT_LUNG.value, spacing),
@@ -84,11 +75,5 @@ def _extent(mask: NDArray[np.bool_], spacing: Spacing | None) -> Extent:
         height, width = (side.stop - side.start for side in box)
     if spacing is None:
         return Extent(area, height, width)
-    return Extent(
-        area_px=area,
-        height_px=height,
-        width_px=width,
-        area_mm2=area * spacing.pixel_area_mm2,
-        height_mm=height * spacing.row_mm,
-        width_mm=width * spacing.column_mm,
-    )
+    lengths_mm = height * spacing.row_mm, width * spacing.column_mm
+    return Extent(area, height, width, area * spacing.pixel_area_mm2, *lengths_mm)

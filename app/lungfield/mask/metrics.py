@@ -57,13 +57,8 @@ class Summary:
     Attributes:
         count: how many values there were.
         undefined: how many further values were NaN and left out (a distance to an empty mask).
-        mean: arithmetic mean.
         sd: sample standard deviation (n - 1).
-        median: median.
-        minimum: smallest value.
-        maximum: largest value.
-        ci95_low: lower end of the 95 % confidence interval of the mean.
-        ci95_high: upper end of it.
+        ci95_low: lower end of the 95 % confidence interval of the mean; `ci95_high` is the upper one.
     """
 
     count: int
@@ -80,19 +75,12 @@ class Summary:
 def agreement(
     prediction: NDArray[np.generic], reference: NDArray[np.generic], *, spacing: Spacing | None
 ) -> Agreement:
-    """Compare two masks of the lungs.
+    """Compare two masks of the lungs, (H, W) bool or label maps; what is not 0 is lung.
 
     The surface of a mask is its pixels that have a background pixel, or the edge of the image, beside them.
     Percentiles are interpolated linearly. Two empty masks agree: every ratio is 1, every distance 0. Where
-    just one of them is empty, the ratios of the lungs are 0 and the distances NaN.
-
-    Args:
-        prediction: (H, W) bool or label map; what is not 0 is lung.
-        reference: (H, W) likewise.
-        spacing: distance of the pixels, or None for distances in pixels.
-
-    Returns:
-        The metrics; distances in the plane of `spacing`.
+    just one of them is empty, the ratios of the lungs are 0 and the distances NaN. Distances hold in the
+    plane of `spacing`; they are in pixels where it is None.
 
     Raises:
         DataError: the masks differ in shape.
@@ -138,9 +126,6 @@ def summarise(agreements: Sequence[Agreement]) -> dict[str, Summary]:
     The confidence interval of the mean is a percentile bootstrap over radiographs (2000 resamples, fixed
     seed), as overlaps near 1 are too skewed for an interval from the normal distribution.
 
-    Args:
-        agreements: one entry for each radiograph.
-
     Returns:
         A summary for each name in `RATIOS`, then for the distances by unit, `hd95_mm`, `assd_mm`, `hd95_px`,
         `assd_px`, as far as they occur: mm and pixels are never averaged. Values that are NaN are left out
@@ -166,17 +151,13 @@ def _surface_distances(
     if not a.any() or not b.any():
         return math.nan, math.nan
     scale = (1.0, 1.0) if spacing is None else (spacing.row_mm, spacing.column_mm)
-    points_a, points_b = (np.argwhere(_surface(mask)) * scale for mask in (a, b))
+    points_a, points_b = (np.argwhere(mask & ~ndimage.binary_erosion(mask)) * scale for mask in (a, b))
     # Surfaces are thin: searching their points takes a fraction of the time of two distance transforms.
     a_to_b, _ = KDTree(points_b).query(points_a)
     b_to_a, _ = KDTree(points_a).query(points_b)
     hd95 = max(np.percentile(a_to_b, 95), np.percentile(b_to_a, 95))
     assd = np.concatenate([a_to_b, b_to_a]).mean()
     return float(hd95), float(assd)
-
-
-def _surface(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    return mask & ~ndimage.binary_erosion(mask)
 
 
 def _summary(values: NDArray[np.float64]) -> Summary:

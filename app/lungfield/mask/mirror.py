@@ -36,8 +36,7 @@ _MIN_LOG_ODDS = 1.5
 def is_mirrored(mask: NDArray[np.bool_]) -> bool:
     """Tell whether the heart seems to lie on the left side of the image, where the right lung should be.
 
-    Args:
-        mask: (H, W) bool, both lungs on an upright radiograph. An empty mask is not mirrored.
+    Of a (H, W) bool mask of both lungs on an upright radiograph; an empty one is not mirrored.
     """
     box = bounding_box(mask)
     if box is None:
@@ -49,8 +48,7 @@ def is_mirrored(mask: NDArray[np.bool_]) -> bool:
 def asymmetry(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     """How much more lung there is in each cell on the left than in its mirror image: (128,) in [-1, 1].
 
-    Args:
-        mask: (H, W) bool, cropped to its bounding box.
+    Of a (H, W) bool mask, cropped to its bounding box.
     """
     filled = occupancy(mask)
     return (filled - filled[:, ::-1])[:, : CELLS // 2].ravel()

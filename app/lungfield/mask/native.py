@@ -28,6 +28,7 @@ def native_label_map(
     *,
     level: float = 0.0,
     components: int = 2,
+    right: NDArray[np.floating] | None = None,
 ) -> NDArray[np.uint8]:
     """Clean and split logits on their own grid, and draw the contours on a finer one.
 
@@ -40,13 +41,17 @@ def native_label_map(
         shape: (H, W) of the picture; both grids cover the same area.
         level: the logit above which a pixel is lung.
         components: how many connected regions are kept at most; see `clean_mask`.
+        right: (h, w) floating, the log odds that lung is that of the right side; None to tell the sides by
+            position (`split_lungs`).
 
     Returns:
         (H, W) uint8 label map: 0 background, 1 right lung, 2 left lung.
     """
     kept = clean_mask(logits > level, components=components)
-    pixel_size = (shape[0] / logits.shape[0], shape[1] / logits.shape[1])
-    labels = split_lungs(kept, pixel_size=pixel_size)
+    if right is None:
+        labels = split_lungs(kept, pixel_size=(shape[0] / logits.shape[0], shape[1] / logits.shape[1]))
+    else:
+        labels = (np.where(right >= 0, RIGHT_LUNG.value, LEFT_LUNG.value) * kept).astype(np.uint8)
     distance = np.abs(logits.astype(np.float32) - np.float32(level))
     # What fills a hole must be lung even where its logit lies right at the level.
     heights = np.where(kept, np.maximum(distance, np.finfo(np.float32).tiny), -distance)

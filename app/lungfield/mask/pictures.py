@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lungfield import exif
 from lungfield.errors import DataError
 from lungfield.labels import LEFT_LUNG
 from lungfield.pose import Pose
@@ -57,18 +56,16 @@ def _of_tiff(path: Path) -> tuple[NDArray[Any], bool, Pose | None]:
     tiff = read_tiff(path, lambda _rows, _columns, pictures: _require_one(path, pictures))
     values = tiff.values
     if tiff.photometric == PALETTE and tiff.colours is not None:
-        colours = tiff.colours >> 8 if tiff.colours.max() > 255 else tiff.colours
-        values = _of_palette(values, np.moveaxis(colours, 0, -1))
+        values = _of_palette(values, tiff.colours)
     return values, values.shape[2:] in ((2,), (4,)), Pose.of_exif(tiff.orientation)
 
 
 def _of_pillow(image: Image.Image) -> tuple[NDArray[Any], bool, Pose | None]:
     """The same of any other picture."""
     values = np.asarray(image)
-    if image.mode != "P":
-        return values, image.getbands()[-1] == "A", exif.pose_of(image)
-    colours = np.asarray(image.getpalette("RGB")).reshape(-1, 3)
-    return _of_palette(values, colours), False, exif.pose_of(image)
+    if image.mode == "P":
+        values = _of_palette(values, np.asarray(image.getpalette("RGB")).reshape(-1, 3))
+    return values, image.getbands()[-1] == "A", Pose.of_picture(image)
 
 
 def _of_palette(values: NDArray[Any], colours: NDArray[Any]) -> NDArray[Any]:

@@ -96,20 +96,12 @@ def assess(
         probabilities: (h, w) float32 in [0, 1], that of lung, on the network's grid.
         radiograph: what was segmented.
         flipped: (h, w) probabilities of the mirrored radiograph, mirrored back, if they were computed.
-
-    Returns:
-        Flags, confidence, and the features that they were taken from.
     """
     features = extract_features(label_map, probabilities, radiograph, flipped=flipped)
-    confidence = estimate_confidence(features)
+    confidence = logistic(features, INTERCEPT, COEFFICIENTS)
     found = _flags(features, confidence) | _contradictions(features, radiograph.header)
     found |= {Flag(name) for name in radiograph.corrections}
     return Quality(tuple(flag for flag in Flag if flag in found), confidence, features)
-
-
-def estimate_confidence(features: Features) -> float:
-    """The estimated probability that a mask with these features has a Dice of at least 0.90."""
-    return logistic(features, INTERCEPT, COEFFICIENTS)
 
 
 def logistic(features: Features, intercept: float, coefficients: Mapping[str, float]) -> float:
@@ -122,33 +114,30 @@ def logistic(features: Features, intercept: float, coefficients: Mapping[str, fl
 
 def _flags(features: Features, confidence: float) -> set[Flag]:
     """The flags of what was measured on mask, probabilities and pixels."""
-    of_picture = {
+    found = {
         Flag.NO_LUNG: not features["area_fraction"],
         Flag.LOW_CONFIDENCE: confidence < _MIN_CONFIDENCE,
         Flag.UNSTABLE: features.get("flip_agreement", 1.0) < _MIN_FLIP_AGREEMENT,
-        Flag.BRIGHT_LUNGS: _bright_lungs(features),
+        # The negative of a chest: air bright, or the middle of it dark.
+        Flag.BRIGHT_LUNGS: features["midline_brightness"] < _MIN_MIDLINE_BRIGHTNESS
+        or features.get("lung_contrast", 1.0) < _MIN_LUNG_CONTRAST,
         Flag.FLAT_CONTRAST: features["grey_spread"] < _MIN_GREY_SPREAD,
         Flag.DOUBTFUL_WINDOW: features["clipped_fraction"] > _MAX_CLIPPED_FRACTION,
     }
-    of_mask = _flags_of_mask(features) if features["area_fraction"] else {}
-    return {flag for flag, is_set in (of_picture | of_mask).items() if is_set}
-
-
-def _flags_of_mask(features: Features) -> dict[Flag, bool]:
-    ratio = features["left_right_ratio"]
-    return {
-        Flag.ONE_LUNG: ratio < _MIN_SECOND_LUNG,
-        Flag.ASYMMETRIC: _MIN_SECOND_LUNG <= ratio < _MIN_LEFT_RIGHT_RATIO,
-        Flag.AREA_SMALL: features["area_fraction"] < _MIN_AREA_FRACTION,
-        Flag.AREA_LARGE: features["area_fraction"] > _MAX_AREA_FRACTION,
-        Flag.TOUCHES_BORDER: features["border_contact"] > _MAX_BORDER_CONTACT,
-        Flag.MISPLACED: (
-            not _MIN_ROW <= features["row"] <= _MAX_ROW
+    if features["area_fraction"]:
+        ratio = features["left_right_ratio"]
+        found |= {
+            Flag.ONE_LUNG: ratio < _MIN_SECOND_LUNG,
+            Flag.ASYMMETRIC: _MIN_SECOND_LUNG <= ratio < _MIN_LEFT_RIGHT_RATIO,
+            Flag.AREA_SMALL: features["area_fraction"] < _MIN_AREA_FRACTION,
+            Flag.AREA_LARGE: features["area_fraction"] > _MAX_AREA_FRACTION,
+            Flag.TOUCHES_BORDER: features["border_contact"] > _MAX_BORDER_CONTACT,
+            Flag.MISPLACED: not _MIN_ROW <= features["row"] <= _MAX_ROW
             or abs(features["column"] - 0.5) > _MAX_OFF_CENTRE
-            or features.get("row_overlap", 1.0) < _MIN_ROW_OVERLAP
-        ),
-        Flag.ODD_SHAPE: _odd_shape(features),
-    }
+            or features.get("row_overlap", 1.0) < _MIN_ROW_OVERLAP,
+            Flag.ODD_SHAPE: _odd_shape(features),
+        }
+    return {flag for flag, is_set in found.items() if is_set}
 
 
 def _odd_shape(features: Features) -> bool:
@@ -161,14 +150,6 @@ def _odd_shape(features: Features) -> bool:
         features["shape_likeness"] < _MIN_LIKENESS
         or any(solidity < _MIN_SOLIDITY for solidity in solidities)
         or any(not _MIN_ASPECT <= aspect <= _MAX_ASPECT for aspect in aspects)
-    )
-
-
-def _bright_lungs(features: Features) -> bool:
-    """Whether the picture is the negative of a chest: air bright, or the middle of it dark."""
-    return (
-        features["midline_brightness"] < _MIN_MIDLINE_BRIGHTNESS
-        or features.get("lung_contrast", 1.0) < _MIN_LUNG_CONTRAST
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,16 +74,12 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
 
 
 def read_reference(path: Path, pose: Pose, *, partial: bool = False) -> NDArray[np.uint8]:
-    """Read the reference mask of a radiograph and bring it upright.
+    """Read the reference mask of a radiograph as `read_mask` does, and bring it upright.
 
     A file that tells how it lies (an affine of NIfTI, the Orientation of TIFF or EXIF) is turned by that. Any
-    other one lies on the pixels as the radiograph's file stores them.
-
-    Args:
-        path: as for `read_mask`, and likewise what is returned and raised.
-        pose: of the radiograph.
-        partial: take an 8-bit picture that holds 254 and no other values than 0, 1, 2 and 255 as a label map
-            that is unknown there, as `lungfield prepare` writes it; without it such a file is refused.
+    other one lies on the pixels as the radiograph's file stores them, in its `pose`. With `partial`, an 8-bit
+    picture that holds 254 and no other values than 0, 1, 2 and 255 is a label map that is unknown there, as
+    `lungfield prepare` writes it; without it such a file is refused.
     """
     label_map, own = _read(Path(path), partial=partial)
     return (own or pose).upright(label_map)
@@ -101,7 +99,8 @@ def _read(path: Path, *, partial: bool = False) -> tuple[NDArray[np.uint8], Pose
     if is_dicom:
         return _read_dicom_seg(path), None
     values, is_jpeg, pose = read_picture(path)
-    if _is_partial(values):
+    found = set(np.unique(values).tolist()) if values.dtype == np.uint8 else set()
+    if UNKNOWN in found and len(found) > 2 and found <= _VALUES_OF_PARTIAL_LABELS:
         if not partial:
             raise DataError(
                 f"{path}: this is a label that is unknown in places (254, as `lungfield prepare` writes it); "
@@ -109,12 +108,6 @@ def _read(path: Path, *, partial: bool = False) -> tuple[NDArray[np.uint8], Pose
             )
         return values.astype(np.uint8), pose
     return _label_map(values, path, darkest_lung=127.5 if is_jpeg else None), pose
-
-
-def _is_partial(values: NDArray[Any]) -> bool:
-    """Whether a picture's values are those of a label map that is unknown in places."""
-    found = set(np.unique(values).tolist()) if values.dtype == np.uint8 else set()
-    return UNKNOWN in found and len(found) > 2 and found <= _VALUES_OF_PARTIAL_LABELS
 
 
 def _label_map(values: NDArray[Any], path: Path, *, darkest_lung: float | None) -> NDArray[np.uint8]:
@@ -132,12 +125,20 @@ def _label_map(values: NDArray[Any], path: Path, *, darkest_lung: float | None) 
         if peak == LEFT_LUNG.value:
             return values.astype(np.uint8)
         if len(levels) > 2:
-            raise DataError(_says_further_labels(levels, path))
+            further = [f"{level:g}" for level in levels if level > LEFT_LUNG.value]
+            raise DataError(
+                f"{path}: holds the label{'s' * (len(further) > 1)} {', '.join(further)}; a label map of the "
+                "lungs has 0, 1 (right) and 2 (left). Remove the other structures, or give a file of two "
+                "levels, or one for each lung."
+            )
     threshold = peak / 2 if darkest_lung is None else darkest_lung
     between = np.count_nonzero((values > threshold / 2) & (values < threshold * 3 / 2)) / values.size
     if between > _MAX_FRACTION_BETWEEN:
+        levels = np.unique(values)
+        listed = f" (it holds {', '.join(f'{level:g}' for level in levels)})"
         raise DataError(
-            f"{path}: {between:.0%} of the pixels lie between background and lung{_levels_of(values)}, so "
+            f"{path}: {between:.0%} of the pixels lie between background and lung"
+            f"{listed if len(levels) <= _MAX_NAMED_LEVELS else ''}, so "
             "this is a picture and not a mask; give a file of two levels, or of the labels 0, 1 and 2."
         )
     lung = values > threshold
@@ -145,23 +146,6 @@ def _label_map(values: NDArray[Any], path: Path, *, darkest_lung: float | None) 
     if corners.all() and lung.mean() > _MIN_FRACTION_OF_NEGATIVE:
         raise DataError(f"{path}: all four corners are lung: this is the negative of a mask; invert it.")
     return np.where(lung, LUNG_SIDE_UNKNOWN, BACKGROUND).astype(np.uint8)
-
-
-def _says_further_labels(levels: NDArray[Any], path: Path) -> str:
-    further = [f"{level:g}" for level in levels if level > LEFT_LUNG.value]
-    plural = "s" * (len(further) > 1)
-    return (
-        f"{path}: holds the label{plural} {', '.join(further)}; a label map of the lungs has 0, 1 (right) "
-        "and 2 (left). Remove the other structures, or give a file of two levels, or one for each lung."
-    )
-
-
-def _levels_of(values: NDArray[Any]) -> str:
-    """The levels of a file in brackets, if they are few."""
-    levels = np.unique(values)
-    if len(levels) > _MAX_NAMED_LEVELS:
-        return ""
-    return f" (it holds {', '.join(f'{level:g}' for level in levels)})"
 
 
 def _read_nifti(path: Path) -> tuple[NDArray[Any], Pose | None]:
@@ -183,55 +167,53 @@ def _read_nifti(path: Path) -> tuple[NDArray[Any], Pose | None]:
         raise DataError(f"{path}: cannot be read as NIfTI; is the file complete?") from error
 
 
-def _read_dicom_seg(path: Path) -> NDArray[np.uint8]:
-    """Read a segmentation of one plane (DICOM PS3.3, section C.8.20)."""
+@contextmanager
+def _opened_segmentation(path: Path, **options: Any) -> Iterator[Any]:
+    """A DICOM SEG as `pydicom.dcmread` reads it; whatever is raised for a damaged one becomes `DataError`."""
     import pydicom
 
     try:
-        dataset = pydicom.dcmread(path)
-        sop_class = dataset.get("SOPClassUID")
-        if sop_class not in (_SEGMENTATION_STORAGE, _LABEL_MAP_SEGMENTATION_STORAGE):
+        dataset = pydicom.dcmread(path, **options)
+        if dataset.get("SOPClassUID") not in (_SEGMENTATION_STORAGE, _LABEL_MAP_SEGMENTATION_STORAGE):
             raise DataError(f"{path}: is DICOM, but no segmentation (SOPClassUID); give a DICOM SEG file.")
-        side_of_segment = {
-            int(segment.SegmentNumber): side
-            for segment in dataset.SegmentSequence
-            if (side := _side_of_segment(segment)) is not None
-        }
+        yield dataset
+    except DataError:
+        raise
+    # A damaged file can raise nearly anything from pydicom and its decoders.
+    except Exception as error:
+        raise DataError(f"{path}: cannot be read as DICOM SEG; is the file complete?") from error
+
+
+def _read_dicom_seg(path: Path) -> NDArray[np.uint8]:
+    """Read a segmentation of one plane (DICOM PS3.3, section C.8.20)."""
+    with _opened_segmentation(path) as dataset:
+        sides = {int(item.SegmentNumber): _side_of_segment(item) for item in dataset.SegmentSequence}
+        side_of_segment = {number: side for number, side in sides.items() if side is not None}
         frames = dataset.pixel_array.reshape(-1, dataset.Rows, dataset.Columns)
-        if sop_class == _LABEL_MAP_SEGMENTATION_STORAGE:
+        if dataset.SOPClassUID == _LABEL_MAP_SEGMENTATION_STORAGE:
             masks = [(number, frame == number) for number in side_of_segment for frame in frames]
         else:
             threshold = dataset.get("MaximumFractionalValue", 1) / 2
             masks = [
                 (_segment_number(dataset, index), frame > threshold) for index, frame in enumerate(frames)
             ]
-    except DataError:
-        raise
-    # A damaged file can raise nearly anything from pydicom and its decoders.
-    except Exception as error:
-        raise DataError(f"{path}: cannot be read as DICOM SEG; is the file complete?") from error
     if not side_of_segment:
         raise DataError(f"{path}: none of its segments is a lung, by code or by label (SegmentSequence).")
-    numbers = [number for number, _ in masks if number in side_of_segment]
-    if len(set(numbers)) < len(numbers):
+    masks = [(number, mask) for number, mask in masks if number in side_of_segment]
+    if len({number for number, _ in masks}) < len(masks):
         raise DataError(f"{path}: has several frames for a segment; a mask of a radiograph has one plane.")
     label_map = np.zeros(frames.shape[1:], dtype=np.uint8)
     for number, mask in masks:
-        if number in side_of_segment:
-            label_map[mask] = side_of_segment[number]
+        label_map[mask] = side_of_segment[number]
     return label_map
 
 
 def referenced_sop_instance_uids(path: Path) -> set[str]:
-    """The images that a DICOM SEG says it was made from, without reading its pixels.
+    """The SOPInstanceUIDs of the images that a DICOM SEG says it was made from, without reading its pixels.
 
-    Args:
-        path: a DICOM SEG file.
-
-    Returns:
-        SOPInstanceUIDs: those of ReferencedSeriesSequence and SourceImageSequence (PS3.3, sections C.12.1.1
-        and C.7.6.1), and where there are none those of its frames' DerivationImageSequence (C.7.6.16.2.6).
-        Empty where it names none.
+    Those of ReferencedSeriesSequence and SourceImageSequence (PS3.3, sections C.12.1.1 and C.7.6.1), and
+    where there are none those of its frames' DerivationImageSequence (C.7.6.16.2.6). Empty where it names
+    none.
 
     Raises:
         DataError: the file cannot be read as DICOM, or is no segmentation.
@@ -245,18 +227,9 @@ def referenced_sop_instance_uids(path: Path) -> set[str]:
 
 def _referenced_below(path: Path, *keywords: str) -> set[str]:
     """Every ReferencedSOPInstanceUID at any depth of these sequences of a segmentation."""
-    import pydicom
-
-    try:
-        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID", *keywords])
-        sop_class = dataset.get("SOPClassUID")
-        uids = {str(item.value) for item in dataset.iterall() if item.keyword == "ReferencedSOPInstanceUID"}
-    # A damaged file can raise nearly anything from pydicom.
-    except Exception as error:
-        raise DataError(f"{path}: cannot be read as DICOM SEG; is the file complete?") from error
-    if sop_class not in (_SEGMENTATION_STORAGE, _LABEL_MAP_SEGMENTATION_STORAGE):
-        raise DataError(f"{path}: is DICOM, but no segmentation (SOPClassUID); give a DICOM SEG file.")
-    return uids
+    tags = ["SOPClassUID", *keywords]
+    with _opened_segmentation(path, stop_before_pixels=True, specific_tags=tags) as dataset:
+        return {str(item.value) for item in dataset.iterall() if item.keyword == "ReferencedSOPInstanceUID"}
 
 
 def _side_of_segment(segment: Any) -> int | None:

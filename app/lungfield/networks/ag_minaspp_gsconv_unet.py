@@ -16,14 +16,10 @@ from lungfield.networks.neighbourhood import aggregate, attention
 class GraphAttentionGate(nn.Module):
     """AG, adaptive gated attention on graphs, for a skip connection (the paper's section 3.2).
 
-    Pixels are nodes. The mean of a node and its neighbours, together with the decoder's signal, asks how
-    much each neighbour matters; the neighbours' features are summed by those weights, and a sigmoid of the
-    sum gates the features of the skip connection, as in Attention U-Net (Oktay et al. 2018,
-    arXiv:1804.03999). The attention works on a quarter of the channels, four at least (our choice).
-
-    Args:
-        channels: channels of both inputs.
-        norm: None, 'batch' or 'instance'.
+    Pixels are nodes. The mean of a node and its neighbours, together with the decoder's signal, asks how much
+    each neighbour matters; the neighbours' features are summed by those weights, and a sigmoid of the sum
+    gates the features of the skip connection, as in Attention U-Net (Oktay et al. 2018, arXiv:1804.03999).
+    The attention works on a quarter of the channels, four at least (our choice).
 
     Shapes:
         skip (N, channels, H, W), guide (N, channels, H, W) -> (N, channels, H, W).
@@ -49,13 +45,8 @@ class MinASPP(nn.Module):
     """Minimum atrous spatial pyramid pooling (the paper's section 3.3) in place of the bottleneck.
 
     Four branches of a quarter of the channels each: a 1x1 convolution, two depthwise-separable 3x3
-    convolutions at dilation 2 and 4 (the map is 16 to 32 pixels wide, larger ones would see padding), and
-    the mean over the whole map. A 1x1 convolution joins them.
-
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output; divides by four.
-        norm: None, 'batch' or 'instance'.
+    convolutions at dilation 2 and 4 (the map is 16 to 32 pixels wide, larger ones would see padding), and the
+    mean over the whole map. A 1x1 convolution joins them.
 
     Shapes:
         (N, in_channels, H, W) -> (N, out_channels, H, W).
@@ -103,16 +94,11 @@ class AGMinASPPGSConvUNet(UNetBase):
     The paper gives no widths; they are those of `UNet`, so that the two can be compared.
 
     Args:
-        in_channels: channels of the input; 1 for a radiograph.
-        out_channels: channels of the logits; 1 for the lung field.
         kind: 'gated' (the paper's text), 'graph' or 'shuffle'; see `lungfield.networks.gsconv`.
         features: channels of each level, from the finest to the bottleneck; two or more, the last one
             dividing by four.
-        norm: None, 'batch' or 'instance'.
-
-    Shapes:
-        input (N, in_channels, H, W) float, any H and W; output (N, out_channels, H, W), logits. A side
-        that does not divide by `divisor` (16 with five levels) is padded inside and cropped back.
+        norm: None, 'batch' or 'instance'. The other arguments, and the shapes, are those of
+            `lungfield.networks.blocks.UNetBase`.
     """
 
     def __init__(

@@ -17,27 +17,19 @@ class AmalgamatedUNet(nn.Module):
     """One U-Net decoder on the stacked features of both encoders, with a meta learner as its head.
 
     Features of a scale are brought to one size by zeros around the smaller ones, and stacked. The meta
-    learner is three dense layers of 32, 64 and 128 with batch normalisation, and dropout of 0.4 before
-    the output; dense layers on a map are 1x1 convolutions. The paper can also be read as two U-Nets whose
-    outputs are stacked; its text ('all stacked together', 'in the encoder block') speaks for this.
+    learner is three dense layers of 32, 64 and 128 with batch normalisation, and dropout of 0.4 before the
+    output; dense layers on a map are 1x1 convolutions. The paper can also be read as two U-Nets whose outputs
+    are stacked; its text ('all stacked together', 'in the encoder block') speaks for this.
 
     Args:
-        in_channels: channels of the input; the encoders' first convolutions are made for them.
-        out_channels: channels of the logits; 1 for the lung field.
         pretrained: ImageNet weights for both encoders: True or False, or a folder with the files
             mobilenetv2 and inceptionresnetv2, each ending in .safetensors or .pth; see
             `lungfield.networks.encoders.timm_encoder`.
-        widths: channels of the decoder's levels, from the deepest to the finest.
         dense: channels of the meta learner's layers.
         dropout: share of features dropped before the output in training.
-        norm: of the decoder: None, 'batch' or 'instance'. The meta learner's is the paper's, batch.
-
-    Shapes:
-        input (N, in_channels, H, W) float, any H and W; output (N, out_channels, H, W), logits. A side
-        that does not divide by 32, or is under 96, is padded inside and cropped back.
-
-    Raises:
-        BundleError: the pre-trained weights cannot be had.
+        norm: of the decoder: None, 'batch' or 'instance'. The meta learner's is the paper's, batch. The other
+            arguments, the shapes and the errors are those of `lungfield.networks.encoders.EncoderUNet`; sides
+            under 96 are padded, too.
     """
 
     pretrained_parts = ("mobilenetv2", "inceptionresnetv2")

@@ -10,15 +10,7 @@ from torch.nn import functional
 
 
 def normalisation(norm: str | None, channels: int) -> nn.Module:
-    """Build the layer that follows a convolution.
-
-    Args:
-        norm: 'batch', 'instance' or None for no normalisation.
-        channels: number of feature maps to normalise.
-
-    Raises:
-        ValueError: `norm` is none of these.
-    """
+    """The layer that follows a convolution: 'batch', 'instance' or, for None, none; else `ValueError`."""
     if norm is None:
         return nn.Identity()
     if norm == "batch":
@@ -157,10 +149,7 @@ class UNetBase(nn.Module):
 def pad_to_multiple(image: Tensor, divisor: int, least: int = 0) -> Tensor:
     """Pad the bottom and right of (N, C, H, W) by its edge values until both sides divide by `divisor`.
 
-    Args:
-        image: (N, C, H, W).
-        divisor: what both sides are to divide by.
-        least: the least side that the network takes, a multiple of `divisor`.
+    `least` is the least side that the network takes, a multiple of `divisor`.
     """
     height, width = image.shape[-2:]
     bottom = max(least - height, (divisor - height % divisor) % divisor)

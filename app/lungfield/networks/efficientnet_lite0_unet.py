@@ -25,18 +25,11 @@ class EfficientNetLite0UNet(nn.Module):
     logits are brought to the input's size bilinearly. About 3.1 million parameters.
 
     Args:
-        in_channels: channels of the input; the encoder's first convolution is made for them.
-        out_channels: channels of the logits; 1 for the lung field.
-        pretrained: ImageNet weights for the encoder, see `lungfield.networks.encoders.timm_encoder`.
-        widths: channels of the decoder's four levels, from the deepest to the finest.
-        norm: of the decoder: None, 'batch' or 'instance'.
-
-    Shapes:
-        input (N, in_channels, H, W) float in [0, 1], any H and W; output (N, out_channels, H, W), logits. A
-        side that does not divide by 32 is padded inside and cropped back.
+        widths: channels of the decoder's four levels, from the deepest to the finest. The other arguments,
+            the shapes and the errors are those of `lungfield.networks.encoders.EncoderUNet`; the input is
+            in [0, 1].
 
     Raises:
-        BundleError: the pre-trained weights cannot be had.
         ValueError: `widths` has not four levels.
     """
 

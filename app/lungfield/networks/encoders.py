@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lungfield.errors import BundleError
-from lungfield.networks.blocks import DoubleConvolution
+from lungfield.networks.blocks import DoubleConvolution, initialise, pad_to_multiple
 
 
 def timm_encoder(name: str, in_channels: int, pretrained: bool | str | Path) -> nn.Module:
@@ -58,11 +58,9 @@ def _packaged_weights(name: str) -> Path | None:
 
 
 def file_of(pretrained: bool | str | Path, encoder: str) -> bool | Path:
-    """The weights of one encoder where a network has several.
+    """The weights of one encoder where a network has several: True, False, or its file in a folder.
 
-    Args:
-        pretrained: True or False, which stay what they are, or the folder of the encoders' files.
-        encoder: the file's name, without its ending .safetensors or, where there is none, .pth.
+    The file is named by the encoder, and ends in .safetensors or, where there is none, .pth.
 
     Raises:
         BundleError: the folder has no such file.
@@ -162,11 +160,7 @@ class Decoder(nn.Module):
         )
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Return the features of the last level.
-
-        Args:
-            features: (N, C, H, W) each, every one half the size of the one before.
-        """
+        """Return the features of the last level; of `features`, (N, C, H, W), each is half the one before."""
         left = len(features) - 1
         x = features[left]
         for enlarge, block in zip(self.upsampling, self.blocks, strict=True):
@@ -174,3 +168,55 @@ class Decoder(nn.Module):
             left -= 1
             x = block(torch.cat([x, features[left]], dim=1) if left >= 0 else x)
         return x
+
+
+class EncoderUNet(nn.Module):
+    """A U-Net decoder on the encoder from timm that a sub-class names.
+
+    Args:
+        in_channels: channels of the input; the encoder's first convolution is made for them.
+        out_channels: channels of the logits; 1 for the lung field.
+        pretrained: ImageNet weights for the encoder, see `timm_encoder`.
+        widths: channels of the decoder's levels, from the deepest to the finest.
+        norm: of the decoder: None, 'batch' or 'instance'.
+
+    Shapes:
+        input (N, in_channels, H, W) float, any H and W; output (N, out_channels, H, W), logits. A side
+        that does not divide by 32, or is under the encoder's least side, is padded inside and cropped back.
+
+    Raises:
+        BundleError: the pre-trained weights cannot be had.
+    """
+
+    encoder_name = ""
+    encoder_least_side = 0
+    pretrained_parts = ("encoder",)
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        out_channels: int = 1,
+        *,
+        pretrained: bool | str | Path = True,
+        widths: Sequence[int] = (256, 128, 64, 32, 16),
+        norm: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.divisor = 32
+        self.least_side = self.encoder_least_side
+        self.encoder = timm_encoder(self.encoder_name, in_channels, pretrained)
+        self.decoder = Decoder(self.encoder.feature_info.channels(), widths, norm=norm)
+        self.head = nn.Conv2d(widths[-1], out_channels, kernel_size=1)
+        for part in (self.decoder, self.head):
+            initialise(part)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the logits (N, out_channels, H, W) of `image` (N, in_channels, H, W)."""
+        height, width = image.shape[-2:]
+        features = self.encode(pad_to_multiple(image, self.divisor, self.least_side))
+        return self.head(self.decoder(features))[..., :height, :width]
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        """Return the features of (N, in_channels, H, W), each half the size of the one before."""
+        features: list[Tensor] = self.encoder(x)
+        return features

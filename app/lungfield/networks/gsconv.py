@@ -11,28 +11,20 @@ from torch import Tensor, nn
 from lungfield.networks.blocks import Convolution, normalisation
 from lungfield.networks.neighbourhood import aggregate, attention
 
-#: The kinds that `gsconv` builds.
-KINDS = ("graph", "gated", "shuffle")
-
 
 class GraphConvolution(nn.Module):
     """Graph Structure Convolution (Yang, 'Lung X-ray image segmentation ...', section 3.2).
 
     Every pixel is a node, its 3x3 neighbourhood its edges. With h = W * x, a 3x3 convolution, and A, the
-    softmax over the neighbours of a learned similarity of the features x:
-    y_i = relu(norm(h_i + sum_j A_ij h_j)).
+    softmax over the neighbours of a learned similarity of the features x: y_i = relu(norm(h_i + sum_j A_ij
+    h_j)).
 
     The paper gives no formula. The similarity is a scaled dot product of two 1x1 projections of x to an
-    eighth of the channels, four at least: that is our choice, and keeps the nine maps of A the greater
-    part of what this costs over a plain convolution.
-
-    Args:
-        in_channels: channels of x.
-        out_channels: channels of y.
-        norm: None, 'batch' or 'instance'.
+    eighth of the channels, four at least: that is our choice, and keeps the nine maps of A the greater part
+    of what this costs over a plain convolution.
 
     Shapes:
-        (N, in_channels, H, W) -> (N, out_channels, H, W), any H and W.
+        x (N, in_channels, H, W) -> y (N, out_channels, H, W), any H and W.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, norm: str | None = None) -> None:
@@ -55,17 +47,12 @@ class GraphConvolution(nn.Module):
 class GatedConvolution(nn.Module):
     """Gated Spatial Convolution (Xu et al., section 3.4; Yu et al. 2019, doi:10.1109/ICCV.2019.00457).
 
-    y = relu(norm(conv(x))) * sigmoid(gate(x)). The gate is a depthwise 3x3 and a 1x1 convolution, the
-    lighter form of Yi et al. 2020 (doi:10.1109/CVPR42600.2020.00753): a full one would double the work, and
-    the paper gives no sizes.
-
-    Args:
-        in_channels: channels of x.
-        out_channels: channels of y.
-        norm: None, 'batch' or 'instance'.
+    y = relu(norm(conv(x))) * sigmoid(gate(x)). The gate is a depthwise 3x3 and a 1x1 convolution, the lighter
+    form of Yi et al. 2020 (doi:10.1109/CVPR42600.2020.00753): a full one would double the work, and the paper
+    gives no sizes.
 
     Shapes:
-        (N, in_channels, H, W) -> (N, out_channels, H, W), any H and W.
+        x (N, in_channels, H, W) -> y (N, out_channels, H, W), any H and W.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, norm: str | None = None) -> None:
@@ -87,13 +74,8 @@ class ShuffleConvolution(nn.Module):
     A convolution to half the channels and a 5x5 depthwise convolution of those are laid side by side, and
     their channels shuffled so that dense and depthwise ones alternate. Written from the paper's figure.
 
-    Args:
-        in_channels: channels of x.
-        out_channels: channels of y; even.
-        norm: None, 'batch' or 'instance'.
-
     Shapes:
-        (N, in_channels, H, W) -> (N, out_channels, H, W), any H and W.
+        x (N, in_channels, H, W) -> y (N, out_channels, H, W), any H and W.
 
     Raises:
         ValueError: `out_channels` is odd.
@@ -113,19 +95,15 @@ class ShuffleConvolution(nn.Module):
         return torch.stack([dense, self.depthwise(dense)], dim=2).flatten(1, 2)
 
 
-def gsconv(kind: str, in_channels: int, out_channels: int, *, norm: str | None = None) -> nn.Module:
-    """Build a GSConv of one of `KINDS`.
+#: The kinds that `gsconv` builds.
+KINDS = {"graph": GraphConvolution, "gated": GatedConvolution, "shuffle": ShuffleConvolution}
 
-    Raises:
-        ValueError: there is no such kind.
-    """
-    if kind == "graph":
-        return GraphConvolution(in_channels, out_channels, norm=norm)
-    if kind == "gated":
-        return GatedConvolution(in_channels, out_channels, norm=norm)
-    if kind == "shuffle":
-        return ShuffleConvolution(in_channels, out_channels, norm=norm)
-    raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
+
+def gsconv(kind: str, in_channels: int, out_channels: int, *, norm: str | None = None) -> nn.Module:
+    """Build a GSConv of one of `KINDS`; `ValueError` for another."""
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
+    return KINDS[kind](in_channels, out_channels, norm=norm)
 
 
 class DoubleGSConv(nn.Sequential):

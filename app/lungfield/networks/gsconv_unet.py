@@ -16,15 +16,9 @@ class GSConvUNet(UNetBase):
     between the two is the convolution alone.
 
     Args:
-        in_channels: channels of the input; 1 for a radiograph.
-        out_channels: channels of the logits; 1 for the lung field.
         kind: 'graph' (the paper's text), 'gated' or 'shuffle'; see `lungfield.networks.gsconv`.
-        features: channels of each level, from the finest to the bottleneck; two or more.
-        norm: None, 'batch' or 'instance'.
-
-    Shapes:
-        input (N, in_channels, H, W) float, any H and W; output (N, out_channels, H, W), logits. A side
-        that does not divide by `divisor` (16 with five levels) is padded inside and cropped back.
+        norm: None, 'batch' or 'instance'. The other arguments, and the shapes, are those of
+            `lungfield.networks.blocks.UNetBase`.
     """
 
     def __init__(

@@ -1,58 +1,13 @@
 """The U-Net of Mishra et al. on the encoder of MobileNetV2."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
-from pathlib import Path
-
-from torch import Tensor, nn
-
-from lungfield.networks.blocks import initialise, pad_to_multiple
-from lungfield.networks.encoders import Decoder, timm_encoder
+from lungfield.networks.encoders import EncoderUNet
 
 
-class MobileNetV2UNet(nn.Module):
+class MobileNetV2UNet(EncoderUNet):
     """A U-Net decoder on MobileNetV2: small, and quick on a CPU.
 
     The paper names no widths. The decoder has five levels, four of which join features of the encoder; the
-    fifth reaches the input's size.
-
-    Args:
-        in_channels: channels of the input; the encoder's first convolution is made for them.
-        out_channels: channels of the logits; 1 for the lung field.
-        pretrained: ImageNet weights for the encoder, see `lungfield.networks.encoders.timm_encoder`.
-        widths: channels of the decoder's levels, from the deepest to the finest.
-        norm: of the decoder: None, 'batch' or 'instance'.
-
-    Shapes:
-        input (N, in_channels, H, W) float, any H and W; output (N, out_channels, H, W), logits. A side
-        that does not divide by 32 is padded inside and cropped back.
-
-    Raises:
-        BundleError: the pre-trained weights cannot be had.
+    fifth reaches the input's size. Arguments, shapes and errors are those of `EncoderUNet`.
     """
 
-    pretrained_parts = ("encoder",)
-
-    def __init__(
-        self,
-        in_channels: int = 1,
-        out_channels: int = 1,
-        *,
-        pretrained: bool | str | Path = True,
-        widths: Sequence[int] = (256, 128, 64, 32, 16),
-        norm: str | None = None,
-    ) -> None:
-        super().__init__()
-        self.divisor = 32
-        self.encoder = timm_encoder("mobilenetv2_100", in_channels, pretrained)
-        self.decoder = Decoder(self.encoder.feature_info.channels(), widths, norm=norm)
-        self.head = nn.Conv2d(widths[-1], out_channels, kernel_size=1)
-        for part in (self.decoder, self.head):
-            initialise(part)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Return the logits (N, out_channels, H, W) of `image` (N, in_channels, H, W)."""
-        height, width = image.shape[-2:]
-        features = self.encoder(pad_to_multiple(image, self.divisor))
-        return self.head(self.decoder(features))[..., :height, :width]
+    encoder_name = "mobilenetv2_100"

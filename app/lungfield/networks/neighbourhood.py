@@ -18,12 +18,9 @@ def attention(query: Tensor, key: Tensor) -> Tensor:
 
     Neighbours beyond the edge of the picture get no weight.
 
-    Args:
-        query: (N, E, H, W), one vector a pixel.
-        key: (N, E, H, W), one vector a neighbour.
-
-    Returns:
-        (N, 9, H, W) in [0, 1], summing to one over the second axis; offsets go row by row.
+    Shapes:
+        query and key (N, E, H, W), one vector a pixel; output (N, 9, H, W) in [0, 1], summing to one over the
+        second axis; offsets go row by row.
     """
     height, width = query.shape[-2:]
     key = functional.pad(key, [1, 1, 1, 1])
@@ -41,13 +38,10 @@ def attention(query: Tensor, key: Tensor) -> Tensor:
 def aggregate(weights: Tensor, values: Tensor, start: Tensor) -> Tensor:
     """Add the neighbours of each pixel, by their weights, to what the pixel starts with.
 
-    Args:
-        weights: (N, 9, H, W), as `attention` gives them.
-        values: (N, C, H, W).
-        start: (N, C, H, W); summed into here, and not after, it costs no map of its own.
+    Summed into `start`, and not after, it costs no map of its own.
 
-    Returns:
-        (N, C, H, W).
+    Shapes:
+        weights (N, 9, H, W), as `attention` gives them; values, start and output (N, C, H, W).
     """
     if torch.jit.is_scripting() or torch.jit.is_tracing() or torch.compiler.is_compiling():
         return _weighted_sum(weights, values, start)

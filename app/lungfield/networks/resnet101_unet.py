@@ -15,24 +15,15 @@ from lungfield.networks.encoders import Decoder, timm_encoder
 class ResNet101UNet(nn.Module):
     """ResNet-101 without its classifier, a middle of two convolutions, a decoder of three up-convolutions.
 
-    The decoder ends at a quarter of the input's size, where the 1x1 convolution makes the logits; they
-    are brought to the input's size bilinearly (the paper's section 3.1). The paper names no widths and
-    does not say which features are joined; here those at an 8th, a 16th and a quarter are, and each
-    up-convolution is followed by two convolutions and ReLU.
+    The decoder ends at a quarter of the input's size, where the 1x1 convolution makes the logits; they are
+    brought to the input's size bilinearly (the paper's section 3.1). The paper names no widths and does not
+    say which features are joined; here those at an 8th, a 16th and a quarter are, and each up-convolution is
+    followed by two convolutions and ReLU.
 
     Args:
-        in_channels: channels of the input; the encoder's first convolution is made for them.
-        out_channels: channels of the logits; 1 for the lung field.
-        pretrained: ImageNet weights for the encoder, see `lungfield.networks.encoders.timm_encoder`.
         widths: channels of the middle and of the three levels of the decoder.
-        norm: of middle and decoder: None (the paper's), 'batch' or 'instance'.
-
-    Shapes:
-        input (N, in_channels, H, W) float, any H and W; output (N, out_channels, H, W), logits. A side
-        that does not divide by 32 is padded inside and cropped back.
-
-    Raises:
-        BundleError: the pre-trained weights cannot be had.
+        norm: of middle and decoder: None (the paper's), 'batch' or 'instance'. The other arguments, the
+            shapes and the errors are those of `lungfield.networks.encoders.EncoderUNet`.
     """
 
     pretrained_parts = ("encoder",)

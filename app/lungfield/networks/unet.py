@@ -19,14 +19,8 @@ class UNet(UNetBase):
     weights use.
 
     Args:
-        in_channels: channels of the input; 1 for a radiograph.
-        out_channels: channels of the logits; 1 for the lung field.
-        features: channels of each level, from the finest to the bottleneck; two or more.
-        norm: None (the paper's), 'batch' or 'instance'.
-
-    Shapes:
-        input (N, in_channels, H, W) float, any H and W; output (N, out_channels, H, W), logits. A side
-        that does not divide by `divisor` (16 with five levels) is padded inside and cropped back.
+        norm: None (the paper's), 'batch' or 'instance'. The other arguments, and the shapes, are those of
+            `lungfield.networks.blocks.UNetBase`.
 
     Examples:
         >>> UNet()(torch.zeros(1, 1, 256, 256)).shape

@@ -23,12 +23,11 @@ Remarks = tuple[str, ...]
 
 
 def stored_values(raw: NDArray[Any], dataset: Dataset, *, compressed: bool) -> tuple[NDArray[Any], Remarks]:
-    """Return the values that a device stored, and remarks where the header is wrong about them.
+    """Return the (H, W) values that a device stored, and remarks where the header is wrong about them.
 
-    Args:
-        raw: (H, W) as decoded, with all of its bits; floating point values are returned as they are.
-        dataset: BitsStored, HighBit and PixelRepresentation; the last is corrected where it is wrong.
-        compressed: by an image codec, which knows the order of bytes and keeps values to the right.
+    `raw` is as decoded, with all of its bits; floating point values are returned as they are. Read are
+    BitsStored, HighBit and PixelRepresentation; the last is corrected where it is wrong. Values that were
+    compressed by an image codec have the right order of bytes, and are kept to the right.
 
     Raises:
         ValueError: BitsStored is not within the bits of `raw`.
@@ -71,7 +70,8 @@ def _without_unused_bits(raw: NDArray[Any], bits: int, dataset: Dataset) -> tupl
     if has_wrong_sign(values, bits):
         signed = values.dtype.kind == "u"
         dataset.PixelRepresentation = int(signed)
-        return _with_other_sign(values, unused), (
+        other = np.dtype(f"{'i' if signed else 'u'}{values.dtype.itemsize}")
+        return ((values << unused).view(other) >> unused).astype(other, copy=False), (
             "PixelRepresentation (0028,0103) is wrong: the values are read as "
             + ("signed." if signed else "unsigned."),
         )
@@ -92,11 +92,6 @@ def _with_bits_needed(raw: NDArray[Any], bits: int) -> NDArray[Any]:
     return raw
 
 
-def _with_other_sign(values: NDArray[Any], unused: int) -> NDArray[Any]:
-    other = np.dtype(("i" if values.dtype.kind == "u" else "u") + str(values.dtype.itemsize))
-    return ((values << unused).view(other) >> unused).astype(other, copy=False)
-
-
 def is_byte_swapped(raw: NDArray[Any]) -> bool:
     """Tell whether 16-bit values, (H, W), have their bytes in the wrong order."""
     if raw.dtype.itemsize != 2:
@@ -110,9 +105,7 @@ def is_byte_swapped(raw: NDArray[Any]) -> bool:
 def has_wrong_sign(stored: NDArray[Any], bits: int) -> bool:
     """Tell whether values are signed but were read as unsigned (PixelRepresentation), or the reverse.
 
-    Args:
-        stored: (H, W) integers as they were read, in the range of `bits`.
-        bits: BitsStored.
+    Of (H, W) integers as they were read, in the range of `bits` (BitsStored).
     """
     rows = _some_rows(stored)
     if not rows.min() < 0 and not rows.max() >> (bits - 1):
@@ -122,16 +115,13 @@ def has_wrong_sign(stored: NDArray[Any], bits: int) -> bool:
     if not _is_smoother(other, rows, bits):
         return False
     # The edges of a collimator and of a letter jump as far, but in few places.
-    return float(_jumps_at(rows, bits).any(axis=0).mean()) >= MIN_COLUMNS_WITH_JUMPS
+    return float(_jumps(rows, bits).any(axis=0).mean()) >= MIN_COLUMNS_WITH_JUMPS
 
 
 def has_too_few_bits(raw: NDArray[Any], stored: NDArray[Any], bits: int) -> bool:
-    """Tell whether parts of the values lie in bits above BitsStored, and were cleared with these.
+    """Tell whether parts of the values lie in bits above `bits` (BitsStored), and were cleared with these.
 
-    Args:
-        raw: (H, W) integers with all of their bits.
-        stored: (H, W) the same integers, the bits above BitsStored cleared.
-        bits: BitsStored.
+    `raw`, (H, W) integers, has all of its bits; in `stored` those above BitsStored are cleared.
     """
     return _is_smoother(_some_rows(raw), _some_rows(stored), bits)
 
@@ -145,16 +135,12 @@ def _some_rows(values: NDArray[Any]) -> NDArray[np.signedinteger[Any]]:
 def _is_smoother(
     other: NDArray[np.signedinteger[Any]], rows: NDArray[np.signedinteger[Any]], bits: int
 ) -> bool:
-    jumps = _jumps(rows, bits)
-    return jumps >= MIN_JUMPS and jumps >= MIN_RATIO * _jumps(other, bits)
+    jumps = _jumps(rows, bits).mean()
+    return bool(jumps >= MIN_JUMPS and jumps >= MIN_RATIO * _jumps(other, bits).mean())
 
 
-def _jumps(rows: NDArray[np.signedinteger[Any]], bits: int) -> float:
-    """The fraction of neighbours along the rows that are half of the range apart, or more."""
-    return float(_jumps_at(rows, bits).mean())
-
-
-def _jumps_at(rows: NDArray[np.signedinteger[Any]], bits: int) -> NDArray[np.bool_]:
+def _jumps(rows: NDArray[np.signedinteger[Any]], bits: int) -> NDArray[np.bool_]:
+    """Where neighbours along the rows are half of the range apart, or more."""
     return np.asarray(np.abs(np.diff(rows, axis=1)) >= 1 << (bits - 1))
 
 

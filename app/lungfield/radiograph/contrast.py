@@ -1,4 +1,4 @@
-"""Statistics of grey values, and how values of any range become [0, 1]."""
+"""Grey values: from colour, their statistics, and how values of any range become [0, 1]."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lungfield.errors import Reason, UnreadableError
+from lungfield.errors import NotFrontalChestError, Reason, UnreadableError
 
 SAMPLES = 1 << 18
 MAX_TABLE = 1 << 16
@@ -17,7 +17,18 @@ MAX_TABLE = 1 << 16
 RANGE_PERCENTILES = (0.1, 99.9)
 CONTRAST_PERCENTILES = (0.5, 99.5)
 MIN_LEVELS = 8
+MAX_CLASSES = 4
+"""Of a picture with no more values than this, each stands for a class: a mask, or a label map."""
+JPEG_NOISE = 2
+"""So near to the value of its class is a pixel of a mask that was compressed as JPEG ..."""
+MIN_TWO_VALUED_FRACTION = 0.85
+"""... but for the blocks along contours."""
+MIN_CLASS_DISTANCE = 32
 MAX_EDGE_FRACTION = 0.05
+COLOUR_TOLERANCE = 0.1
+MAX_COLOURED_FRACTION = 0.05
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+"""Weights of red, green and blue in luminance (ITU-R BT.601, as in DICOM PS3.3, C.7.6.3.1.2)."""
 
 
 def sample(values: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> NDArray[Any]:
@@ -62,6 +73,12 @@ class Histogram:
                 counts[edge] = 0
         return Histogram(self.values, counts)
 
+    def levels(self, most: int) -> NDArray[Any]:
+        """The lowest values that occur, in ascending order, `most` of them at most."""
+        occurring = self.values[self.counts > 0]
+        first = np.concatenate([[True], occurring[1:] != occurring[:-1]])
+        return occurring[first][:most]
+
     def mapped(self, mapping: Callable[[NDArray[Any]], NDArray[Any]]) -> Histogram:
         """Of the image after a mapping of its values."""
         values = mapping(self.values)
@@ -104,9 +121,10 @@ def stretch(values: NDArray[Any], low: float, high: float) -> NDArray[np.float32
 
 
 def require_contrast(histogram: Histogram) -> None:
-    """Turn down an image in which there is (almost) nothing to see.
+    """Turn down an image in which there is (almost) nothing to see, or classes instead of grey values.
 
     Raises:
+        NotFrontalChestError: there are at most `MAX_CLASSES` values, far apart or counted from 0.
         UnreadableError: 99 % of the values differ by fewer than `MIN_LEVELS` grey levels; or, of floating
             point values, not at all; or there is no value to look at.
     """
@@ -114,6 +132,13 @@ def require_contrast(histogram: Histogram) -> None:
         raise UnreadableError("no part of the image is free of padding and shutter", reason=Reason.UNIFORM)
     low, high = histogram.percentiles(*CONTRAST_PERCENTILES)
     least = MIN_LEVELS if histogram.values.dtype.kind in "iu" else 1e-6 * max(abs(low), abs(high), 1e-30)
+    levels = histogram.levels(MAX_CLASSES + 1)
+    if 2 <= len(levels) <= MAX_CLASSES and (levels[0] == 0 or high - low >= least):
+        listed = ", ".join(f"{value:g}" for value in levels)
+        raise NotFrontalChestError(
+            f"only {len(levels)} different values ({listed}): a mask or a label map, not a radiograph",
+            reason=Reason.LABEL_MAP,
+        )
     if not high - low >= least:
         raise UnreadableError(
             f"the image is (nearly) uniform: 99 % of its values lie between {low:g} and {high:g}",
@@ -121,18 +146,35 @@ def require_contrast(histogram: Histogram) -> None:
         )
 
 
-def to_unit(values: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
-    """Return a picture without a calibration as float32 in [0, 1], and where it is valid.
-
-    8-bit values are divided by 255. All others are stretched over their robust range, since 16-bit and
-    floating point pictures often use a small part of what their type can hold. What is not finite becomes
-    0 and is not valid; where all is finite there is None for the second array.
-
-    Args:
-        values: (H, W), of an integer or floating point type.
+def refuse_mask_in_jpeg(values: NDArray[np.uint8]) -> None:
+    """Turn down an image (H, W) of 8 bits, decoded from JPEG, that is a mask with the noise of compression.
 
     Raises:
-        UnreadableError: the image is (nearly) uniform.
+        NotFrontalChestError: nearly all values are close to one of two.
+    """
+    histogram = Histogram.of(values)
+    middle = np.searchsorted(histogram.values, np.mean(histogram.percentiles(2, 98)))
+    if middle in (0, len(histogram.values)):
+        return
+    dark = histogram.values[histogram.counts[:middle].argmax()]
+    bright = histogram.values[middle + histogram.counts[middle:].argmax()]
+    near = np.minimum(abs(histogram.values - dark), abs(histogram.values - bright)) <= JPEG_NOISE
+    if bright - dark >= MIN_CLASS_DISTANCE and histogram.fraction(near) >= MIN_TWO_VALUED_FRACTION:
+        raise NotFrontalChestError(
+            f"nearly all values are {dark} or {bright}: a mask, not a radiograph",
+            reason=Reason.LABEL_MAP,
+        )
+
+
+def to_unit(values: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+    """Return a (H, W) picture without a calibration as float32 in [0, 1], and where it is valid.
+
+    8-bit values are divided by 255. All others are stretched over their robust range, since 16-bit and
+    floating point pictures often use a small part of what their type can hold. What is not finite becomes 0
+    and is not valid; where all is finite there is None for the second array.
+
+    Raises:
+        NotFrontalChestError, UnreadableError: as `require_contrast`.
     """
     valid = None
     if values.dtype.kind == "f":
@@ -152,14 +194,38 @@ def to_unit(values: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_
 def finite(
     values: NDArray[Any], valid: NDArray[np.bool_] | None = None
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """Return floating point values without what is not a number, and where they are valid.
+    """Return (H, W) floating point values without what is not finite, and where they are valid.
 
-    Args:
-        values: (H, W); what is not finite becomes the lowest value that is.
-        valid: (H, W), where they are valid otherwise; None for everywhere.
+    Such a value becomes the lowest that is finite. `valid` says where they are valid otherwise, None for
+    everywhere.
     """
     numbers = np.isfinite(values)
     if numbers.all():
         return values, valid
     lowest = values[numbers].min() if numbers.any() else 0
     return np.where(numbers, values, lowest), numbers if valid is None else valid & numbers
+
+
+def luminance(rgb: NDArray[Any]) -> NDArray[Any]:
+    """Return the (H, W) luminance, of the same type, of an (H, W, 3) picture that is grey.
+
+    A twentieth of the pixels may be coloured (text and marks), and lossy compression may tint the rest
+    by a tenth of the range.
+
+    Raises:
+        NotFrontalChestError: the picture is in colour.
+    """
+    channels = [sample(rgb[..., channel]).astype(np.float32) for channel in range(3)]
+    brightest = np.maximum.reduce(channels)
+    # Of 16 bits, few may be in use.
+    scale = 255.0 if rgb.dtype == np.uint8 else float(brightest.max(initial=0))
+    coloured = float(np.mean(brightest - np.minimum.reduce(channels) > COLOUR_TOLERANCE * scale))
+    if coloured > MAX_COLOURED_FRACTION:
+        raise NotFrontalChestError(
+            f"a colour picture, not a radiograph: {coloured:.0%} of its pixels are not grey",
+            reason=Reason.OTHER_OBJECT,
+        )
+    if np.array_equal(rgb[..., 0], rgb[..., 1]) and np.array_equal(rgb[..., 0], rgb[..., 2]):
+        return np.ascontiguousarray(rgb[..., 0])
+    grey = rgb.astype(np.float32) @ LUMA
+    return grey if rgb.dtype.kind == "f" else np.rint(grey).astype(rgb.dtype)

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
+from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels import get_decoder
-from pydicom.uid import (
-    HTJ2K,
-    JPEG2000,
-    UID,
-    HTJ2KLossless,
-    HTJ2KLosslessRPCL,
-    JPEG2000Lossless,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-    JPEGLossless,
-    JPEGLosslessSV1,
-    JPEGLSLossless,
-    JPEGLSNearLossless,
-    RLELossless,
-)
 
 from lungfield.errors import LungfieldError, Reason, UnreadableError
 from lungfield.radiograph.bits import stored_values
@@ -37,25 +26,30 @@ from lungfield.radiograph.codestream import (
     parse_codestream,
     without_tail,
 )
-from lungfield.radiograph.image_pixel import NATIVE
 from lungfield.radiograph.limits import Limits
-from lungfield.radiograph.stderr import call_and_listen, pass_on
 
-PLUGINS: dict[UID, str] = {
+NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian)
+"""The transfer syntaxes of uncompressed pixels."""
+
+PLUGINS: dict[uid.UID, str] = {
     # One decoder each: pydicom would try gdcm first, which damaged baseline JPEG can crash.
-    JPEGBaseline8Bit: "pillow",
-    JPEGLossless: "gdcm",
-    JPEGLosslessSV1: "gdcm",
-    JPEGLSLossless: "pyjpegls",
-    JPEGLSNearLossless: "pyjpegls",
-    JPEG2000Lossless: "pylibjpeg",
-    JPEG2000: "pylibjpeg",
-    HTJ2KLossless: "pylibjpeg",
-    HTJ2KLosslessRPCL: "pylibjpeg",
-    HTJ2K: "pylibjpeg",
-    RLELossless: "pydicom",  # pylibjpeg-rle panics, past any `except Exception`, on damaged data
+    uid.JPEGBaseline8Bit: "pillow",
+    uid.JPEGLossless: "gdcm",
+    uid.JPEGLosslessSV1: "gdcm",
+    uid.JPEGLSLossless: "pyjpegls",
+    uid.JPEGLSNearLossless: "pyjpegls",
+    uid.JPEG2000Lossless: "pylibjpeg",
+    uid.JPEG2000: "pylibjpeg",
+    uid.HTJ2KLossless: "pylibjpeg",
+    uid.HTJ2KLosslessRPCL: "pylibjpeg",
+    uid.HTJ2K: "pylibjpeg",
+    uid.RLELossless: "pydicom",  # pylibjpeg-rle panics, past any `except Exception`, on damaged data
 }
 """The pydicom plugin for each compressed transfer syntax but JPEG Extended, which has none for 12 bits."""
+
+STDERR = 2
+_LOCK = threading.Lock()
+_Result = TypeVar("_Result")
 
 FLOATS = {"FloatPixelData": "f4", "DoubleFloatPixelData": "f8"}
 
@@ -73,9 +67,8 @@ def _floats(dataset: Dataset, keyword: str, dtype: str) -> NDArray[Any]:
 def decode(dataset: Dataset, *, limits: Limits) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Return the stored values of a data set of one frame, unused bits cleared, and remarks for the user.
 
-    Args:
-        dataset: with PixelData and `file_meta.TransferSyntaxUID`, its size checked by `check_size`.
-        limits: on the compressed size.
+    It has PixelData and `file_meta.TransferSyntaxUID`, and its size was checked by `check_size`; the limits
+    are on the compressed size.
 
     Returns:
         (H, W) of the stored integer type, in the machine's byte order and perhaps read-only, or (H, W, 3)
@@ -92,7 +85,7 @@ def decode(dataset: Dataset, *, limits: Limits) -> tuple[NDArray[Any], tuple[str
     if not dataset.get("PixelData"):
         raise UnreadableError("there is no PixelData (7FE0,0010)", reason=Reason.DAMAGED)
     try:
-        if syntax not in NATIVE and syntax not in PLUGINS and syntax != JPEGExtended12Bit:
+        if syntax not in NATIVE and syntax not in PLUGINS and syntax != uid.JPEGExtended12Bit:
             raise NotImplementedError(_name(syntax))
         if dataset["PixelData"].is_undefined_length and not syntax.is_encapsulated:
             raise UnreadableError(
@@ -108,7 +101,7 @@ def decode(dataset: Dataset, *, limits: Limits) -> tuple[NDArray[Any], tuple[str
         values = values.astype(values.dtype.newbyteorder("="), copy=False)
         if values.ndim == 2:
             values, more = stored_values(
-                values, dataset, compressed=syntax.is_encapsulated and syntax != RLELossless
+                values, dataset, compressed=syntax.is_encapsulated and syntax != uid.RLELossless
             )
             remarks += more
         return values, remarks
@@ -141,6 +134,33 @@ def _decode(dataset: Dataset) -> NDArray[Any]:
     return np.asarray(values)
 
 
+def call_and_listen(call: Callable[[], _Result]) -> tuple[_Result, list[bytes]]:
+    """Return what a call returns, and the lines that were printed to standard error meanwhile.
+
+    Standard error is that of the whole process, so lines of other threads may be among them: hand those that
+    mean nothing to `pass_on`. One thread at a time gets in.
+    """
+    with _LOCK, tempfile.TemporaryFile() as printed:
+        try:
+            terminal = os.dup(STDERR)
+        except OSError:  # closed, as in some services: nothing can be printed
+            return call(), []
+        os.dup2(printed.fileno(), STDERR)
+        try:
+            result = call()
+        finally:
+            os.dup2(terminal, STDERR)
+            os.close(terminal)
+        printed.seek(0)
+        return result, printed.readlines()
+
+
+def pass_on(lines: list[bytes]) -> None:
+    """Print lines to standard error after all."""
+    if lines:
+        os.write(STDERR, b"".join(lines))
+
+
 def _decode_lossless(dataset: Dataset) -> NDArray[Any]:
     """JPEG Lossless through gdcm, which goes on after most errors, and prints that to standard error only."""
     values, printed = call_and_listen(lambda: _decode(dataset))
@@ -151,39 +171,35 @@ def _decode_lossless(dataset: Dataset) -> NDArray[Any]:
 
 
 def _decode_extended(dataset: Dataset) -> NDArray[Any]:
-    values = imagecodecs.jpeg8_decode(_first_frame(dataset))
+    values = imagecodecs.jpeg8_decode(get_frame(dataset.PixelData, 0, number_of_frames=1))
     dtype = np.uint16 if dataset.BitsAllocated > 8 else np.uint8
     return np.asarray(values).astype(dtype, copy=False)
 
 
-_DECODERS: dict[UID, Callable[[Dataset], NDArray[Any]]] = {
-    JPEGExtended12Bit: _decode_extended,
-    JPEGLossless: _decode_lossless,
-    JPEGLosslessSV1: _decode_lossless,
+_DECODERS: dict[uid.UID, Callable[[Dataset], NDArray[Any]]] = {
+    uid.JPEGExtended12Bit: _decode_extended,
+    uid.JPEGLossless: _decode_lossless,
+    uid.JPEGLosslessSV1: _decode_lossless,
 }
 """For the syntaxes that need more than pydicom with the plugin of `PLUGINS`."""
 
-_SILENT_ON_MISSING_ROWS = (JPEGBaseline8Bit, JPEGExtended12Bit)
+_SILENT_ON_MISSING_ROWS = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)
 """libjpeg fills the place of missing rows with grey, and says so to nobody."""
 
 
-def _name(syntax: UID) -> str:
+def _name(syntax: uid.UID) -> str:
     """The name of a transfer syntax that has one: the UID itself may be damaged, and hold anything."""
     return "unknown" if syntax.name == syntax else str(syntax.name)
 
 
-def _first_frame(dataset: Dataset) -> bytes:
-    return get_frame(dataset.PixelData, 0, number_of_frames=1)
-
-
-def _checked_frame(dataset: Dataset, syntax: UID, limits: Limits) -> tuple[bytes, tuple[str, ...]]:
+def _checked_frame(dataset: Dataset, syntax: uid.UID, limits: Limits) -> tuple[bytes, tuple[str, ...]]:
     """The compressed image without what follows it; where the header says something else, it is corrected.
 
     Decoders believe the one or the other, so both have to say the same.
     """
-    frame = _first_frame(dataset)
+    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
     limits.check_compressed_bytes(dataset.Rows * dataset.Columns, len(frame))
-    if syntax == RLELossless:
+    if syntax == uid.RLELossless:
         return frame, ()
     codestream = parse_codestream(frame)
     if (codestream.rows, codestream.columns) != (dataset.Rows, dataset.Columns):
@@ -208,7 +224,7 @@ def _checked_frame(dataset: Dataset, syntax: UID, limits: Limits) -> tuple[bytes
     return ended, remarks
 
 
-def _reconciled(dataset: Dataset, syntax: UID, codestream: Codestream) -> tuple[str, ...]:
+def _reconciled(dataset: Dataset, syntax: uid.UID, codestream: Codestream) -> tuple[str, ...]:
     """Make the header say of samples and bits what the compressed image does, and remark on it."""
     remarks: tuple[str, ...] = ()
     samples = codestream.components
@@ -219,7 +235,7 @@ def _reconciled(dataset: Dataset, syntax: UID, codestream: Codestream) -> tuple[
                 reason=Reason.UNSUPPORTED,
             )
         dataset.SamplesPerPixel = samples
-        colour = "YBR_FULL_422" if syntax == JPEGBaseline8Bit else "RGB"
+        colour = "YBR_FULL_422" if syntax == uid.JPEGBaseline8Bit else "RGB"
         dataset.PhotometricInterpretation = colour if samples == 3 else "MONOCHROME2"
         dataset.PlanarConfiguration = 0
         remarks += ("SamplesPerPixel (0028,0002) is not that of the compressed image, which is believed.",)
@@ -232,12 +248,8 @@ def _reconciled(dataset: Dataset, syntax: UID, codestream: Codestream) -> tuple[
     return remarks
 
 
-def _decoded(dataset: Dataset, syntax: UID, frame: bytes) -> NDArray[Any]:
-    """Decode a compressed image.
-
-    Raises:
-        UnreadableError: rows are missing.
-    """
+def _decoded(dataset: Dataset, syntax: uid.UID, frame: bytes) -> NDArray[Any]:
+    """Decode a compressed image; `UnreadableError` where rows are missing."""
     decoder = _DECODERS.get(syntax, _decode)
     if syntax in _SILENT_ON_MISSING_ROWS:
         values = None if END_MARKER not in frame else decoder(dataset)
@@ -259,12 +271,9 @@ def _decoded(dataset: Dataset, syntax: UID, frame: bytes) -> NDArray[Any]:
 def _decoded_to_its_end(
     dataset: Dataset, decoder: Callable[[Dataset], NDArray[Any]], frame: bytes
 ) -> NDArray[Any]:
-    """Decode a JPEG that may lack rows.
+    """Decode a JPEG that may lack rows; `UnreadableError` where it does.
 
     What follows a complete image is not looked at; in the place of missing rows, it would be decoded.
-
-    Raises:
-        UnreadableError: rows are missing.
     """
     end = frame.rfind(END_MARKER)
     content = (frame if end < 0 else frame[:end]).rstrip(b"\xff")

@@ -13,21 +13,14 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.pixels import apply_color_lut
-from pydicom.uid import (
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-)
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit
 
-from lungfield.errors import NotFrontalChestError, Reason
-from lungfield.pose import UPRIGHT
+from lungfield.errors import NotFrontalChestError, Reason, UnreadableError
+from lungfield.pose import UPRIGHT, Pose
 from lungfield.radiograph import contrast, grayscale
-from lungfield.radiograph.colour import luminance
-from lungfield.radiograph.decoding import decode
-from lungfield.radiograph.header import HeaderCheck, check_header
-from lungfield.radiograph.image_pixel import check_size, complete_photometric, number_of_frames
+from lungfield.radiograph.decoding import NATIVE, decode
+from lungfield.radiograph.header import HeaderCheck, check_header, directions
 from lungfield.radiograph.limits import Limits
-from lungfield.radiograph.orientation import read_pose
 from lungfield.radiograph.polarity import read_polarity
 from lungfield.radiograph.shutter import valid_pixels
 from lungfield.radiograph.spacing import read_pixel_aspect, read_spacing
@@ -35,6 +28,7 @@ from lungfield.radiograph.streams import dicom_stream
 from lungfield.records import Radiograph
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
+PHOTOMETRIC = (*GREY, "PALETTE COLOR", "RGB")
 PIXEL_GROUP = 0x7FE0
 BULKY_GROUPS = {*range(0x6000, 0x6020, 2), PIXEL_GROUP}
 """Overlays and pixel data."""
@@ -46,8 +40,8 @@ def read_dicom(path: Path, *, require_frontal: bool, limits: Limits) -> Radiogra
     The header is judged before any pixel is read.
 
     Raises:
-        NotFrontalChestError: another kind of object, or a cine; with `require_frontal`, a header that
-            says that the view or the body part is another one.
+        NotFrontalChestError: another kind of object, a cine, or a label map; with `require_frontal`, a header
+            that says that the view or the body part is another one.
         UnreadableError: damaged, of a transfer syntax that cannot be decoded, over a limit, or (nearly)
             uniform.
     """
@@ -58,17 +52,17 @@ def read_dicom(path: Path, *, require_frontal: bool, limits: Limits) -> Radiogra
             check = _check(dataset, require_frontal=require_frontal)
             check_size(dataset, limits)
             # What lies behind the pixels may be padding without end.
-            pixels = read_dataset(stream, *dataset.original_encoding, stop_when=_is_behind_pixels)
+            pixels = read_dataset(
+                stream, *dataset.original_encoding, stop_when=lambda tag, *_: tag.group != PIXEL_GROUP
+            )
             dataset.update(pixels)
         photometric_told, remarks = complete_photometric(dataset)
         stored, more = decode(dataset, limits=limits)
-        _drop_pixels(dataset)
+        dataset.buffer = None  # an inflated file would live on there
+        for tag in [tag for tag in dataset.keys() if tag.group in BULKY_GROUPS]:  # noqa: SIM118
+            del dataset[tag]
         radiograph = _radiograph(path, stored, dataset, check, remarks + more)
         return radiograph if photometric_told else replace(radiograph, polarity_told=False)
-
-
-def _is_behind_pixels(tag: Any, *_: Any) -> bool:
-    return bool(tag.group != PIXEL_GROUP)
 
 
 def _read_header(stream: BinaryIO) -> Any:
@@ -96,12 +90,6 @@ def _check(header: Dataset, *, require_frontal: bool) -> HeaderCheck:
     return check
 
 
-def _drop_pixels(dataset: Any) -> None:
-    dataset.buffer = None  # an inflated file would live on there
-    for tag in [tag for tag in dataset.keys() if tag.group in BULKY_GROUPS]:  # noqa: SIM118
-        del dataset[tag]
-
-
 def _radiograph(
     path: Path, stored: NDArray[Any], header: Dataset, check: HeaderCheck, remarks: tuple[str, ...]
 ) -> Radiograph:
@@ -109,7 +97,7 @@ def _radiograph(
     remarks += more + _remarks(header)
     photometric = str(header.PhotometricInterpretation)
     valid = None
-    pose = read_pose(header)
+    pose = Pose.of_directions(*directions(header))  # None where the header does not tell
     upright = pose or UPRIGHT
     if photometric in GREY:
         valid, more = valid_pixels(stored, header)
@@ -123,7 +111,7 @@ def _radiograph(
         remarks += more + extra
     else:
         rgb = apply_color_lut(stored, header) if photometric == "PALETTE COLOR" else stored
-        pixels, _ = contrast.to_unit(upright.upright(luminance(rgb)))
+        pixels, _ = contrast.to_unit(upright.upright(contrast.luminance(rgb)))
     if valid is not None:
         pixels[~valid] = 0
     return Radiograph(
@@ -149,3 +137,66 @@ def _remarks(header: Dataset) -> tuple[str, ...]:
     if str(header.get("PresentationIntentType") or "") == "FOR PROCESSING":
         remarks.append("The image is meant for processing, not for presentation: its contrast is raw.")
     return tuple(remarks)
+
+
+def check_size(header: Dataset, limits: Limits) -> None:
+    """Check rows, columns and frames of a header before its pixels are read.
+
+    Raises `UnreadableError` where they are missing or damaged, or over a limit.
+    """
+    try:
+        rows, columns = int(header.Rows), int(header.Columns)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UnreadableError(
+            "Rows (0028,0010) or Columns (0028,0011) is missing or damaged", reason=Reason.DAMAGED
+        ) from error
+    limits.check_shape(rows, columns, number_of_frames(header))
+
+
+def number_of_frames(header: Dataset) -> int:
+    """NumberOfFrames, 1 where it is absent or empty."""
+    try:
+        return max(int(header.get("NumberOfFrames") or 1), 1)
+    except (TypeError, ValueError) as error:
+        raise UnreadableError("NumberOfFrames (0028,0008) is damaged", reason=Reason.DAMAGED) from error
+
+
+def complete_photometric(dataset: Dataset) -> tuple[bool, tuple[str, ...]]:
+    """Set PhotometricInterpretation and SamplesPerPixel where they are missing, unknown or at odds.
+
+    Returns whether PhotometricInterpretation was as it should be, and remarks for the user.
+    """
+    photometric = str(dataset.get("PhotometricInterpretation") or "").strip().upper()
+    known = photometric in PHOTOMETRIC or photometric.startswith("YBR_")
+    samples = dataset.get("SamplesPerPixel")
+    if samples not in (1, 3):
+        colour = known and (photometric == "RGB" or photometric.startswith("YBR_"))
+        samples = dataset.SamplesPerPixel = 3 if colour else 1
+    fitting = _samples_that_fit(dataset)
+    if fitting and fitting != samples:
+        samples = dataset.SamplesPerPixel = fitting
+    grey = photometric in (*GREY, "PALETTE COLOR")
+    if known and grey == (samples == 1):
+        dataset.PhotometricInterpretation = photometric
+        return True, ()
+    if samples == 1:
+        dataset.PhotometricInterpretation = "MONOCHROME2"
+    else:
+        lossy = dataset.file_meta.TransferSyntaxUID == JPEGBaseline8Bit
+        dataset.PhotometricInterpretation = "YBR_FULL_422" if lossy else "RGB"
+        if "PlanarConfiguration" not in dataset:
+            dataset.PlanarConfiguration = 0
+    return False, (
+        "PhotometricInterpretation (0028,0004) is missing or wrong: the image is read as "
+        f"{dataset.PhotometricInterpretation}.",
+    )
+
+
+def _samples_that_fit(dataset: Dataset) -> int:
+    """The number of samples that uncompressed PixelData has by its length; 0 where that does not tell."""
+    data, syntax = dataset.get("PixelData"), dataset.file_meta.TransferSyntaxUID
+    if syntax not in NATIVE or not data:
+        return 0
+    one = dataset.Rows * dataset.Columns * int(dataset.get("BitsAllocated") or 0) // 8
+    fitting = [samples for samples in (1, 3) if one and len(data) == samples * one + (samples * one) % 2]
+    return fitting[0] if fitting else 0

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from lungfield.errors import DataError
 from lungfield.formats import NIFTI_PAIR, RADIOGRAPHS, stem
 from lungfield.names import shown
 from lungfield.radiograph.dicomdir import is_dicomdir, read_dicomdir
-from lungfield.radiograph.left_out import EARLIER_RUNS, REFERENCES, LeftOut
 from lungfield.radiograph.sniffing import is_dicom
 
 logger = logging.getLogger(__name__)
@@ -21,13 +20,39 @@ logger = logging.getLogger(__name__)
 RUN_FOLDER = ".lungfield"
 """What the output folder of a run holds (`lungfield.batch.journal.FOLDER`)."""
 
+# What a search leaves out, by kind: the user learns how many files and why, not each name.
+OTHERS = "others"
+EARLIER_RUNS = "earlier_runs"
+REFERENCES = "dicomdir_references"
+
+_SUFFIXES: Mapping[str, str] = {
+    "archives": ".zip .7z .rar .tar .tgz .gz .bz2 .xz .zst .iso .cab",
+    "documents": ".pdf .doc .docx .odt .ppt .pptx .rtf",
+    "videos": ".mp4 .m4v .avi .mov .mkv .wmv .mpg .mpeg .webm",
+    "pictures": ".heic .heif .avif .jxl .jxr .svg .psd .ico .tga .pgm .ppm .pnm .exr .dng",
+    "volumes": ".mha .mhd .nrrd .nhdr .mgz .mgh .mnc .vtk .img .raw",
+    "arrays": ".npy .npz .mat .h5 .hdf5 .pt .pkl",
+}
+_KINDS = {suffix: kind for kind, listed in _SUFFIXES.items() for suffix in listed.split()}
+
+_REMARKS = {
+    "archives": "archives{}: unpack them first",
+    "documents": "documents{}: pictures inside are not looked for",
+    "videos": "videos{}",
+    "pictures": "pictures of a format that is not read{}: convert them to PNG or TIFF",
+    "volumes": "files of image formats that are not read{}: convert them to DICOM or NIfTI",
+    "arrays": "files of arrays{}: save them as PNG, TIFF or NIfTI",
+    OTHERS: "other files: neither name nor content is that of an image",
+    EARLIER_RUNS: "folders with the results of an earlier run",
+    REFERENCES: "references of a DICOMDIR that name no file below its folder",
+}
+
 
 @dataclass(frozen=True)
 class InputFile:
     """A file to read.
 
     Attributes:
-        path: where it is.
         relative: where its results belong below the output folder: the path below the folder that was
             named, or the bare name of a file that was named. Different for every file of one search.
     """
@@ -41,8 +66,7 @@ class Found:
     """What a search found.
 
     Attributes:
-        files: the files to read.
-        left_out: how many others there were, by kind (see `left_out`).
+        left_out: how many others there were, by kind.
         remarks: the same for people, one line a kind.
     """
 
@@ -52,11 +76,7 @@ class Found:
 
 
 def find_files(inputs: Sequence[Path], *, exclude: Sequence[Path] = ()) -> list[InputFile]:
-    """Return the files of `search`; what was left out goes to the log.
-
-    Raises:
-        DataError: as `search`.
-    """
+    """Return the files of `search`, with its errors; what was left out goes to the log."""
     found = search(inputs, exclude=exclude)
     for remark in found.remarks:
         logger.warning("%s", remark)
@@ -104,11 +124,12 @@ class _Search:
         listed = read_dicomdir(dicomdir)
         if listed is None:
             return False
-        for file in listed.files:
+        files, refused = listed
+        for file in files:
             self._take(file, file.relative_to(dicomdir.parent))
-        if listed.refused:
-            self.left_out.counts[REFERENCES] += listed.refused
-        return bool(listed.files)
+        if refused:
+            self.left_out.counts[REFERENCES] += refused
+        return bool(files)
 
     def _add_folder(self, folder: Path) -> None:
         try:
@@ -158,6 +179,33 @@ class _Search:
 
     def _is_excluded(self, place: Path) -> bool:
         return not self._excluded.isdisjoint((place, *place.parents))
+
+
+@dataclass
+class LeftOut:
+    """How many files of each kind were left out, and the suffixes that they had."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    suffixes: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def add(self, path: Path) -> None:
+        """Count a file that is no input, its kind told by its suffix."""
+        suffix = path.suffix.lower()
+        kind = _KINDS.get(suffix, OTHERS)
+        self.counts[kind] += 1
+        if kind != OTHERS:
+            self.suffixes[kind].add(suffix)
+
+    def remarks(self) -> tuple[str, ...]:
+        """One line a kind, for people."""
+        return tuple(
+            f"left out: {self.counts[kind]} {remark.format(self._listed(kind))}"
+            for kind, remark in _REMARKS.items()
+            if self.counts[kind]
+        )
+
+    def _listed(self, kind: str) -> str:
+        return f" ({', '.join(sorted(self.suffixes[kind]))})" if kind in self.suffixes else ""
 
 
 def output_stems(files: Sequence[InputFile]) -> dict[Path, PurePath]:

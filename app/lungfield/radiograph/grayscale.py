@@ -32,8 +32,8 @@ def to_unit(
 ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     """Return the radiograph as a viewer shows it, and remarks for the user.
 
-    A LUT or a window that cannot be read, that clips more than half of the pixels, or that leaves the
-    picture flat, gives way to the full range of values.
+    A LUT or a window that cannot be read, that clips more than half of the pixels, or that leaves the picture
+    flat, gives way to the full range of values.
 
     Args:
         stored: (H, W) the stored values, integers or finite floating point numbers.
@@ -98,10 +98,8 @@ def _opencv_looks_up_words() -> bool:
 def _attenuation(histogram: Histogram, *, falling: bool) -> Mapping:
     """The logarithm of values that are proportional to the X-ray intensity, its full range onto [0, 1].
 
-    Args:
-        histogram: of the values.
-        falling: high values mean few X-rays: the intensity is what they lack of the full scale, which is
-            that of the bits that the highest value needs.
+    With `falling`, high values mean few X-rays: the intensity is what they lack of the full scale, which is
+    that of the bits that the highest value needs.
     """
     lowest, highest = float(histogram.values[0]), float(histogram.values[-1])
     full_scale = max(highest, (1 << max(int(highest), 0).bit_length()) - 1)
@@ -115,12 +113,7 @@ def _attenuation(histogram: Histogram, *, falling: bool) -> Mapping:
 
 
 def _modality_lut(header: Dataset, histogram: Histogram) -> tuple[Mapping, tuple[str, ...]]:
-    """The mapping of ModalityLUTSequence, or RescaleSlope and RescaleIntercept (PS3.3, C.11.1).
-
-    Args:
-        header: of the image.
-        histogram: of its stored values.
-    """
+    """The mapping of ModalityLUTSequence, or RescaleSlope and RescaleIntercept (PS3.3, C.11.1)."""
     try:
         if header.get("ModalityLUTSequence"):
             return _lookup(header.ModalityLUTSequence[0], header, histogram), ()
@@ -140,9 +133,7 @@ def _modality_lut(header: Dataset, histogram: Histogram) -> tuple[Mapping, tuple
 def _voi_lut(header: Dataset, histogram: Histogram) -> tuple[Mapping, tuple[str, ...]]:
     """The mapping of VOILUTSequence, or the first window, or the full range, onto [0, 1] (PS3.3, C.11.2).
 
-    Args:
-        header: of the image.
-        histogram: of its values as they come out of the modality LUT.
+    `histogram` is of the values as they come out of the modality LUT.
     """
     low, high = robust_range(histogram)
 
@@ -210,14 +201,10 @@ def _unit_lookup(item: Dataset, header: Dataset, histogram: Histogram) -> Mappin
 
 
 def _lookup(item: Dataset, header: Dataset, histogram: Histogram) -> Mapping:
-    """A LUT as a mapping; what lies before its first entry or after its last gets that one.
+    """A LUT, an item of a sequence, as a mapping; beyond its first and last entry it goes on with these.
 
-    Args:
-        item: of the sequence.
-        header: of the image.
-        histogram: of the values that are looked up. They decide how the first mapped value is read, whatever
-            its value representation claims: it is negative where it would lie above all that they can be
-            (DICOM PS3.3, C.11.1.1 and C.11.2.1.1).
+    The values that are looked up decide how the first mapped value is read, whatever its value representation
+    claims: it is negative where it would lie above all that they can be (PS3.3, C.11.1.1 and C.11.2.1.1).
     """
     entries = _entries(item, header)
     first = int(item.LUTDescriptor[1]) % WORDS

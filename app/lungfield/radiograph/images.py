@@ -13,15 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lungfield import exif
 from lungfield.errors import NotFrontalChestError, Reason, UnreadableError
 from lungfield.pose import UPRIGHT, Pose
 from lungfield.radiograph.codestream import parse_codestream, without_tail
-from lungfield.radiograph.colour import luminance
-from lungfield.radiograph.contrast import to_unit
+from lungfield.radiograph.contrast import luminance, refuse_mask_in_jpeg, to_unit
 from lungfield.radiograph.limits import Limits
 from lungfield.records import Radiograph
-from lungfield.tiff import BLACK_IS_ZERO, CMYK, PALETTE, RGB, YCBCR, Tiff, read_tiff
+from lungfield.tiff import BLACK_IS_ZERO, CMYK, PALETTE, RGB, YCBCR, read_tiff
 
 GREY_MODES = ("L", "F", "I", "I;16", "I;16L", "I;16B", "I;16N")
 PNG_DEPTH_AND_COLOUR = slice(24, 26)
@@ -36,18 +34,20 @@ ONE_PICTURE = ("JPEG",)
 def read_image(path: Path, *, file_format: str, limits: Limits) -> Radiograph:
     """Return the radiograph in a picture file of a format of `lungfield.radiograph.reading`.
 
-    Grey of 1 to 32 bits or floating point, a palette, and colour that is grey, with or without an alpha
+    Grey of up to 32 bits or floating point, a palette, and colour that is grey, with or without an alpha
     channel, which is ignored. The picture has to be one with dark lungs: these formats cannot say. How it
     lies they can, by the Orientation of EXIF or TIFF. Their resolution in dots per inch is the printer's, so
     there is no spacing.
 
     Raises:
-        NotFrontalChestError: a picture in colour, or several pages.
+        NotFrontalChestError: a picture in colour, several pages, or a label map.
         UnreadableError: damaged, over a limit, or (nearly) uniform.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the limits decide what is too large
         values, pose = _READERS.get(file_format, partial(_read_pillow, file_format=file_format))(path, limits)
+    if file_format == "JPEG":
+        refuse_mask_in_jpeg(values)
     upright = pose or UPRIGHT
     pixels, valid = to_unit(np.ascontiguousarray(upright.upright(values)))
     return Radiograph(
@@ -62,10 +62,14 @@ def read_image(path: Path, *, file_format: str, limits: Limits) -> Radiograph:
 
 def _read_pillow(path: Path, limits: Limits, *, file_format: str) -> tuple[NDArray[Any], Pose | None]:
     """Grey values (H, W) as stored, and the pose that the file tells."""
-    with _opened(path, file_format) as image:
+    try:
+        image = Image.open(path, formats=(file_format,))
+    except Image.DecompressionBombError as error:  # beyond Pillow's own limit, before ours is asked
+        raise UnreadableError("more pixels than the limit", reason=Reason.OVER_LIMIT) from error
+    with image:
         pictures = 1 if file_format in ONE_PICTURE else getattr(image, "n_frames", 1)
         _check(path, limits, image.height, image.width, pictures)
-        pose = exif.pose_of(image)
+        pose = Pose.of_picture(image)
         with path.open("rb") as stream:
             deep = file_format == "PNG" and stream.read(26)[PNG_DEPTH_AND_COLOUR] in PNG_DEEP_COLOUR
         values = _of_samples(imagecodecs.png_decode(path.read_bytes())) if deep else _grey_values(image)
@@ -98,14 +102,6 @@ def _codestream(content: bytes) -> bytes:
     return content
 
 
-def _read_tiff(path: Path, limits: Limits) -> tuple[NDArray[Any], Pose | None]:
-    tiff = read_tiff(path, partial(_check, path, limits))
-    return _grey_values_of_tiff(tiff), Pose.of_exif(tiff.orientation)
-
-
-_READERS = {"TIFF": _read_tiff, "JPEG 2000": _read_jpeg_2000}
-
-
 def _check(path: Path, limits: Limits, rows: int, columns: int, pictures: int) -> None:
     limits.check_shape(rows, columns)
     limits.check_compressed_bytes(rows * columns, path.stat().st_size)
@@ -113,13 +109,6 @@ def _check(path: Path, limits: Limits, rows: int, columns: int, pictures: int) -
         raise NotFrontalChestError(
             f"a file of {pictures} pictures; save the radiograph alone", reason=Reason.SEVERAL_FRAMES
         )
-
-
-def _opened(path: Path, file_format: str) -> Image.Image:
-    try:
-        return Image.open(path, formats=(file_format,))
-    except Image.DecompressionBombError as error:  # beyond Pillow's own limit, before ours is asked
-        raise UnreadableError("more pixels than the limit", reason=Reason.OVER_LIMIT) from error
 
 
 def _grey_values(image: Image.Image) -> NDArray[Any]:
@@ -130,22 +119,24 @@ def _grey_values(image: Image.Image) -> NDArray[Any]:
     return luminance(np.asarray(image.convert("RGB")))
 
 
-def _grey_values_of_tiff(tiff: Tiff) -> NDArray[Any]:
+def _read_tiff(path: Path, limits: Limits) -> tuple[NDArray[Any], Pose | None]:
+    tiff = read_tiff(path, partial(_check, path, limits))
     values, photometric = tiff.values, tiff.photometric
+    mode, samples = {CMYK: ("CMYK", 4), YCBCR: ("YCbCr", 3)}.get(photometric, ("", 0))
     if photometric == PALETTE and tiff.colours is not None:
-        colours = tiff.colours >> 8 if tiff.colours.max() > 255 else tiff.colours
-        return luminance(np.moveaxis(colours.astype(np.uint8)[:, values], 0, -1))
-    mode, samples = _MODES_OF_PILLOW.get(photometric, ("", 0))
-    if values.dtype == np.uint8 and values.shape[2:] == (samples,):
-        return luminance(np.asarray(Image.fromarray(values, mode).convert("RGB")))
-    if photometric not in (BLACK_IS_ZERO, RGB):
+        grey = luminance(tiff.colours[values])
+    elif values.dtype == np.uint8 and values.shape[2:] == (samples,):
+        grey = luminance(np.asarray(Image.fromarray(values, mode).convert("RGB")))
+    elif photometric not in (BLACK_IS_ZERO, RGB):
         raise UnreadableError(
             "the colours of this TIFF cannot be read; save it in grey", reason=Reason.UNSUPPORTED
         )
-    return _of_samples(_eight_bits(values, tiff.bits))
+    else:
+        grey = _of_samples(_eight_bits(values, tiff.bits))
+    return grey, Pose.of_exif(tiff.orientation)
 
 
-_MODES_OF_PILLOW = {CMYK: ("CMYK", 4), YCBCR: ("YCbCr", 3)}
+_READERS = {"TIFF": _read_tiff, "JPEG 2000": _read_jpeg_2000}
 
 
 def _eight_bits(values: NDArray[Any], bits: int) -> NDArray[Any]:

@@ -15,8 +15,7 @@ from nibabel.nifti2 import Nifti2Image, Nifti2Pair
 from lungfield.errors import NotFrontalChestError, Reason, UnreadableError
 from lungfield.nifti_pose import is_frontal, pose_of
 from lungfield.pose import UPRIGHT
-from lungfield.radiograph.colour import luminance
-from lungfield.radiograph.contrast import to_unit
+from lungfield.radiograph.contrast import luminance, to_unit
 from lungfield.radiograph.limits import Limits
 from lungfield.radiograph.spacing import believable
 from lungfield.records import Radiograph, Spacing
@@ -53,7 +52,7 @@ def read_nifti(path: Path, *, limits: Limits) -> Radiograph:
     column), upright by the affine (`nifti_pose.pose_of`) where that means something.
 
     Raises:
-        NotFrontalChestError: a volume.
+        NotFrontalChestError: a volume, or a label map.
         UnreadableError: damaged, not of grey values, over a limit, or (nearly) uniform.
     """
     image, size = _opened(path, limits)
@@ -72,9 +71,9 @@ def read_nifti(path: Path, *, limits: Limits) -> Radiograph:
     if values.dtype.kind not in "iuf":
         raise UnreadableError(f"values of type {values.dtype} are not grey values", reason=Reason.UNSUPPORTED)
     spacing, remarks = _spacing(image.header, planar)
-    along_row, along_column = planar
-    pose = pose_of(image, (along_row, along_column))
-    if not is_frontal(image, (along_row, along_column)):
+    axes = (planar[0], planar[1])
+    pose = pose_of(image, axes)
+    if not is_frontal(image, axes):
         remarks += ("The affine places the picture in no frontal plane; it is taken as it is stored.",)
     upright = pose or UPRIGHT
     pixels, valid = to_unit(np.ascontiguousarray(upright.upright(values)))
@@ -132,17 +131,13 @@ def _content(path: Path, limits: Limits) -> bytes:
 
 
 def _spacing(header: Any, planar: list[int]) -> tuple[Spacing | None, tuple[str, ...]]:
-    scale = UNITS_MM.get(_units(header), 1.0)
+    try:
+        scale = UNITS_MM.get(str(header.get_xyzt_units()[0]), 1.0)
+    except (AttributeError, KeyError):  # Analyze has none; a code that means nothing
+        scale = 1.0
     column_mm, row_mm = (float(header.get_zooms()[axis]) * scale for axis in planar)
     if row_mm == column_mm == 1.0:
         return None, ()  # what every writer puts there when it knows nothing
     if not believable(row_mm, column_mm):
         return None, ("The pixel spacing in the NIfTI header cannot be right; lengths are in pixels.",)
     return Spacing(row_mm, column_mm, source="NIfTI header"), ()
-
-
-def _units(header: Any) -> str:
-    try:
-        return str(header.get_xyzt_units()[0])
-    except (AttributeError, KeyError):  # Analyze has none; a code that means nothing
-        return "unknown"

@@ -5,20 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pydicom.uid import (
-    MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
-    MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
-    MultiFrameTrueColorSecondaryCaptureImageStorage,
-    SecondaryCaptureImageStorage,
-)
-
-CAPTURES = {
-    SecondaryCaptureImageStorage,
-    MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
-    MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
-    MultiFrameTrueColorSecondaryCaptureImageStorage,
-}
-"""Captures of a screen or of film: whatever was shown there, with dark lungs or with bright ones."""
+from lungfield.radiograph.header.codes import CAPTURES
 
 
 @dataclass(frozen=True)
@@ -48,11 +35,8 @@ def read_polarity(header: Any) -> Polarity:
     """
     sign = _sign(header)
     relationship = _text(header, "PixelIntensityRelationship")
-    if (
-        _text(header, "PresentationIntentType") == "FOR PROCESSING"
-        and sign
-        and relationship in ("LIN", "LOG")
-    ):
+    for_processing = _text(header, "PresentationIntentType") == "FOR PROCESSING"
+    if for_processing and sign and relationship in ("LIN", "LOG"):
         return Polarity(inverted=sign > 0, linear=relationship == "LIN")
     by_photometric = _text(header, "PhotometricInterpretation") == "MONOCHROME1"
     by_shape = {"IDENTITY": False, "INVERSE": True}.get(_text(header, "PresentationLUTShape"), by_photometric)

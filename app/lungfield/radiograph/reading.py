@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 
 from lungfield.errors import LungfieldError, Reason, UnreadableError
@@ -94,9 +95,8 @@ def _read(path: Path, status: os.stat_result, *, require_frontal: bool, limits: 
 def _unchanged(path: Path) -> Iterator[os.stat_result]:
     """Look at a file before and after: one that is still being copied is not to be taken for a damaged one.
 
-    Raises:
-        UnreadableError: it changed, whatever else went wrong with it meanwhile.
-        FileNotFoundError: it vanished.
+    Raises `UnreadableError` where it changed, whatever else went wrong with it meanwhile, and
+    `FileNotFoundError` where it vanished.
     """
     before = path.stat()
     try:
@@ -108,14 +108,11 @@ def _unchanged(path: Path) -> Iterator[os.stat_result]:
 
 
 def _require_same(before: os.stat_result, after: os.stat_result) -> None:
-    if _identity(before) != _identity(after):
+    identity = attrgetter("st_dev", "st_ino", "st_size", "st_mtime_ns")
+    if identity(before) != identity(after):
         raise UnreadableError(
             "the file changed while it was read; try again once it is complete", reason=Reason.CHANGED
         )
-
-
-def _identity(status: os.stat_result) -> tuple[int, ...]:
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _explained(path: Path, error: Exception) -> LungfieldError:

@@ -15,11 +15,8 @@ MIN_VALID_FRACTION = 0.1
 def valid_pixels(stored: NDArray[Any], header: Any) -> tuple[NDArray[np.bool_] | None, tuple[str, ...]]:
     """Return the (H, W) mask of what is image, None where all of it is, and remarks for the user.
 
-    A shutter or a padding that cannot be read, or leaves less than a tenth of the image, is ignored.
-
-    Args:
-        stored: (H, W) the stored values.
-        header: the `pydicom.Dataset` of the image.
+    A shutter or a padding that cannot be read, or leaves less than a tenth of the (H, W) stored values, is
+    ignored.
     """
     valid = None
     remarks = []

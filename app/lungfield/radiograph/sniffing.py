@@ -19,11 +19,7 @@ _FIRST_GROUPS = {"<": (0x0002, 0x0008), ">": (0x0008,)}
 
 
 def is_dicom(path: Path) -> bool:
-    """Tell whether a file is DICOM: by its preamble, else by its first two elements.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
+    """Tell whether a file is DICOM: by its preamble, else by its first two elements. May raise `OSError`."""
     with path.open("rb") as stream:
         start = stream.read(START_BYTES)
         size = os.fstat(stream.fileno()).st_size
@@ -42,11 +38,8 @@ def starts_with_elements(start: bytes, size: int) -> bool:
     """Tell whether bytes start as a data set without preamble does (DICOM PS3.5, 7.1).
 
     The first two elements have to be plausible in one encoding: known tags in rising order, the first of
-    group 0002 or 0008, the value representations of the dictionary, and lengths that the file has room for.
-
-    Args:
-        start: the first bytes, up to `START_BYTES` of them.
-        size: the length of the whole, in bytes.
+    group 0002 or 0008, the value representations of the dictionary, and lengths that the file, of `size`
+    bytes, has room for. Of `start`, up to `START_BYTES` are looked at.
     """
     return any(
         _has_two_elements(start, size, order, explicit=explicit)
@@ -73,7 +66,9 @@ def _element(start: bytes, place: int, order: str, *, explicit: bool) -> tuple[i
     if len(header) < 8:
         return None
     group, element = struct.unpack(f"{order}HH", header[:4])
-    tag, known = group << 16 | element, _representation(group << 16 | element)
+    tag = group << 16 | element
+    # The value representations of an element (PS3.6), or of a group length (PS3.5, 7.2).
+    known = dictionary_VR(tag) if dictionary_has_tag(tag) else "" if element else "UL"
     if not known:
         return None
     if not explicit:
@@ -87,10 +82,3 @@ def _element(start: bytes, place: int, order: str, *, explicit: bool) -> tuple[i
     else:
         length, begin = struct.unpack(f"{order}H", header[6:8])[0], place + 8
     return tag, begin if length == 0xFFFFFFFF else begin + length
-
-
-def _representation(tag: int) -> str:
-    """The value representations of an element, '' for an unknown one (PS3.6; group lengths of PS3.5, 7.2)."""
-    if not tag & 0xFFFF:
-        return "UL"
-    return dictionary_VR(tag) if dictionary_has_tag(tag) else ""

@@ -106,7 +106,14 @@ def _inflated(file: BinaryIO, limits: Limits) -> BinaryIO:
     Implicit VR Little Endian, but for the bytes of its pixels.
     """
     file.seek(PREAMBLE_BYTES)
-    meta = _read_meta(file) if file.read(len(MAGIC)) == MAGIC else FileMetaDataset()
+    meta = FileMetaDataset()
+    if (
+        file.read(len(MAGIC)) == MAGIC
+    ):  # file meta information (PS3.10, 7.1) is group 0002, up to the data set
+        elements = read_dataset(
+            file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag.group != 2
+        )
+        meta = FileMetaDataset(elements)
     syntax = meta.get("TransferSyntaxUID")
     if syntax not in (DeflatedExplicitVRLittleEndian, GE_IMPLICIT):
         file.seek(0)
@@ -158,12 +165,3 @@ def _inflate(file: BinaryIO, window_bits: int) -> Iterator[bytes]:
         if not deflated and not block:
             raise UnreadableError("the deflated data set is cut off", reason=Reason.DAMAGED)
         yield block
-
-
-def _read_meta(file: BinaryIO) -> FileMetaDataset:
-    """Read the file meta information (DICOM PS3.10, 7.1), group 0002, up to the data set behind it."""
-    return FileMetaDataset(
-        read_dataset(
-            file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag.group != 2
-        )
-    )

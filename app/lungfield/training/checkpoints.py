@@ -8,23 +8,41 @@ from typing import Any
 
 from monai.handlers import CheckpointLoader
 
-from lungfield.bundles.weights import load_state
+from lungfield.bundles.weights import load_state, noted_preparation, require_preparation
 from lungfield.errors import BundleError
 from lungfield.training.distributed import from_all, is_first
+
+CHECKPOINTS = "checkpoint_epoch=*.pt"
 
 
 def encoder_weights(pretrained: bool | str | Path, *others: str | Path | None) -> bool | str | Path:
     """What an encoder is to start from: ImageNet weights (True, or a file), or random ones (False).
 
-    Args:
-        pretrained: as the user gave it; MONAI's command line hands `false` on as text.
-        others: files whose weights replace the encoder's anyway; with any of them nothing is fetched.
+    `pretrained` is as the user gave it; MONAI's command line hands `false` on as text. With any of the
+    `others`, files whose weights replace the encoder's anyway, nothing is fetched.
     """
     if any(other is not None for other in others):
         return False
     if str(pretrained).lower() in ("true", "false"):
         return str(pretrained).lower() == "true"
     return pretrained
+
+
+def refuse_other_run(resume_from: str | Path | None, ckpt_dir: str | Path, output_dir: str | Path) -> None:
+    """Refuse to train where another run has left its weights or its history, unless that one is resumed.
+
+    Raises:
+        BundleError: names a file that this run would replace.
+    """
+    ckpt_dir, output_dir = Path(ckpt_dir), Path(output_dir)
+    if resume_from is not None and Path(resume_from).resolve().parent == ckpt_dir.resolve():
+        return
+    left = [*ckpt_dir.glob("best_model.pt"), *ckpt_dir.glob(CHECKPOINTS), *output_dir.glob("history.csv")]
+    if left:
+        raise BundleError(
+            f"{left[0]} belongs to an earlier training. Give another --output_dir, delete that run, or go on "
+            f"with it by --resume_from and one of its {CHECKPOINTS}."
+        )
 
 
 def resume(path: str | Path | None, checkpoints: Any, ckpt_dir: str | Path) -> None:
@@ -41,17 +59,19 @@ def resume(path: str | Path | None, checkpoints: Any, ckpt_dir: str | Path) -> N
         ckpt_dir: where this run saves, and where the earlier one's best weights are taken to.
 
     Raises:
-        BundleError: there is no such file, it is no checkpoint of such a run, that run had another number of
-            steps an epoch, or it is at its end already.
+        BundleError: there is no such file, it is no checkpoint of such a run, that run had other images or
+            another number of steps an epoch, or it is at its end already.
     """
     if path is None:
         return
-    advice = "Look for checkpoint_epoch=*.pt in its ckpt_dir."
+    advice = f"Look for {CHECKPOINTS} in its ckpt_dir."
     state = load_state(path, what="checkpoint to go on from", advice=advice)
     parts = dict(checkpoints.to_save)
     missing = [name for name in parts if name not in state]
     if missing:
         raise BundleError(f"{path} is no checkpoint to go on from: it lacks {', '.join(missing)}. {advice}")
+    network: Any = getattr(parts["network"], "module", parts["network"])  # without what several processes add
+    require_preparation(state["network"], noted_preparation(network.state_dict()), path)
     trainer = parts["trainer"]
     steps, steps_then = trainer.state.epoch_length, state["trainer"]["epoch_length"]
     if steps != steps_then:

@@ -113,11 +113,7 @@ def synchronised(network: nn.Module) -> nn.Module:
 
 
 def check_shares(dataset: Sized) -> None:
-    """Refuse a section that has no image for some of the processes.
-
-    Raises:
-        DataError: there are fewer images than processes.
-    """
+    """Refuse by `DataError` a section with fewer images than processes."""
     images, processes = len(dataset), count()
     if processes > 1 and images < processes:
         raise DataError(f"{processes} processes cannot share {images} images: lower --nproc_per_node.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,11 @@ from monai.utils import convert_to_numpy
 from torch.nn import functional
 
 from lungfield.export import write_results_csv, write_results_json
-from lungfield.labels import UNKNOWN
+from lungfield.labels import LUNG_FIELD, LUNG_SIDE_UNKNOWN, LUNGS, UNKNOWN
 from lungfield.mask import Agreement, agreement, summarise
 from lungfield.records import Spacing
 from lungfield.training.distributed import from_all, in_order_of_data, is_first
-from lungfield.transforms import lung_and_unknown
+from lungfield.transforms import classes_and_unknown
 
 
 class AgreementHandler:
@@ -29,20 +29,23 @@ class AgreementHandler:
     Needs batches of one image with its `label` (1, 1, W, H) on the grid of the file, `id`, `dataset` and
     `spacing_mm` as `load_data_list` gives them, and a `pred` that post-processing has brought to that grid.
     Of several processes the first one writes what all have measured. What a label says is unknown is left out
-    of mask and reference.
+    of mask and reference. Where the label tells right from left, the Dice of each lung is measured too.
 
     Args:
         output_dir: where the two files go; made where missing.
         loss_function: the loss of training, measured on the logits against the label averaged to
             their size; None leaves the column empty.
+        classes: what the channels of the logits stand for.
     """
 
     def __init__(
         self,
         output_dir: str | Path,
         loss_function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+        classes: Sequence[int] = LUNG_FIELD,
     ) -> None:
         self.output_dir = Path(output_dir)
+        self.classes = classes
         self.loss_function = loss_function
         self._results: list[_Result] = []
 
@@ -61,7 +64,7 @@ class AgreementHandler:
         if self.loss_function is None:
             return
         logits = engine.state.output["pred"]
-        channels = lung_and_unknown(engine.state.output["label"]).transpose(-1, -2)
+        channels = classes_and_unknown(engine.state.output["label"].transpose(-1, -2), self.classes)
         label = functional.interpolate(channels, size=logits.shape[-2:], mode="area")
         self._loss = float(self.loss_function(logits, label))
 
@@ -75,7 +78,13 @@ class AgreementHandler:
         known = reference != UNKNOWN
         prediction, reference = prediction * known, reference * known
         result = agreement(prediction, reference, spacing=spacing)
-        self._results.append(_Result(name, dataset, result, self._loss))
+        lungs = None
+        if not (reference == LUNG_SIDE_UNKNOWN).any():
+            lungs = [
+                agreement(prediction == lung.value, reference == lung.value, spacing=spacing)
+                for lung in LUNGS
+            ]
+        self._results.append(_Result(name, dataset, result, self._loss, lungs))
 
     def _finish(self, engine: Engine) -> None:
         everything = in_order_of_data(from_all(self._results))
@@ -83,6 +92,9 @@ class AgreementHandler:
         for dataset in sorted({one.dataset for one in everything}):
             results = [one for one in everything if one.dataset == dataset]
             figures = summarise([one.agreement for one in results])
+            with_sides = [one.lungs for one in results if one.lungs]
+            for number, lung in enumerate(LUNGS if with_sides else ()):
+                figures[f"{lung.name}_dice"] = summarise([lungs[number] for lungs in with_sides])["dice"]
             loss = sum(one.loss for one in results) / len(results)
             summaries[dataset] = {"images": len(results), "loss": loss} | {
                 name: vars(figure) for name, figure in figures.items()
@@ -97,7 +109,7 @@ class AgreementHandler:
     def _write(self, results: list[_Result], summaries: dict[str, Any]) -> None:
         self.output_dir.mkdir(parents=True, exist_ok=True)
         rows = [
-            {"id": one.name, "dataset": one.dataset, **vars(one.agreement), "loss": one.loss}
+            {"id": one.name, "dataset": one.dataset, **vars(one.agreement), **one.dice(), "loss": one.loss}
             for one in results
         ]
         write_results_csv(rows, self.output_dir / "metrics.csv")
@@ -109,9 +121,15 @@ class AgreementHandler:
 
 @dataclass(frozen=True)
 class _Result:
-    """One image compared; the loss is NaN where none is measured."""
+    """One image compared; the loss is NaN where none is measured, `lungs` None without sides."""
 
     name: str
     dataset: str
     agreement: Agreement
     loss: float
+    lungs: list[Agreement] | None
+
+    def dice(self) -> dict[str, float]:
+        """The Dice of each lung; NaN where the label does not tell the sides."""
+        values = [math.nan] * len(LUNGS) if self.lungs is None else [one.dice for one in self.lungs]
+        return {f"{lung.name}_dice": value for lung, value in zip(LUNGS, values, strict=True)}

@@ -6,21 +6,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lungfield.transforms import require_channels
+
 
 class PartialDiceCELoss(nn.Module):
-    """Dice and binary cross-entropy over the pixels whose label is known.
+    """Dice and cross-entropy over the pixels whose label is known.
 
     The Dice term is taken over the batch as a whole (`batch=True` of MONAI's `DiceCELoss`), so that a picture
-    with little known lung does not outweigh the others.
+    with little known lung does not outweigh the others. One channel is that of the lung (sigmoid, binary
+    cross-entropy); several are classes (softmax), whose Dice terms are averaged, that of the background too.
 
     Args:
-        lambda_dice: weight of the Dice term.
-        lambda_ce: weight of the cross-entropy.
+        lambda_dice: weight of the Dice term; `lambda_ce` is that of the cross-entropy.
         smooth: added to both sides of the Dice ratio.
 
     Shapes:
-        input (N, 1, H, W) logits; target (N, 1, H, W), the share of lung in each pixel, or (N, 2, H, W) with
-        the share that is unknown behind it (`lungfield.transforms.LungAndUnknownd`).
+        input (N, C, H, W) logits; target (N, C, H, W), the share of each class in each pixel, or
+        (N, C + 1, H, W) with the share that is unknown behind it (`lungfield.transforms.ClassesAndUnknownd`).
+
+    Raises:
+        BundleError: the network gives another number of channels than there are classes.
     """
 
     def __init__(self, lambda_dice: float = 1.0, lambda_ce: float = 1.0, smooth: float = 1e-5) -> None:
@@ -33,16 +38,23 @@ class PartialDiceCELoss(nn.Module):
         """Return the loss of a batch."""
         # MONAI's subclass of a tensor costs a dispatch at each operation.
         logits, target = torch.Tensor.as_subclass(input, Tensor), torch.Tensor.as_subclass(target, Tensor)
-        lung = target[:, :1]
-        known = 1 - target[:, 1:] if target.shape[1] > 1 else torch.ones_like(lung)
+        count = logits.shape[1]
+        if target.shape[1] not in (count, count + 1):
+            require_channels(count, range(target.shape[1] - 1))
+        share = target[:, :count]
+        known = 1 - target[:, count:] if target.shape[1] > count else torch.ones_like(share[:, :1])
         known = known.clamp(0, 1)
         # Of a pixel that is half lung and half unknown, all that is known is lung.
-        lung = (lung / known.clamp(min=1e-6)).clamp(0, 1)
-        cross_entropy = functional.binary_cross_entropy_with_logits(
-            logits, lung, weight=known, reduction="sum"
-        )
-        probability = torch.sigmoid(logits)
-        overlap = (probability * lung * known).sum()
-        areas = ((probability + lung) * known).sum()
-        dice = (2 * overlap + self.smooth) / (areas + self.smooth)
+        share = (share / known.clamp(min=1e-6)).clamp(0, 1)
+        if count == 1:
+            cross_entropy = functional.binary_cross_entropy_with_logits(
+                logits, share, weight=known, reduction="sum"
+            )
+            probability = torch.sigmoid(logits)
+        else:
+            cross_entropy = -(share * torch.log_softmax(logits, dim=1) * known).sum()
+            probability = torch.softmax(logits, dim=1)
+        overlap = (probability * share * known).sum(dim=(0, 2, 3))
+        areas = ((probability + share) * known).sum(dim=(0, 2, 3))
+        dice = ((2 * overlap + self.smooth) / (areas + self.smooth)).mean()
         return self.lambda_dice * (1 - dice) + self.lambda_ce * cross_entropy / known.sum().clamp(min=1)

@@ -12,10 +12,8 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """The parameters of a network in groups for an optimizer of torch.
 
-    Args:
-        network: names its encoders from timm in `pretrained_parts`; one that does not has one group.
-        learning_rate: of what starts at random.
-        pretrained_share: rate of the encoders, as a fraction of `learning_rate`.
+    What starts at random gets `learning_rate`; the encoders from timm that the network names in
+    `pretrained_parts` get its fraction `pretrained_share`.
     """
     inner: Any = getattr(network, "module", network)  # within DistributedDataParallel
     parts = [getattr(inner, name) for name in getattr(inner, "pretrained_parts", ())]

@@ -11,19 +11,8 @@ from numpy.typing import NDArray
 
 from lungfield.atomic import write_whole
 from lungfield.bundles.predictor import Predictor
-from lungfield.datasets import SetDescription, load_data_list
+from lungfield.datasets import SetDescription, layout, load_data_list
 from lungfield.datasets.data_list import read_list
-from lungfield.datasets.layout import (
-    IMAGES,
-    LABELS,
-    LIST_NAME,
-    SECTIONS,
-    Item,
-    finish_set,
-    label_values,
-    start_set,
-    write_png,
-)
 from lungfield.datasets.preparation import Track
 from lungfield.errors import DataError
 from lungfield.labels import BACKGROUND, LEFT_LUNG, LUNG_SIDE_UNKNOWN, RIGHT_LUNG, UNKNOWN
@@ -41,10 +30,7 @@ MIN_AGREEMENT = 0.95
 class PseudoLabels:
     """What became of a set.
 
-    Attributes:
-        folder: where it was written.
-        counts: number of radiographs in each section.
-        doubtful: names of those that were left out, as no two lungs came out or the two views disagreed.
+    Of `doubtful` radiographs, which were left out, no two lungs came out, or the two views disagreed.
     """
 
     folder: Path
@@ -62,28 +48,22 @@ def make_pseudo_labels(
     unknown and what both its masks take for lung; the rest stays unknown. A whole label stays as it is. The
     test section is left out, as a network must not be measured by its own masks.
 
-    Args:
-        source: folder of the prepared set.
-        output: folder of the new set.
-        predictor: the teacher.
-        track: shows progress.
-
     Raises:
-        DataError: the source is no prepared set, or is the output.
+        DataError: the source is no prepared set, or the output holds one.
         UnreadableError: a radiograph cannot be read.
         OutputError: the set cannot be written.
     """
     if output.resolve() == source.resolve():
         raise DataError(f"Output {output} is the set itself: name another folder.")
-    if not (source / LIST_NAME).is_file():
-        raise DataError(f"{source} has no {LIST_NAME}: name one set that `lungfield prepare` made.")
-    content = read_list(source / LIST_NAME)
-    names = [section for section in SECTIONS if section != "test" and content.get(section)]
+    if not (source / layout.LIST_NAME).is_file():
+        raise DataError(f"{source} has no {layout.LIST_NAME}: name one set that `lungfield prepare` made.")
+    content = read_list(source / layout.LIST_NAME)
+    names = [section for section in layout.SECTIONS if section != "test" and content.get(section)]
     entries = {section: load_data_list(source, section) for section in names}
-    sections: dict[str, list[Item]] = {section: [] for section in names}
+    sections: dict[str, list[layout.Item]] = {section: [] for section in names}
     doubtful: list[str] = []
     values: set[int] = set()
-    start_set(output)
+    layout.start_set(output)
     for section, item, stored in track(
         [(one, *pair) for one in names for pair in zip(entries[one], content[one], strict=True)]
     ):
@@ -92,30 +72,20 @@ def make_pseudo_labels(
             doubtful.append(item["id"])
             continue
         values |= set(np.unique(label_map).tolist()) - {BACKGROUND}
-        image, label = (
-            Path(IMAGES, item["id"] + Path(item["image"]).suffix),
-            Path(LABELS, f"{item['id']}.png"),
-        )
-        write_whole(output / image, Path(item["image"]).read_bytes())
-        write_png(output / label, label_map)
-        sections[section].append(
-            Item(
-                id=item["id"],
-                image=image.as_posix(),
-                label=label.as_posix(),
-                dataset=item["dataset"],
-                spacing_mm=stored.get("spacing_mm"),
-                group=stored.get("group"),
-            )
-        )
+        name, original = item["id"], Path(item["image"])
+        image, label = f"{layout.IMAGES}/{name}{original.suffix}", f"{layout.LABELS}/{name}.png"
+        write_whole(output / image, original.read_bytes())
+        layout.write_png(output / label, label_map)
+        told = stored.get("spacing_mm"), stored.get("group")
+        sections[section].append(layout.Item(name, image, label, item["dataset"], *told))
     described = {field.name: content.get(field.name) or "" for field in fields(SetDescription)}
     bundle = predictor.bundle
     teacher = {"bundle": bundle.name, "version": bundle.version, "weights_sha256": bundle.weights_sha256}
-    finish_set(
+    layout.finish_set(
         output,
         SetDescription(**described),
         sections,
-        label_values=label_values(values),
+        label_values=layout.label_values(values),
         split=content.get("split") or {},
         teacher=teacher,
     )

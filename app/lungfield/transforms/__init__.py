@@ -2,20 +2,30 @@
 
 from lungfield.transforms.augmentation import RandCollimationd, RandForeignObjectsd, RandOpacityd
 from lungfield.transforms.body import BodyMaskd
-from lungfield.transforms.partial_labels import LeaveOutUnknownd, LungAndUnknownd, lung_and_unknown
+from lungfield.transforms.classes import (
+    ClassesAndUnknownd,
+    KnownLungsd,
+    RandMirrord,
+    classes_and_unknown,
+    lung_logits,
+    require_channels,
+)
 from lungfield.transforms.postprocessing import LungLabelMapd, RestoreGridd
 from lungfield.transforms.reading import RadiographReader, as_monai
 
 __all__ = [
     "BodyMaskd",
-    "LeaveOutUnknownd",
-    "LungAndUnknownd",
+    "ClassesAndUnknownd",
+    "KnownLungsd",
     "LungLabelMapd",
     "RadiographReader",
     "RandCollimationd",
     "RandForeignObjectsd",
+    "RandMirrord",
     "RandOpacityd",
     "RestoreGridd",
     "as_monai",
-    "lung_and_unknown",
+    "classes_and_unknown",
+    "lung_logits",
+    "require_channels",
 ]

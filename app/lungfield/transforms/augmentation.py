@@ -16,6 +16,8 @@ from monai.utils import convert_to_dst_type, convert_to_numpy
 from numpy.typing import NDArray
 from scipy import ndimage
 
+Floats = NDArray[np.float32]
+
 
 class _RandImageAndLabeld(RandomizableTransform, MapTransform):
     """A random change of an image that looks at its label and may cut it.
@@ -45,9 +47,7 @@ class _RandImageAndLabeld(RandomizableTransform, MapTransform):
             result[self.label_key] = convert_to_dst_type(label, result[self.label_key])[0]
         return result
 
-    def change(
-        self, image: NDArray[np.float32], label: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def change(self, image: Floats, label: Floats) -> tuple[Floats, Floats]:
         """Change an (H, W) image and its (C, H, W) label."""
         raise NotImplementedError
 
@@ -67,9 +67,7 @@ class RandOpacityd(_RandImageAndLabeld):
         super().__init__(keys, label_key, prob=prob)
         self.max_count = max_count
 
-    def change(
-        self, image: NDArray[np.float32], label: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def change(self, image: Floats, label: Floats) -> tuple[Floats, Floats]:
         """Lift the image towards tissue within some regions centred in the lungs."""
         lung = label[0] > 0.5
         rows, columns = np.nonzero(lung)
@@ -100,7 +98,7 @@ class RandOpacityd(_RandImageAndLabeld):
         inside = ndimage.gaussian_filter(lung.astype(np.float32), sigma=image.shape[0] / 100)
         return np.maximum(image, image + (tissue - image) * veil * inside), label
 
-    def _cloud(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    def _cloud(self, shape: tuple[int, ...]) -> Floats:
         coarse = self.R.random_sample((8, 8)).astype(np.float32)
         return ndimage.zoom(coarse, [shape[0] / 8, shape[1] / 8], order=1, grid_mode=True, mode="nearest")
 
@@ -114,9 +112,7 @@ class RandCollimationd(_RandImageAndLabeld):
         super().__init__(keys, label_key, prob=prob)
         self.max_border = max_border
 
-    def change(
-        self, image: NDArray[np.float32], label: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def change(self, image: Floats, label: Floats) -> tuple[Floats, Floats]:
         """Blank up to four borders."""
         height, width = image.shape
         yy, xx = np.mgrid[:height, :width] / max(height, width)
@@ -142,9 +138,7 @@ class RandForeignObjectsd(_RandImageAndLabeld):
         super().__init__(keys, label_key, prob=prob)
         self.max_count = max_count
 
-    def change(
-        self, image: NDArray[np.float32], label: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def change(self, image: Floats, label: Floats) -> tuple[Floats, Floats]:
         """Draw blocks, discs and curved lines; the label stays."""
         size = max(image.shape)
         yy, xx = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float32) / size

@@ -54,12 +54,10 @@ class BodyMaskd(MapTransform):
 def find_body(
     image: NDArray[np.floating], *, margin: float = 0.02, min_area: float = 0.2
 ) -> NDArray[np.bool_]:
-    """Return (H, W) bool: False on flat dark or bright regions that touch the image's edge.
+    """Return (H, W) bool: False on flat dark or bright regions that touch the edge of a (H, W) float image.
 
-    Args:
-        image: (H, W) float.
-        margin: a pixel counts as dark (or bright) within this fraction of the range from its end.
-        min_area: a smaller body, as a fraction of the image, is not believed and all True comes back.
+    A pixel counts as dark (or bright) within the fraction `margin` of the range from its end. A body smaller
+    than the fraction `min_area` of the image is not believed, and all True comes back.
     """
     low, high = float(image.min()), float(image.max())
     tolerance = margin * (high - low)

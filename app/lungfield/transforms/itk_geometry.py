@@ -51,9 +51,7 @@ class Geometry:
 def geometry_of(path: Path, spacing: Spacing | None = None) -> Geometry:
     """Where ITK places an image file; where it cannot read one, the first pixel is at 0.
 
-    Args:
-        path: the file.
-        spacing: what to take where ITK cannot read it; None for 1 mm.
+    `spacing` is taken where ITK cannot read it; None for 1 mm.
     """
     import SimpleITK as sitk  # noqa: N813 - as everybody calls it; comes with MONAI Label
 

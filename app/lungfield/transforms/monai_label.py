@@ -5,7 +5,7 @@ It takes `post_transforms` of inference.yaml in the place of `postprocessing` wh
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,24 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import Compose, MapTransform
 
+from lungfield.labels import LUNG_FIELD
 from lungfield.transforms.itk_geometry import default_suffix, geometry_of, is_picture
+from lungfield.transforms.postprocessing import LungLabelMapd
 
 
-def post_transforms(postprocessing: Compose, *, keys: KeysCollection = "pred") -> list[Any]:
-    """The transforms of a bundle's post-processing, and then `ForMonaiLabeld`."""
+def post_transforms(
+    postprocessing: Compose, classes: Sequence[int] = LUNG_FIELD, *, keys: KeysCollection = "pred"
+) -> list[Any]:
+    """The transforms of a bundle's post-processing, and then `ForMonaiLabeld`.
+
+    Args:
+        postprocessing: as the config has it.
+        classes: what the channels of the network stand for: the app does not read the metadata for a config.
+        keys: label maps.
+    """
+    for one in postprocessing.transforms:
+        if isinstance(one, LungLabelMapd):
+            one.classes = classes
     return [*postprocessing.transforms, ForMonaiLabeld(keys)]
 
 

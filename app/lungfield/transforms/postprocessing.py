@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -15,18 +15,18 @@ from monai.transforms import Invertd, InvertibleTransform, MapTransform
 from monai.transforms.utils import convert_applied_interp_mode, scale_affine
 from monai.utils import TraceKeys, convert_to_numpy, convert_to_tensor, ensure_tuple_rep
 
+from lungfield.labels import LUNG_FIELD
 from lungfield.mask.native import native_label_map
 from lungfield.pose import Pose
+from lungfield.transforms.classes import lung_logits
 
 
 class RestoreGridd(Invertd):
-    """MONAI's `Invertd`, interpolating on the way back with a mode of its own.
+    """MONAI's `Invertd`, with its arguments, interpolating on the way back with a `mode` of its own.
 
-    An image is shrunk by averaging ('area'), which has no sensible inverse: enlarged that way, logits
-    would come out as blocks of the network's coarse pixels. Arguments are those of `Invertd`.
-
-    Args:
-        mode: interpolation of the inverse, as `torch.nn.functional.interpolate` names it.
+    An image is shrunk by averaging ('area'), which has no sensible inverse: enlarged that way, logits would
+    come out as blocks of the network's coarse pixels. `mode` is named as by
+    `torch.nn.functional.interpolate`.
     """
 
     def __init__(self, *args: Any, mode: str = "bilinear", **kwargs: Any) -> None:
@@ -55,25 +55,31 @@ class RestoreGridd(Invertd):
 
 
 class LungLabelMapd(MapTransform):
-    """Logits of the lung field -> label map of right and left on the file's own pixels.
+    """Logits of the lung field, or of classes -> label map of right and left on the file's own pixels.
 
-    The mask is cleaned and split on the coarse grid of the logits, and its contour drawn on the file's, where
-    preprocessing did no more to the geometry than `Transposed` and `Resized`. Where it did more,
-    `RestoreGridd` brings the logits to the file's grid first, which takes longer.
+    Which lung is the right one the classes say, or else its position. The mask is cleaned and split on the
+    coarse grid of the logits, and its contour drawn on the file's, where preprocessing did no more to the
+    geometry than `Transposed` and `Resized`. Where it did more, `RestoreGridd` brings the logits to the
+    file's grid first, which takes longer.
 
     Args:
-        keys: logits (1, h, w) of the picture that the network saw; becomes uint8 (1, W, H) in MONAI's axis
+        keys: logits (C, h, w) of the picture that the network saw; becomes uint8 (1, W, H) in MONAI's axis
             order, on the file's own pixels: 0 background, 1 the patient's right lung, 2 the left.
+        classes: what the channels of the logits stand for.
         orig_keys: the images that were given to the network, with what preprocessing noted on them.
-        transform: that preprocessing. None: the logits are (1, W, H) and lie on the file's grid already.
+        transform: that preprocessing. None: the logits are (C, W, H) and lie on the file's grid already.
         threshold: probability above which a pixel is lung.
         components: how many connected regions are kept, the largest first.
+
+    Raises:
+        BundleError: the logits have not one channel for each class.
     """
 
     def __init__(
         self,
         keys: KeysCollection,
         *,
+        classes: Sequence[int] = LUNG_FIELD,
         orig_keys: KeysCollection = "image",
         transform: InvertibleTransform | None = None,
         threshold: float = 0.5,
@@ -82,6 +88,7 @@ class LungLabelMapd(MapTransform):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.orig_keys = ensure_tuple_rep(orig_keys, len(self.keys))
+        self.classes = classes
         self.transform = transform
         # Compared with the logits, which saves the sigmoid.
         self.logit = float(np.log(threshold / (1 - threshold)))
@@ -92,11 +99,13 @@ class LungLabelMapd(MapTransform):
         result = dict(data)
         for key, orig_key in self.key_iterator(result, self.orig_keys):
             logits, shape, meta = self._upright(result, key, orig_key)
+            lung, right = lung_logits(logits.float(), self.classes)
             label_map = native_label_map(
-                convert_to_numpy(logits.float()),
+                convert_to_numpy(lung),
                 shape,
                 level=self.logit,
                 components=self.components,
+                right=None if right is None else convert_to_numpy(right),
             )
             pose = Pose(*map(bool, meta.get("pose", ())))
             stored = np.ascontiguousarray(pose.stored(label_map))
@@ -106,15 +115,15 @@ class LungLabelMapd(MapTransform):
     def _upright(
         self, data: Mapping[Hashable, Any], key: Hashable, orig_key: Hashable
     ) -> tuple[torch.Tensor, tuple[int, int], dict[str, Any]]:
-        """Logits (h, w) as rows and columns, the upright image's (rows, columns), and its metadata."""
+        """Logits (C, h, w) of rows and columns, the upright image's (rows, columns), and its metadata."""
         if self.transform is None:
             restored = data[key]
         elif (file := _before_resizing(data[orig_key])) is not None:
-            return data[key][0], *file
+            return data[key], *file
         else:
             restored = RestoreGridd(keys=key, orig_keys=orig_key, transform=self.transform)(data)[key]
         rows, columns = restored[0].T.shape
-        return restored[0].T, (rows, columns), getattr(restored, "meta", {})
+        return restored.transpose(-1, -2), (rows, columns), getattr(restored, "meta", {})
 
 
 def _of_stored(meta: dict[str, Any], pose: Pose) -> dict[str, Any]:

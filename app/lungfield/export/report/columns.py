@@ -50,10 +50,9 @@ _SPECIAL_DIGITS = {"confidence": 2, "seconds": 2, "row_spacing_mm": 4, "column_s
 
 @dataclass(frozen=True)
 class Column:
-    """One column of the results.
+    """One column of the results, called as the tables have it, with the unit: `right_lung_area_mm2`.
 
     Attributes:
-        name: as the tables have it, with the unit: `right_lung_area_mm2`.
         title: for people, without the unit: 'Right lung area'.
         unit: 'mm²', 'mm', 'px', 's' or ''.
         digits: how many digits follow the point; None shows a value as it is.

@@ -35,12 +35,9 @@ class Histogram:
     """The distribution of the known values of a column.
 
     Attributes:
-        column: what the values are.
         edges: the ends of the bins, ascending, one more than `counts`.
-        counts: how many values lie in each bin.
         minimum: the smallest value; it lies below the first edge where the first bin collects outliers.
         maximum: the largest value; likewise above the last edge.
-        median: the median.
     """
 
     column: Column
@@ -54,16 +51,6 @@ class Histogram:
     def count(self) -> int:
         """How many values there are."""
         return sum(self.counts)
-
-    @property
-    def collects_below(self) -> bool:
-        """Whether the first bin holds values below the axis."""
-        return self.minimum < self.edges[0]
-
-    @property
-    def collects_above(self) -> bool:
-        """Whether the last bin holds values above the axis."""
-        return self.maximum > self.edges[-1]
 
     @property
     def median_x(self) -> float:
@@ -84,7 +71,8 @@ class Histogram:
         """The bars from left to right; the tallest has height 1."""
         last = len(self.counts) - 1
         for place, count in enumerate(self.counts):
-            below, above = place == 0 and self.collects_below, place == last and self.collects_above
+            below = place == 0 and self.minimum < self.edges[0]
+            above = place == last and self.maximum > self.edges[-1]
             low = self.column.show(self.minimum if below else self.edges[place])
             high = self.column.show(self.maximum if above else self.edges[place + 1])
             yield Bar(
@@ -97,18 +85,11 @@ class Histogram:
 
 
 def histogram(column: Column, values: Iterable[float | None]) -> Histogram | None:
-    """Count values in bins of one width.
+    """Count the known values of a column in bins of one width; None where fewer than five are known.
 
-    Their number follows the Rice rule, twice the cube root of the number of values. Values beyond Tukey's far
-    fences (three times the interquartile range outside the quartiles) are counted in the outermost bins, so
-    that a few outliers do not press all others into one bar.
-
-    Args:
-        column: what the values are.
-        values: finite figures; None is left out.
-
-    Returns:
-        The histogram, or None where fewer than five values are known.
+    The number of bins follows the Rice rule, twice the cube root of the number of values. Values beyond
+    Tukey's far fences (three times the interquartile range outside the quartiles) are counted in the
+    outermost bins, so that a few outliers do not press all others into one bar.
     """
     known = np.array([value for value in values if value is not None], dtype=np.float64)
     if known.size < _FEWEST_VALUES:

@@ -10,6 +10,7 @@ REASONS: dict[Reason, str] = {
     Reason.OTHER_BODY_PART: "The header names a body part other than the chest.",
     Reason.OTHER_VIEW: "The header names a view other than a frontal one, such as a lateral.",
     Reason.SEVERAL_FRAMES: "The file holds several frames; a radiograph has one.",
+    Reason.LABEL_MAP: "The picture has hardly any grey values: a mask or a label map, not a radiograph.",
     Reason.UNKNOWN_FORMAT: "The file is not in a format that can be read.",
     Reason.DAMAGED: "The file is truncated or corrupt; export it again from its source.",
     Reason.UNSUPPORTED: "The file is intact, but stored in a way that is not supported.",

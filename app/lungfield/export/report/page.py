@@ -8,7 +8,6 @@ import os
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
@@ -56,7 +55,7 @@ def write_report(
     overlay_root: Path,
     disclaimer: str = DISCLAIMER,
     budget_bytes: int = _BUDGET_BYTES,
-    overview: Overview | None = None,
+    overview: Mapping[str, Any] | None = None,
     tables: str = "",
 ) -> None:
     """Write the report of a batch as one HTML page that loads nothing from any network.
@@ -77,7 +76,7 @@ def write_report(
         overlay_root: the folder that the rows' paths start from; on the same drive as `path`.
         disclaimer: stands at the top of the page.
         budget_bytes: how large thumbnails may make the page. All rows are there at any budget.
-        overview: what is counted over all files, where the rows are a sample of them.
+        overview: what `_overview` counts over all files, where the rows are a sample of them.
         tables: where the rows are a sample, the folder of the tables with all, as a link from the page.
 
     Raises:
@@ -85,12 +84,14 @@ def write_report(
     """
     path = Path(path)
     table = collect(rows, overlay_root)
+    names = (f"{structure}_area" for structure in (RIGHT_LUNG.name, LEFT_LUNG.name, "total"))
+    areas = [f"{name}_mm2" if table.values(f"{name}_mm2") else f"{name}_px" for name in names]
     styles, script = _styles(), _asset("script.js")
     data = _script_json(
         {
             "outputs": OUTPUTS,
             "columns": [vars(column) for column in table.columns],
-            "main": _main_columns(table),
+            "main": [name for name in MAIN if "_area_" not in name or name in areas],  # areas in one unit
             "rows": table.rows,
             "base": _address(overlay_root, path.parent),
             "mediaType": MEDIA_TYPE,
@@ -109,12 +110,12 @@ def write_report(
             overview=overview,
             shown=len(table.rows),
             tables=tables,
-            rate=_rate(overview.files - (known["resumed"] or 0), known["seconds"]),
+            rate=_rate(overview["files"] - (known["resumed"] or 0), known["seconds"]),
             flag_meanings=FLAGS,
             reason_meanings=REASONS,
             metrics=[(describe(name), figures) for name, figures in agreement.items()],
             metric_histograms=_histograms(table, agreement),
-            histograms=_histograms(table, ("confidence", *_area_columns(table))),
+            histograms=_histograms(table, ("confidence", *areas)),
             lungs=(RIGHT_LUNG, LEFT_LUNG),
             styles=styles,
             script=script,
@@ -129,59 +130,21 @@ def write_report(
     write_whole(path, page.replace(place.encode(), _script_json(thumbnails).encode()))
 
 
-@dataclass(frozen=True)
-class Overview:
-    """What is counted over all files.
-
-    Attributes:
-        files: how many inputs there were.
-        done: how many of them were segmented; likewise the two below.
-        skipped: readable, but not frontal chest radiographs.
-        failed: something was wrong.
-        flagged: how many have at least one flag.
-        median_confidence: over the files that have one, or None.
-        reasons: (status, code) and how often each occurs, most often first.
-        flags: code and how often each occurs, most often first.
-    """
-
-    files: int
-    done: int
-    skipped: int
-    failed: int
-    flagged: int
-    median_confidence: float | None
-    reasons: list[tuple[tuple[str, str], int]]
-    flags: list[tuple[str, int]]
-
-
-def _overview(table: Table) -> Overview:
+def _overview(table: Table) -> dict[str, Any]:
+    """What is counted over all files: how many ended how, and each reason and flag, most often first."""
     ends = table.values("status")
     codes = table.values("reason_code") or [None] * len(ends)
     flags = table.values("flags")
     confidences = [value for value in table.values("confidence") if value is not None]
     statuses = Counter(ends)
-    return Overview(
-        files=len(ends),
-        done=statuses["done"],
-        skipped=statuses["skipped"],
-        failed=statuses["failed"],
-        flagged=sum(bool(some) for some in flags),
-        median_confidence=median(confidences) if confidences else None,
-        reasons=Counter((end, code) for end, code in zip(ends, codes, strict=True) if code).most_common(),
-        flags=Counter(flag for some in flags for flag in some or ()).most_common(),
-    )
-
-
-def _area_columns(table: Table) -> list[str]:
-    """The areas in mm² where any is known, else in pixels."""
-    names = (f"{structure}_area" for structure in (RIGHT_LUNG.name, LEFT_LUNG.name, "total"))
-    return [f"{name}_mm2" if table.values(f"{name}_mm2") else f"{name}_px" for name in names]
-
-
-def _main_columns(table: Table) -> list[str]:
-    """Those that the table shows at first: areas in one unit only."""
-    areas = _area_columns(table)
-    return [name for name in MAIN if "_area_" not in name or name in areas]
+    return {
+        "files": len(ends),
+        **{status: statuses[status] for status in ("done", "skipped", "failed")},
+        "flagged": sum(bool(some) for some in flags),
+        "median_confidence": median(confidences) if confidences else None,
+        "reasons": Counter((end, code) for end, code in zip(ends, codes, strict=True) if code).most_common(),
+        "flags": Counter(flag for some in flags for flag in some or ()).most_common(),
+    }
 
 
 def _histograms(table: Table, names: Iterable[str]) -> list[Histogram]:

@@ -25,10 +25,7 @@ class Table:
 
     The paths of outputs are quoted as the relative addresses of links.
 
-    Attributes:
-        columns: the columns that hold anything.
-        rows: the rows.
-        pictures: for each row the path of its overlay, or None where there is none.
+    Of `columns`, those are there that hold anything; `pictures` has the path of each row's overlay, or None.
     """
 
     columns: tuple[Column, ...]
@@ -46,18 +43,13 @@ class Table:
 
 
 def collect(rows: Iterable[Mapping[str, Any]], root: Path) -> Table:
-    """Collect the rows of a report.
+    """Collect the rows of a report, one mapping an input, with the columns of results.csv.
 
     Distances to the reference get their unit into the name of the column, as millimetres and pixels must not
-    stand, or be sorted, in one. `input` is added: the number of the row as it came.
+    stand, or be sorted, in one. `input` is added: the number of the row as it came. Paths start from `root`.
 
-    Args:
-        rows: one mapping an input, with the columns of results.csv.
-        root: the folder that the rows' paths start from.
-
-    Returns:
-        The table. First come the files that failed, then those with the lowest Dice coefficient or, without
-        a reference, the lowest confidence, then those with most flags; those that were skipped come last.
+    First come the files that failed, then those with the lowest Dice coefficient or, without a reference, the
+    lowest confidence, then those with most flags; those that were skipped come last.
     """
     places: dict[str, int] = {}
     collected: list[tuple[tuple[float, ...], list[Any], str | None]] = []

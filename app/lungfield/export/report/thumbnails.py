@@ -19,11 +19,7 @@ _AROUND_BYTES = 4  # quotation marks and comma in JSON; without a picture, null
 
 
 def embed(overlays: Sequence[str | None], *, room_bytes: int) -> list[str | None]:
-    """Reduce overlays to thumbnails, from the first on, until the room is used up.
-
-    Args:
-        overlays: the pictures' paths; None where there is none.
-        room_bytes: how long all texts together may be as JSON.
+    """Reduce overlays to thumbnails, from the first on, until the room (for all texts as JSON) is used up.
 
     Returns:
         The thumbnails as base64 text, None for a picture that is missing or cannot be read. The list ends

@@ -4,6 +4,6 @@
 terms of many languages in `terms`.
 """
 
-from lungfield.radiograph.header.check import HeaderCheck, check_header
+from lungfield.radiograph.header.check import HeaderCheck, check_header, directions
 
-__all__ = ["HeaderCheck", "check_header"]
+__all__ = ["HeaderCheck", "check_header", "directions"]

@@ -15,18 +15,9 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from lungfield.errors import Reason
-from lungfield.radiograph.header.codes import (
-    CHEST_CODES,
-    FRONTAL_VIEWS,
-    MODALITIES,
-    OTHER_MODALITIES,
-    OTHER_REGIONS,
-    OTHER_VIEWS,
-    SOP_CLASSES,
-)
+from lungfield.radiograph.header import codes
 from lungfield.radiograph.header.terms import CHEST
 from lungfield.radiograph.header.texts import part_in, views_in
-from lungfield.radiograph.orientation import directions
 
 VIEW_KEYWORDS = ("ViewPosition", "PatientPosition")
 """Attributes that name the view; PatientPosition, though meant for CT, is where some devices put it."""
@@ -45,8 +36,7 @@ class HeaderCheck:
         radiograph: False where the object is of another kind altogether: a segmentation, a report, a CT.
         frontal_chest: False where the header says that the view or the body part is another one.
         view: 'PA', 'AP' or 'frontal' where the header says so, else None.
-        reason: why it is not a frontal chest radiograph; empty where it is one, or may be.
-        code: the code of that reason, or None.
+        reason: why it is not a frontal chest radiograph, and its code; empty where it is one, or may be.
     """
 
     radiograph: bool = True
@@ -85,7 +75,7 @@ def _other_object(header: Any) -> str:
         return "a DICOMDIR lists other files; name its folder instead"
     meta = getattr(header, "file_meta", None) or {}
     classes = _values(header, "SOPClassUID") or _values(meta, "MediaStorageSOPClassUID")
-    if not classes or any(one in SOP_CLASSES for one in classes):
+    if not classes or any(one in codes.SOP_CLASSES for one in classes):
         return ""
     name = UID(classes[0]).name
     named = "of another class" if name == classes[0] else f"a '{name}'"
@@ -94,7 +84,7 @@ def _other_object(header: Any) -> str:
 
 def _other_modality(header: Any) -> str:
     modality = _modality(header)
-    if modality and modality not in MODALITIES:
+    if modality and modality not in codes.MODALITIES:
         return f"Modality is {modality}, not that of a radiograph"
     return ""
 
@@ -102,7 +92,7 @@ def _other_modality(header: Any) -> str:
 def _modality(header: Any) -> str:
     """Modality, the first that is known; 'unknown' for another text, which may be a patient's name."""
     values = [value.upper() for value in _values(header, "Modality")]
-    known = next((value for value in values if value in MODALITIES | OTHER_MODALITIES), None)
+    known = next((value for value in values if value in codes.MODALITIES | codes.OTHER_MODALITIES), None)
     return known or ("unknown" if values else "")
 
 
@@ -120,7 +110,10 @@ def _other_part(header: Any) -> str:
         "AnatomicRegionSequence": [_region(*code) for code in _codes(header, "AnatomicRegionSequence")],
         "BodyPartExamined": [part_in(_text(header, "BodyPartExamined"), as_body_part=True)],
     }
-    told = {keyword: _chest_first(parts) for keyword, parts in specific.items()}
+    told = {
+        keyword: CHEST if CHEST in parts else next(filter(None, parts), "")
+        for keyword, parts in specific.items()
+    }
     for keyword, part in told.items():
         if part not in ("", CHEST):
             return f"{keyword} says {part}, not the chest"
@@ -134,13 +127,9 @@ def _other_part(header: Any) -> str:
 
 
 def _region(code: str, meaning: str) -> str:
-    if code in CHEST_CODES:
+    if code in codes.CHEST_CODES:
         return CHEST
-    return OTHER_REGIONS.get(code) or part_in(meaning, as_body_part=True)
-
-
-def _chest_first(parts: Sequence[str]) -> str:
-    return CHEST if CHEST in parts else next(filter(None, parts), "")
+    return codes.other_region(code) or part_in(meaning, as_body_part=True)
 
 
 def _other_view(header: Any) -> str:
@@ -181,9 +170,10 @@ def _specific_views(header: Any) -> Iterator[tuple[str, list[tuple[set[str], str
 
 
 def _view(code: str, meaning: str) -> tuple[set[str], str]:
-    if code in FRONTAL_VIEWS:
-        return {FRONTAL_VIEWS[code]}, ""
-    return (set(), OTHER_VIEWS[code]) if code in OTHER_VIEWS else views_in(meaning)
+    if code in codes.FRONTAL_VIEWS:
+        return {codes.FRONTAL_VIEWS[code]}, ""
+    other = codes.other_view(code)
+    return (set(), other) if other else views_in(meaning)
 
 
 def _frontal_view(header: Any) -> str | None:
@@ -202,6 +192,19 @@ def _one_of(views: set[str]) -> str:
     """The one view that is meant: PA or AP rather than frontal, and that where it is both."""
     sure = views - {"frontal"}
     return next(iter(sure)) if len(sure) == 1 else "frontal"
+
+
+def directions(header: Any) -> tuple[str, str]:
+    """The main directions of a row and of a column of the picture by PatientOrientation (C.7.6.1.1.1).
+
+    Of A, P, R, L, H, F; each '' where it is not known.
+    """
+    value = header.get("PatientOrientation") or ""
+    parts = [value] if isinstance(value, str) else list(value)
+    if len(parts) != 2:
+        return "", ""
+    along_rows, along_columns = (str(part).strip().upper()[:1] for part in parts)
+    return along_rows, along_columns
 
 
 def _directions(header: Any) -> tuple[str, str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cached_property
+from itertools import chain
 
 from lungfield.radiograph.header import terms
 from lungfield.radiograph.header.terms import CHEST, SPINE
@@ -36,97 +37,74 @@ class Terms:
     """Terms and what they mean, found in a normalised text by its words.
 
     Args:
-        phrases: comma-separated terms by meaning, as `terms` writes them.
         unseparated: regular expressions by meaning, for scripts that do not separate words.
+        phrases: comma-separated terms by meaning, as `terms` writes them.
     """
 
-    def __init__(self, phrases: Mapping[str, str], unseparated: Mapping[str, str] | None = None) -> None:
-        self._whole: dict[str, str] = {}
-        self._stems: dict[str, str] = {}
-        for meaning, listed in phrases.items():
+    def __init__(self, unseparated: Mapping[str, str], *phrases: Mapping[str, str]) -> None:
+        self._phrases, self._unseparated = phrases, unseparated
+
+    @cached_property
+    def _tables(self) -> tuple[dict[str, str], dict[str, str]]:
+        """The meanings of whole terms, and of those with a `*`."""
+        whole: dict[str, str] = {}
+        stems: dict[str, str] = {}
+        for meaning, listed in chain.from_iterable(one.items() for one in self._phrases):
             for term in listed.split(","):
-                table = self._stems if term.strip().endswith("*") else self._whole
+                table = stems if term.strip().endswith("*") else whole
                 table.setdefault(normalised(term), meaning)
-        self._unseparated = {name: re.compile(one) for name, one in (unseparated or {}).items()}
+        return whole, stems
 
     def found(self, text: str) -> Iterator[str]:
         """What a normalised text names, in its order, those of unseparated scripts last."""
         words = text.split()
+        whole, stems = self._tables
         for start, word in enumerate(words):
             for end in range(min(start + LONGEST_PHRASE, len(words)), start, -1):
                 phrase = " ".join(words[start:end])
-                meaning = self._whole.get(phrase) or self._stem_of(phrase, len(word))
+                # A stem may be a phrase, whose last word goes on.
+                lengths = range(len(phrase), min(SHORTEST_STEM, len(word)) - 1, -1)
+                beginnings = (phrase[:length] for length in lengths)
+                meaning = whole.get(phrase) or next((stems[one] for one in beginnings if one in stems), None)
                 if meaning:
                     yield meaning
                     break
         if not text.isascii():
-            yield from (name for name, one in self._unseparated.items() if one.search(text))
-
-    def _stem_of(self, phrase: str, first: int) -> str | None:
-        # A stem may be a phrase, whose last word goes on.
-        shortest = min(SHORTEST_STEM, first)
-        ends = range(len(phrase), shortest - 1, -1)
-        return next((self._stems[phrase[:end]] for end in ends if phrase[:end] in self._stems), None)
+            yield from (name for name, one in self._unseparated.items() if re.search(one, text))
 
 
-@cache
-def _parts(*, as_body_part: bool) -> Terms:
-    tables = [terms.OTHER_PARTS] + [terms.ONLY_AS_BODY_PART] * as_body_part
-    merged = {name: ", ".join(one[name] for one in tables if name in one) for one in tables for name in one}
-    return Terms(merged, terms.OTHER_PARTS_CJK)
-
-
-@cache
-def _spine() -> Terms:
-    return Terms({SPINE: terms.SPINE_TERMS}, {SPINE: terms.SPINE_CJK})
-
-
-@cache
-def _chest() -> Terms:
-    return Terms({CHEST: terms.CHEST_TERMS}, {CHEST: terms.CHEST_CJK})
-
-
-@cache
-def _frontal() -> Terms:
-    return Terms(terms.FRONTAL_TERMS, terms.FRONTAL_CJK)
-
-
-@cache
-def _other_views() -> Terms:
-    return Terms(terms.OTHER_VIEW_TERMS, terms.OTHER_VIEW_CJK)
-
-
-@cache
-def _out_of_context(*phrases: str) -> re.Pattern[str]:
-    return re.compile(rf"\b(?:{'|'.join(phrases)})\b")
+_SPINE = Terms({SPINE: terms.SPINE_CJK}, {SPINE: terms.SPINE_TERMS})
+_CHEST = Terms({CHEST: terms.CHEST_CJK}, {CHEST: terms.CHEST_TERMS})
+_OTHER_PARTS = Terms(terms.OTHER_PARTS_CJK, terms.OTHER_PARTS)
+_OTHER_BODY_PARTS = Terms(terms.OTHER_PARTS_CJK, terms.OTHER_PARTS, terms.ONLY_AS_BODY_PART)
+_FRONTAL = Terms(terms.FRONTAL_CJK, terms.FRONTAL_TERMS)
+_OTHER_VIEWS = Terms(terms.OTHER_VIEW_CJK, terms.OTHER_VIEW_TERMS)
+_PART_OUT_OF_CONTEXT = rf"\b(?:{'|'.join(terms.PART_OUT_OF_CONTEXT)})\b"
+_VIEW_OUT_OF_CONTEXT = rf"\b(?:{'|'.join(terms.VIEW_OUT_OF_CONTEXT)})\b"
 
 
 def part_in(text: str, *, as_body_part: bool = False) -> str:
-    """The body part that a text names: 'CHEST', the name of another, or '' for none.
+    """The body part that a text of the header names: 'CHEST', the name of another, or '' for none.
 
     The chest wins over other parts beside it, and the spine over the chest. A part that is named out of
-    context ('foot of bed') does not count.
-
-    Args:
-        text: as the header has it.
-        as_body_part: the text is that of BodyPartExamined or of a code's meaning, where also short words
-            count that mean something else in a description.
+    context ('foot of bed') does not count. In BodyPartExamined and a code's meaning (`as_body_part`), short
+    words count too that mean something else in a description.
     """
     words = normalised(text)
     part = _part_in(words, as_body_part)
     if part in ("", CHEST):
         return part
     # Seldom reached, so that phrases cost nothing elsewhere.
-    return _part_in(_out_of_context(*terms.PART_OUT_OF_CONTEXT).sub(";", words), as_body_part)
+    return _part_in(re.sub(_PART_OUT_OF_CONTEXT, ";", words), as_body_part)
 
 
 def _part_in(words: str, as_body_part: bool) -> str:
     joined = words.replace(" ", "")
-    if "spine" in joined or any(_spine().found(words)):
+    if "spine" in joined or any(_SPINE.found(words)):
         return SPINE
-    if any(stem in words for stem in terms.CHEST_STEMS) or any(_chest().found(words)):
+    if any(stem in words for stem in terms.CHEST_STEMS) or any(_CHEST.found(words)):
         return CHEST
-    return next(_parts(as_body_part=as_body_part).found(words), "")
+    return next((_OTHER_BODY_PARTS if as_body_part else _OTHER_PARTS).found(words), "")
 
 
 def views_in(text: str) -> tuple[set[str], str]:
@@ -137,9 +115,9 @@ def views_in(text: str) -> tuple[set[str], str]:
         other: 'lateral' or 'oblique', or '' for none; both are told where a text names both.
     """
     words = normalised(text)
-    frontal = set(_frontal().found(words))
-    other = next(_other_views().found(words), "")
+    frontal = set(_FRONTAL.found(words))
+    other = next(_OTHER_VIEWS.found(words), "")
     if other:
-        rest = _out_of_context(*terms.VIEW_OUT_OF_CONTEXT).sub(";", words)
-        other = next(_other_views().found(rest), "")
+        rest = re.sub(_VIEW_OUT_OF_CONTEXT, ";", words)
+        other = next(_OTHER_VIEWS.found(rest), "")
     return frontal, other

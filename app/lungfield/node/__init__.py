@@ -1,0 +1,1 @@
+"""A DICOM node: radiographs arrive, are segmented, and the results go back; nothing is lost."""

@@ -1,0 +1,34 @@
+"""What a node receives: the kinds of objects, their transfer syntaxes, and what it answers."""
+
+from __future__ import annotations
+
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGExtended12Bit
+
+from lungfield.radiograph.decoding import NATIVE, PLUGINS
+from lungfield.radiograph.header.codes import SOP_CLASSES
+
+RADIOGRAPHS = tuple(sorted(SOP_CLASSES))
+"""SOP Class UIDs of Computed Radiography, Digital X-Ray and Secondary Capture (DICOM PS3.4, B.5)."""
+
+TRANSFER_SYNTAXES = (
+    *(str(one) for one in NATIVE),
+    str(DeflatedExplicitVRLittleEndian),
+    str(JPEGExtended12Bit),
+    *(str(one) for one in PLUGINS),
+)
+"""All that radiographs are read in: what a peer proposes is taken as it is, never converted."""
+
+SUCCESS = 0x0000
+NOT_AUTHORIZED = 0x0124
+OUT_OF_RESOURCES = 0xA700
+DOES_NOT_MATCH = 0xA900
+CANNOT_UNDERSTAND = 0xC000
+
+STATUSES = {
+    SUCCESS: "the object and its place in the queue have reached the disk, or had before",
+    NOT_AUTHORIZED: "the object is a result of this software that came back; it is not kept",
+    OUT_OF_RESOURCES: "the object is larger than the limit, the disk is nearly full, or writing failed",
+    DOES_NOT_MATCH: "the object is of another SOP Class or SOP Instance UID than the request says",
+    CANNOT_UNDERSTAND: "the object cannot be read as a DICOM data set, or has no SOP Instance UID",
+}
+"""What C-STORE answers, and why (PS3.4, B.2.3; PS3.7, 9.1.1.1.9)."""

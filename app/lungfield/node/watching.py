@@ -1,0 +1,197 @@
+"""Folders whose new files are taken: each once, when it is complete, and left where it is."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+from lungfield.errors import LungfieldError, OutputError, Reason, UnreadableError
+from lungfield.node.completeness import check_complete
+from lungfield.node.incoming import Incoming
+from lungfield.node.settings import Settings
+from lungfield.node.store import Store
+from lungfield.radiograph.limits import DEFAULT_LIMITS
+
+_LOG = logging.getLogger(__name__)
+EVERY_S = 2.0
+"""The pause between two looks; a file that has not changed from one to the next counts as written."""
+_LONGEST_PAUSE_S = 60.0
+
+
+class Watcher(threading.Thread):
+    """Looks at a folder and all below it until it is closed.
+
+    A file is taken when it has kept size and time of change from one look to the next, and holds all of its
+    pixels. What is taken, known before or of no use is remembered by a digest of its path, size and time,
+    also by a later process; a file that changes is looked at again. Hidden files are left alone, as programs
+    write them before they rename them, and so are links to folders.
+
+    Args:
+        settings: of the node.
+        store: remembers what was looked at.
+        incoming: takes the objects.
+        folder: to watch.
+        every_s: pause between two looks, in seconds.
+    """
+
+    def __init__(
+        self, settings: Settings, store: Store, incoming: Incoming, folder: Path, *, every_s: float = EVERY_S
+    ) -> None:
+        super().__init__(name="watch", daemon=True)
+        self._store = store
+        self._incoming = incoming
+        self._folder = folder
+        self._every_s = every_s
+        self._limits = replace(DEFAULT_LIMITS, max_file_bytes=settings.limits.object_bytes)
+        self._stopping = threading.Event()
+        self._done: set[str] = set()  # so that not each look asks the queue for each file
+        self._changing: dict[str, str] = {}
+        self._told: set[str] = set()
+
+    def close(self) -> None:
+        """End soon; a file that is being taken is taken whole."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Look until `close`."""
+        while not self._stopping.is_set():
+            begin = time.monotonic()
+            try:
+                self.look()
+            except LungfieldError as error:  # the queue or the disk; the same files come again
+                self._tell("queue", "%s", error)
+            except Exception as error:  # the thread has to live: its end would be silence
+                self._tell(type(error).__name__, "unexpected %s; please report it", type(error).__name__)
+            # A folder of very many files is not looked at all the time.
+            spent = time.monotonic() - begin
+            self._stopping.wait(max(self._every_s, min(spent, _LONGEST_PAUSE_S)))
+
+    def look(self) -> None:
+        """Take what is new and complete.
+
+        Raises:
+            LungfieldError: the queue or the state folder cannot be written to; what is left comes again.
+        """
+        there: set[str] = set()
+        changing: dict[str, str] = {}
+        for entry in self._files():
+            if self._stopping.is_set():
+                return
+            try:
+                about = entry.stat()
+            except OSError:  # it is gone already
+                continue
+            if not stat.S_ISREG(about.st_mode):
+                continue
+            path_key = sha256(os.fsencode(entry.path)).hexdigest()
+            key = f"watch:{path_key}:{about.st_size}:{about.st_mtime_ns}"
+            there.add(key)
+            if key in self._done:
+                continue
+            unchanged = self._changing.get(path_key) == key
+            if self._store.knows(key) or (unchanged and self._take(Path(entry.path), key, about)):
+                self._done.add(key)
+            else:
+                changing[path_key] = key
+        self._done &= there
+        self._told &= there | {"space", "folder"}
+        self._changing = changing
+
+    def _files(self) -> Iterator[os.DirEntry[str]]:
+        """All files that are not hidden, folder by folder; what cannot be listed is told of once."""
+        folders = [str(self._folder)]
+        while folders:
+            try:
+                with os.scandir(folders.pop()) as entries:
+                    found = [one for one in entries if not one.name.startswith(".")]
+            except OSError as error:
+                self._tell("folder", "a folder cannot be listed (%s)", error.strerror)
+                continue
+            for one in found:
+                if one.is_dir(follow_symlinks=False):
+                    folders.append(one.path)
+                else:
+                    yield one
+
+    def _take(self, path: Path, key: str, about: os.stat_result) -> bool:
+        """Take one file; whether it need not be looked at again."""
+        if not self._incoming.has_space():
+            self._tell("space", "the disk of the state folder is nearly full: nothing is taken")
+            return False
+        if about.st_size > self._limits.max_file_bytes:
+            _LOG.warning("a file %s is left: %s", _marks(about), Reason.OVER_LIMIT)
+            self._store.remember(key)
+            return True
+        try:
+            part = self._copied(path, about)
+        except OutputError:
+            raise
+        except OSError as error:
+            self._tell(key, "a file %s cannot be read (%s)", _marks(about), error.strerror)
+            return False
+        if part is None:
+            return False
+        try:
+            check_complete(part, self._limits)
+            receipt = self._incoming.keep(part, source="watch")
+            _LOG.info("a watched file was received: %s", receipt, extra={"receipt": str(receipt)})
+        except UnreadableError as error:
+            level = logging.INFO if error.reason is Reason.OTHER_OBJECT else logging.WARNING
+            _LOG.log(
+                level, "a file %s is left: %s", _marks(about), error.reason, extra={"code": error.reason}
+            )
+        except LungfieldError:  # of the queue or the disk
+            raise
+        except Exception as error:
+            # Whatever it is, it must not keep the other files back; a later process tries again.
+            _LOG.error("a file %s is left: unexpected %s", _marks(about), type(error).__name__)
+            return True
+        finally:
+            part.unlink(missing_ok=True)
+        self._store.remember(key)
+        return True
+
+    def _copied(self, path: Path, about: os.stat_result) -> Path | None:
+        """A copy in the state folder; None where the file changed meanwhile.
+
+        Raises:
+            OutputError: the copy cannot be written.
+            OSError: the file cannot be read.
+        """
+        with path.open("rb") as source:
+            try:
+                target = self._incoming.part()
+            except OSError as error:
+                raise OutputError(f"The state folder cannot be written to: {error.strerror}.") from error
+            part = Path(target.name)
+            try:
+                with target:
+                    shutil.copyfileobj(source, target, 1 << 20)
+                now = os.fstat(source.fileno())
+            except OSError:
+                part.unlink(missing_ok=True)
+                raise
+        if (now.st_size, now.st_mtime_ns) != (about.st_size, about.st_mtime_ns):
+            part.unlink(missing_ok=True)
+            return None
+        return part
+
+    def _tell(self, once: str, text: str, *values: object) -> None:
+        """Log what lasts, once."""
+        if once not in self._told:
+            self._told.add(once)
+            _LOG.error(text, *values)
+
+
+def _marks(about: os.stat_result) -> str:
+    """What an engineer finds a file by (`find -size`), without its name, which may be a patient's."""
+    changed = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(about.st_mtime))
+    return f"of {about.st_size} bytes, changed {changed},"

@@ -1,0 +1,25 @@
+"""Times and sizes as people read them."""
+
+from __future__ import annotations
+
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
+
+
+def duration(seconds: float | None) -> str:
+    """A length of time with its largest unit, '90 s' to '2 min' rounded down; a dash for None."""
+    if seconds is None:
+        return "–"
+    for size, unit in _UNITS:
+        if seconds >= 2 * size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"
+
+
+def size(count: float) -> str:
+    """A number of bytes in GB, or in MB where it is less than one."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def number(count: int, one: str, many: str = "") -> str:
+    """A count with its noun: '1 radiograph', '2,000 radiographs'."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"

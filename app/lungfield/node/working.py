@@ -1,0 +1,243 @@
+"""Segmenting: what was received goes through batch's worker processes, and its results into the queue."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path, PurePath
+from typing import Any
+
+from pydicom import dcmread
+
+from lungfield.batch.jobs import DONE, SKIPPED, Ended, Job, WorkerSettings
+from lungfield.batch.outputs import FORMATS
+from lungfield.batch.pool import Pool, available_cores, shared_network
+from lungfield.bundles.registry import DEFAULT_BUNDLE, Bundle, find_bundle, require_weights
+from lungfield.errors import LungfieldError, OutputError, Reason
+from lungfield.export.derived import creation_time
+from lungfield.node.incoming import sync_folder
+from lungfield.node.records import Instance, Result, whole
+from lungfield.node.settings import Settings
+from lungfield.node.store import Store
+
+logger = logging.getLogger(__name__)
+
+_LOOK_EVERY_S = 2.0
+"""How often to look for what another process has let go on (`lungfield node retry`)."""
+_PAUSE_S = 15.0
+"""After results could not be written, before the next is tried."""
+_BATCH_SIZE = 16
+
+
+class Working:
+    """A thread that keeps worker processes busy with what is received.
+
+    Args:
+        settings: of the node.
+        store: its queue.
+        context: of `batch.processes.start_forkserver`.
+        segmented: called, in the thread, after results are in the queue.
+        failed: called, in the thread, where it cannot go on.
+
+    Raises:
+        BundleError: there is no such bundle, or it has no weights.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        context: Any,
+        *,
+        segmented: Callable[[], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._context = context
+        self._segmented = segmented
+        self._failed = failed
+        self._bundle = chosen_bundle(settings)
+        self._bell, self._ringer = socket.socketpair()
+        self._ringer.setblocking(False)
+        self._in_hand: dict[int, Instance] = {}
+        self._paused_until = 0.0
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="working", daemon=True)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread is at work."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Start the workers, which takes seconds, in the thread."""
+        self._thread.start()
+
+    def ring(self) -> None:
+        """Tell that there may be something to do; for any thread."""
+        with contextlib.suppress(OSError):  # it was told often enough, or is closed
+            self._ringer.send(b"!")
+
+    def close(self, limit_s: float) -> None:
+        """Take nothing more; wait until what is in hand has ended, no longer than a limit in seconds."""
+        self._closing = True
+        self._ringer.close()
+        if self._thread.ident is not None:
+            self._thread.join(limit_s)
+
+    def _run(self) -> None:
+        try:
+            self._serve()
+        except Exception as error:
+            if self._closing:
+                return  # while the workers were still being started
+            if isinstance(error, LungfieldError):
+                logger.error("segmenting cannot go on: %s", error)
+            else:
+                logger.exception("segmenting cannot go on")
+            self._failed(error)
+
+    def _serve(self) -> None:
+        # These import torch, which takes a second: receiving goes on meanwhile.
+        from lungfield.bundles.backend_choice import choose_backend
+        from lungfield.bundles.device import find_device
+
+        settings = self._settings
+        device = find_device(settings.device, settings.backend)
+        backend = settings.backend
+        if backend == "auto":
+            backend = choose_backend(self._bundle, device).backend
+        shared = WorkerSettings(
+            bundle=self._bundle,
+            output=settings.results,
+            formats=settings.formats,
+            created=creation_time(),
+            backend=backend,
+            viewer_geometry=settings.viewer_geometry,
+            require_frontal=settings.views == "frontal",
+            memory_bytes=settings.memory_limit_bytes,
+        )
+        with self._pool(shared, device) as pool:
+            logger.info("segmenting has begun", extra={"bundle": self._bundle.name})
+            pool.serve(
+                self._next,
+                self._end,
+                self._bell,
+                look_every_s=_LOOK_EVERY_S,
+                grace_s=settings.limits.drain_s,
+            )
+
+    @contextlib.contextmanager
+    def _pool(self, shared: WorkerSettings, device: Any) -> Iterator[Pool]:
+        with shared_network(shared, device, batch_size=_BATCH_SIZE) as network:
+            pool = Pool(
+                self._context,
+                shared,
+                workers=self._settings.workers or available_cores(),
+                time_limit_s=self._settings.time_limit_s,
+                network=network,
+            )
+            try:
+                yield pool
+            finally:
+                pool.close()
+
+    def _next(self) -> Job | None:
+        if time.monotonic() < self._paused_until:
+            return None
+        for instance in self._store.claim(1):
+            self._in_hand[instance.id] = instance
+            place = PurePath(instance.path).relative_to("incoming")
+            # So that an instance that is segmented again, after a kill, has the same results, bit by bit.
+            created = datetime.datetime.fromtimestamp(int(instance.received_at))
+            path = whole(self._settings.state, instance.path)
+            return Job(instance.id, path, place, place.with_suffix(""), created)
+        return None
+
+    def _end(self, job: Job, ended: Ended) -> None:
+        instance = self._in_hand.pop(job.ticket)
+        row = ended.row
+        if ended.stop:
+            logger.error("results cannot be written; segmenting pauses: %s", ended.stop)
+            self._paused_until = time.monotonic() + _PAUSE_S
+            self._store.release(instance.id)
+            return
+        try:
+            state = self._note(instance, row)
+        except OutputError as error:  # the queue, or the folder of results; it is segmented again
+            logger.error("%s", error)
+            self._paused_until = time.monotonic() + _PAUSE_S
+            self._store.release(instance.id)
+            return
+        logger.info(
+            "%s",
+            state,
+            extra={
+                "instance": instance.id,
+                "code": row.get("reason_code", ""),
+                "seconds": round(row.get("seconds", 0.0), 3),
+            },
+        )
+        if state == "segmented":
+            self._segmented()
+
+    def _note(self, instance: Instance, row: Mapping[str, Any]) -> str:
+        if row["status"] == SKIPPED:
+            self._store.skipped(instance.id, row["reason_code"], row["reason"], row)
+            return "skipped"
+        if row["status"] != DONE:
+            self._store.parked(instance.id, row["reason_code"], row["reason"], row)
+            return "parked"
+        results = self._results(row)
+        if not any(result.sop_instance_uid for result, _ in results):
+            reason = row.get("warnings") or "no DICOM object could be made of it"
+            self._store.parked(instance.id, str(Reason.UNSUPPORTED), reason, row)
+            return "parked"
+        names = [one.name for one in self._settings.first_destinations]
+        self._store.segmented(instance.id, row, results, names)
+        return "segmented"
+
+    def _results(self, row: Mapping[str, Any]) -> list[tuple[Result, int]]:
+        """What a worker has written, with its size, once the names of the files have reached the disk."""
+        found = []
+        for name in FORMATS:
+            if row.get(name):
+                path = whole(self._settings.results, row[name])
+                try:
+                    found.append((_result(name, row[name], path), path.stat().st_size))
+                    _sync(path.parent, self._settings.results)
+                except OSError as error:
+                    raise OutputError(f"{path.parent}: results cannot be kept: {error.strerror}.") from error
+        return found
+
+
+def chosen_bundle(settings: Settings) -> Bundle:
+    """The bundle of a node's settings.
+
+    Raises:
+        BundleError: there is no such bundle, or it has no weights.
+    """
+    bundle = find_bundle(settings.bundle or DEFAULT_BUNDLE)
+    require_weights(bundle)
+    return bundle
+
+
+def _result(name: str, place: str, path: Path) -> Result:
+    if not FORMATS[name].needs_dicom:
+        return Result(name, place)
+    tags = ["SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID"]
+    header = dcmread(path, stop_before_pixels=True, specific_tags=tags)
+    return Result(name, place, *(str(header[tag].value) for tag in tags))
+
+
+def _sync(folder: Path, root: Path) -> None:
+    """Let the names in a folder reach the disk, and its own name in those above, which may be new."""
+    while folder.is_relative_to(root):
+        sync_folder(folder)
+        folder = folder.parent

@@ -1,0 +1,56 @@
+"""Objects and peers for the tests of the node."""
+
+import shutil
+import socket
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pydicom
+import pytest
+from pydicom.uid import generate_uid
+
+SAMPLES = Path(__file__).parents[2] / "sample_data" / "images"
+needs_dcmtk = pytest.mark.skipif(shutil.which("storescu") is None, reason="needs storescu (Debian: dcmtk)")
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def radiograph(folder, number=0, *, sample="03_cr_monochrome1_implicit.dcm", **changes):
+    """A copy of a sample radiograph under identifiers of its own."""
+    dataset = pydicom.dcmread(SAMPLES / sample)
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    for keyword, value in changes.items():
+        setattr(dataset, keyword, value)
+    path = Path(folder) / f"{number:05}.dcm"
+    dataset.save_as(path)
+    return path
+
+
+def storescu(port, *paths, called="LUNGFIELD", calling="MODALITY", options=("-xs",)):
+    """Send files by dcmtk; its exit status and output."""
+    return subprocess.run(
+        [
+            "storescu",
+            "-aet",
+            calling,
+            "-aec",
+            called,
+            "-R",
+            *options,
+            "127.0.0.1",
+            str(port),
+            *map(str, paths),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def with_limits(settings, **limits):
+    return replace(settings, limits=replace(settings.limits, **limits))

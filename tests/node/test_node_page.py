@@ -1,0 +1,119 @@
+"""docs/node.md works as it is written: its commands, in their order, on free ports; its alerts and tables."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing, suppress
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+from filled import fill, get, served
+from orthanc import MISSING, ORTHANC, free_port
+from prometheus_client.parser import text_string_to_metric_families
+
+from lungfield.node.advice import ADVICE
+from lungfield.node.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "node.md"
+BLOCK = re.compile(
+    r"(?:^<!-- not run: (?P<why>[^\n]+) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.M | re.S
+)
+TIMEOUT_S = 280
+
+
+@pytest.fixture(scope="module")
+def text():
+    return PAGE.read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(TIMEOUT_S + 20)
+@pytest.mark.skipif(bool(MISSING), reason=MISSING)
+def test_its_commands_bring_results_into_orthanc(text, tmp_path):
+    for port in ("8042", "4242", "8080", "11112"):
+        text = re.sub(rf"\b{port}\b", str(free_port()), text)
+    found = list(BLOCK.finditer(text))
+    (configuration,) = [one["text"] for one in found if one["language"] == "json"]
+    commands = [one["text"] for one in found if one["why"] == "needs a PACS"]
+    connecting = commands[1].strip().splitlines()
+    assert len(connecting) == 5  # 'five commands', as the page says
+    connecting[1] = connecting[1].replace(
+        "--state", f"--workers 1 --port {_port(text)} {_page(text)} --state"
+    )
+    commands[1] = "\n".join([*connecting, ""])
+    (tmp_path / "orthanc.json").write_text(configuration, encoding="utf-8")
+    (tmp_path / "sample_data").symlink_to(ROOT / "sample_data")
+    folders = (str(Path(sys.executable).parent), str(Path(ORTHANC).parent), os.environ["PATH"])
+    with (tmp_path / "printed.txt").open("w") as output, (tmp_path / "errors.txt").open("w") as errors:
+        process = subprocess.Popen(
+            ["bash", "-euo", "pipefail", "-c", "\n".join(commands)],
+            cwd=tmp_path,
+            env=os.environ
+            | {"PATH": os.pathsep.join(folders), "HOME": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""},
+            stdout=output,
+            stderr=errors,
+            start_new_session=True,
+        )
+        try:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(TIMEOUT_S)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            process.wait(30)
+    logs = [tmp_path / name for name in ("errors.txt", "node.out", "node.log", "orthanc.log")]
+    assert process.returncode == 0, "\n".join(file.read_text()[-3000:] for file in logs if file.exists())
+
+    status = json.loads((tmp_path / "status.json").read_text())
+    assert sum(one["count"] for one in status["queue"]) == 1
+    assert list(csv.DictReader((tmp_path / "failures.csv").read_text().splitlines())) == []
+    with closing(sqlite3.connect(tmp_path / "backup" / "node.sqlite3")) as backup:
+        ((state,),) = backup.execute("SELECT state FROM instance").fetchall()
+    assert state in ("segmented", "delivered")
+    assert len(list((tmp_path / "backup").rglob("*.dcm"))) == 4
+    for line in (tmp_path / "node.log").read_text().splitlines():
+        assert json.loads(line)["level"] in ("INFO", "WARNING")
+
+
+def _port(text):
+    return re.search(r'"Port": (\d+)', text)[1]
+
+
+def _page(text):
+    return f"--http {re.search(r'http://([^/]+)/readyz', text)[1]}"
+
+
+def test_alerts_are_of_metrics_that_there_are(text, tmp_path):
+    (rules,) = [yaml.safe_load(one["text"]) for one in BLOCK.finditer(text) if one["language"] == "yaml"]
+    filled = fill(tmp_path / "state")
+    with served(filled) as url:
+        answer = get(f"{url}/metrics").text
+    filled.store.close()
+    samples = {sample.name for family in text_string_to_metric_families(answer) for sample in family.samples}
+    counters = set(re.findall(r"^# TYPE (lungfield_node_\w+)", answer, re.MULTILINE))
+    for rule in rules["groups"][0]["rules"]:
+        assert set(re.findall(r"lungfield_node_\w+", rule["expr"])) <= samples, rule["alert"]
+    told = set(re.findall(r"`(lungfield_node_\w+)`", text))
+    assert told >= counters - {"lungfield_node_info"} - {one for one in counters if one.endswith("_created")}
+    assert told <= samples | counters
+
+
+def test_every_code_has_its_row(text):
+    rows = dict(re.findall(r"^\| `([a-z-]+)` \| (.+) \|$", text, re.MULTILINE))
+    assert {code: rows.get(code) for code in ADVICE} == ADVICE
+
+
+def test_every_setting_is_named(text):
+    section = text[text.index("## Settings") : text.index("### Destinations")]
+    named = set(re.findall(r"`(\w+)`", section))
+    assert {one.name for one in fields(Settings)} <= named
