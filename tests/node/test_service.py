@@ -92,6 +92,7 @@ def test_radiographs_of_storescu_and_of_routing_come_back_as_results_and_no_loop
         assert node.end() == 0
 
 
+@pytest.mark.slow
 def test_what_was_answered_survives_kills_of_node_and_archive(tmp_path):
     paths = [radiograph(tmp_path, number, StudyInstanceUID=f"1.2.3.{number + 1}") for number in range(10)]
     with (
@@ -116,6 +117,7 @@ def test_what_was_answered_survives_kills_of_node_and_archive(tmp_path):
         assert list((node.state / "incoming" / ".parts").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_sigterm_drains_and_what_was_not_done_is_done_after_the_next_start(tmp_path):
     paths = [radiograph(tmp_path, number) for number in range(6)]
     with running_node(tmp_path / "node") as node:
