@@ -7,6 +7,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
+from lungfield.batch import Options
 from lungfield.batch.inputs import find_inputs
 from lungfield.cluster import stores
 from lungfield.cluster.catalogue import Catalogue, Listed
@@ -33,9 +34,10 @@ NAMES = [
 ]
 
 
-def listed(inputs, output="out", column="uri"):
+def listed(inputs, output="out", column="uri", **options):
     with Catalogue() as catalogue:
-        left_out = list_inputs([str(one) for one in inputs], output, catalogue, column=column)
+        texts = [str(one) for one in inputs]
+        left_out = list_inputs(texts, output, catalogue, Options(**options), column=column)
         catalogue.finish()
         return list(catalogue), left_out
 
@@ -69,12 +71,22 @@ def test_a_bucket_is_listed_as_a_folder_is(inputs, bucket, upload):
     (inputs / "pair.hdr").write_bytes(b"header")
     (inputs / "pair.img").write_bytes(b"pixels")
     upload(inputs, bucket, "x/in")
-    on_disk = find_inputs([inputs], None)
+    on_disk = find_inputs([inputs], None, Options())
     found, left_out = listed([f"s3://{bucket}/x/in/"])
     assert [item.relative for item in found] == [file.relative.as_posix() for file in on_disk.files]
     assert [item.size for item in found] == [file.path.stat().st_size for file in on_disk.files]
     assert left_out.counts == on_disk.left_out
     assert left_out.remarks == list(on_disk.remarks)
+
+
+def test_of_a_bucket_the_same_files_are_chosen_as_of_a_folder(inputs, bucket, upload):
+    upload(inputs, bucket, "in")
+    options = {"include": ("*.dcm", "*.png"), "exclude": ("ward",)}
+    on_disk = find_inputs([inputs], None, Options(**options))
+    found, left_out = listed([f"s3://{bucket}/in"], **options)
+    assert [item.relative for item in found] == [file.relative.as_posix() for file in on_disk.files]
+    assert 0 < len(found) < 8
+    assert left_out.counts["filtered"] == on_disk.left_out["filtered"]
 
 
 def test_a_listing_of_several_pages_is_whole(bucket, s3, monkeypatch):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from contents import contents
 
-from conftest import contents
 from lungfield.cluster import ClusterOptions
 from lungfield.cluster.manifests import finished_shards
 from lungfield.cluster.stores import Store

@@ -4,8 +4,8 @@ import json
 import shutil
 
 import pytest
+from contents import contents
 
-from conftest import contents
 from lungfield.cluster import ClusterOptions
 from lungfield.cluster.manifests import read_manifest, write_manifest
 from lungfield.cluster.plan import read_run
