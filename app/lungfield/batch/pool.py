@@ -95,6 +95,11 @@ class Pool:
             self.close()
             raise
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether a worker has started; for any thread."""
+        return any(worker.ready for worker in list(self._workers))
+
     def run(self, jobs: Iterator[Job], ended: Callable[[Job, Ended], None]) -> None:
         """Take all files through; `ended` is called for each, in the order in which they end.
 

@@ -142,7 +142,7 @@ class Node:
 
         checks: dict[str, Callable[[], str]] = {
             "receiving": lambda: "" if not self._ended.is_set() else "the node is being stopped",
-            "workers": lambda: "" if self._working.is_alive else "the workers are not at work; see the log",
+            "workers": lambda: self._working.hindrance,
         }
         return Server(self._settings, self._store, checks)
 

@@ -65,15 +65,19 @@ class Working:
         self._bundle = chosen_bundle(settings)
         self._bell, self._ringer = socket.socketpair()
         self._ringer.setblocking(False)
+        self._pool_at_work: Pool | None = None
         self._in_hand: dict[int, Instance] = {}
         self._paused_until = 0.0
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="working", daemon=True)
 
     @property
-    def is_alive(self) -> bool:
-        """Whether the thread is at work."""
-        return self._thread.is_alive()
+    def hindrance(self) -> str:
+        """Why nothing is segmented now; '' where workers are at work, or wait for something to do."""
+        if not self._thread.is_alive():
+            return "the workers are not at work; see the log"
+        pool = self._pool_at_work
+        return "" if pool is not None and pool.is_ready else "the workers are being started"
 
     def start(self) -> None:
         """Start the workers, which takes seconds, in the thread."""
@@ -124,6 +128,7 @@ class Working:
             memory_bytes=settings.memory_limit_bytes,
         )
         with self._pool(shared, device) as pool:
+            self._pool_at_work = pool
             logger.info("segmenting has begun", extra={"bundle": self._bundle.name})
             pool.serve(
                 self._next,
