@@ -11,7 +11,14 @@ import pytest
 from pydicom.uid import generate_uid
 
 SAMPLES = Path(__file__).parents[2] / "sample_data" / "images"
-needs_dcmtk = pytest.mark.skipif(shutil.which("storescu") is None, reason="needs storescu (Debian: dcmtk)")
+
+
+def dcmtk(name):
+    """The path of a program of dcmtk; pynetdicom's of the same names come first in an environment's PATH."""
+    return shutil.which(name, path="/usr/local/bin:/usr/bin:/opt/homebrew/bin")
+
+
+needs_dcmtk = pytest.mark.skipif(dcmtk("storescu") is None, reason="needs storescu (Debian: dcmtk)")
 
 
 def free_port():
@@ -35,7 +42,7 @@ def storescu(port, *paths, called="LUNGFIELD", calling="MODALITY", options=("-xs
     """Send files by dcmtk; its exit status and output."""
     return subprocess.run(
         [
-            "storescu",
+            dcmtk("storescu"),
             "-aet",
             calling,
             "-aec",

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
+from peers import dcmtk
 from pydicom.uid import (
     ImplicitVRLittleEndian,
     JPEGBaseline8Bit,
@@ -254,7 +255,7 @@ def storescp(folder: Path, *options: str, port: int = 0, title: str = "PACS") ->
     """dcmtk's storescp, which keeps what it takes in `folder`."""
     folder.mkdir(exist_ok=True)
     port = port or free_port()
-    command = ["storescp", "-aet", title, *options, "-od", str(folder), str(port)]
+    command = [dcmtk("storescp"), "-aet", title, *options, "-od", str(folder), str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_until(lambda: listens(port))
@@ -347,5 +348,5 @@ def certificates(folder: Path) -> SimpleNamespace:
     return SimpleNamespace(**{one.name.replace(".", "_"): one for one in folder.iterdir()})
 
 
-MISSING_DCMTK = "" if shutil.which("storescp") else "needs storescp (Debian: dcmtk)"
+MISSING_DCMTK = "" if dcmtk("storescp") else "needs storescp (Debian: dcmtk)"
 MISSING_OPENSSL = "" if shutil.which("openssl") else "needs openssl"

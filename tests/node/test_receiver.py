@@ -14,7 +14,7 @@ from dataclasses import replace
 import pydicom
 import pynetdicom
 import pytest
-from peers import SAMPLES, needs_dcmtk, radiograph, storescu, with_limits
+from peers import SAMPLES, dcmtk, needs_dcmtk, radiograph, storescu, with_limits
 from pydicom.uid import ImplicitVRLittleEndian, generate_uid
 from pynetdicom.sop_class import ComputedRadiographyImageStorage, CTImageStorage, Verification
 
@@ -80,7 +80,7 @@ def dataset_of(folder, **changes):
 @needs_dcmtk
 def test_echo(listen):
     port = str(listen().port)
-    assert subprocess.run(["echoscu", "-aec", "LUNGFIELD", "127.0.0.1", port]).returncode == 0
+    assert subprocess.run([dcmtk("echoscu"), "-aec", "LUNGFIELD", "127.0.0.1", port]).returncode == 0
 
 
 @needs_dcmtk

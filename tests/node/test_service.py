@@ -9,7 +9,7 @@ import time
 import pydicom
 import pytest
 from orthanc import MISSING, free_port, running_orthanc
-from peers import needs_dcmtk, radiograph, storescu
+from peers import dcmtk, needs_dcmtk, radiograph, storescu
 
 from soaking.node_process import NodeProcess
 from soaking.outcome import check, rows, wait_until_ended
@@ -51,7 +51,7 @@ def find_series(archive, study):
     """The modalities of a study's series, asked for by C-FIND."""
     keys = ["QueryRetrieveLevel=SERIES", f"StudyInstanceUID={study}", "SeriesInstanceUID", "Modality"]
     found = subprocess.run(
-        ["findscu", "-S", "-aet", "LUNGFIELD", "-aec", "ORTHANC", "127.0.0.1", str(archive.dicom_port),
+        [dcmtk("findscu"), "-S", "-aet", "LUNGFIELD", "-aec", "ORTHANC", "127.0.0.1", str(archive.dicom_port),
          *(word for key in keys for word in ("-k", key))],
         capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
