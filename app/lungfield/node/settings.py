@@ -43,8 +43,24 @@ class Tls:
     mutual: bool = False
 
 
+class _WithSecrets:
+    """What has secrets in the environment, under its name."""
+
+    name: str
+
+    @property
+    def token(self) -> str | None:
+        """The bearer token of `LUNGFIELD_NODE_TOKEN_<NAME>`, None where there is none."""
+        return secret("TOKEN", self.name)
+
+    @property
+    def password(self) -> str | None:
+        """The password of `LUNGFIELD_NODE_PASSWORD_<NAME>`, None where there is none."""
+        return secret("PASSWORD", self.name)
+
+
 @dataclass(frozen=True)
-class Destination:
+class Destination(_WithSecrets):
     """Where results are sent.
 
     Attributes:
@@ -84,19 +100,9 @@ class Destination:
     timeout_s: float = 30.0
     tls: Tls = field(default_factory=Tls)
 
-    @property
-    def token(self) -> str | None:
-        """The bearer token of `LUNGFIELD_NODE_TOKEN_<NAME>`, None where there is none."""
-        return secret("TOKEN", self.name)
-
-    @property
-    def password(self) -> str | None:
-        """The password of `LUNGFIELD_NODE_PASSWORD_<NAME>`, None where there is none."""
-        return secret("PASSWORD", self.name)
-
 
 @dataclass(frozen=True)
-class Poll:
+class Poll(_WithSecrets):
     """A DICOMweb archive that is asked for new radiographs.
 
     Attributes:
@@ -114,16 +120,6 @@ class Poll:
     user: str = ""
     days: int = 2
     tls: Tls = field(default_factory=Tls)
-
-    @property
-    def token(self) -> str | None:
-        """The bearer token of `LUNGFIELD_NODE_TOKEN_<NAME>`, None where there is none."""
-        return secret("TOKEN", self.name)
-
-    @property
-    def password(self) -> str | None:
-        """The password of `LUNGFIELD_NODE_PASSWORD_<NAME>`, None where there is none."""
-        return secret("PASSWORD", self.name)
 
 
 @dataclass(frozen=True)
