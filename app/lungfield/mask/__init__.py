@@ -3,6 +3,7 @@
 from lungfield.mask.cleaning import clean_mask
 from lungfield.mask.density import Density, mean_density
 from lungfield.mask.features import flip_agreement
+from lungfield.mask.heart import HeartMeasurements, Line, NoRatio, measure_heart
 from lungfield.mask.measurements import Extent, Measurements, measure
 from lungfield.mask.metrics import METRICS, Agreement, Summary, agreement, summarise
 from lungfield.mask.mirror import is_mirrored
@@ -16,7 +17,10 @@ __all__ = [
     "Density",
     "Extent",
     "Flag",
+    "HeartMeasurements",
+    "Line",
     "Measurements",
+    "NoRatio",
     "Quality",
     "Summary",
     "agreement",
@@ -27,6 +31,7 @@ __all__ = [
     "logistic",
     "mean_density",
     "measure",
+    "measure_heart",
     "read_mask",
     "read_reference",
     "referenced_sop_instance_uids",
