@@ -93,9 +93,9 @@ class HeartMeasurements:
     left_costophrenic: Point | None = None
 
 
-# Bounds of what is measured, well outside of what the 247 reference masks of JSRT show: the tilt is at most 9.2
-# degrees, the clavicles lie at most 0.046 of the chest's width off its midline, the narrower lung has at least
-# 0.74 of the other's width, the likeness is at least 0.78, and the mediastinum takes at least 0.24.
+# Bounds, well outside of what the 247 reference masks of JSRT show: the tilt is at most 9.2 degrees, the
+# clavicles lie at most 0.046 of the chest's width off its midline, the narrower lung has at least 0.74 of the
+# other's width, the likeness is at least 0.78, and the mediastinum takes at least 0.24.
 _MIN_SECOND_LUNG = 0.10
 _MIN_LIKENESS = 0.65
 _MIN_MEDIASTINUM = 0.12
@@ -278,7 +278,7 @@ def _is_rotated(chest: _Chest, structures: Mapping[str, Mask]) -> bool:
 
 
 def touches_edge(mask: Mask, valid: Mask | None = None) -> bool:
-    """Whether a (H, W) mask reaches the edge of the picture, or what is no picture; False for an empty one."""
+    """Whether a (H, W) mask reaches the edge of the picture, or what is no picture; not if it is empty."""
     box = bounding_box(mask)
     if box is None:
         return False
