@@ -10,6 +10,7 @@ from lungfield.mask.mirror import is_mirrored
 from lungfield.mask.quality import Flag, Quality, assess, logistic
 from lungfield.mask.reading import read_mask, read_reference, referenced_sop_instance_uids
 from lungfield.mask.sides import split_lungs
+from lungfield.mask.structures import native_structures
 
 __all__ = [
     "METRICS",
@@ -32,6 +33,7 @@ __all__ = [
     "mean_density",
     "measure",
     "measure_heart",
+    "native_structures",
     "read_mask",
     "read_reference",
     "referenced_sop_instance_uids",

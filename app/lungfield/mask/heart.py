@@ -66,6 +66,7 @@ class HeartMeasurements:
     Attributes:
         no_ratio: why there is no ratio; None where there is one.
         heart_area_px: pixels of the heart; 0 where none was found.
+        heart_touches_edge: whether it reaches the edge of the picture, and may be cut off.
         heart_width_px: greatest distance of its right and of its left border from the midline, added up.
         thoracic_width_px: the inner width of the chest where it is greatest.
         heart_area_mm2: None where the spacing is not known; likewise `heart_width_mm` and
@@ -80,6 +81,7 @@ class HeartMeasurements:
 
     no_ratio: NoRatio | None
     heart_area_px: int
+    heart_touches_edge: bool = False
     heart_width_px: int | None = None
     thoracic_width_px: int | None = None
     heart_area_mm2: float | None = None
@@ -136,14 +138,17 @@ def measure_heart(
     right, left = label_map == RIGHT_LUNG.value, label_map == LEFT_LUNG.value
     chest = _Chest.of(right, left, 1.0 if spacing is None else spacing.row_mm / spacing.column_mm)
     reason = NoRatio.NOT_FRONTAL if not frontal else _why_no_chest(right, left, chest)
-    box = bounding_box(heart)
+    box, touching = bounding_box(heart), touches_edge(heart, valid)
     if reason is None and box is None:
         reason = NoRatio.NO_HEART
+    if reason is None and touching:
+        reason = NoRatio.CUT_OFF
     if reason is None and chest is not None and box is not None:
-        reason = _why_not(chest, structures, heart, box, valid)
+        reason = _why_not(chest, structures, box, label_map.shape, valid)
     found = HeartMeasurements(
         reason,
         area,
+        touching,
         heart_area_mm2=None if spacing is None else area * spacing.pixel_area_mm2,
         right_costophrenic=_costophrenic(right, slice(None, None, 1)),
         left_costophrenic=_costophrenic(left, slice(None, None, -1)),
@@ -240,16 +245,16 @@ def _why_no_chest(right: Mask, left: Mask, chest: _Chest | None) -> NoRatio | No
 def _why_not(
     chest: _Chest,
     structures: Mapping[str, Mask],
-    heart: Mask,
     box: tuple[slice, slice],
+    shape: tuple[int, ...],
     valid: Mask | None,
 ) -> NoRatio | None:
-    """What heart, clavicles and the edges of the picture have against a ratio."""
+    """What clavicles, the edges of the picture and the place of the heart, its box, have against a ratio."""
     thorax = chest.widest
     if _is_rotated(chest, structures):
         return NoRatio.ROTATED
     ends = [(thorax.row, thorax.first_column - 1), (thorax.row, thorax.last_column + 1)]
-    if touches_edge(heart, valid) or not all(_is_picture(point, heart.shape, valid) for point in ends):
+    if not all(_is_picture(point, shape, valid) for point in ends):
         return NoRatio.CUT_OFF
     lungs_top, lungs_height = chest.box[0].start, chest.box[0].stop - chest.box[0].start
     height = ((box[0].start + box[0].stop) / 2 - lungs_top) / lungs_height
