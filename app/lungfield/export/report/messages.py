@@ -47,7 +47,7 @@ FLAGS: dict[str, str] = {
     Flag.NO_HEART: "No heart was found.",
     Flag.HEART_TOUCHES_BORDER: "The heart reaches the edge of the image, and may be cut off.",
     Flag.UNUSUAL_RATIO: "The cardiothoracic ratio is not between 0.30 and 0.75.",
-    Flag.AP_RATIO: "The view is AP: its cardiothoracic ratio is too high by some hundredths against a PA view.",
+    Flag.AP_RATIO: "The view is AP, in which the cardiothoracic ratio comes out larger than in a PA view.",
     "duplicate": "Another file has the same SOP Instance UID.",
 }
 """Each flag of a segmented file, and what it means."""
