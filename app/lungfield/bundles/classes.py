@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lungfield.bundles.registry import Bundle, all_bundles
 from lungfield.errors import BundleError
 from lungfield.labels import (
     BACKGROUND,
@@ -14,6 +15,8 @@ from lungfield.labels import (
     LUNG_FIELD,
     LUNG_SIDE_UNKNOWN,
     RIGHT_LUNG,
+    STRUCTURES,
+    structures_of,
 )
 
 _EXCLUSIVE = {
@@ -59,6 +62,24 @@ def output_classes(metadata: Mapping[str, Any]) -> tuple[int, ...]:
         "network_data_format, outputs, pred, channel_def. Name each channel by its number: background "
         "and lung; or background, right lung and left lung; or lung first, then structures that overlap it."
     )
+
+
+def require_structures(bundle: Bundle, structures: Sequence[str]) -> None:
+    """Raise `BundleError`, with the bundles to choose, where a bundle does not give one of the structures.
+
+    They are called as in `lungfield.labels.STRUCTURES`.
+    """
+    given = {label.name for label in structures_of(output_classes(bundle.metadata))}
+    for name in structures:
+        if name != "lungs" and not {label.name for label in STRUCTURES[name]} <= given:
+            able = [
+                one.name
+                for one in all_bundles()
+                if {label.name for label in STRUCTURES[name]}
+                <= {label.name for label in structures_of(output_classes(one.metadata))}
+            ]
+            advice = f" Choose one that does by --bundle: {', '.join(able)}." if able else ""
+            raise BundleError(f"The network of the bundle {bundle.name!r} does not give {name}.{advice}")
 
 
 def overlapping_classes(further: Sequence[str]) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from lungfield.mask.mirror import is_mirrored
 from lungfield.mask.quality import Flag, Quality, assess, logistic
 from lungfield.mask.reading import read_mask, read_reference, referenced_sop_instance_uids
 from lungfield.mask.sides import split_lungs
-from lungfield.mask.structures import native_structures
+from lungfield.mask.structures import native_structures, with_structures
 
 __all__ = [
     "METRICS",
@@ -39,4 +39,5 @@ __all__ = [
     "referenced_sop_instance_uids",
     "split_lungs",
     "summarise",
+    "with_structures",
 ]

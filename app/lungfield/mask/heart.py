@@ -7,9 +7,10 @@ upright picture: head at the top, the patient's right on its left side.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +94,27 @@ class HeartMeasurements:
     thorax: Line | None = None
     right_costophrenic: Point | None = None
     left_costophrenic: Point | None = None
+
+    def to_row(self, place: Callable[[Point], Point] = lambda point: point) -> dict[str, Any]:
+        """One flat row for a table, always with the same columns.
+
+        `place` turns a (row, column) of the upright picture into that of another, such as the stored one.
+        """
+        names = ("heart_area", "heart_width", "thoracic_width")
+        row: dict[str, Any] = {f"{name}_px": getattr(self, f"{name}_px") for name in names}
+        units = ("mm2", "mm", "mm")
+        row |= {
+            key: getattr(self, key)
+            for key in (f"{name}_{unit}" for name, unit in zip(names, units, strict=True))
+        }
+        row["cardiothoracic_ratio"] = self.cardiothoracic_ratio
+        row["ctr_reason"] = str(self.no_ratio or "")
+        for name in ("right_costophrenic", "left_costophrenic"):
+            point = getattr(self, name)
+            row |= dict(
+                zip((f"{name}_row", f"{name}_column"), place(point) if point else (None, None), strict=True)
+            )
+        return row
 
 
 # Bounds, well outside of what the 247 reference masks of JSRT show: the tilt is at most 9.2 degrees, the

@@ -17,9 +17,7 @@ import pydicom
 from pydicom import Dataset
 
 from lungfield.errors import HeaderError
-from lungfield.export.derived import RESEARCH_USE_ONLY
-from lungfield.export.source import decoded_text, text_of, values_of
-from lungfield.export.structured_report import (
+from lungfield.export.concepts import (
     AREA,
     HEIGHT,
     MILLIMETRE,
@@ -28,6 +26,8 @@ from lungfield.export.structured_report import (
     SQUARE_MILLIMETRE,
     WIDTH,
 )
+from lungfield.export.derived import RESEARCH_USE_ONLY
+from lungfield.export.source import decoded_text, text_of, values_of
 from lungfield.labels import LUNGS, Code
 
 _BOTH = Code("39607008", "SCT", "Lung")
