@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lungfield import correction, export
 from lungfield.bundles import DEFAULT_BUNDLE, Bundle, find_bundle
 from lungfield.bundles.backends import AUTO
-from lungfield.bundles.classes import require_structures
+from lungfield.bundles.classes import lacking_structure
 from lungfield.bundles.predictor import Predictor, Processing, Steps, lung_probability, plain
 from lungfield.errors import OutputError
 from lungfield.labels import HEART, ONLY_LUNGS, STRUCTURES
@@ -135,9 +135,13 @@ class Segmentation:
         Raises:
             BundleError: the network does not give one of them.
         """
-        require_structures(self.bundle, structures)
-        names = [label.name for one in structures if one not in ONLY_LUNGS for label in STRUCTURES[one]]
-        return {name: self.structures[name] for name in names}
+        masks = {}
+        for one in structures:
+            for label in STRUCTURES[one] if one not in ONLY_LUNGS else ():
+                if label.name not in self.structures:
+                    raise lacking_structure(self.bundle.name, one)
+                masks[label.name] = self.structures[label.name]
+        return masks
 
     def save_mask(self, path: str | Path, *, structures: Sequence[str] = ONLY_LUNGS) -> None:
         """Write the label map as an 8-bit PNG or as NIfTI, as the name says: .png, .nii or .nii.gz.

@@ -63,11 +63,15 @@ def test_the_report_has_the_ratio(segment_heart, heart_dicom, tmp_path):
     groups = report.content.get_planar_roi_measurement_groups()
     (heart,) = [one for one in groups if one.finding_type.value == HEART.code.value]
     assert heart.roi.ReferencedSOPSequence[0].ReferencedSegmentNumber == 3
-    found = {one.name.value: (one.value, one.unit.value) for one in heart.get_measurements()}
+    assert [(one.name.value, one.value) for one in heart.get_measurements()] == [
+        ("42798000", lungs.heart.heart_area_mm2)
+    ]
+    (ratio,) = report.content.get_image_measurement_groups()
+    found = {one.name.value: (one.value, one.unit.value) for one in ratio.get_measurements()}
     assert found["cardiothoracic-ratio"] == (float(f"{lungs.heart.cardiothoracic_ratio:.6g}"), "1")
     assert found["thoracic-width"] == (lungs.heart.thoracic_width_mm, "mm")
     assert found["103355008"] == (lungs.heart.heart_width_mm, "mm")
-    (thorax,) = [one for one in heart.get_measurements() if one.name.value == "thoracic-width"]
+    (thorax,) = [one for one in ratio.get_measurements() if one.name.value == "thoracic-width"]
     (line,) = [item for item in thorax[0].ContentSequence if item.ValueType == "SCOORD"]
     first, _, last, _ = line.GraphicData
     assert last - first == lungs.heart.thoracic_width_px

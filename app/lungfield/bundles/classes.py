@@ -14,6 +14,7 @@ from lungfield.labels import (
     LEFT_LUNG,
     LUNG_FIELD,
     LUNG_SIDE_UNKNOWN,
+    ONLY_LUNGS,
     RIGHT_LUNG,
     STRUCTURES,
     structures_of,
@@ -69,17 +70,23 @@ def require_structures(bundle: Bundle, structures: Sequence[str]) -> None:
 
     They are called as in `lungfield.labels.STRUCTURES`.
     """
-    given = {label.name for label in structures_of(output_classes(bundle.metadata))}
+    given = _given(bundle)
     for name in structures:
-        if name != "lungs" and not {label.name for label in STRUCTURES[name]} <= given:
-            able = [
-                one.name
-                for one in all_bundles()
-                if {label.name for label in STRUCTURES[name]}
-                <= {label.name for label in structures_of(output_classes(one.metadata))}
-            ]
-            advice = f" Choose one that does by --bundle: {', '.join(able)}." if able else ""
-            raise BundleError(f"The network of the bundle {bundle.name!r} does not give {name}.{advice}")
+        if name not in ONLY_LUNGS and not {label.name for label in STRUCTURES[name]} <= given:
+            raise lacking_structure(bundle.name, name)
+
+
+def lacking_structure(bundle: str, structure: str) -> BundleError:
+    """The error of a bundle, by its name, that gives no such structure; it names the shipped ones that do."""
+    wanted = {label.name for label in STRUCTURES[structure]}
+    able = [one.name for one in all_bundles() if wanted <= _given(one)]
+    advice = f" Choose one that does by --bundle: {', '.join(able)}." if able else ""
+    return BundleError(f"The network of the bundle {bundle!r} does not give {structure}.{advice}")
+
+
+def _given(bundle: Bundle) -> set[str]:
+    """The names of the masks beside the lungs that a bundle's network gives."""
+    return {label.name for label in structures_of(output_classes(bundle.metadata))}
 
 
 def overlapping_classes(further: Sequence[str]) -> tuple[int, ...]:

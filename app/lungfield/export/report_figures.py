@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lungfield.export.concepts import (
@@ -55,23 +55,22 @@ def figures_of_lung(lung: Label, measurements: Measurements, density: Density | 
             yield Figure(RELATIVE_DENSITY, _rounded(level.sd), NO_UNITS, STANDARD_DEVIATION)
 
 
-def figures_of_heart(heart: HeartMeasurements, radiograph: Radiograph) -> Iterator[Figure]:
-    """Area, and where there is a ratio that with both widths and the lines they were measured along."""
-    yield _length(AREA, heart.heart_area_mm2, heart.heart_area_px, SQUARE_MILLIMETRE)
-    if heart.cardiothoracic_ratio is None or heart.thoracic_width_px is None or heart.heart_width_px is None:
+def figure_of_heart(heart: HeartMeasurements) -> Figure:
+    """Its area."""
+    return _length(AREA, heart.heart_area_mm2, heart.heart_area_px, SQUARE_MILLIMETRE)
+
+
+def figures_of_ratio(heart: HeartMeasurements, radiograph: Radiograph) -> Iterator[Figure]:
+    """The cardiothoracic ratio, and both widths with the lines that they were measured along; or nothing."""
+    thorax, right, left = heart.thorax, heart.heart_right, heart.heart_left
+    if heart.cardiothoracic_ratio is None or thorax is None or right is None or left is None:
         return
-    lines = [line for line in (heart.heart_right, heart.heart_left) if line is not None]
-    yield _length(
-        WIDTH, heart.heart_width_mm, heart.heart_width_px, MILLIMETRE, _positions(lines, radiograph)
-    )
-    thorax = [] if heart.thorax is None else [heart.thorax]
-    yield _length(
-        THORACIC_WIDTH,
-        heart.thoracic_width_mm,
-        heart.thoracic_width_px,
-        MILLIMETRE,
-        _positions(thorax, radiograph),
-    )
+    for concept, name, lines in (
+        (WIDTH, "heart_width", (right, left)),
+        (THORACIC_WIDTH, "thoracic_width", (thorax,)),
+    ):
+        widths = getattr(heart, f"{name}_mm"), getattr(heart, f"{name}_px")
+        yield _length(concept, *widths, MILLIMETRE, _positions(lines, radiograph))
     yield Figure(CARDIOTHORACIC_RATIO, _rounded(heart.cardiothoracic_ratio), NO_UNITS)
 
 
@@ -103,13 +102,11 @@ def _rounded(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def _positions(lines: list[Line], radiograph: Radiograph) -> Positions:
+def _positions(lines: Sequence[Line], radiograph: Radiograph) -> Positions:
     """The way along lines, from the outer edge of the first pixel to that of the last."""
-    if not lines:
-        return ()
-    pixels: list[tuple[float, float]] = []
-    for line in lines:
-        pixels += [(line.row, line.first_column), (line.row, line.last_column)]
+    pixels = [
+        (float(line.row), float(end)) for line in lines for end in (line.first_column, line.last_column)
+    ]
     pixels[0] = (pixels[0][0], pixels[0][1] - 0.5)
     pixels[-1] = (pixels[-1][0], pixels[-1][1] + 0.5)
     stored = [radiograph.pose.stored_point(pixel, radiograph.shape) for pixel in pixels]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,21 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from lungfield.atomic import write_whole
 from lungfield.errors import OutputError
 from lungfield.export import derived
-from lungfield.export.concepts import COSTOPHRENIC_POINT, PLANE_COMMENTS, PRIVATE_SCHEME, PROCEDURE
+from lungfield.export.concepts import (
+    CARDIOTHORACIC_RATIO,
+    COSTOPHRENIC_POINT,
+    PLANE_COMMENTS,
+    PRIVATE_SCHEME,
+    PROCEDURE,
+)
 from lungfield.export.report_figures import (
     Figure,
     Positions,
     comments_on_heart,
     costophrenic_points,
-    figures_of_heart,
+    figure_of_heart,
     figures_of_lung,
+    figures_of_ratio,
 )
 from lungfield.export.source import Source, source_of, text_of
 from lungfield.labels import ANATOMICAL_STRUCTURE, HEART, LUNGS, Code, Label
@@ -42,6 +50,33 @@ _ARTIFICIAL_INTELLIGENCE = Code("123109", "DCM", "Artificial Intelligence")
 _DENSITY_COMMENT = "Densities depend on exposure, processing and window; compare them within one image only."
 
 
+@dataclass(frozen=True)
+class _Group:
+    """A measurement group of a structure.
+
+    Attributes:
+        title: its tracking identifier.
+        figures: what was measured.
+        finding: what was found, where that is not the structure itself.
+        point: where that is, as `Positions` count.
+        has_segment: whether it is about the structure's segment, if there is one.
+    """
+
+    label: Label
+    title: str
+    figures: tuple[Figure, ...] = ()
+    finding: Code | None = None
+    point: tuple[float, float] | None = None
+    has_segment: bool = True
+
+    @property
+    def concepts(self) -> Iterator[Code]:
+        """What has a code of its own."""
+        yield from (one.concept for one in self.figures)
+        if self.finding is not None:
+            yield self.finding
+
+
 def save_structured_report(
     radiograph: Radiograph,
     measurements: Measurements,
@@ -58,8 +93,8 @@ def save_structured_report(
 
     Each lung is a measurement group with its area, height and width (in mm, else in pixels) and its grey
     where `density` is given. A lung that is absent has an area of 0 and nothing else. Where `heart` is given,
-    it is a group too: its area, and the cardiothoracic ratio with both widths and the lines that they were
-    measured along, or a comment that says why there is none; the costophrenic points are groups of a point.
+    it is a group with its area; the cardiothoracic ratio is one with both widths and the lines that they were
+    measured along, or else a comment says why there is none; the costophrenic points are groups of a point.
     The groups refer to the radiograph and to their segment in `segmentation`, the DICOM SEG that
     `save_dicom_seg` wrote for this radiograph, if one is given and has it.
 
@@ -80,16 +115,17 @@ def save_structured_report(
         None if segmentation is None else _read_segments(Path(segmentation), source, radiograph.path, path)
     )
     with derived.errors_of_header(radiograph, path, "structured report"):
-        groups = [(lung, list(figures_of_lung(lung, measurements, density))) for lung in LUNGS]
-        points: list[tuple[Label, tuple[float, float]]] = []
+        groups = [
+            _Group(lung, lung.title, figures=tuple(figures_of_lung(lung, measurements, density)))
+            for lung in LUNGS
+        ]
         comments = list(_comments(measurements, density))
         if heart is not None:
-            groups.append((HEART, list(figures_of_heart(heart, radiograph))))
-            points = list(costophrenic_points(heart, radiograph))
+            groups += _groups_of_heart(heart, radiograph)
             comments += comments_on_heart(heart, view)
-        report = _report(groups, points, comments, source, segments, algorithm)
+        report = _report(groups, comments, source, segments, algorithm)
         kind = "report" if segments is None else "report with segments"
-        said = repr((groups, points, comments, "" if segments is None else str(segments.SOPInstanceUID)))
+        said = repr((groups, comments, "" if segments is None else str(segments.SOPInstanceUID)))
         uids = derived.derived_uids(source, algorithm, kind, said.encode())
         derived.give_identity(report, radiograph.header, source, *uids)
         derived.stamp(report, derived.creation_time(created))
@@ -124,8 +160,7 @@ def _read_segments(segmentation: Path, source: Source, radiograph: Path, path: P
 
 
 def _report(
-    groups: Sequence[tuple[Label, Sequence[Figure]]],
-    points: Sequence[tuple[Label, tuple[float, float]]],
+    groups: Sequence[_Group],
     comments: Sequence[str],
     source: Source,
     segments: Dataset | None,
@@ -139,14 +174,12 @@ def _report(
     scheme = highdicom.coding_schemes.CodingSchemeIdentificationItem(
         PRIVATE_SCHEME, name="lungfield", version=derived.software_version()
     )
-    concepts = [one.concept for _, figures in groups for one in figures]
-    has_private = bool(points) or any(one.scheme == PRIVATE_SCHEME for one in concepts)
-    made = [_group(label, figures, source, segments, algorithm) for label, figures in groups]
-    made += [_point_group(lung, position, source, algorithm) for lung, position in points]
+    concepts = [concept for group in groups for concept in group.concepts]
+    has_private = any(concept.scheme == PRIVATE_SCHEME for concept in concepts)
     content = highdicom.sr.MeasurementReport(
         observation_context=_observer(algorithm),
         procedure_reported=derived.concept(PROCEDURE),
-        imaging_measurements=made,
+        imaging_measurements=[_measured(group, source, segments, algorithm) for group in groups],
         title=derived.concept(_TITLE),
     )
     for text in comments:
@@ -174,18 +207,36 @@ def _report(
     return report
 
 
-def _group(
-    label: Label,
-    figures: Sequence[Figure],
-    source: Source,
-    segments: Dataset | None,
-    algorithm: derived.Algorithm,
-) -> Any:
-    """The measurement group of one structure: TID 1410 where its segment is known, else TID 1501."""
+def _groups_of_heart(heart: HeartMeasurements, radiograph: Radiograph) -> Iterator[_Group]:
+    yield _Group(HEART, HEART.title, figures=(figure_of_heart(heart),))
+    # Along with a segment, highdicom allows no lines.
+    if figures := tuple(figures_of_ratio(heart, radiograph)):
+        yield _Group(HEART, CARDIOTHORACIC_RATIO.meaning, figures=figures, has_segment=False)
+    for lung, position in costophrenic_points(heart, radiograph):
+        title = f"{lung.title.split()[0]} costophrenic point"
+        yield _Group(lung, title, finding=COSTOPHRENIC_POINT, point=position)
+
+
+def _measured(group: _Group, source: Source, segments: Dataset | None, algorithm: derived.Algorithm) -> Any:
+    """A measurement group: TID 1410 where its segment or its point is known, else TID 1501."""
     import highdicom
 
     image = derived.stand_in()
-    described = _described(label, label.title, label.code, source, algorithm) | {
+    label = group.label
+    name = label.name if group.title == label.title else group.title
+    described = {
+        "tracking_identifier": highdicom.sr.TrackingIdentifier(
+            uid=generate_uid(entropy_srcs=[source.instance, algorithm.name, algorithm.version, name]),
+            identifier=group.title,
+        ),
+        "finding_category": derived.concept(ANATOMICAL_STRUCTURE),
+        "finding_type": derived.concept(group.finding or label.code),
+        "finding_sites": [highdicom.sr.FindingSite(derived.concept(label.code))],
+        "algorithm_id": highdicom.sr.AlgorithmIdentification(
+            name=algorithm.short_name,
+            version=algorithm.short_version,
+            family=derived.concept(_ARTIFICIAL_INTELLIGENCE),
+        ),
         "measurements": [
             highdicom.sr.Measurement(
                 name=derived.concept(one.concept),
@@ -194,10 +245,19 @@ def _group(
                 derivation=None if one.derivation is None else derived.concept(one.derivation),
                 referenced_coordinates=[_coordinates(one.line)] if one.line else None,
             )
-            for one in figures
-        ],
+            for one in group.figures
+        ]
+        or None,
     }
-    number = None if segments is None else _segment_number(segments, label)
+    of_region = highdicom.sr.PlanarROIMeasurementsAndQualitativeEvaluations
+    if group.point is not None:
+        region = highdicom.sr.ImageRegion(
+            highdicom.sr.GraphicTypeValues.POINT,
+            np.array([group.point]),
+            highdicom.sr.SourceImageForRegion(image.SOPClassUID, image.SOPInstanceUID),
+        )
+        return of_region(referenced_region=region, **described)
+    number = _segment_number(segments, label) if segments is not None and group.has_segment else None
     if segments is None or number is None:
         reference = highdicom.sr.SourceImageForMeasurementGroup(image.SOPClassUID, image.SOPInstanceUID)
         return highdicom.sr.MeasurementsAndQualitativeEvaluations(source_images=[reference], **described)
@@ -209,51 +269,7 @@ def _group(
         segment_number=number,
         source_image=highdicom.sr.SourceImageForSegmentation(image.SOPClassUID, image.SOPInstanceUID),
     )
-    return highdicom.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
-        referenced_segment=segment, **described
-    )
-
-
-def _point_group(
-    lung: Label, position: tuple[float, float], source: Source, algorithm: derived.Algorithm
-) -> Any:
-    """The group of a costophrenic point: TID 1410 with a point for its region, and no figure."""
-    import highdicom
-
-    image = derived.stand_in()
-    side = lung.title.split()[0]
-    region = highdicom.sr.ImageRegion(
-        highdicom.sr.GraphicTypeValues.POINT,
-        np.array([position]),
-        highdicom.sr.SourceImageForRegion(image.SOPClassUID, image.SOPInstanceUID),
-    )
-    return highdicom.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
-        referenced_region=region,
-        **_described(lung, f"{side} costophrenic point", COSTOPHRENIC_POINT, source, algorithm),
-    )
-
-
-def _described(
-    label: Label, title: str, finding: Code, source: Source, algorithm: derived.Algorithm
-) -> dict[str, Any]:
-    """What all groups say of themselves."""
-    import highdicom
-
-    name = label.name if finding == label.code else title
-    return {
-        "tracking_identifier": highdicom.sr.TrackingIdentifier(
-            uid=generate_uid(entropy_srcs=[source.instance, algorithm.name, algorithm.version, name]),
-            identifier=title,
-        ),
-        "finding_category": derived.concept(ANATOMICAL_STRUCTURE),
-        "finding_type": derived.concept(finding),
-        "finding_sites": [highdicom.sr.FindingSite(derived.concept(label.code))],
-        "algorithm_id": highdicom.sr.AlgorithmIdentification(
-            name=algorithm.short_name,
-            version=algorithm.short_version,
-            family=derived.concept(_ARTIFICIAL_INTELLIGENCE),
-        ),
-    }
+    return of_region(referenced_segment=segment, **described)
 
 
 def _coordinates(line: Positions) -> Any:
