@@ -26,7 +26,7 @@ from lungfield.errors import (
     causes,
     user_error,
 )
-from lungfield.mask.heart import Point
+from lungfield.mask.chest import Point
 from lungfield.pipeline import Segmentation, segmenting
 from lungfield.radiograph import read_radiograph
 

@@ -22,8 +22,9 @@ from lungfield.export.concepts import (
     no_ratio_comment,
 )
 from lungfield.labels import LEFT_LUNG, RIGHT_LUNG, Code, Label
+from lungfield.mask.chest import Line
 from lungfield.mask.density import Density, GreyLevel
-from lungfield.mask.heart import HeartMeasurements, Line
+from lungfield.mask.heart import HeartMeasurements
 from lungfield.mask.measurements import Extent, Measurements
 from lungfield.records import Radiograph
 

@@ -47,8 +47,8 @@ def require_known(suffix: str) -> None:
 def save_mask(lungs: Segmentation, path: Path) -> None:
     """Write the masks of a segmentation so that they lie on the radiograph in a viewer.
 
-    Heart and clavicles, where the network gives them, are segments of a DICOM SEG, which hold each whole; in a
-    label map they fill what is no lung.
+    Heart and clavicles, where the network gives them, are segments of a DICOM SEG, each whole; in a label map
+    they fill what is no lung.
 
     The radiograph's file has to be where it was. By its suffix a file is .png (H, W); .nii or .nii.gz, (W, H)
     or (W, H, 1) as ITK takes the radiograph's file; .nrrd or .mha (W, H, 1); .dcm for a DICOM SEG, of a

@@ -1,9 +1,10 @@
 """Masks after the network: cleaning, right and left, sizes, quality, and agreement with a reference."""
 
+from lungfield.mask.chest import Line
 from lungfield.mask.cleaning import clean_mask
 from lungfield.mask.density import Density, mean_density
 from lungfield.mask.features import flip_agreement
-from lungfield.mask.heart import HeartMeasurements, Line, NoRatio, measure_heart
+from lungfield.mask.heart import HeartMeasurements, NoRatio, measure_heart
 from lungfield.mask.measurements import Extent, Measurements, measure
 from lungfield.mask.metrics import METRICS, Agreement, Summary, agreement, summarise
 from lungfield.mask.mirror import is_mirrored
