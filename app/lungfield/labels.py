@@ -6,6 +6,7 @@ them (scheme designator SCT).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 BACKGROUND = 0
@@ -60,6 +61,13 @@ LUNG_FIELD = (LUNG_SIDE_UNKNOWN,)
 
 CLAVICLE_SIDE_UNKNOWN = 253
 """What a channel of a network stands for that gives both clavicles in one."""
+
+
+def structures_of(classes: Sequence[int]) -> tuple[Label, ...]:
+    """The labels beside the lungs that the channels of a network stand for, in the order of their values."""
+    clavicles = CLAVICLES if CLAVICLE_SIDE_UNKNOWN in classes else ()
+    return ((HEART,) if HEART.value in classes else ()) + clavicles
+
 
 UNKNOWN = 254
 """Of this pixel a label map does not tell what it is: training leaves it out of the loss."""

@@ -90,6 +90,13 @@ def test_lung_is_the_sum_of_its_classes():
     torch.testing.assert_close(torch.sigmoid(right), shares[2] / (shares[0] + shares[2]))
 
 
+def test_the_lungs_of_structures_that_overlap_are_a_channel():
+    logits = torch.randn(3, 5, 4)
+    lung, right = lung_logits(logits, (255, 3, 253))
+    assert torch.equal(lung, logits[0])
+    assert right is None
+
+
 def test_another_number_of_channels_is_refused():
     for call in (
         lambda: lung_logits(torch.zeros(3, 4, 4)),

@@ -1,7 +1,8 @@
 """Labels and outputs of networks by class: a channel for each, in the order of the bundle's metadata.
 
 `classes` are the label values of the channels (`lungfield.bundles.classes.output_classes`). One class is the
-lung field by itself (sigmoid); several are exclusive (softmax), and the background is one of them.
+lung field by itself (sigmoid); several are exclusive (softmax), and the background is one of them, or where
+it is not, structures that overlap (sigmoid): the lung field, and others such as the heart.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ def lung_logits(
         BundleError: the numbers of channels and classes differ.
     """
     require_channels(len(logits), classes)
-    if len(classes) == 1:
-        return logits[0], None
+    if BACKGROUND not in classes:
+        return logits[list(classes).index(LUNG_SIDE_UNKNOWN)], None
     of = dict(zip(classes, logits, strict=True))
     background = of.pop(BACKGROUND)
     lung = torch.logsumexp(torch.stack(list(of.values())), dim=0) - background
