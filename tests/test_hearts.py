@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hearts import CHEST_WIDTH_PX, HEART_WIDTH_PX
 from PIL import Image
 
+from hearts import CHEST_WIDTH_PX, HEART_WIDTH_PX
 from lungfield.mask import Flag, NoRatio
 from lungfield.pipeline import Segmenter
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from lungfield import correction, export
 from lungfield.bundles import DEFAULT_BUNDLE, Bundle, find_bundle
 from lungfield.bundles.backends import AUTO
-from lungfield.bundles.predictor import Predictor, Processing, Steps, lung_probability, plain
-from lungfield.errors import OutputError
-from lungfield.labels import HEART
+from lungfield.bundles.ensemble import Ensemble, EnsemblePredictor, EnsembleProcessing
+from lungfield.bundles.predictor import Predictor, Processing, Steps
+from lungfield.errors import BundleError, OutputError
+from lungfield.labels import HEART, LUNGS
 from lungfield.mask import (
     Agreement,
     Density,
@@ -51,14 +54,111 @@ class Segmentation:
         structures: (H, W) bool on the file's own pixels of each structure beside the lungs that the network
             gives, by its name in `lungfield.labels`: 'heart', 'right_clavicle', 'left_clavicle'. Each is
             whole, also where it lies over a lung.
+        logits: (h, w) float32 of each structure before cleaning, on a grid that covers the upright picture:
+            'lungs', and 'heart' and 'clavicles' where the network gives them. `native_logits` enlarges them.
     """
 
     radiograph: Radiograph
     label_map: NDArray[np.uint8]
     probability: NDArray[np.float32]
-    bundle: Bundle
+    bundle: Bundle | Ensemble
     probability_of_mirrored: NDArray[np.float32] | None = None
     structures: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    logits: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """One line: what was segmented, by what, and how sure it is."""
+        return f"<Segmentation of {self.radiograph.path.name}: {self._in_short()}>"
+
+    def _in_short(self) -> str:
+        total, quality = self.measurements.total, self.quality
+        area = f"{total.area_px:,} px" if total.area_mm2 is None else f"{total.area_mm2 / 100:,.0f} cm²"
+        flags = ", ".join(quality.flags) or "none"
+        return f"lungs {area}, confidence {quality.confidence:.2f}, flags: {flags}, by {self.bundle.name}"
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: the overlay, measurements, flags."""
+        picture = export.render_overlay(
+            self.radiograph, self.label_map, longest_side=export.notebook.LONGEST_SIDE_PX
+        )
+        rows, columns = self.radiograph.stored_shape
+        facts = {"Size": f"{rows} × {columns} pixels, {self.radiograph.file_format}"}
+        for label in LUNGS:
+            extent = getattr(self.measurements, label.name)
+            area = f"{extent.area_px:,} px" if extent.area_mm2 is None else f"{extent.area_mm2:,.0f} mm²"
+            facts[label.title] = area
+        facts |= {
+            "Confidence": f"{self.quality.confidence:.2f}",
+            "Flags": ", ".join(self.quality.flags) or "none",
+            "Warnings": " ".join(self.radiograph.warnings) or "none",
+            "Bundle": f"{self.bundle.name} {self.bundle.version}",
+        }
+        return export.notebook.as_html(picture, self.radiograph.path.name, facts)
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draw the upright radiograph with the contours of all structures by matplotlib.
+
+        Args:
+            axes: matplotlib's axes to draw on; None for the current ones.
+
+        Returns:
+            The axes.
+
+        Raises:
+            OutputError: matplotlib is not installed.
+        """
+        upright = self.upright_label_map
+        masks = {label.name: upright == label.value for label in LUNGS}
+        masks |= {name: self.radiograph.pose.upright(mask) for name, mask in self.structures.items()}
+        return export.notebook.plot(self.radiograph, masks, axes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All that is measured, as JSON can hold it; called as the columns of results.csv are."""
+        radiograph = self.radiograph
+        rows, columns = radiograph.stored_shape
+        spacing = radiograph.stored_spacing
+        return {
+            "file": str(radiograph.path),
+            "flags": [str(flag) for flag in self.quality.flags],
+            "confidence": self.quality.confidence,
+            "warnings": list(radiograph.warnings),
+            "format": radiograph.file_format,
+            "rows": rows,
+            "columns": columns,
+            "view": radiograph.view or "",
+            "row_spacing_mm": spacing.row_mm if spacing else None,
+            "column_spacing_mm": spacing.column_mm if spacing else None,
+            "spacing_source": spacing.source if spacing else None,
+            **self.measurements.to_row(),
+            **self.density.to_row(),
+            "bundle": self.bundle.name,
+            "bundle_version": self.bundle.version,
+        }
+
+    def native_logits(self, structure: str = "lungs") -> NDArray[np.float32]:
+        """The logits of a structure on the file's own pixels, before cleaning: (H, W) float32.
+
+        Interpolated bilinearly; they are above 0 where the label map is not 0, but for what cleaning removed
+        or filled.
+
+        Raises:
+            BundleError: the network gives no such structure.
+        """
+        if structure not in self.logits:
+            raise BundleError(
+                f"{self.bundle.name} gives no {structure!r}; choose from {', '.join(self.logits) or 'none'}."
+            )
+        rows, columns = self.radiograph.shape
+        native = cv2.resize(self.logits[structure], (columns, rows), interpolation=cv2.INTER_LINEAR)
+        return np.ascontiguousarray(self.radiograph.pose.stored(native))
+
+    def native_probability(self, structure: str = "lungs") -> NDArray[np.float32]:
+        """The probability of a structure on the file's own pixels: (H, W) float32 in [0, 1].
+
+        That of the interpolated logits (`native_logits`).
+        """
+        probability: NDArray[np.float32] = expit(self.native_logits(structure))
+        return probability
 
     @cached_property
     def measurements(self) -> Measurements:
@@ -182,7 +282,11 @@ class Segmentation:
         )
 
     def save_overlay(self, path: str | Path, *, longest_side: int = 768) -> None:
-        """Write a JPEG of the radiograph with the contours of the lungs."""
+        """Write the radiograph with the contours of the lungs as a picture, .png, .jpg or .jpeg.
+
+        Raises:
+            OutputError: the name has another suffix, or the file cannot be written.
+        """
         export.save_overlay(self.radiograph, self.label_map, Path(path), longest_side=longest_side)
 
 
@@ -191,7 +295,8 @@ class Segmenter:
 
     Args:
         bundle: the name of a shipped bundle, or the folder of any other. A bundle's config can run code:
-            load only those that you trust.
+            load only those that you trust. Several, in a list, segment together (`Ensemble`): by the mean of
+            their probabilities.
         device: 'auto' (CUDA where there is one), 'cpu', 'cuda', 'cuda:1', ...
         backend: what runs the network: 'torch', 'openvino' (on a CPU), or 'auto' for the faster one.
         check_mirrored: also segment the mirrored radiograph, as a second opinion for the quality flags.
@@ -208,31 +313,52 @@ class Segmenter:
 
     def __init__(
         self,
-        bundle: str | Path = DEFAULT_BUNDLE,
+        bundle: str | Path | Sequence[str | Path] = DEFAULT_BUNDLE,
         *,
         device: str = AUTO,
         backend: str = AUTO,
         check_mirrored: bool = False,
     ) -> None:
-        self.bundle = find_bundle(bundle)
-        self._predictor = Predictor(
-            self.bundle, device=device, backend=backend, check_mirrored=check_mirrored
-        )
+        bundles = [bundle] if isinstance(bundle, (str, Path)) else list(bundle)
+        found = [find_bundle(one) for one in bundles]
+        how: dict[str, Any] = {"device": device, "backend": backend, "check_mirrored": check_mirrored}
+        self._predictor = Predictor(found[0], **how) if len(found) == 1 else EnsemblePredictor(found, **how)
+        self.bundle = self._predictor.processing.bundle
 
-    def __call__(self, radiograph: str | Path | Radiograph) -> Segmentation:
-        """Segment a file, or a radiograph that was read before.
+    def __repr__(self) -> str:
+        """The bundle, and where it runs."""
+        predictor = self._predictor
+        return f"<Segmenter {self.bundle.name} on {predictor.device}, by {predictor.backend}>"
+
+    @overload
+    def __call__(self, radiograph: list[Any] | tuple[Any, ...], **reading: Any) -> list[Segmentation]: ...
+    @overload
+    def __call__(self, radiograph: Any, **reading: Any) -> Segmentation: ...
+    def __call__(self, radiograph: Any, **reading: Any) -> Segmentation | list[Segmentation]:
+        """Segment a radiograph, or a list of them one after the other.
+
+        Args:
+            radiograph: the path of a file, or whatever else `read_radiograph` takes: an array, a tensor, an
+                image of Pillow, a DICOM data set, a file that is open, bytes, or a `Radiograph`. A list or a
+                tuple of these gives a list.
+            **reading: the options of `read_radiograph`, for all of them: `spacing_mm`, `orientation`,
+                `inverted`, `require_frontal`, `limits`.
 
         Raises:
-            UnreadableError: the file cannot be read.
+            UnreadableError: it cannot be read.
             NotFrontalChestError: it says that it is something else than a frontal chest radiograph.
         """
-        if not isinstance(radiograph, Radiograph):
-            radiograph = read_radiograph(Path(radiograph))
+        if isinstance(radiograph, (list, tuple)):
+            return [self._segment(one, reading) for one in radiograph]
+        return self._segment(radiograph, reading)
+
+    def _segment(self, source: Any, reading: dict[str, Any]) -> Segmentation:
+        radiograph = read_radiograph(source, **reading)
         return self._predictor.drive(segmenting(radiograph, self._predictor.processing))
 
 
 def segmenting(
-    radiograph: Radiograph, processing: Processing, *, correct: bool = True
+    radiograph: Radiograph, processing: Processing | EnsembleProcessing, *, correct: bool = True
 ) -> Steps[Segmentation]:
     """Segment a radiograph in steps, whoever runs the network: the one place where a result is put together.
 
@@ -242,11 +368,11 @@ def segmenting(
 
     Args:
         radiograph: as `read_radiograph` gives it.
-        processing: of the bundle.
+        processing: of the bundle, or of several.
         correct: False to leave the radiograph as its file says.
 
     Yields:
-        What the network is to be given: (C, h, w) float32.
+        What the network is to be given: (C, h, w) float32; of several, a list.
 
     Returns:
         The segmentation.
@@ -272,15 +398,10 @@ def segmenting(
     return (yield from _segmenting_as_it_is(change.applied_to(radiograph), processing))
 
 
-def _segmenting_as_it_is(radiograph: Radiograph, processing: Processing) -> Steps[Segmentation]:
-    prepared = processing.prepare(radiograph)
-    logits, mirrored = yield plain(prepared["image"])
-    label_map, structures = processing.finish(prepared, logits, radiograph)
-    return Segmentation(
-        radiograph,
-        label_map,
-        lung_probability(logits, processing.classes),
-        processing.bundle,
-        None if mirrored is None else lung_probability(mirrored, processing.classes),
-        structures,
-    )
+def _segmenting_as_it_is(
+    radiograph: Radiograph, processing: Processing | EnsembleProcessing
+) -> Steps[Segmentation]:
+    prepared: Any = processing.prepare(radiograph)
+    answer = yield processing.network_input(prepared)
+    outcome = processing.outcome(prepared, answer, radiograph)
+    return Segmentation(radiograph, bundle=processing.bundle, **outcome._asdict())

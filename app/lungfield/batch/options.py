@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
@@ -14,7 +15,7 @@ VIEWS = ("frontal", "any")
 
 @dataclass(frozen=True)
 class Options:
-    """How a batch is run.
+    """How a batch is run. A single text will do in the place of a tuple, and of a path.
 
     Attributes:
         formats: what to write of each radiograph, by the names of `FORMATS`.
@@ -55,6 +56,14 @@ class Options:
     batch_size: int | None = None
     time_limit_s: float = 120.0
     memory_limit_bytes: int = 2 << 30
+
+    def __post_init__(self) -> None:
+        """Take a single text for what it means: a tuple of it, a path."""
+        for name in ("formats", "include", "exclude"):
+            value: str | Sequence[str] = getattr(self, name)
+            object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
+        if self.references is not None:
+            object.__setattr__(self, "references", Path(self.references))
 
     def checked(self) -> Options:
         """The same with formats in the order in which they are written.

@@ -1,9 +1,10 @@
 """Results as files: DICOM objects, PNG, NIfTI, pictures and tables, each written whole or not at all."""
 
+from lungfield.export import notebook
 from lungfield.export.derived import Algorithm, creation_time
 from lungfield.export.dicom_seg import save_dicom_seg
 from lungfield.export.masks import save_label_map_png, save_nifti
-from lungfield.export.overlay import save_overlay
+from lungfield.export.overlay import render_overlay, save_overlay
 from lungfield.export.secondary_capture import save_secondary_capture
 from lungfield.export.structured_report import save_structured_report
 from lungfield.export.tables import (
@@ -21,6 +22,8 @@ __all__ = [
     "columns_of",
     "creation_time",
     "json_ready",
+    "notebook",
+    "render_overlay",
     "save_dicom_seg",
     "save_label_map_png",
     "save_nifti",

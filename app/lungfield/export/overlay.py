@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +29,7 @@ _CONTOUR_WIDTH_PX = 2.0
 _BLUR_STEPS = 4
 _MARGIN_PX = math.ceil(_CONTOUR_WIDTH_PX) + _BLUR_STEPS
 _JPEG_QUALITY = 90
+_PNG_LEVEL = 3
 
 
 def save_overlay(
@@ -38,27 +40,45 @@ def save_overlay(
     longest_side: int = 768,
     caption: str | None = None,
 ) -> None:
-    """Write the radiograph as a JPEG with each lung's contour, a light fill and the letter R or L.
+    """Write the radiograph with each lung's contour, a light fill and the letter R or L: as PNG or JPEG.
 
     Args:
         radiograph: the radiograph.
         label_map: (H, W) uint8 on the pixels as the file stores them, with the values of `lungfield.labels`.
-        path: the file to write.
+        path: the file to write: .png, .jpg or .jpeg.
         longest_side: as for `render_overlay`, and likewise `caption`.
         caption: a line of text below the picture, or None.
 
     Raises:
-        OutputError: the shapes differ, or the file could not be written.
+        OutputError: the name has another suffix, the shapes differ, or the file could not be written.
     """
+    encode = _ENCODERS.get(path.suffix.lower())
+    if encode is None:
+        raise OutputError(f"{path}: an overlay is saved as {', '.join(_ENCODERS)}.")
     if label_map.shape != radiograph.stored_shape:
         raise OutputError(
             f"{path}: the label map has (rows, columns) {label_map.shape} and the radiograph "
             f"{radiograph.stored_shape}; give the label map of this radiograph."
         )
     picture = render_overlay(radiograph, label_map, longest_side=longest_side, caption=caption)
+    write_whole(path, encode(np.asarray(picture)))
+
+
+def _to_jpeg(picture: NDArray[np.uint8]) -> bytes:
     # Colour at full resolution: a contour is but two pixels wide.
-    jpeg = imagecodecs.jpeg8_encode(np.asarray(picture), level=_JPEG_QUALITY, subsampling="444")
-    write_whole(path, bytes(jpeg))
+    return bytes(imagecodecs.jpeg8_encode(picture, level=_JPEG_QUALITY, subsampling="444"))
+
+
+def _to_png(picture: NDArray[np.uint8]) -> bytes:
+    return bytes(imagecodecs.png_encode(picture, level=_PNG_LEVEL))
+
+
+_ENCODERS: dict[str, Callable[[NDArray[np.uint8]], bytes]] = {
+    ".png": _to_png,
+    ".jpg": _to_jpeg,
+    ".jpeg": _to_jpeg,
+}
+"""By the suffix of the file."""
 
 
 def render_overlay(
