@@ -26,7 +26,7 @@ MAIN = (
 )
 """What the table of the report shows unless all columns are asked for, in this order."""
 
-OUTPUTS = ("overlay", "mask", "nifti", "seg", "sr", "sc")
+OUTPUTS = ("overlay", "preview", "mask", "nifti", "seg", "sr", "sc")
 """The columns that hold the path of a file that was written."""
 
 _UNITS = {"mm2": ("mm²", 0), "mm": ("mm", 1), "px": ("px", 0)}
@@ -39,6 +39,7 @@ _TITLES = {
     "lungfield": "lungfield",
     "monai": "MONAI",
     "nifti": "NIfTI",
+    "preview": "Layers (SVG)",
     "sc": "Secondary Capture",
     "seg": "DICOM SEG",
     "sr": "Structured Report",
