@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lungfield.errors import OutputError
-from lungfield.labels import STRUCTURES
+from lungfield.labels import LUNGS, STRUCTURES
+from lungfield.mask import HeartMeasurements, Measurements, Quality
 from lungfield.records import Radiograph
 
 LONGEST_SIDE_PX = 384
@@ -42,6 +43,29 @@ def as_html(picture: Image.Image, title: str, facts: Mapping[str, str]) -> str:
         f'<img alt="{escape(title)}" src="data:image/webp;base64,{source}">'
         f"<div><strong>{escape(title)}</strong><table>{rows}</table></div></div>"
     )
+
+
+def facts(
+    radiograph: Radiograph,
+    measurements: Measurements,
+    quality: Quality,
+    heart: HeartMeasurements | None = None,
+) -> dict[str, str]:
+    """What is worth saying of a segmentation beside its picture."""
+    rows, columns = radiograph.stored_shape
+    told = {"Size": f"{rows} × {columns} pixels, {radiograph.file_format}"}
+    for label in LUNGS:
+        extent = getattr(measurements, label.name)
+        told[label.title] = (
+            f"{extent.area_px:,} px" if extent.area_mm2 is None else f"{extent.area_mm2:,.0f} mm²"
+        )
+    if heart is not None and heart.cardiothoracic_ratio is not None:
+        told["Cardiothoracic ratio"] = f"{heart.cardiothoracic_ratio:.2f}"
+    return told | {
+        "Confidence": f"{quality.confidence:.2f}",
+        "Flags": ", ".join(quality.flags) or "none",
+        "Warnings": " ".join(radiograph.warnings) or "none",
+    }
 
 
 def plot(radiograph: Radiograph, masks: Mapping[str, NDArray[np.bool_]], axes: Any = None) -> Any:

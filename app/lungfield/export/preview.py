@@ -93,5 +93,6 @@ def _lines(mask: NDArray[np.bool_], factor: int) -> Iterator[str]:
         # Tenths of a pixel, each point by its way from the one before.
         simple = cv2.approxPolyDP(contour, _TOLERANCE_PX * factor, closed=True)[:, 0]
         points = np.rint(10 * (simple + corner + 0.5) / factor).astype(int)
-        (x, y), *ways = [points[0], *np.diff(points, axis=0)]
-        yield f"M{x / 10:g} {y / 10:g}l" + " ".join(f"{dx / 10:g} {dy / 10:g}" for dx, dy in ways) + "z"
+        x, y = points[0] / 10
+        ways = " ".join(f"{dx:g} {dy:g}" for dx, dy in np.diff(points, axis=0) / 10)
+        yield f"M{x:g} {y:g}l{ways}z"

@@ -63,9 +63,10 @@ def write_report(
     """Write the report of a batch as one HTML page that loads nothing from any network.
 
     The page says of the radiographs what the rows say, and nothing else. Files come worst first: those that
-    failed, then those with flags, each with the lowest Dice coefficient or, where there is no reference, the
-    lowest confidence first. Their thumbnails are embedded in this order as far as the budget goes; the pictures of the
-    others, and the large ones, are looked for in `overlay_root`, by their way from the page.
+    failed, then those with flags, then the others; in each, those with the lowest Dice coefficient or, where
+    there is no reference, the lowest confidence. Their thumbnails are embedded in this order as far as the
+    budget goes; the pictures of the others, and the large ones, are looked for in `overlay_root`, by their
+    way from the page.
 
     Args:
         path: the file to write.
@@ -121,7 +122,7 @@ def write_report(
             reason_meanings=REASONS,
             metrics=[(describe(name), figures) for name, figures in agreement.items()],
             metric_histograms=_histograms(table, agreement),
-            histograms=_histograms(table, ("confidence", *areas)),
+            histograms=_histograms(table, ("confidence", "cardiothoracic_ratio", *areas)),
             drawn=drawn,
             styles=styles,
             theme=theme,

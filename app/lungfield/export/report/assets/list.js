@@ -3,11 +3,19 @@
 const ends = new Set(rows.map((row) => value(row, "status")));
 const DEFAULTS = {
   status: ends.has("done") && ends.size > 1 ? "done" : "",
-  flag: "", reason: "", review: "", search: "", sort: "", reversed: false, view: "gallery", page: 0,
+  flag: "", reason: "", ratio: "", review: "", search: "", sort: "", reversed: false, view: "gallery", page: 0,
 };
 const FILES = "#files?";
 const state = { ...DEFAULTS };
 let found = rows;
+
+/* In adults, a ratio over 0.50 on a PA view counts as enlarged. */
+const RATIO = "cardiothoracic_ratio";
+const ratios = {
+  over: ["over 0.50", (row) => has(row, RATIO) && value(row, RATIO) > 0.5],
+  upTo: ["0.50 or less", (row) => has(row, RATIO) && value(row, RATIO) <= 0.5],
+  none: ["none, with a reason", (row) => has(row, "ctr_reason")],
+};
 
 /* The part of the address after `#` for a choice, and for a file that is looked at. */
 function addressOf(chosen, file = "") {
@@ -32,6 +40,7 @@ function chosenBy(address) {
   chosen.page = told.has("page") ? Math.max(0, (Number.parseInt(told.get("page"), 10) || 1) - 1) : 0;
   if (chosen.view !== "table") chosen.view = "gallery";
   if (!place.has(chosen.sort)) chosen.sort = "";
+  if (!ratios[chosen.ratio]) chosen.ratio = "";
   return [chosen, told.get("file") ?? ""];
 }
 
@@ -54,6 +63,7 @@ function matches(row) {
   if (state.status && value(row, "status") !== state.status) return false;
   if (state.reason && value(row, "reason_code") !== state.reason) return false;
   if (state.search && !row.name.includes(state.search)) return false;
+  if (state.ratio && !ratios[state.ratio][1](row)) return false;
   if (state.review && (verdict(row) || "none") !== state.review) return false;
   const flags = flagsOf(row);
   if (state.flag === "*") return flags.length > 0;
@@ -94,7 +104,7 @@ function saveList() {
 /* ---- the gallery and the table ---- */
 
 function figureLine(row) {
-  const names = ["dice", "confidence"].filter((name) => value(row, name) !== null);
+  const names = ["dice", "confidence", RATIO].filter((name) => value(row, name) !== null);
   if (state.sort && !names.includes(state.sort) && !["file", "status", "flags", "reason_code", "reason"].includes(state.sort)) names.push(state.sort);
   return names.map((name) => {
     const column = columns[place.get(name)];
@@ -176,7 +186,7 @@ function show() {
 }
 
 function showControls() {
-  for (const name of ["flag", "reason", "review", "sort"]) $(name).value = state[name];
+  for (const name of ["flag", "reason", "ratio", "review", "sort"]) $(name).value = state[name];
   if ($("search").value.toLowerCase() !== state.search) $("search").value = state.search;
   for (const name of ["status", "view"]) {
     for (const input of $(name).querySelectorAll("input")) input.checked = input.value === state[name];

@@ -130,6 +130,8 @@ function fillControls() {
   $("reason").append(option("", "any"), ...reasons.map(([reason, number]) => option(reason, `${reason} (${count(number)})`)));
   $("flag").parentElement.hidden = !flags.length;
   $("reason").parentElement.hidden = !reasons.length;
+  $("ratio").append(option("", "any or none"), ...Object.entries(ratios).map(([name, [text, isOne]]) => option(name, `${text} (${count(rows.filter(isOne).length)})`)));
+  $("ratio").parentElement.hidden = !rows.some((row) => has(row, RATIO) || has(row, "ctr_reason"));
   $("review").append(option("", "any"), ...[["none", "not reviewed"], ["accepted", "accepted"], ["rejected", "rejected"]]
     .map(([content, text]) => element("option", { value: content, "data-text": text }, text)));
   $("sort").append(option("", "Worst first"), ...listed.map((column) => option(column.name, heading(column))));
@@ -169,7 +171,7 @@ $("controls").addEventListener("submit", (event) => event.preventDefault());
 $("status").addEventListener("change", (event) => change({ status: event.target.value }));
 $("view").addEventListener("change", (event) => change({ view: event.target.value }, { keepPage: true }));
 $("search").addEventListener("input", (event) => change({ search: event.target.value.toLowerCase() }));
-for (const name of ["flag", "reason", "review", "sort"]) $(name).addEventListener("change", (event) => change({ [name]: event.target.value }));
+for (const name of ["flag", "reason", "ratio", "review", "sort"]) $(name).addEventListener("change", (event) => change({ [name]: event.target.value }));
 $("direction").addEventListener("click", () => change({ reversed: !state.reversed }));
 $("all-columns").addEventListener("change", show);
 $("pages").addEventListener("click", (event) => { if (event.target.dataset.page) turnPage(event.target.dataset.page); });
@@ -189,7 +191,7 @@ $("results").addEventListener("click", (event) => {
   const row = event.target.closest("[data-row]");
   if (!button) {
     if (row && !String(getSelection())) view(Number(row.dataset.row));
-  } else if ("clear" in button.dataset) change({ status: "", flag: "", reason: "", review: "", search: "" });
+  } else if ("clear" in button.dataset) change({ status: "", flag: "", reason: "", ratio: "", review: "", search: "" });
   else if ("index" in button.dataset) view(Number(button.dataset.index));
   else if ("sort" in button.dataset) {
     const name = button.dataset.sort;
