@@ -76,9 +76,10 @@ def segment(
         DEFAULT_BUNDLE, help="A shipped bundle's name, or the folder of another that you trust."
     ),
     formats: str = typer.Option(
-        "mask,overlay,seg",
-        help="What to write: mask (PNG), nifti, overlay (JPEG), and for DICOM inputs seg (DICOM SEG), sr "
-        "(structured report, TID 1500), sc (overlay as secondary capture).",
+        "mask,overlay,preview,seg",
+        help="What to write: mask (PNG), nifti, overlay (JPEG), preview (SVG, for the viewer of the report), "
+        "and for DICOM inputs seg (DICOM SEG), sr (structured report, TID 1500), sc (overlay as secondary "
+        "capture).",
     ),
     structures: str = typer.Option(
         "lungs",

@@ -52,7 +52,7 @@ function writeAddress(file = "") {
     const address = addressOf(state, file);
     if (address === FILES && !location.hash.startsWith(FILES)) return;
     try {
-      history.replaceState(null, "", address);
+      history.replaceState(null, "", address === FILES ? "#files" : address);
     } catch {
       // then there is no link to this choice
     }
