@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 import requests
-from filled import fill, get, served
+from filled import get, served
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -19,20 +19,6 @@ from lungfield.node.pictures import thumbnail
 from lungfield.node.records import Result, State
 from lungfield.node.settings import Limits, Tls
 from lungfield.node.web import Server
-
-
-@pytest.fixture
-def filled(tmp_path):
-    one = fill(tmp_path / "state")
-    yield one
-    one.store.close()
-
-
-@pytest.fixture
-def url(filled):
-    with served(filled, {"receiving": lambda: ""}) as address:
-        yield address
-
 
 # What it says
 

@@ -8,9 +8,9 @@ import time
 
 import pydicom
 import pytest
-from orthanc import MISSING, free_port, running_orthanc
 from peers import dcmtk, needs_dcmtk, radiograph, storescu
 
+from orthanc import MISSING, free_port, running_orthanc
 from soaking.node_process import NodeProcess
 from soaking.outcome import check, rows, wait_until_ended
 from soaking.sending import Senders
