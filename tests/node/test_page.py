@@ -5,6 +5,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -159,7 +160,7 @@ def test_an_address_that_is_taken_or_none_is_said(filled):
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
 @pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl")
-def test_https_with_clients_certificates_where_asked(filled, tmp_path):
+def test_https_with_clients_certificates_where_asked(filled, tmp_path, monkeypatch):
     certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
     words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost -days 2"
     names = "subjectAltName=IP:127.0.0.1,DNS:localhost"
@@ -180,6 +181,14 @@ def test_https_with_clients_certificates_where_asked(filled, tmp_path):
         host, port = url.removeprefix("https://").split(":")
         with socket.create_connection((host, int(port))) as plain, pytest.raises(ssl.SSLError):
             old.wrap_socket(plain, server_hostname="127.0.0.1")
+    monkeypatch.setattr(web, "_FIRST_BYTE_S", 1.0)
+    with served(filled, http_tls=Tls(certificate=certificate, key=key)) as url:
+        host, port = url.removeprefix("https://").split(":")
+        with (
+            socket.create_connection((host, int(port)), timeout=20) as silent,
+            suppress(ConnectionResetError),
+        ):
+            assert silent.recv(1) == b""  # asyncio would wait for a minute
     mutual = Tls(certificate=certificate, key=key, ca=certificate, mutual=True)
     with served(filled, http_tls=mutual) as url:
         with pytest.raises(requests.exceptions.ConnectionError):
