@@ -151,6 +151,7 @@ def test_the_same_radiograph_in_another_lossless_compression_is_one(
     assert keep(incoming, path) is Receipt.KNOWN
     store._database.write(lambda database: database.execute("UPDATE instance SET purged = 1"))
     assert keep(incoming, path) is Receipt.KNOWN  # it is remembered
+    dataset.decompress(generate_instance_uid=False)
     dataset.compress(JPEGLSNearLossless, jls_error=3, generate_instance_uid=False)
     dataset.save_as(path)
     assert keep(incoming, path) is Receipt.CONFLICT
