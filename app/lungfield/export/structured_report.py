@@ -84,7 +84,7 @@ def save_structured_report(
     segments = (
         None if segmentation is None else _read_segments(Path(segmentation), source, radiograph.path, path)
     )
-    with derived.errors_of_header(radiograph, path, "structured report"):
+    with derived.errors_of_header(radiograph.path, path, "structured report"):
         report = _report(measurements, density, source, segments, algorithm)
         kind = "report" if segments is None else "report with segments"
         figures = [list(_figures(lung, measurements, density)) for lung in LUNGS]

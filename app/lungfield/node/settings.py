@@ -194,6 +194,8 @@ class Settings:
         memory_limit_bytes: what a worker may take for a radiograph.
         views: 'frontal' skips what a header says to be no frontal view; 'any' does not.
         viewer_geometry: place DICOM SEG objects in an invented plane, for viewers that insist on one.
+        skipped_notice: of an image that is skipped, send a secondary capture that says why, to those
+            destinations that get secondary captures.
         log_file: where the log goes as JSON lines; None for standard error.
     """
 
@@ -223,6 +225,7 @@ class Settings:
     memory_limit_bytes: int = 2 * _GIB
     views: Literal["frontal", "any"] = "frontal"
     viewer_geometry: bool = False
+    skipped_notice: bool = False
     log_file: Path | None = None
 
     @property
