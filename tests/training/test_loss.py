@@ -78,9 +78,7 @@ def test_structures_that_overlap_have_a_loss_each(batch):
     logits, lung = batch
     logits = torch.cat([logits, -logits], dim=1)
     shares = torch.cat([lung, lung**2], dim=1)
-    expected = [
-        DiceCELoss(sigmoid=True, batch=True)(logits[:, [one]], shares[:, [one]]) for one in range(2)
-    ]
+    expected = [DiceCELoss(sigmoid=True, batch=True)(logits[:, [one]], shares[:, [one]]) for one in range(2)]
     known = torch.cat([shares, torch.zeros_like(shares)], dim=1)
     torch.testing.assert_close(PartialDiceCELoss()(logits, known), sum(expected) / 2)
 
