@@ -14,21 +14,23 @@ import cv2
 import torch
 
 from lungfield.batch.jobs import DONE, FAILED, SKIPPED, Ended, Job, Ready, WorkerSettings, ended_row
-from lungfield.batch.outputs import SaveOptions, save_outputs
+from lungfield.batch.outputs import FORMATS, SaveOptions, save_outputs
 from lungfield.batch.processes import limit_memory, prepare_worker
 from lungfield.bundles.predictor import Answer, Predictor, Processing, drive
 from lungfield.errors import (
     BundleError,
     DataError,
+    HeaderError,
     NotFrontalChestError,
     OutputError,
     Reason,
     causes,
     user_error,
 )
+from lungfield.export import save_skipped_notice
 from lungfield.mask.chest import Point
 from lungfield.pipeline import Segmentation, segmenting
-from lungfield.radiograph import read_radiograph
+from lungfield.radiograph import read_header, read_radiograph
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -90,7 +92,28 @@ class _Worker:
                 ended = self._done(job, lungs)
         except Exception as error:
             ended = _failed(job, error)
+            if self._settings.skipped_notice and ended.row["status"] == SKIPPED:
+                ended = self._noticed(job, ended)
         ended.row["seconds"] = time.perf_counter() - start
+        return ended
+
+    def _noticed(self, job: Job, ended: Ended) -> Ended:
+        """Write the notice of a skipped one as its picture; how it ends then."""
+        settings, place = self._settings, FORMATS["sc"].place(job.name)
+        try:
+            save_skipped_notice(
+                read_header(job.path),
+                job.path,
+                Reason(ended.row["reason_code"]),
+                settings.output / place,
+                created=job.created or settings.created,
+            )
+        except HeaderError as error:
+            ended.row["warnings"] = str(error).removeprefix(f"{settings.output / place}: ")
+        except Exception as error:
+            return _failed(job, error)
+        else:
+            ended.row["sc"] = place.as_posix()
         return ended
 
     def _done(self, job: Job, lungs: Segmentation) -> Ended:

@@ -4,7 +4,7 @@ from lungfield.export.derived import Algorithm, creation_time
 from lungfield.export.dicom_seg import save_dicom_seg
 from lungfield.export.masks import save_label_map_png, save_nifti
 from lungfield.export.overlay import save_overlay
-from lungfield.export.secondary_capture import save_secondary_capture
+from lungfield.export.secondary_capture import save_secondary_capture, save_skipped_notice
 from lungfield.export.structured_report import save_structured_report
 from lungfield.export.tables import (
     RESULT_COLUMNS,
@@ -26,6 +26,7 @@ __all__ = [
     "save_nifti",
     "save_overlay",
     "save_secondary_capture",
+    "save_skipped_notice",
     "save_structured_report",
     "write_results_csv",
     "write_results_json",

@@ -31,6 +31,8 @@ _CONTOUR_WIDTH_PX = 2.0
 _BLUR_STEPS = 4
 _MARGIN_PX = math.ceil(_CONTOUR_WIDTH_PX) + _BLUR_STEPS
 _JPEG_QUALITY = 90
+_TEXT_SIZE = (768, 224)
+_TEXT_FONT_PX = 34
 
 
 def save_overlay(
@@ -143,6 +145,16 @@ def _reduced(values: NDArray[np.uint8], factor: int) -> Image.Image:
     Any scale but a whole number needs a filter, which takes three times as long, and blurs.
     """
     return Image.fromarray(values).reduce(factor)
+
+
+def render_text(title: str, line: str, *, caption: str) -> Image.Image:
+    """Write a title, a line and, smaller, a caption on black: 768 pixels wide, what is longer is cut off."""
+    picture = Image.new("RGB", _TEXT_SIZE, (0, 0, 0))
+    draw = ImageDraw.Draw(picture)
+    left, height = _TEXT_FONT_PX, picture.height
+    draw.text((left, 0.35 * height), title, fill=(255, 255, 255), font=_font(_TEXT_FONT_PX), anchor="lm")
+    draw.text((left, 0.6 * height), line, fill=(255, 208, 112), font=_font(_TEXT_FONT_PX), anchor="lm")
+    return _with_caption(picture, caption)
 
 
 class _Drawn(NamedTuple):
