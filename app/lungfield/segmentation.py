@@ -34,7 +34,7 @@ from lungfield.mask import (
     read_reference,
     with_structures,
 )
-from lungfield.mask.heart import Point
+from lungfield.mask.chest import Point
 from lungfield.radiograph.header import check_header
 from lungfield.records import Radiograph
 

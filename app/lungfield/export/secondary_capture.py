@@ -90,12 +90,13 @@ def save_secondary_capture(
         structures=structures,
         heart=heart,
     )
-    masks = b"".join(mask.tobytes() for mask in [label_map, *(structures or {}).values()])
+    masks = [label_map, *(structures or {}).values()]
+    drawn = b"".join(mask.tobytes() for mask in masks)
     with derived.errors_of_header(radiograph.path, path, "secondary capture"):
         capture, size = _capture(np.asarray(picture), _LUNGS, algorithm)
         _add_context(capture, radiograph.header)
         _tell_compression(capture, radiograph.header, size)
-        content = _finished(capture, _LUNGS, radiograph.header, source, algorithm, masks, created)
+        content = _finished(capture, _LUNGS, radiograph.header, source, algorithm, drawn, created)
     write_whole(path, content)
 
 
