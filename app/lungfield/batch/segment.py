@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from lungfield.batch.interrupts import interruptible
 from lungfield.batch.options import Options
 from lungfield.batch.processes import start_forkserver, stop_forkserver
+from lungfield.bundles.classes import require_structures
 from lungfield.bundles.registry import DEFAULT_BUNDLE, Bundle, find_bundle, require_weights
+from lungfield.errors import DataError
 
 if TYPE_CHECKING:
     from lungfield.batch.results import BatchResult
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
 
 
 def segment_files(
-    inputs: Sequence[Path],
-    output: Path,
+    inputs: str | Path | Sequence[str | Path],
+    output: str | Path,
     bundle: str | Path = DEFAULT_BUNDLE,
     *,
     options: Options | None = None,
@@ -36,7 +38,7 @@ def segment_files(
     It starts processes: in a script, call it below `if __name__ == "__main__":`.
 
     Args:
-        inputs: files and folders.
+        inputs: files and folders, or one of them.
         output: folder of the results, made where missing.
         bundle: name of a shipped bundle, or the folder of any other that you trust.
         options: how to go about it.
@@ -44,19 +46,32 @@ def segment_files(
             that just did (None at the start).
 
     Raises:
-        BundleError: there is no such bundle, it has no weights, or the device is not there.
+        BundleError: there is no such bundle, it has no weights, its network does not give a structure that is
+            asked for, or the device is not there.
         DataError: an input or the folder of references does not exist or holds nothing, or the options leave
             nothing of the inputs; the output folder holds another run, or one is at work there.
         OutputError: the output folder cannot be written, or its disk is full.
         Interrupted: by SIGINT or SIGTERM.
     """
     options = (options or Options()).checked()
+    paths = [_path(one) for one in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
+    folder = _path(output)
     found = find_bundle(bundle)
+    require_structures(found, options.structures)
     require_weights(found)
     with interruptible(), forkserver(found, options) as start:
         from lungfield.batch.run import run
 
-        return run(inputs, output, found, options, start, progress)
+        return run(paths, folder, found, options, start, progress)
+
+
+def _path(place: str | Path) -> Path:
+    if "://" in str(place):
+        raise DataError(
+            f"{place} is no folder of this machine: object stores are for the command, "
+            f"lungfield segment {place}, and for lungfield.cluster."
+        )
+    return Path(place).expanduser()
 
 
 def preloads(bundle: Bundle, backend: str) -> list[str]:

@@ -127,14 +127,22 @@ class _Worker:
             "reason": "",
         }
         row |= {"flags": [str(flag) for flag in lungs.quality.flags], "confidence": lungs.quality.confidence}
-        row |= _described(lungs)
+        row |= lungs.to_row()
+        reference = None
         if settings.references is not None:
             try:
-                reference, found_by = settings.references.match(job.relative, uid)
-                row |= vars(lungs.agreement(reference)) | {"reference_match": found_by}
+                path, found_by = settings.references.match(job.relative, uid)
+                mask = lungs.read_reference(path)
+                row |= vars(lungs.agreement(mask)) | {"reference_match": found_by}
+                reference = mask
             except DataError as error:
                 warnings.append(str(error))
-        how = SaveOptions(job.created or settings.created, settings.viewer_geometry)
+        how = SaveOptions(
+            job.created or settings.created,
+            settings.viewer_geometry,
+            structures=settings.structures,
+            reference=reference,
+        )
         written, remarks = save_outputs(lungs, job.name, settings.output, settings.formats, how)
         if self._carrier:
             self._carrier.deliver(list(written.values()))
@@ -163,22 +171,3 @@ def _failed(job: Job, error: Exception) -> Ended:
 def _sop_instance_uid(lungs: Segmentation) -> str | None:
     header = lungs.radiograph.header
     return None if header is None else str(header.get("SOPInstanceUID") or "") or None
-
-
-def _described(lungs: Segmentation) -> dict[str, Any]:
-    radiograph = lungs.radiograph
-    rows, columns = radiograph.stored_shape
-    spacing = radiograph.stored_spacing
-    return {
-        "format": radiograph.file_format,
-        "rows": rows,
-        "columns": columns,
-        "view": radiograph.view or "",
-        "row_spacing_mm": spacing.row_mm if spacing else None,
-        "column_spacing_mm": spacing.column_mm if spacing else None,
-        "spacing_source": spacing.source if spacing else None,
-        **lungs.measurements.to_row(),
-        **lungs.density.to_row(),
-        "bundle": lungs.bundle.name,
-        "bundle_version": lungs.bundle.version,
-    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from copy import deepcopy
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -20,18 +20,53 @@ from lungfield.bundles.precision import PrecisionInferer
 from lungfield.bundles.registry import Bundle, require_weights, shipped
 from lungfield.bundles.weights import load_weights
 from lungfield.errors import BundleError, NotFrontalChestError
-from lungfield.labels import LUNG_FIELD
+from lungfield.labels import (
+    BACKGROUND,
+    CLAVICLE_SIDE_UNKNOWN,
+    HEART,
+    LUNG_FIELD,
+    LUNG_SIDE_UNKNOWN,
+    structures_of,
+)
 from lungfield.radiograph import read_radiograph
 from lungfield.records import Radiograph
 from lungfield.transforms import as_monai, lung_logits, require_channels
+from lungfield.transforms.postprocessing import STRUCTURES, LungLabelMapd
 
 Result = TypeVar("Result")
 Answer = tuple[torch.Tensor, torch.Tensor | None]
 """Logits (C, h, w) float32 on the CPU, and those of the mirrored input, mirrored back, where asked for."""
-Steps = Generator[torch.Tensor, Answer, Result]
-"""Work that needs a network now and then: yields inputs (C, h, w) float32, and is sent an answer to each."""
+Steps = Generator[Any, Any, Result]
+"""Work that needs a network now and then: yields inputs (C, h, w) float32, and is sent an `Answer` to each.
+
+Of an ensemble, it yields lists of inputs, one for each network, and is sent lists of answers.
+"""
 Prepared = dict[str, Any]
 """A radiograph after the preprocessing: MONAI's dictionary, with what the way back needs."""
+_OF_LOGITS = {LUNG_SIDE_UNKNOWN: "lungs", HEART.value: "heart", CLAVICLE_SIDE_UNKNOWN: "clavicles"}
+
+
+class Finished(NamedTuple):
+    """Masks on the file's own pixels.
+
+    Attributes:
+        label_map: (H, W) uint8, 0 background, 1 right lung, 2 left lung.
+        structures: (H, W) bool of each structure beside the lungs that the network gives, by the names of
+            `lungfield.labels`, each whole where structures overlap.
+    """
+
+    label_map: NDArray[np.uint8]
+    structures: dict[str, NDArray[np.bool_]]
+
+
+class Outcome(NamedTuple):
+    """What a network, or several, made of a radiograph; `lungfield.Segmentation` describes it."""
+
+    label_map: NDArray[np.uint8]
+    probability: NDArray[np.float32]
+    probability_of_mirrored: NDArray[np.float32] | None
+    structures: dict[str, NDArray[np.bool_]]
+    logits: dict[str, NDArray[np.float32]]
 
 
 class Processing:
@@ -54,6 +89,7 @@ class Processing:
         self.bundle = bundle
         self.classes = output_classes(bundle.metadata)
         self._preprocessing, self._postprocessing = _parse(bundle, "cpu", "preprocessing", "postprocessing")
+        self._restoring = LungLabelMapd("pred", classes=self.classes, transform=self._preprocessing)
 
     def prepare(self, radiograph: Radiograph) -> Prepared:
         """Preprocess a radiograph; under 'image' is what the network is given, (C, h, w) float32."""
@@ -64,13 +100,36 @@ class Processing:
         prepared: Prepared = self._preprocessing({"image": image})
         return prepared
 
-    def finish(self, prepared: Prepared, logits: torch.Tensor, radiograph: Radiograph) -> NDArray[np.uint8]:
-        """Turn the network's output for a radiograph, logits (C, h, w) float32 on the CPU, into a label map.
+    def network_input(self, prepared: Prepared) -> torch.Tensor:
+        """What the network is given of a prepared radiograph: (C, h, w) float32."""
+        return plain(prepared["image"])
+
+    def outcome(self, prepared: Prepared, answer: Answer, radiograph: Radiograph) -> Outcome:
+        """Turn the network's answer to a prepared radiograph into what there is to know of it.
+
+        Raises:
+            BundleError: as `finish`.
+        """
+        logits, mirrored = answer
+        finished = self.finish(prepared, logits, radiograph)
+        return Outcome(
+            finished.label_map,
+            lung_probability(logits, self.classes),
+            None if mirrored is None else lung_probability(mirrored, self.classes),
+            finished.structures,
+            logits_by_name(self.over_picture(prepared, logits), self.classes),
+        )
+
+    def over_picture(self, prepared: Prepared, logits: torch.Tensor) -> torch.Tensor:
+        """The logits (C, h, w) on a grid that covers all of the upright picture, coarser than it or not."""
+        data: dict[Any, Any] = {**prepared, "pred": MetaTensor(logits, meta=prepared["image"].meta)}
+        covering, *_ = self._restoring.upright(data, "pred", "image")
+        return plain(covering)
+
+    def finish(self, prepared: Prepared, logits: torch.Tensor, radiograph: Radiograph) -> Finished:
+        """Turn the network's output for a radiograph, logits (C, h, w) float32 on the CPU, into masks.
 
         `prepared` is what `prepare` returned for it, and is left as it is.
-
-        Returns:
-            Label map (H, W) uint8 on the file's own pixels: 0 background, 1 right lung, 2 left lung.
 
         Raises:
             BundleError: the network gives other channels than the metadata name, or the bundle's
@@ -79,16 +138,32 @@ class Processing:
         require_channels(len(logits), self.classes)
         # As a MetaTensor it says what MONAI's own workflow would say: how the image lies, and that it is one.
         prediction = MetaTensor(logits, meta=prepared["image"].meta)
-        finished = self._postprocessing({**prepared, "pred": prediction})["pred"]
-        # A plain tensor, as converting a MetaTensor brings the transposed map in order, and back.
-        label_map = finished.as_tensor() if isinstance(finished, MetaTensor) else torch.as_tensor(finished)
-        expected = (1, *radiograph.stored_shape[::-1])
-        if label_map.shape != expected:
+        finished = self._postprocessing({**prepared, "pred": prediction})
+        (label_map,) = self._planes(finished["pred"], 1, radiograph)
+        further = structures_of(self.classes)
+        if not further:
+            return Finished(label_map, {})
+        if f"pred{STRUCTURES}" not in finished:
             raise BundleError(
-                f"The post-processing of {self.bundle.inference_config} gave {tuple(label_map.shape)} "
-                f"instead of {expected} (1, columns, rows)."
+                f"The post-processing of {self.bundle.inference_config} gives no masks beside the lungs: "
+                "hand the network's classes to LungLabelMapd."
             )
-        return np.ascontiguousarray(label_map[0].T.numpy().astype(np.uint8, copy=False))
+        masks = self._planes(finished[f"pred{STRUCTURES}"], len(further), radiograph)
+        return Finished(
+            label_map, {label.name: mask.view(bool) for label, mask in zip(further, masks, strict=True)}
+        )
+
+    def _planes(self, finished: Any, count: int, radiograph: Radiograph) -> list[NDArray[np.uint8]]:
+        """What the post-processing ended in, (count, W, H), as arrays (H, W)."""
+        # A plain tensor, as converting a MetaTensor brings the transposed map in order, and back.
+        planes = finished.as_tensor() if isinstance(finished, MetaTensor) else torch.as_tensor(finished)
+        expected = (count, *radiograph.stored_shape[::-1])
+        if planes.shape != expected:
+            raise BundleError(
+                f"The post-processing of {self.bundle.inference_config} gave {tuple(planes.shape)} "
+                f"instead of {expected} ({count}, columns, rows)."
+            )
+        return [np.ascontiguousarray(plane.T.numpy().astype(np.uint8, copy=False)) for plane in planes]
 
 
 class Predictor:
@@ -155,7 +230,7 @@ class Predictor:
         return logits
 
 
-def drive(steps: Steps[Result], answer: Callable[[torch.Tensor], Answer]) -> Result:
+def drive(steps: Steps[Result], answer: Callable[[Any], Any]) -> Result:
     """Send a generator the answer to each network input (C, h, w) that it yields; return what it returns."""
     try:
         network_input = next(steps)
@@ -189,6 +264,14 @@ def lung_probability(logits: torch.Tensor, classes: Sequence[int] = LUNG_FIELD) 
     """
     lung, _ = lung_logits(torch.as_tensor(logits), classes)
     return torch.sigmoid(lung).numpy()
+
+
+def logits_by_name(logits: torch.Tensor, classes: Sequence[int]) -> dict[str, NDArray[np.float32]]:
+    """The logits (h, w) float32 of each structure, called as in `lungfield.labels.STRUCTURES`."""
+    lung, _ = lung_logits(logits.float(), classes)
+    further = zip(classes, logits.float(), strict=True) if BACKGROUND not in classes else ()
+    named = {_OF_LOGITS[value]: channel.numpy() for value, channel in further if value in _OF_LOGITS}
+    return {"lungs": lung.numpy()} | named
 
 
 def load_network(bundle: Bundle) -> torch.nn.Module:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -85,7 +85,7 @@ def jsrt(
     max_side: MaxSide = 1024,
     as_json: AsJson = False,
 ) -> None:
-    """Prepare the JSRT set (.IMG) with the lung masks of SCR (.gif)."""
+    """Prepare the JSRT set (.IMG) with the masks of SCR (.gif): lungs, heart and clavicles."""
     from lungfield.datasets import prepare_jsrt
 
     options = _common(split, seed, split_file, max_side, title="JSRT")
@@ -107,6 +107,14 @@ def folders(
     ] = None,
     ignore_masks: Annotated[
         Path | None, typer.Option(help="Folder of masks of the pixels whose class is unknown.")
+    ] = None,
+    structure: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FOLDER",
+            help="Folder of masks of a further structure: heart, right_clavicle, left_clavicle or your own; "
+            "may be repeated.",
+        ),
     ] = None,
     unlabelled: Annotated[bool, typer.Option("--unlabelled", help="There are no masks.")] = False,
     name: Annotated[
@@ -134,6 +142,7 @@ def folders(
             left_masks=left_masks,
             outer_masks=outer_masks,
             ignore_masks=ignore_masks,
+            structures=_named_folders(structure or ()),
             unlabelled=unlabelled,
             description=SetDescription(name) if name else None,
             spacing_mm=(spacing_mm, spacing_mm) if spacing_mm else None,
@@ -164,6 +173,19 @@ def pseudo_labels(
     )
     doubtful = [f"{len(result.doubtful)} radiographs were left out as doubtful"] if result.doubtful else []
     _print_result(result, doubtful, as_json=as_json)
+
+
+def _named_folders(options: Sequence[str]) -> dict[str, Path]:
+    """The folders of further structures by name; `DataError` where an option is not NAME=FOLDER."""
+    from lungfield.errors import DataError
+
+    folders: dict[str, Path] = {}
+    for option in options:
+        name, equals, folder = option.partition("=")
+        if not (name and equals and folder) or name in folders:
+            raise DataError(f"--structure {option}: give each structure once, as NAME=FOLDER.")
+        folders[name] = Path(folder)
+    return folders
 
 
 def _common(ratio: str, seed: int, file: Path | None, max_side: int, *, title: str) -> dict[str, Any]:

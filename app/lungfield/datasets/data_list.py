@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lungfield.datasets.layout import LIST_NAME
 from lungfield.errors import DataError
+from lungfield.labels import STRUCTURES, mask_names
 
 
 def load_data_list(
-    dataset_dir: str | Path, section: str, *, base: str | Path | None = None, labelled: bool = False
+    dataset_dir: str | Path,
+    section: str,
+    *,
+    base: str | Path | None = None,
+    labelled: bool = False,
+    structures: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Load one section of a prepared set, or of all the sets in a folder.
 
@@ -23,14 +30,17 @@ def load_data_list(
         base: folder that the paths in the list start from; by default the folder of the list.
         labelled: refuse a section with radiographs that have no label: nothing can be learnt from them, or
             measured on them.
+        structures: further structures whose masks are wanted, such as 'heart' and 'clavicles'.
 
     Returns:
         One dictionary an image, with the same keys for all, so that a data loader can make batches of them:
         `id`, `dataset`, `image` and (where there is a reference) `label` as absolute paths, and `spacing_mm`,
-        (row, column), not-a-number where it is not known.
+        (row, column), not-a-number where it is not known. With `structures`, `structures` holds the paths of
+        their masks by name (`lungfield.labels.mask_names`), an empty text where an image has none.
 
     Raises:
-        DataError: no such folder, no list, no such section, an empty one, labels or files that are missing.
+        DataError: no such folder, no list, no such section, an empty one, labels or files that are missing,
+            or a structure of one's own that no image of the section has a mask of.
     """
     folder = Path(dataset_dir)
     lists = {path.parent: read_list(path) for path in _find_lists(folder)}
@@ -38,7 +48,7 @@ def load_data_list(
         known = sorted({name for one in lists.values() for name in one if isinstance(one[name], list)})
         raise DataError(f"{folder} has no section '{section}'. There are: {', '.join(known) or 'none'}.")
     items = [
-        _absolute(entry, Path(base) if base else parent, parent / LIST_NAME)
+        _absolute(entry, Path(base) if base else parent, parent / LIST_NAME, structures)
         for parent, content in lists.items()
         for entry in content.get(section, [])
     ]
@@ -53,7 +63,15 @@ def load_data_list(
             f"first in set '{without[0]['dataset']}'. Move that set elsewhere, or make labels for it: "
             "`lungfield prepare pseudo-labels`."
         )
+    own = [structure for structure in structures if structure not in STRUCTURES]
+    nowhere = [name for name in own if not any(item["structures"][name] for item in items)]
+    if nowhere:
+        raise DataError(
+            f"No image of section '{section}' of {folder} has a mask of '{nowhere[0]}'. Prepare the set with "
+            f"`--structure {nowhere[0]}=FOLDER`, or leave the structure out of `further`."
+        )
     files = [item[key] for item in items for key in ("image", "label") if key in item]
+    files += [path for item in items for path in item.get("structures", {}).values() if path]
     missing = [path for path in files if not Path(path).is_file()]
     if missing:
         raise DataError(
@@ -87,10 +105,10 @@ def read_list(path: Path) -> dict[str, Any]:
     return content
 
 
-def _absolute(entry: Any, base: Path, path: Path) -> dict[str, Any]:
+def _absolute(entry: Any, base: Path, path: Path, structures: Sequence[str]) -> dict[str, Any]:
     if not (isinstance(entry, dict) and isinstance(entry.get("image"), str)):
         raise DataError(f"{path} has an entry without 'image': {entry!r:.80}.")
-    item = {
+    item: dict[str, Any] = {
         "id": str(entry.get("id") or Path(entry["image"]).stem),
         "dataset": str(entry.get("dataset") or path.parent.name),
         "image": str((base / entry["image"]).absolute()),
@@ -99,4 +117,11 @@ def _absolute(entry: Any, base: Path, path: Path) -> dict[str, Any]:
     }
     if entry.get("label"):
         item["label"] = str((base / entry["label"]).absolute())
+    if structures:
+        masks = entry.get("structures") or {}
+        names = [name for structure in structures for name in mask_names(structure)]
+        # A text for each, as a data loader makes no batch of None.
+        item["structures"] = {
+            name: str((base / masks[name]).absolute()) if masks.get(name) else "" for name in names
+        }
     return item

@@ -18,6 +18,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from lungfield.errors import NotFrontalChestError, Reason, UnreadableError
 from lungfield.pose import UPRIGHT, Pose
 from lungfield.radiograph import contrast, grayscale
+from lungfield.radiograph.content import File, path_of
 from lungfield.radiograph.decoding import NATIVE, decode
 from lungfield.radiograph.header import HeaderCheck, check_header, directions
 from lungfield.radiograph.limits import DEFAULT_LIMITS, Limits
@@ -34,7 +35,7 @@ BULKY_GROUPS = {*range(0x6000, 0x6020, 2), PIXEL_GROUP}
 """Overlays and pixel data."""
 
 
-def read_dicom(path: Path, *, require_frontal: bool, limits: Limits) -> Radiograph:
+def read_dicom(file: File, *, require_frontal: bool, limits: Limits) -> Radiograph:
     """Return the radiograph in a DICOM file, with or without preamble and file meta information.
 
     The header is judged before any pixel is read.
@@ -47,7 +48,7 @@ def read_dicom(path: Path, *, require_frontal: bool, limits: Limits) -> Radiogra
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's remarks on odd values, which may be a patient's
-        with dicom_stream(path, limits) as stream:
+        with dicom_stream(file, limits) as stream:
             dataset = _read_header(stream)
             check = _check(dataset, require_frontal=require_frontal)
             _read_pixels(stream, dataset, limits)
@@ -56,7 +57,7 @@ def read_dicom(path: Path, *, require_frontal: bool, limits: Limits) -> Radiogra
         dataset.buffer = None  # an inflated file would live on there
         for tag in [tag for tag in dataset.keys() if tag.group in BULKY_GROUPS]:  # noqa: SIM118
             del dataset[tag]
-        radiograph = _radiograph(path, stored, dataset, check, remarks + more)
+        radiograph = _radiograph(path_of(file), stored, dataset, check, remarks + more)
         return radiograph if photometric_told else replace(radiograph, polarity_told=False)
 
 
