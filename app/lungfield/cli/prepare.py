@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lungfield.bundles import DEFAULT_BUNDLE
+from lungfield.cli.bar import Bar
 
 if TYPE_CHECKING:
     from lungfield.datasets import PreparedSet
@@ -49,10 +49,12 @@ def shenzhen(
     as_json: AsJson = False,
 ) -> None:
     """Prepare the Shenzhen set: the radiographs that have a mask of both lungs."""
-    from lungfield.datasets import prepare_shenzhen
+    with Bar("Shenzhen") as bar:
+        from lungfield.datasets import prepare_shenzhen
 
-    options = _common(split, seed, split_file, max_side, title="Shenzhen")
-    _report(prepare_shenzhen(source, output, masks=masks, **options), as_json=as_json)
+        options = _common(split, seed, split_file, max_side, bar)
+        result = prepare_shenzhen(source, output, masks=masks, **options)
+    _report(result, as_json=as_json)
 
 
 @app.command()
@@ -66,10 +68,12 @@ def montgomery(
     as_json: AsJson = False,
 ) -> None:
     """Prepare the Montgomery County set, with a mask of each lung."""
-    from lungfield.datasets import prepare_montgomery
+    with Bar("Montgomery") as bar:
+        from lungfield.datasets import prepare_montgomery
 
-    options = _common(split, seed, split_file, max_side, title="Montgomery")
-    _report(prepare_montgomery(source, output, **options), as_json=as_json)
+        options = _common(split, seed, split_file, max_side, bar)
+        result = prepare_montgomery(source, output, **options)
+    _report(result, as_json=as_json)
 
 
 @app.command()
@@ -86,10 +90,12 @@ def jsrt(
     as_json: AsJson = False,
 ) -> None:
     """Prepare the JSRT set (.IMG) with the lung masks of SCR (.gif)."""
-    from lungfield.datasets import prepare_jsrt
+    with Bar("JSRT") as bar:
+        from lungfield.datasets import prepare_jsrt
 
-    options = _common(split, seed, split_file, max_side, title="JSRT")
-    _report(prepare_jsrt(source, output, masks=masks, **options), as_json=as_json)
+        options = _common(split, seed, split_file, max_side, bar)
+        result = prepare_jsrt(source, output, masks=masks, **options)
+    _report(result, as_json=as_json)
 
 
 @app.command()
@@ -123,10 +129,10 @@ def folders(
     as_json: AsJson = False,
 ) -> None:
     """Prepare a folder of images and folders of masks of the same names."""
-    from lungfield.datasets import SetDescription, prepare_folders
+    with Bar("Images") as bar:
+        from lungfield.datasets import SetDescription, prepare_folders
 
-    _report(
-        prepare_folders(
+        result = prepare_folders(
             images,
             output,
             masks=masks or (),
@@ -138,10 +144,9 @@ def folders(
             description=SetDescription(name) if name else None,
             spacing_mm=(spacing_mm, spacing_mm) if spacing_mm else None,
             invert=invert,
-            **_common(split, seed, split_file, max_side, title="Images"),
-        ),
-        as_json=as_json,
-    )
+            **_common(split, seed, split_file, max_side, bar),
+        )
+    _report(result, as_json=as_json)
 
 
 @app.command("pseudo-labels")
@@ -155,31 +160,22 @@ def pseudo_labels(
     as_json: AsJson = False,
 ) -> None:
     """Label a prepared set with a trained network, and complete its partial labels."""
-    from lungfield.bundles import find_bundle
-    from lungfield.bundles.predictor import Predictor
-    from lungfield.training.pseudo_labels import make_pseudo_labels
+    with Bar("Pseudo-labels") as bar:
+        from lungfield.bundles import find_bundle
+        from lungfield.bundles.predictor import Predictor
+        from lungfield.training.pseudo_labels import make_pseudo_labels
 
-    result = make_pseudo_labels(
-        source, output, Predictor(find_bundle(bundle), device=device), track=_track("Pseudo-labels")
-    )
+        teacher = Predictor(find_bundle(bundle), device=device)
+        result = make_pseudo_labels(source, output, teacher, track=bar.track)
     doubtful = [f"{len(result.doubtful)} radiographs were left out as doubtful"] if result.doubtful else []
     _print_result(result, doubtful, as_json=as_json)
 
 
-def _common(ratio: str, seed: int, file: Path | None, max_side: int, *, title: str) -> dict[str, Any]:
+def _common(ratio: str, seed: int, file: Path | None, max_side: int, bar: Bar) -> dict[str, Any]:
     """The arguments that all functions which prepare a set share."""
     from lungfield.datasets import Split
 
-    return {"split": Split(ratio, seed, file), "max_side": max_side or None, "track": _track(title)}
-
-
-def _track(title: str) -> Callable[[Any], Any]:
-    """A progress bar on standard error if that is a terminal; otherwise nothing is shown."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return lambda items: track(items, title, console=console, disable=not console.is_terminal)
+    return {"split": Split(ratio, seed, file), "max_side": max_side or None, "track": bar.track}
 
 
 def _report(result: PreparedSet, *, as_json: bool) -> None:
