@@ -8,7 +8,7 @@ libraries give the same bytes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -265,7 +265,7 @@ def main(folder: Path = typer.Argument(ROOT / "sample_data", help="Where to.")) 
         sections,
         label_values=layout.label_values(lung.value for lung in LUNGS),
         split={"method": "by hand", "seed": None},
-        turned_down=[{**asdict(item), "label": None, "reason": REASONS[item.id]} for item in refused],
+        turned_down=[{**item.entry(), "label": None, "reason": REASONS[item.id]} for item in refused],
     )
 
 

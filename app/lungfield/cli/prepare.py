@@ -14,7 +14,7 @@ from lungfield.bundles import DEFAULT_BUNDLE
 from lungfield.cli.bar import Bar
 
 if TYPE_CHECKING:
-    from lungfield.datasets import PreparedSet
+    from lungfield.datasets import PreparedSet, Split
     from lungfield.training.pseudo_labels import PseudoLabels
 
 app = typer.Typer(
@@ -28,6 +28,10 @@ Ratio = Annotated[str, typer.Option(help="Training, validation and test, as a ra
 Seed = Annotated[int, typer.Option(help="Seed of the shuffle.")]
 SplitFile = Annotated[
     Path | None, typer.Option(help="File that defines the split instead: JSON, or CSV of name and section.")
+]
+Folds = Annotated[
+    int,
+    typer.Option(min=0, help="Also divide training and validation into this many folds, for --fold."),
 ]
 MaxSide = Annotated[int, typer.Option(min=0, help="Longer side of the images in pixels; 0 keeps every size.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON instead of a summary.")]
@@ -45,14 +49,15 @@ def shenzhen(
     split: Ratio = "7:1:2",
     seed: Seed = 0,
     split_file: SplitFile = None,
+    folds: Folds = 0,
     max_side: MaxSide = 1024,
     as_json: AsJson = False,
 ) -> None:
     """Prepare the Shenzhen set: the radiographs that have a mask of both lungs."""
     with Bar("Shenzhen") as bar:
-        from lungfield.datasets import prepare_shenzhen
+        from lungfield.datasets import Split, prepare_shenzhen
 
-        options = _common(split, seed, split_file, max_side, bar)
+        options = _common(Split(split, seed, split_file, folds), max_side, bar)
         result = prepare_shenzhen(source, output, masks=masks, **options)
     _report(result, as_json=as_json)
 
@@ -64,14 +69,15 @@ def montgomery(
     split: Ratio = "7:1:2",
     seed: Seed = 0,
     split_file: SplitFile = None,
+    folds: Folds = 0,
     max_side: MaxSide = 1024,
     as_json: AsJson = False,
 ) -> None:
     """Prepare the Montgomery County set, with a mask of each lung."""
     with Bar("Montgomery") as bar:
-        from lungfield.datasets import prepare_montgomery
+        from lungfield.datasets import Split, prepare_montgomery
 
-        options = _common(split, seed, split_file, max_side, bar)
+        options = _common(Split(split, seed, split_file, folds), max_side, bar)
         result = prepare_montgomery(source, output, **options)
     _report(result, as_json=as_json)
 
@@ -86,14 +92,15 @@ def jsrt(
     split: Ratio = "7:1:2",
     seed: Seed = 0,
     split_file: SplitFile = None,
+    folds: Folds = 0,
     max_side: MaxSide = 1024,
     as_json: AsJson = False,
 ) -> None:
     """Prepare the JSRT set (.IMG) with the lung masks of SCR (.gif)."""
     with Bar("JSRT") as bar:
-        from lungfield.datasets import prepare_jsrt
+        from lungfield.datasets import Split, prepare_jsrt
 
-        options = _common(split, seed, split_file, max_side, bar)
+        options = _common(Split(split, seed, split_file, folds), max_side, bar)
         result = prepare_jsrt(source, output, masks=masks, **options)
     _report(result, as_json=as_json)
 
@@ -125,12 +132,13 @@ def folders(
     split: Ratio = "7:1:2",
     seed: Seed = 0,
     split_file: SplitFile = None,
+    folds: Folds = 0,
     max_side: MaxSide = 1024,
     as_json: AsJson = False,
 ) -> None:
     """Prepare a folder of images and folders of masks of the same names."""
     with Bar("Images") as bar:
-        from lungfield.datasets import SetDescription, prepare_folders
+        from lungfield.datasets import SetDescription, Split, prepare_folders
 
         result = prepare_folders(
             images,
@@ -144,7 +152,7 @@ def folders(
             description=SetDescription(name) if name else None,
             spacing_mm=(spacing_mm, spacing_mm) if spacing_mm else None,
             invert=invert,
-            **_common(split, seed, split_file, max_side, bar),
+            **_common(Split(split, seed, split_file, folds), max_side, bar),
         )
     _report(result, as_json=as_json)
 
@@ -171,11 +179,9 @@ def pseudo_labels(
     _print_result(result, doubtful, as_json=as_json)
 
 
-def _common(ratio: str, seed: int, file: Path | None, max_side: int, bar: Bar) -> dict[str, Any]:
+def _common(split: Split, max_side: int, bar: Bar) -> dict[str, Any]:
     """The arguments that all functions which prepare a set share."""
-    from lungfield.datasets import Split
-
-    return {"split": Split(ratio, seed, file), "max_side": max_side or None, "track": bar.track}
+    return {"split": split, "max_side": max_side or None, "track": bar.track}
 
 
 def _report(result: PreparedSet, *, as_json: bool) -> None:

@@ -57,6 +57,7 @@ class Item:
         dataset: name of the set.
         spacing_mm: (row, column) in mm, of the image as prepared, or None where it is not known.
         group: what the split is stratified by, such as 'normal' or 'abnormal'; None where not known.
+        fold: of cross-validation, from 0; None without it.
     """
 
     id: str
@@ -65,6 +66,14 @@ class Item:
     dataset: str
     spacing_mm: tuple[float, float] | None = None
     group: str | None = None
+    fold: int | None = None
+
+    def entry(self) -> dict[str, Any]:
+        """What the list says of it; a `fold` where it has one."""
+        entry = asdict(self)
+        if self.fold is None:
+            del entry["fold"]
+        return entry
 
 
 def start_set(folder: Path) -> None:
@@ -116,7 +125,7 @@ def finish_set(
         **asdict(description),
         "label_values": {str(value): name for value, name in label_values.items()},
         "split": dict(split),
-        **{section: [asdict(item) for item in items] for section, items in sections.items()},
+        **{section: [item.entry() for item in items] for section, items in sections.items()},
         **more,
     }
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"

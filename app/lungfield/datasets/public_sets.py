@@ -8,7 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from lungfield.datasets.layout import SetDescription
-from lungfield.datasets.matching import files_below, files_in, find_folder, match_masks
+from lungfield.datasets.matching import (
+    advice_for_pictures,
+    files_below,
+    files_in,
+    find_folder,
+    match_masks,
+)
 from lungfield.datasets.preparation import PreparedSet, SourceImage, Track, prepare
 from lungfield.datasets.splits import Split
 from lungfield.errors import DataError, UnreadableError
@@ -132,7 +138,10 @@ def prepare_jsrt(
         for folder in ("right lung", "left lung")
     )
     if not (right and left):
-        raise DataError(f"No masks in folders 'right lung' and 'left lung' in {masks or source}.")
+        raise DataError(
+            f"No masks in folders 'right lung' and 'left lung' in {masks or source}."
+            + advice_for_pictures(source)
+        )
     cases = match_masks(images, [(right, RIGHT_LUNG.value), (left, LEFT_LUNG.value)])
     return prepare(cases, JSRT, output, split=split, max_side=max_side, read=read_jsrt_image, track=track)
 
