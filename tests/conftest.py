@@ -39,6 +39,8 @@ from pydicom.uid import (
     generate_uid,
 )
 
+pytest_plugins = ["hearts"]
+
 MakeDicom = Callable[..., Path]
 
 _CACHE = pytest.StashKey[str]()

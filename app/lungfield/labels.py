@@ -6,6 +6,7 @@ them (scheme designator SCT).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 BACKGROUND = 0
@@ -52,6 +53,12 @@ STRUCTURES = {"lungs": LUNGS, "heart": (HEART,), "clavicles": CLAVICLES}
 """The labels that each choice of structures stands for. Heart and clavicles overlap the lungs, or each other:
 a mask of its own holds each whole."""
 
+
+def mask_names(structure: str) -> tuple[str, ...]:
+    """The names of the masks that make up a structure: by `STRUCTURES`, or its own where it is not there."""
+    return tuple(label.name for label in STRUCTURES[structure]) if structure in STRUCTURES else (structure,)
+
+
 LUNG_SIDE_UNKNOWN = 255
 """Lung in a label map whose side is not told, as in reference masks that hold both lungs in one."""
 
@@ -60,6 +67,13 @@ LUNG_FIELD = (LUNG_SIDE_UNKNOWN,)
 
 CLAVICLE_SIDE_UNKNOWN = 253
 """What a channel of a network stands for that gives both clavicles in one."""
+
+
+def structures_of(classes: Sequence[int]) -> tuple[Label, ...]:
+    """The labels beside the lungs that the channels of a network stand for, in the order of their values."""
+    clavicles = CLAVICLES if CLAVICLE_SIDE_UNKNOWN in classes else ()
+    return ((HEART,) if HEART.value in classes else ()) + clavicles
+
 
 UNKNOWN = 254
 """Of this pixel a label map does not tell what it is: training leaves it out of the loss."""

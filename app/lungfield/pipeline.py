@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from lungfield.bundles import DEFAULT_BUNDLE, Bundle, find_bundle
 from lungfield.bundles.backends import AUTO
 from lungfield.bundles.predictor import Predictor, Processing, Steps, lung_probability, plain
 from lungfield.errors import OutputError
+from lungfield.labels import HEART
 from lungfield.mask import (
     Agreement,
     Density,
+    HeartMeasurements,
     Measurements,
     Quality,
     agreement,
@@ -26,9 +29,11 @@ from lungfield.mask import (
     is_mirrored,
     mean_density,
     measure,
+    measure_heart,
     read_reference,
 )
 from lungfield.radiograph import read_radiograph
+from lungfield.radiograph.header import check_header
 from lungfield.records import Radiograph
 
 
@@ -43,6 +48,9 @@ class Segmentation:
         bundle: what segmented it.
         probability_of_mirrored: as `probability`, from the mirrored radiograph and mirrored back, where that
             second opinion was asked for.
+        structures: (H, W) bool on the file's own pixels of each structure beside the lungs that the network
+            gives, by its name in `lungfield.labels`: 'heart', 'right_clavicle', 'left_clavicle'. Each is
+            whole, also where it lies over a lung.
     """
 
     radiograph: Radiograph
@@ -50,6 +58,7 @@ class Segmentation:
     probability: NDArray[np.float32]
     bundle: Bundle
     probability_of_mirrored: NDArray[np.float32] | None = None
+    structures: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
     @cached_property
     def measurements(self) -> Measurements:
@@ -62,10 +71,32 @@ class Segmentation:
         return mean_density(self.radiograph, self.upright_label_map)
 
     @cached_property
+    def heart(self) -> HeartMeasurements | None:
+        """Heart and chest: widths, cardiothoracic ratio; None where the network gives no heart.
+
+        Its rows and columns are those of the upright radiograph.
+        """
+        if HEART.name not in self.structures:
+            return None
+        radiograph = self.radiograph
+        upright = {name: radiograph.pose.upright(mask) for name, mask in self.structures.items()}
+        return measure_heart(
+            self.upright_label_map,
+            upright,
+            radiograph.spacing,
+            valid=radiograph.valid,
+            frontal=radiograph.header is None or check_header(radiograph.header).frontal_chest,
+        )
+
+    @cached_property
     def quality(self) -> Quality:
         """Flags and a confidence: whether somebody should look at this mask."""
         return assess(
-            self.upright_label_map, self.probability, self.radiograph, flipped=self.probability_of_mirrored
+            self.upright_label_map,
+            self.probability,
+            self.radiograph,
+            flipped=self.probability_of_mirrored,
+            heart=self.heart,
         )
 
     @property
@@ -244,10 +275,12 @@ def segmenting(
 def _segmenting_as_it_is(radiograph: Radiograph, processing: Processing) -> Steps[Segmentation]:
     prepared = processing.prepare(radiograph)
     logits, mirrored = yield plain(prepared["image"])
+    label_map, structures = processing.finish(prepared, logits, radiograph)
     return Segmentation(
         radiograph,
-        processing.finish(prepared, logits, radiograph),
+        label_map,
         lung_probability(logits, processing.classes),
         processing.bundle,
         None if mirrored is None else lung_probability(mirrored, processing.classes),
+        structures,
     )

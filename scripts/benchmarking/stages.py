@@ -79,9 +79,9 @@ def _segment(
         network_input = np.asarray(prepared["image"], dtype=np.float32)
     logits = predictor.logits(torch.from_numpy(network_input)[None])[0].cpu()
     with stage("post-process"):
-        label_map = processing.finish(prepared, logits, radiograph)
+        label_map, structures = processing.finish(prepared, logits, radiograph)
         probability = lung_probability(logits, processing.classes)
-    lungs = Segmentation(radiograph, label_map, probability, predictor.bundle)
+    lungs = Segmentation(radiograph, label_map, probability, predictor.bundle, structures=structures)
     with stage("quality"):
         _ = lungs.quality
     with stage("measure"):

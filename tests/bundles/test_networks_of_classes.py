@@ -115,3 +115,16 @@ def test_the_shipped_networks_give_the_lung_field():
     assert output_classes(find_bundle("unet").metadata) == output_classes({}) == (255,)
     two = {"num_channels": 2, "channel_def": {"0": "Background", "1": "lung"}}
     assert output_classes({"network_data_format": {"outputs": {"pred": two}}}) == (0, 255)
+
+
+def test_structures_that_overlap_have_no_background():
+    def of(*names):
+        named = {str(number): name for number, name in enumerate(names)}
+        output = {"num_channels": len(names), "channel_def": named}
+        return output_classes({"network_data_format": {"outputs": {"pred": output}}})
+
+    assert of("lung", "heart", "clavicle") == (255, 3, 253)
+    assert of("Lung", "clavicle", "aorta") == (255, 253, -2)
+    for names in (("heart", "lung"), ("lung", "right lung"), ("lung", "heart", "heart"), ("lung", "")):
+        with pytest.raises(BundleError, match="lung first, then structures"):
+            of(*names)

@@ -18,11 +18,29 @@ def test_weights_must_fit(tmp_path):
     torch.save({"weight": torch.full((2, 3), 2.0), "bias": torch.zeros(2)}, tmp_path / "models" / "model.pt")
     load_weights(network, "shipped", bundle_root=tmp_path)
     assert torch.equal(network.weight, torch.full((2, 3), 2.0))
-    torch.save({"weight": torch.ones(5, 3), "bias": torch.zeros(5)}, tmp_path / "other.pt")
+    torch.save({"weight": torch.ones(2, 4), "bias": torch.zeros(2)}, tmp_path / "other.pt")
     (tmp_path / "text.pt").write_text("not weights")
     for name, message in [("other.pt", "Linear"), ("text.pt", "text.pt"), ("none.pt", "missing")]:
         with pytest.raises(BundleError, match=message):
             load_weights(network, tmp_path / name)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_channels_that_both_have_keep_their_weights(channels, tmp_path):
+    """Training may go on with more structures than the weights were trained for, or with fewer."""
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Conv2d(4, channels, 1))
+    own = deepcopy(network.state_dict())
+    trained = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Conv2d(4, 2, 1)).state_dict()
+    torch.save(trained, tmp_path / "model.pt")
+    load_weights(network, tmp_path / "model.pt")
+    now = network.state_dict()
+    assert torch.equal(now["0.weight"], trained["0.weight"])
+    for name in ("1.weight", "1.bias"):
+        assert torch.equal(now[name][:2], trained[name][:channels])
+        assert torch.equal(now[name][2:], own[name][2:])
+    if channels != 2:
+        with pytest.raises(BundleError, match="does not hold the weights"):
+            load_weights(network, tmp_path / "model.pt", preprocessing=resized(64))
 
 
 def resized(side):

@@ -28,6 +28,33 @@ def lung(side: str, shape: tuple[int, int] = (SIDE, SIDE)) -> NDArray[np.bool_]:
     return mask
 
 
+def clavicle(side: str, shape: tuple[int, int] = (SIDE, SIDE)) -> NDArray[np.bool_]:
+    """The upper quarter of that lung's box."""
+    mask = lung(side, shape)
+    mask[shape[0] * 3 // 8 :] = False
+    return mask
+
+
+def heart(shape: tuple[int, int] = (SIDE, SIDE)) -> NDArray[np.bool_]:
+    """A box between the lungs that overlaps the left one."""
+    rows, columns = shape
+    mask = np.zeros(shape, dtype=bool)
+    mask[rows // 2 : rows * 3 // 4, columns // 2 : columns * 3 // 4] = True
+    return mask
+
+
+@pytest.fixture
+def make_clavicle() -> Callable[..., NDArray[np.bool_]]:
+    """Return `make_clavicle(side, shape) -> (H, W) bool`."""
+    return clavicle
+
+
+@pytest.fixture
+def make_heart() -> Callable[..., NDArray[np.bool_]]:
+    """Return `make_heart(shape) -> (H, W) bool`."""
+    return heart
+
+
 @pytest.fixture
 def make_picture() -> Callable[..., NDArray[np.uint8]]:
     """Return `make_picture(seed, shape) -> (H, W) uint8`."""
@@ -92,8 +119,9 @@ def jsrt_originals(tmp_path: Path, save_picture: Callable[..., Path]) -> Path:
         for side in ("right", "left"):
             folder = root / "scratch" / f"fold{1 + number % 2}" / "masks" / f"{side} lung"
             save_picture(folder / f"{name}.gif", lung(side, (SIDE // 2, SIDE // 2)))
-        heart = root / "scratch" / f"fold{1 + number % 2}" / "masks" / "heart"
-        save_picture(heart / f"{name}.gif", np.ones((SIDE // 2, SIDE // 2), dtype=bool))
+            folder = folder.with_name(f"{side} clavicle")
+            save_picture(folder / f"{name}.gif", clavicle(side, (SIDE // 2, SIDE // 2)))
+        save_picture(folder.with_name("heart") / f"{name}.gif", heart((SIDE // 2, SIDE // 2)))
     return root
 
 

@@ -138,3 +138,21 @@ def test_folds_that_are_not_there(tmp_path: Path) -> None:
     set_folds(folder, 0, 1, 1)
     with pytest.raises(DataError, match=r"no fold 2\. There are: 0, 1\."):
         load_data_list(folder, "training", fold=2)
+
+
+def test_a_structure_of_ones_own_must_be_somewhere(tmp_path: Path) -> None:
+    folder = make_set(tmp_path / "a", training=["one"])
+    items = load_data_list(folder, "training", structures=["heart"])
+    assert items[0]["structures"] == {"heart": ""}
+    with pytest.raises(DataError, match="--structure aorta=FOLDER"):
+        load_data_list(folder, "training", structures=["heart", "aorta"])
+
+
+def test_masks_of_structures_must_be_there(tmp_path: Path) -> None:
+    folder = make_set(tmp_path / "a", training=["one"])
+    content = json.loads((folder / "dataset.json").read_text())
+    content["training"][0]["structures"] = {"heart": "heart/one.png"}
+    (folder / "dataset.json").write_text(json.dumps(content))
+    assert len(load_data_list(folder, "training")) == 1
+    with pytest.raises(DataError, match=r"1 of 3 files .* missing"):
+        load_data_list(folder, "training", structures=["heart"])

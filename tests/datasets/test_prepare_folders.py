@@ -324,3 +324,65 @@ def test_ways_to_label_exclude_each_other(folders: Path, given: dict[str, Any]) 
     }
     with pytest.raises(DataError, match="Give either"):
         prepare_folders(folders / "images", folders / "out", **paths)
+
+
+def test_masks_of_further_structures(folders: Path, make_heart: Any, save_picture: Any) -> None:
+    for name in ("one", "two_heart"):
+        save_picture(folders / "hearts" / f"{name}.png", make_heart((48, 48)))
+    result = prepare_folders(
+        folders / "images",
+        folders / "out",
+        masks=[folders / "masks"],
+        structures={"heart": folders / "hearts"},
+        split=Split("3:0:0"),
+    )
+    assert result.masks_without_image == ()
+    with Image.open(folders / "out" / "heart" / "two.png") as mask:
+        assert mask.mode == "1"
+        np.testing.assert_array_equal(np.asarray(mask)[::2, ::2], make_heart((48, 48)))
+    items = load_data_list(folders / "out", "training", structures=["heart", "clavicles"])
+    hearts = {item["id"]: item["structures"]["heart"] for item in items}
+    assert hearts["one"] == str(folders / "out" / "heart" / "one.png")
+    assert hearts["three"] == ""
+    assert all(item["structures"].keys() == items[0]["structures"].keys() for item in items)
+    assert items[0]["structures"]["right_clavicle"] == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Heart", "small letters"),
+        ("../heart", "small letters"),
+        ("images", "cannot be the name"),
+        ("clavicles", "right_clavicle and left_clavicle"),
+        ("lungs", "--masks"),
+    ],
+)
+def test_names_of_structures(folders: Path, name: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        prepare_folders(
+            folders / "images",
+            folders / "out",
+            masks=[folders / "masks"],
+            structures={name: folders / "masks"},
+        )
+
+
+def test_structures_that_belong_to_no_image(folders: Path, make_heart: Any, save_picture: Any) -> None:
+    save_picture(folders / "hearts" / "four.png", make_heart())
+    with pytest.raises(DataError, match="No mask of the structure 'heart'"):
+        prepare_folders(
+            folders / "images",
+            folders / "out",
+            masks=[folders / "masks"],
+            structures={"heart": folders / "hearts"},
+        )
+
+
+def test_originals_are_not_replaced_by_structures(folders: Path, make_heart: Any, save_picture: Any) -> None:
+    for name in ("one", "two", "three"):
+        save_picture(folders / "heart" / f"{name}.png", make_heart())
+    with pytest.raises(DataError, match="holds the originals"):
+        prepare_folders(
+            folders / "images", folders, masks=[folders / "masks"], structures={"heart": folders / "heart"}
+        )

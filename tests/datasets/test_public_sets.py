@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,14 @@ def test_montgomery_sides_are_told_by_position(montgomery_originals: Path, tmp_p
     assert columns.max() < 48  # the right lung, on the left half
 
 
-def test_jsrt(jsrt_originals: Path, tmp_path: Path, make_lung: Any, side: int) -> None:
+def test_jsrt(
+    jsrt_originals: Path,
+    tmp_path: Path,
+    make_lung: Any,
+    make_heart: Any,
+    make_clavicle: Any,
+    side: int,
+) -> None:
     out = tmp_path / "out"
     result = prepare_jsrt(jsrt_originals, out, split=Split("2:1:1"), max_side=None)
     assert result.counts == {"training": 2, "validation": 1, "test": 1}
@@ -89,6 +97,11 @@ def test_jsrt(jsrt_originals: Path, tmp_path: Path, make_lung: Any, side: int) -
     label_map = read(out / "labels" / "JPCLN002.png")
     np.testing.assert_array_equal(label_map == 1, make_lung("right"))
     np.testing.assert_array_equal(label_map == 2, make_lung("left"))
+    masks = {"heart": make_heart()} | {f"{one}_clavicle": make_clavicle(one) for one in ("right", "left")}
+    assert item["structures"] == {name: f"{name}/JPCLN002.png" for name in masks}
+    for name, mask in masks.items():
+        assert read(out / name / "JPCLN002.png").dtype == bool
+        np.testing.assert_array_equal(read(out / name / "JPCLN002.png"), mask)
     stored = np.frombuffer((jsrt_originals / "All247images" / "JPCLN002.IMG").read_bytes(), ">u2")
     image = read(out / "images" / "JPCLN002.png")
     assert image.dtype == np.uint16
@@ -103,6 +116,24 @@ def test_jsrt_pixels_are_averaged_and_spacing_grows(jsrt_originals: Path, tmp_pa
     pixels = 1 - stored.reshape(side // 2, 2, side // 2, 2).mean(axis=(1, 3)) / 4095
     np.testing.assert_allclose(read(out / "images" / "JPCNN001.png"), pixels * 65535, atol=1)
     assert items_of(out)["JPCNN001"]["spacing_mm"] == pytest.approx([716.8 / side] * 2)
+
+
+def test_jsrt_without_heart_and_clavicles(jsrt_originals: Path, tmp_path: Path) -> None:
+    for folder in jsrt_originals.glob("scratch/*/masks/*"):
+        if "lung" not in folder.name:
+            shutil.rmtree(folder)
+    prepare_jsrt(jsrt_originals, tmp_path / "out", max_side=None)
+    assert "structures" not in items_of(tmp_path / "out")["JPCLN002"]
+
+
+def test_clavicles_go_by_their_place(jsrt_originals: Path, tmp_path: Path, make_clavicle: Any) -> None:
+    for masks in jsrt_originals.glob("scratch/*/masks"):
+        (masks / "right clavicle").rename(masks / "kept")
+        (masks / "left clavicle").rename(masks / "right clavicle")
+        (masks / "kept").rename(masks / "left clavicle")
+    prepare_jsrt(jsrt_originals, tmp_path / "out", max_side=None)
+    found = read(tmp_path / "out" / "right_clavicle" / "JPCLN002.png")
+    np.testing.assert_array_equal(found, make_clavicle("right"))
 
 
 def test_jsrt_air_is_high_on_disk(tmp_path: Path) -> None:

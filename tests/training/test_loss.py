@@ -72,3 +72,30 @@ def test_classes_and_channels_must_be_as_many(batch):
     logits, lung = batch
     with pytest.raises(BundleError, match="gives 3 channels"):
         PartialDiceCELoss()(logits.expand(-1, 3, -1, -1), lung.expand(-1, 2, -1, -1))
+
+
+def test_structures_that_overlap_have_a_loss_each(batch):
+    logits, lung = batch
+    logits = torch.cat([logits, -logits], dim=1)
+    shares = torch.cat([lung, lung**2], dim=1)
+    expected = [DiceCELoss(sigmoid=True, batch=True)(logits[:, [one]], shares[:, [one]]) for one in range(2)]
+    known = torch.cat([shares, torch.zeros_like(shares)], dim=1)
+    torch.testing.assert_close(PartialDiceCELoss()(logits, known), sum(expected) / 2)
+
+
+def test_a_structure_counts_where_it_is_known(batch):
+    logits, lung = batch
+    logits, shares = logits.repeat(1, 2, 1, 1).requires_grad_(), lung.repeat(1, 2, 1, 1)
+    unknown = torch.zeros_like(shares)
+    unknown[:2, 1] = 1  # a mask for one image of three
+    loss = PartialDiceCELoss()(logits, torch.cat([shares, unknown], dim=1))
+    alone = [PartialDiceCELoss()(logits[:, :1], lung), PartialDiceCELoss()(logits[2:, 1:], lung[2:])]
+    torch.testing.assert_close(loss, sum(alone) / 2)
+    loss.backward()
+    assert not logits.grad[:2, 1].any()
+    unknown[:, 1] = 1
+    loss = PartialDiceCELoss()(logits, torch.cat([shares, unknown], dim=1))
+    torch.testing.assert_close(loss, alone[0])
+    nothing = PartialDiceCELoss()(logits, torch.cat([shares, torch.ones_like(shares)], dim=1))
+    assert nothing == 0
+    nothing.backward()

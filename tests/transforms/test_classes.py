@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 from monai.transforms import Compose
+from PIL import Image
 
-from lungfield.errors import BundleError
+from lungfield.errors import BundleError, DataError
 from lungfield.transforms import (
     ClassesAndUnknownd,
     KnownLungsd,
@@ -17,6 +18,7 @@ from lungfield.transforms import (
 from lungfield.transforms.monai_label import post_transforms
 
 CLASSES = (2, 0, 1)  # left lung, background, right lung
+OVERLAPPING = (255, 3, 253)  # lung, heart, clavicles
 
 
 def test_the_two_channels_of_a_partial_label():
@@ -62,6 +64,55 @@ def test_a_mirrored_picture_has_its_right_lung_on_the_left(classes):
     assert torch.equal(same["label"], data["label"])
 
 
+@pytest.fixture
+def masks(tmp_path):
+    """Paths of masks (4, 6) of heart and clavicles, and what they hold."""
+    masks = {name: np.zeros((4, 6), dtype=bool) for name in ("heart", "right_clavicle", "left_clavicle")}
+    masks["heart"][2:, 3:5], masks["right_clavicle"][0, :2], masks["left_clavicle"][0, 4:] = True, True, True
+    for name, mask in masks.items():
+        Image.fromarray(mask).save(tmp_path / f"{name}.png")
+    return {name: str(tmp_path / f"{name}.png") for name in masks}, masks
+
+
+def test_channels_of_structures_and_then_their_unknown(masks):
+    paths, held = masks
+    label = torch.zeros(1, 4, 6)
+    label[..., 1:, :2], label[..., 3, 5] = 255, 254
+    make = ClassesAndUnknownd("label", OVERLAPPING, structures=["heart", "clavicles"])
+    data = make({"label": label, "structures": paths})
+    assert data.keys() == {"label"}
+    assert data["label"].shape == (6, 4, 6)
+    lung, heart, clavicles, *unknown = data["label"].numpy()
+    np.testing.assert_array_equal(lung, label[0] == 255)
+    np.testing.assert_array_equal(heart, held["heart"])
+    np.testing.assert_array_equal(clavicles, held["right_clavicle"] | held["left_clavicle"])
+    np.testing.assert_array_equal(unknown[0], label[0] == 254)
+    assert not np.any(unknown[1:])
+    without = make({"label": label, "structures": {**paths, "heart": "", "left_clavicle": ""}})["label"]
+    assert not without[1:3].any()
+    assert without[4:].all()
+
+
+def test_a_mask_of_another_size_is_refused(masks):
+    make = ClassesAndUnknownd("label", (255, 3), structures=["heart"])
+    with pytest.raises(DataError, match="does not fit a label"):
+        make({"label": torch.zeros(1, 6, 4), "structures": masks[0]})
+
+
+def test_known_structures_are_left_of_prediction_and_label():
+    label = torch.zeros(6, 2, 2)
+    label[0], label[1, 0], label[3, 0, 0], label[5] = 1, 1, 1, 1
+    known = KnownLungsd("pred", classes=OVERLAPPING)({"pred": torch.ones(3, 2, 2), "label": label})
+    assert known["pred"].tolist() == [[[0, 1], [1, 1]], [[1, 1], [1, 1]], [[0, 0], [0, 0]]]
+    assert known["label"].tolist() == [[[0, 1], [1, 1]], [[1, 1], [0, 0]], [[0, 0], [0, 0]]]
+
+
+def test_structures_that_overlap_are_mirrored_as_they_are():
+    label = torch.rand(6, 4, 4)
+    mirror = RandMirrord(["image", "label"], classes=OVERLAPPING, prob=1)
+    assert torch.equal(mirror({"image": label[:1], "label": label})["label"], label.flip(-1))
+
+
 def logits_of(label_map, classes):
     return torch.stack([torch.as_tensor(label_map == value) * 20.0 for value in classes])
 
@@ -88,6 +139,13 @@ def test_lung_is_the_sum_of_its_classes():
     shares = torch.softmax(logits, dim=0)
     torch.testing.assert_close(torch.sigmoid(lung), shares[0] + shares[2])
     torch.testing.assert_close(torch.sigmoid(right), shares[2] / (shares[0] + shares[2]))
+
+
+def test_the_lungs_of_structures_that_overlap_are_a_channel():
+    logits = torch.randn(3, 5, 4)
+    lung, right = lung_logits(logits, OVERLAPPING)
+    assert torch.equal(lung, logits[0])
+    assert right is None
 
 
 def test_another_number_of_channels_is_refused():

@@ -174,8 +174,8 @@ def _compare(bundle: Bundle) -> dict[str, float]:
     for radiograph in sample_radiographs():
         prepared = processing.prepare(radiograph)
         image = prepared["image"][None]
-        reference = processing.finish(prepared, exact(image)[0], radiograph)
+        reference = processing.finish(prepared, exact(image)[0], radiograph).label_map
         for name, predictor in predictors.items():
-            label_map = processing.finish(prepared, predictor.logits(image)[0], radiograph)
+            label_map = processing.finish(prepared, predictor.logits(image)[0], radiograph).label_map
             lowest[name] = min(lowest[name], agreement(label_map, reference, spacing=None).dice)
     return lowest

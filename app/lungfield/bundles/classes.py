@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lungfield.errors import BundleError
-from lungfield.labels import BACKGROUND, LEFT_LUNG, LUNG_FIELD, LUNG_SIDE_UNKNOWN, RIGHT_LUNG
+from lungfield.labels import (
+    BACKGROUND,
+    CLAVICLE_SIDE_UNKNOWN,
+    HEART,
+    LEFT_LUNG,
+    LUNG_FIELD,
+    LUNG_SIDE_UNKNOWN,
+    RIGHT_LUNG,
+)
 
-_VALUES = {
+_EXCLUSIVE = {
     "background": BACKGROUND,
     "lung": LUNG_SIDE_UNKNOWN,
     "right lung": RIGHT_LUNG.value,
     "left lung": LEFT_LUNG.value,
 }
 _COMPLETE = ({"background", "lung"}, {"background", "right lung", "left lung"})
+_FURTHER = {"heart": HEART.value, "clavicle": CLAVICLE_SIDE_UNKNOWN, "clavicles": CLAVICLE_SIDE_UNKNOWN}
 
 
 def output_classes(metadata: Mapping[str, Any]) -> tuple[int, ...]:
     """The label value that each channel of a network's output stands for.
 
     A single channel is that of the lung field, whatever its name; `channel_def` then names the values of the
-    label map. Several channels are classes of which each pixel has one (softmax).
+    label map. Several channels with a background among them are classes of which each pixel has one
+    (softmax). Several without it are structures that overlap (sigmoid), the lungs first.
 
     Args:
         metadata: the content of a bundle's metadata.json.
 
     Returns:
-        One value of `lungfield.labels` a channel; `LUNG_SIDE_UNKNOWN` for lung of either side.
+        One value of `lungfield.labels` a channel; `LUNG_SIDE_UNKNOWN` for lung of either side, and for
+        further structures what `overlapping_classes` says.
 
     Raises:
         BundleError: there are several channels, and `channel_def` does not name one class for each.
@@ -38,10 +49,27 @@ def output_classes(metadata: Mapping[str, Any]) -> tuple[int, ...]:
         return LUNG_FIELD
     named = output.get("channel_def", {})
     names = [str(named.get(str(channel), "")).lower().replace("_", " ") for channel in range(count)]
-    if len(named) != count or len(set(names)) != count or set(names) not in _COMPLETE:
-        raise BundleError(
-            f"metadata.json says that the network gives {count} channels, and names {named or 'none'} under "
-            "network_data_format, outputs, pred, channel_def. Name each channel by its number: background "
-            "and lung, or background, right lung and left lung."
-        )
-    return tuple(_VALUES[name] for name in names)
+    distinct = len(named) == len(set(names)) == count and "" not in names
+    if distinct and set(names) in _COMPLETE:
+        return tuple(_EXCLUSIVE[name] for name in names)
+    if distinct and names[0] == "lung" and not set(names[1:]) & set(_EXCLUSIVE):
+        return overlapping_classes(names[1:])
+    raise BundleError(
+        f"metadata.json says that the network gives {count} channels, and names {named or 'none'} under "
+        "network_data_format, outputs, pred, channel_def. Name each channel by its number: background "
+        "and lung; or background, right lung and left lung; or lung first, then structures that overlap it."
+    )
+
+
+def overlapping_classes(further: Sequence[str]) -> tuple[int, ...]:
+    """The values of the channels of a network that gives the lung field and further structures.
+
+    Args:
+        further: names of the structures, such as 'heart' and 'clavicles', in the order of their channels.
+
+    Returns:
+        `LUNG_SIDE_UNKNOWN`; then the value of the heart, `CLAVICLE_SIDE_UNKNOWN` for both clavicles, and for
+        a structure of one's own, which no label map knows, the negative number of its channel.
+    """
+    values = [_FURTHER.get(name, -channel) for channel, name in enumerate(further, start=1)]
+    return (*LUNG_FIELD, *values)

@@ -132,7 +132,7 @@ def _compare(bundle: Bundle, exported: nn.Module) -> dict[str, Any]:
             expected, made = network(image), exported(image)
         largest.append(float(expected.abs().max()))
         differences.append(float((made - expected).abs().max()))
-        maps = [processing.finish(prepared, logits[0], radiograph) for logits in (made, expected)]
+        maps = [processing.finish(prepared, logits[0], radiograph).label_map for logits in (made, expected)]
         dice.append(agreement(*maps, spacing=None).dice)
     if not max(differences) <= TOLERANCE * max(1, *largest):
         raise OutputError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from copy import deepcopy
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -20,10 +20,11 @@ from lungfield.bundles.precision import PrecisionInferer
 from lungfield.bundles.registry import Bundle, require_weights, shipped
 from lungfield.bundles.weights import load_weights
 from lungfield.errors import BundleError, NotFrontalChestError
-from lungfield.labels import LUNG_FIELD
+from lungfield.labels import LUNG_FIELD, structures_of
 from lungfield.radiograph import read_radiograph
 from lungfield.records import Radiograph
 from lungfield.transforms import as_monai, lung_logits, require_channels
+from lungfield.transforms.postprocessing import STRUCTURES
 
 Result = TypeVar("Result")
 Answer = tuple[torch.Tensor, torch.Tensor | None]
@@ -32,6 +33,19 @@ Steps = Generator[torch.Tensor, Answer, Result]
 """Work that needs a network now and then: yields inputs (C, h, w) float32, and is sent an answer to each."""
 Prepared = dict[str, Any]
 """A radiograph after the preprocessing: MONAI's dictionary, with what the way back needs."""
+
+
+class Finished(NamedTuple):
+    """Masks on the file's own pixels.
+
+    Attributes:
+        label_map: (H, W) uint8, 0 background, 1 right lung, 2 left lung.
+        structures: (H, W) bool of each structure beside the lungs that the network gives, by the names of
+            `lungfield.labels`, each whole where structures overlap.
+    """
+
+    label_map: NDArray[np.uint8]
+    structures: dict[str, NDArray[np.bool_]]
 
 
 class Processing:
@@ -64,13 +78,10 @@ class Processing:
         prepared: Prepared = self._preprocessing({"image": image})
         return prepared
 
-    def finish(self, prepared: Prepared, logits: torch.Tensor, radiograph: Radiograph) -> NDArray[np.uint8]:
-        """Turn the network's output for a radiograph, logits (C, h, w) float32 on the CPU, into a label map.
+    def finish(self, prepared: Prepared, logits: torch.Tensor, radiograph: Radiograph) -> Finished:
+        """Turn the network's output for a radiograph, logits (C, h, w) float32 on the CPU, into masks.
 
         `prepared` is what `prepare` returned for it, and is left as it is.
-
-        Returns:
-            Label map (H, W) uint8 on the file's own pixels: 0 background, 1 right lung, 2 left lung.
 
         Raises:
             BundleError: the network gives other channels than the metadata name, or the bundle's
@@ -79,16 +90,32 @@ class Processing:
         require_channels(len(logits), self.classes)
         # As a MetaTensor it says what MONAI's own workflow would say: how the image lies, and that it is one.
         prediction = MetaTensor(logits, meta=prepared["image"].meta)
-        finished = self._postprocessing({**prepared, "pred": prediction})["pred"]
-        # A plain tensor, as converting a MetaTensor brings the transposed map in order, and back.
-        label_map = finished.as_tensor() if isinstance(finished, MetaTensor) else torch.as_tensor(finished)
-        expected = (1, *radiograph.stored_shape[::-1])
-        if label_map.shape != expected:
+        finished = self._postprocessing({**prepared, "pred": prediction})
+        (label_map,) = self._planes(finished["pred"], 1, radiograph)
+        further = structures_of(self.classes)
+        if not further:
+            return Finished(label_map, {})
+        if f"pred{STRUCTURES}" not in finished:
             raise BundleError(
-                f"The post-processing of {self.bundle.inference_config} gave {tuple(label_map.shape)} "
-                f"instead of {expected} (1, columns, rows)."
+                f"The post-processing of {self.bundle.inference_config} gives no masks beside the lungs: "
+                "hand the network's classes to LungLabelMapd."
             )
-        return np.ascontiguousarray(label_map[0].T.numpy().astype(np.uint8, copy=False))
+        masks = self._planes(finished[f"pred{STRUCTURES}"], len(further), radiograph)
+        return Finished(
+            label_map, {label.name: mask.view(bool) for label, mask in zip(further, masks, strict=True)}
+        )
+
+    def _planes(self, finished: Any, count: int, radiograph: Radiograph) -> list[NDArray[np.uint8]]:
+        """What the post-processing ended in, (count, W, H), as arrays (H, W)."""
+        # A plain tensor, as converting a MetaTensor brings the transposed map in order, and back.
+        planes = finished.as_tensor() if isinstance(finished, MetaTensor) else torch.as_tensor(finished)
+        expected = (count, *radiograph.stored_shape[::-1])
+        if planes.shape != expected:
+            raise BundleError(
+                f"The post-processing of {self.bundle.inference_config} gave {tuple(planes.shape)} "
+                f"instead of {expected} ({count}, columns, rows)."
+            )
+        return [np.ascontiguousarray(plane.T.numpy().astype(np.uint8, copy=False)) for plane in planes]
 
 
 class Predictor:

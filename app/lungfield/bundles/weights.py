@@ -26,6 +26,9 @@ def load_weights(
 ) -> Any:
     """Load a state dict, or the (averaged) network in a checkpoint of training, and return the network.
 
+    A network that is to be trained on may give more channels than the weights do, or fewer: those that both
+    have keep their weights, by their numbers, and further ones start as the network has them, at random.
+
     Args:
         network: a torch module.
         path: a file that `torch.load(weights_only=True)` reads; 'shipped' for models/model.pt of the bundle;
@@ -44,7 +47,9 @@ def load_weights(
         path = Path(bundle_root) / "models" / "model.pt"
     state = load_state(path, what="file of weights", advice="Give the path of a model.pt, or train first.")
     weights = weights_in(state)
-    if preprocessing is not None:
+    if preprocessing is None:
+        weights = _with_channels_of(network, weights)
+    else:
         require_preparation(weights, preparation(preprocessing), path)
     try:
         network.load_state_dict(weights)
@@ -53,6 +58,24 @@ def load_weights(
             f"{path} does not hold the weights of {type(network).__name__}: {first_line(error)}"
         ) from error
     return network
+
+
+def _with_channels_of(network: Any, weights: dict[str, Any]) -> dict[str, Any]:
+    """The weights with as many output channels as the network has, where that is all that differs."""
+    own = network.state_dict()
+    if own.keys() != weights.keys():
+        return weights
+    differing = [name for name, value in own.items() if value.shape != weights[name].shape]
+    if len({name.rpartition(".")[0] for name in differing}) != 1:  # not the weight and the bias of one layer
+        return weights
+    result = dict(weights)
+    for name in differing:
+        if own[name].shape[1:] != weights[name].shape[1:]:
+            return weights
+        result[name] = own[name].clone()
+        both = min(len(own[name]), len(weights[name]))
+        result[name][:both] = weights[name][:both]
+    return result
 
 
 def weights_in(state: dict[str, Any]) -> dict[str, Any]:

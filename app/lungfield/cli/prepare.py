@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -96,7 +97,7 @@ def jsrt(
     max_side: MaxSide = 1024,
     as_json: AsJson = False,
 ) -> None:
-    """Prepare the JSRT set (.IMG) with the lung masks of SCR (.gif)."""
+    """Prepare the JSRT set (.IMG) with the masks of SCR (.gif): lungs, heart and clavicles."""
     with Bar("JSRT") as bar:
         from lungfield.datasets import Split, prepare_jsrt
 
@@ -120,6 +121,14 @@ def folders(
     ] = None,
     ignore_masks: Annotated[
         Path | None, typer.Option(help="Folder of masks of the pixels whose class is unknown.")
+    ] = None,
+    structure: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FOLDER",
+            help="Folder of masks of a further structure: heart, right_clavicle, left_clavicle or your own; "
+            "may be repeated.",
+        ),
     ] = None,
     unlabelled: Annotated[bool, typer.Option("--unlabelled", help="There are no masks.")] = False,
     name: Annotated[
@@ -148,6 +157,7 @@ def folders(
             left_masks=left_masks,
             outer_masks=outer_masks,
             ignore_masks=ignore_masks,
+            structures=_named_folders(structure or ()),
             unlabelled=unlabelled,
             description=SetDescription(name) if name else None,
             spacing_mm=(spacing_mm, spacing_mm) if spacing_mm else None,
@@ -177,6 +187,19 @@ def pseudo_labels(
         result = make_pseudo_labels(source, output, teacher, track=bar.track)
     doubtful = [f"{len(result.doubtful)} radiographs were left out as doubtful"] if result.doubtful else []
     _print_result(result, doubtful, as_json=as_json)
+
+
+def _named_folders(options: Sequence[str]) -> dict[str, Path]:
+    """The folders of further structures by name; `DataError` where an option is not NAME=FOLDER."""
+    from lungfield.errors import DataError
+
+    folders: dict[str, Path] = {}
+    for option in options:
+        name, equals, folder = option.partition("=")
+        if not (name and equals and folder) or name in folders:
+            raise DataError(f"--structure {option}: give each structure once, as NAME=FOLDER.")
+        folders[name] = Path(folder)
+    return folders
 
 
 def _common(split: Split, max_side: int, bar: Bar) -> dict[str, Any]:

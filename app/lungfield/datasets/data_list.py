@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lungfield.datasets.layout import LIST_NAME
 from lungfield.errors import DataError
+from lungfield.labels import STRUCTURES, mask_names
 
 
 def load_data_list(
@@ -18,6 +20,7 @@ def load_data_list(
     base: str | Path | None = None,
     labelled: bool = False,
     fold: int | None = None,
+    structures: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Load one section of a prepared set, or of all the sets in a folder.
 
@@ -31,15 +34,18 @@ def load_data_list(
         fold: for cross-validation: of the images of the sections training and validation, those whose entry
             has this `fold` are the section 'validation', all others the section 'training'. Other sections
             stay as they are.
+        structures: further structures whose masks are wanted, such as 'heart' and 'clavicles'.
 
     Returns:
         One dictionary an image, with the same keys for all, so that a data loader can make batches of them:
         `id`, `dataset`, `image` and (where there is a reference) `label` as absolute paths, and `spacing_mm`,
-        (row, column), not-a-number where it is not known.
+        (row, column), not-a-number where it is not known. With `structures`, `structures` holds the paths of
+        their masks by name (`lungfield.labels.mask_names`), an empty text where an image has none.
 
     Raises:
         DataError: no such folder, no list, no such section or fold, an empty one, labels or files that are
-            missing, or entries without a `fold` where one is asked for.
+            missing, entries without a `fold` where one is asked for, or a structure of one's own that no
+            image of the section has a mask of.
     """
     folder = Path(dataset_dir)
     lists = {path.parent: read_list(path) for path in _find_lists(folder)}
@@ -49,7 +55,7 @@ def load_data_list(
         known = sorted({name for one in lists.values() for name in one if isinstance(one[name], list)})
         raise DataError(f"{folder} has no section '{section}'. There are: {', '.join(known) or 'none'}.")
     items = [
-        _absolute(entry, Path(base) if base else parent, parent / LIST_NAME)
+        _absolute(entry, Path(base) if base else parent, parent / LIST_NAME, structures)
         for parent, content in lists.items()
         for entry in content.get(section, [])
     ]
@@ -64,7 +70,15 @@ def load_data_list(
             f"first in set '{without[0]['dataset']}'. Move that set elsewhere, or make labels for it: "
             "`lungfield prepare pseudo-labels`."
         )
+    own = [structure for structure in structures if structure not in STRUCTURES]
+    nowhere = [name for name in own if not any(item["structures"][name] for item in items)]
+    if nowhere:
+        raise DataError(
+            f"No image of section '{section}' of {folder} has a mask of '{nowhere[0]}'. Prepare the set with "
+            f"`--structure {nowhere[0]}=FOLDER`, or leave the structure out of `further`."
+        )
     files = [item[key] for item in items for key in ("image", "label") if key in item]
+    files += [path for item in items for path in item.get("structures", {}).values() if path]
     missing = [path for path in files if not Path(path).is_file()]
     if missing:
         raise DataError(
@@ -115,7 +129,7 @@ def read_list(path: Path) -> dict[str, Any]:
     return content
 
 
-def _absolute(entry: Any, base: Path, path: Path) -> dict[str, Any]:
+def _absolute(entry: Any, base: Path, path: Path, structures: Sequence[str]) -> dict[str, Any]:
     if not (isinstance(entry, dict) and isinstance(entry.get("image"), str)):
         raise DataError(f"{path} has an entry without 'image': {entry!r:.80}.")
     item = {
@@ -127,4 +141,11 @@ def _absolute(entry: Any, base: Path, path: Path) -> dict[str, Any]:
     }
     if entry.get("label"):
         item["label"] = str((base / entry["label"]).absolute())
+    if structures:
+        masks = entry.get("structures") or {}
+        names = [name for structure in structures for name in mask_names(structure)]
+        # A text for each, as a data loader makes no batch of None.
+        item["structures"] = {
+            name: str((base / masks[name]).absolute()) if masks.get(name) else "" for name in names
+        }
     return item

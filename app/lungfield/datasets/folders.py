@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from lungfield.datasets.layout import SetDescription
-from lungfield.datasets.matching import files_in, match_masks
+from lungfield.datasets.matching import files_in, match_masks, with_structures
 from lungfield.datasets.preparation import Cases, PreparedSet, SourceImage, Track, prepare, read_source
 from lungfield.datasets.splits import Split
 from lungfield.errors import DataError
@@ -23,6 +23,7 @@ def prepare_folders(
     left_masks: Path | None = None,
     outer_masks: Path | None = None,
     ignore_masks: Path | None = None,
+    structures: Mapping[str, Path] | None = None,
     unlabelled: bool = False,
     description: SetDescription | None = None,
     spacing_mm: tuple[float, float] | None = None,
@@ -45,6 +46,8 @@ def prepare_folders(
         left_masks: folder of masks of the patient's left lung.
         outer_masks: folder of contours round each lung that take in what lies medial of it.
         ignore_masks: folder of masks of the pixels of which nothing is known; an image need not have one.
+        structures: folders of masks of further structures, by name, such as 'heart', 'right_clavicle',
+            'left_clavicle' or one of your own; they may overlap the lungs, and an image need not have one.
         unlabelled: there are no masks: for pseudo-labels, and for inference.
         description: what the set is; by default named after the output folder.
         spacing_mm: (row, column) in mm of the originals, for images that do not say it themselves.
@@ -76,6 +79,7 @@ def prepare_folders(
         cases = replace(cases, complete=tuple(outer))
     if ignore_masks:
         cases = _with_ignored(cases, files_in(ignore_masks))
+    cases = with_structures(cases, {name: files_in(path) for name, path in (structures or {}).items()})
 
     def read(path: Path) -> SourceImage:
         source = read_source(path)

@@ -2,6 +2,7 @@
 
 OUT/images/<id>.png|.dcm    the radiographs, lungs dark
 OUT/labels/<id>.png         the reference label maps, 8-bit (values: `lungfield.labels`), where there are any
+OUT/<structure>/<id>.png    1-bit masks of what overlaps the lungs, such as the heart, where there are any
 OUT/dataset.json            what the set is, and the sections training, validation and test
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +22,7 @@ from PIL import Image
 
 from lungfield.atomic import write_whole
 from lungfield.errors import DataError, OutputError
-from lungfield.labels import BACKGROUND, LUNG_SIDE_UNKNOWN, LUNGS, UNKNOWN
+from lungfield.labels import BACKGROUND, LUNG_SIDE_UNKNOWN, LUNGS, UNKNOWN, mask_names
 
 LIST_NAME = "dataset.json"
 IMAGES = "images"
@@ -28,6 +30,7 @@ LABELS = "labels"
 UNFINISHED = "unfinished"
 """An empty file in a folder whose set is being written, or was when its run ended early."""
 SECTIONS = ("training", "validation", "test")
+_STRUCTURE_NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Item:
         spacing_mm: (row, column) in mm, of the image as prepared, or None where it is not known.
         group: what the split is stratified by, such as 'normal' or 'abnormal'; None where not known.
         fold: of cross-validation, from 0; None without it.
+        structures: paths of the masks of further structures, by name; None where there are none.
     """
 
     id: str
@@ -67,25 +71,43 @@ class Item:
     spacing_mm: tuple[float, float] | None = None
     group: str | None = None
     fold: int | None = None
+    structures: dict[str, str] | None = None
 
     def entry(self) -> dict[str, Any]:
-        """What the list says of it; a `fold` where it has one."""
+        """What the list of the set says of this image; nothing of a fold or structures that it has not."""
         entry = asdict(self)
-        if self.fold is None:
-            del entry["fold"]
+        for key in ("fold", "structures"):
+            if entry[key] is None:
+                del entry[key]
         return entry
 
 
-def start_set(folder: Path) -> None:
+def require_structure_name(name: str) -> None:
+    """Raise `DataError` where a further structure cannot be called so, as its folder is."""
+    if not _STRUCTURE_NAME.fullmatch(name) or name in (IMAGES, LABELS):
+        raise DataError(
+            f"'{name}' cannot be the name of a structure's masks: use small letters, digits and _, such as "
+            "heart or aorta."
+        )
+    if mask_names(name) != (name,):
+        advice = "--masks" if name == "lungs" else f"the names {' and '.join(mask_names(name))}"
+        raise DataError(f"Masks of the {name} are given by {advice}.")
+
+
+def start_set(folder: Path, structures: Iterable[str] = ()) -> None:
     """Make the folders of a set, where there is no other; a run that ended early may be begun again.
 
+    Args:
+        folder: folder of the set.
+        structures: names of the further structures that it will have masks of.
+
     Raises:
-        DataError: the folder holds a set already, or images or labels that are not ours to replace.
+        DataError: the folder holds a set already, or images or masks that are not ours to replace.
         OutputError: the folder cannot be written to.
     """
     mark = folder / UNFINISHED
     try:
-        for path in (folder / LIST_NAME, folder / IMAGES, folder / LABELS):
+        for path in (folder / name for name in (LIST_NAME, IMAGES, LABELS, *structures)):
             others = path.is_dir() and not mark.is_file() and any(path.iterdir())
             if others or path.is_file():
                 raise DataError(
@@ -142,8 +164,8 @@ def label_values(values: Iterable[int]) -> dict[int, str]:
     return {BACKGROUND: "background"} | {value: names[value] for value in sorted(values)}
 
 
-def write_png(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
-    """Write an (H, W) array of 8 or 16 bits as a grey PNG; `OutputError` where that fails."""
+def write_png(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.bool_]) -> None:
+    """Write an (H, W) array of 1, 8 or 16 bits as a grey PNG; `OutputError` where that fails."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG")
     write_whole(path, buffer.getvalue())

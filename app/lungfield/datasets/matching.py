@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from lungfield.datasets.layout import require_structure_name
 from lungfield.datasets.preparation import Case, Cases, MaskFile
 from lungfield.errors import DataError
 from lungfield.formats import DATA_SETS, stem
+from lungfield.labels import UNKNOWN
 
 # What the name of a mask may add to that of its image.
 _MASK_ENDING = re.compile(
-    r"(?:[ _.-]*(?:masks?|labels?|seg(?:mentation)?|lungs?|left|right|ignored?|unknown))+$", re.IGNORECASE
+    r"(?:[ _.-]*(?:masks?|labels?|seg(?:mentation)?|lungs?|heart|clavicles?|left|right|ignored?|unknown))+$",
+    re.IGNORECASE,
 )
 _MASK_FOLDER = re.compile(r"mask|label|lung|heart|clavicle", re.IGNORECASE)
 # NLM's sets end a name in 0 (normal) or 1 (abnormal); JSRT's begin with JPCLN (nodule) or JPCNN (none).
@@ -133,6 +137,29 @@ def match_masks(images: Iterable[Path], masks: Sequence[tuple[Iterable[Path], in
     )
     without_mask = sorted(set(by_name) - {case.id for case in complete})
     return Cases(complete, tuple(without_mask), tuple(sorted(without_image)))
+
+
+def with_structures(cases: Cases, structures: Mapping[str, Iterable[Path]]) -> Cases:
+    """Add masks of further structures, by the structure's name, to the cases that have one.
+
+    Raises:
+        DataError: a name cannot be that of a folder of a prepared set, or no mask of a structure belongs to
+            an image.
+    """
+    found: dict[str, dict[str, Path]] = {}
+    without_image = list(cases.masks_without_image)
+    for name, files in structures.items():
+        require_structure_name(name)
+        matched = match_masks([case.image for case in cases.complete], [(files, UNKNOWN)])
+        if not matched.complete:
+            raise DataError(f"No mask of the structure '{name}' has the name of an image: check its folder.")
+        found[name] = {case.id: case.masks[0].path for case in matched.complete}
+        without_image += matched.masks_without_image
+    complete = tuple(
+        replace(case, structures={name: of[case.id] for name, of in found.items() if case.id in of})
+        for case in cases.complete
+    )
+    return replace(cases, complete=complete, masks_without_image=tuple(without_image))
 
 
 def _insert(files: dict[str, Path], name: str, path: Path) -> None:

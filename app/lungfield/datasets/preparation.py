@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from lungfield.datasets import layout
 from lungfield.datasets.outer import label_of_outer_contour
 from lungfield.datasets.splits import Split
 from lungfield.errors import DataError
-from lungfield.labels import BACKGROUND, LEFT_LUNG, LUNG_SIDE_UNKNOWN, RIGHT_LUNG, UNKNOWN
+from lungfield.labels import BACKGROUND, CLAVICLES, LEFT_LUNG, LUNG_SIDE_UNKNOWN, RIGHT_LUNG, UNKNOWN
 from lungfield.mask import read_reference
 from lungfield.pose import UPRIGHT, Pose
 
@@ -44,12 +44,16 @@ class MaskFile:
 
 @dataclass(frozen=True)
 class Case:
-    """An original radiograph with its masks, if any; `group` is what the split is stratified by."""
+    """An original radiograph with its masks, if any; `group` is what the split is stratified by.
+
+    `structures` are the files of the masks of further structures, by name; they overlap the lungs.
+    """
 
     id: str
     image: Path
     masks: tuple[MaskFile, ...]
     group: str | None = None
+    structures: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -149,7 +153,7 @@ def prepare(
     sections: dict[str, list[layout.Item]] = {section: [] for section in names}
     swapped: list[str] = []
     values: set[int] = set()
-    layout.start_set(output)
+    layout.start_set(output, {name for case in cases.complete for name in case.structures})
     for name in track(sorted(section_of)):
         case = by_id[name]
         image = read(case.image)
@@ -162,6 +166,8 @@ def prepare(
             if moved:
                 swapped.append(name)
             layout.write_png(output / item.label, label_map)
+        for structure, mask in _structure_masks(case, image, shape).items():
+            layout.write_png(output / structure / f"{name}.png", mask)
         sections[section_of[name]].append(item)
     layout.finish_set(
         output, description, sections, label_values=layout.label_values(values), split=split.describe()
@@ -178,9 +184,9 @@ def prepare(
 
 def _require_other_folder(output: Path, cases: Iterable[Case]) -> None:
     """Refuse an output whose files could replace originals."""
-    written = {(output / layout.IMAGES).resolve(), (output / layout.LABELS).resolve()}
     for case in cases:
-        for path in (case.image, *(mask.path for mask in case.masks)):
+        written = {(output / name).resolve() for name in (layout.IMAGES, layout.LABELS, *case.structures)}
+        for path in (case.image, *(mask.path for mask in case.masks), *case.structures.values()):
             if path.parent.resolve() in written:
                 raise DataError(f"Output {output} holds the originals ({path.parent}): name another folder.")
 
@@ -198,6 +204,7 @@ def _item(case: Case, image: SourceImage, shape: Shape, dataset: str) -> layout.
         dataset=dataset,
         spacing_mm=spacing_mm,
         group=case.group,
+        structures={name: f"{name}/{case.id}.png" for name in case.structures} or None,
     )
 
 
@@ -214,14 +221,7 @@ def _label_map(case: Case, image: SourceImage, shape: Shape) -> tuple[NDArray[np
     """The (h, w) label map of a case, and whether right and left had to change places."""
     label_map = np.full(shape, BACKGROUND, dtype=np.uint8)
     for mask in case.masks:
-        upright = read_reference(mask.path, image.pose)
-        (rows, columns), (image_rows, image_columns) = upright.shape, image.pixels.shape
-        # Give or take a pixel of rounding.
-        if abs(rows * image_columns - columns * image_rows) > max(*upright.shape, *image.pixels.shape):
-            raise DataError(
-                f"Mask {mask.path} has {rows} x {columns} pixels and does not fit {case.image} with "
-                f"{image_rows} x {image_columns}: rows and columns must be in the same ratio."
-            )
+        upright = _read_fitting(mask.path, case, image)
         if mask.outer:
             upright = label_of_outer_contour(upright != BACKGROUND)
         elif mask.label != LUNG_SIDE_UNKNOWN:
@@ -234,6 +234,34 @@ def _label_map(case: Case, image: SourceImage, shape: Shape) -> tuple[NDArray[np
     if not label_map.any():
         raise DataError(f"The mask of {case.image} is empty: {', '.join(str(m.path) for m in case.masks)}.")
     return _sides_by_position(label_map)
+
+
+def _structure_masks(case: Case, image: SourceImage, shape: Shape) -> dict[str, NDArray[np.bool_]]:
+    """The (h, w) masks of a case's further structures, by name."""
+    masks = {
+        name: _resize_mask(_read_fitting(path, case, image) != BACKGROUND, shape)
+        for name, path in case.structures.items()
+    }
+    # As with the lungs, their place decides which clavicle is the right one.
+    right, left = (masks.get(clavicle.name) for clavicle in CLAVICLES)
+    if right is None or left is None or not (right.any() and left.any()):
+        return masks
+    if np.nonzero(right)[1].mean() > np.nonzero(left)[1].mean():
+        masks |= {CLAVICLES[0].name: left, CLAVICLES[1].name: right}
+    return masks
+
+
+def _read_fitting(path: Path, case: Case, image: SourceImage) -> NDArray[np.uint8]:
+    """Read a mask of a case, upright; `DataError` where its rows and columns are not in the image's ratio."""
+    upright = read_reference(path, image.pose)
+    (rows, columns), (image_rows, image_columns) = upright.shape, image.pixels.shape
+    # Give or take a pixel of rounding.
+    if abs(rows * image_columns - columns * image_rows) > max(*upright.shape, *image.pixels.shape):
+        raise DataError(
+            f"Mask {path} has {rows} x {columns} pixels and does not fit {case.image} with "
+            f"{image_rows} x {image_columns}: rows and columns must be in the same ratio."
+        )
+    return upright
 
 
 def _add_lung(label_map: NDArray[np.uint8], lung: NDArray[np.bool_], value: int, path: Path) -> None:

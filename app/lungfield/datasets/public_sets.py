@@ -14,11 +14,12 @@ from lungfield.datasets.matching import (
     files_in,
     find_folder,
     match_masks,
+    with_structures,
 )
 from lungfield.datasets.preparation import PreparedSet, SourceImage, Track, prepare
 from lungfield.datasets.splits import Split
 from lungfield.errors import DataError, UnreadableError
-from lungfield.labels import LEFT_LUNG, LUNG_SIDE_UNKNOWN, RIGHT_LUNG
+from lungfield.labels import CLAVICLES, HEART, LEFT_LUNG, LUNG_SIDE_UNKNOWN, RIGHT_LUNG
 
 SHENZHEN = SetDescription(
     name="shenzhen",
@@ -43,7 +44,10 @@ MONTGOMERY = SetDescription(
 )
 JSRT = SetDescription(
     name="jsrt",
-    description="Posterior-anterior radiographs, 154 with a nodule and 93 without, with a mask of each lung.",
+    description=(
+        "Posterior-anterior radiographs, 154 with a nodule and 93 without, with a mask of each lung, of the "
+        "heart and of each clavicle."
+    ),
     source="http://db.jsrt.or.jp/eng.php; masks: SCR database, https://www.isi.uu.nl/Research/Databases/SCR/",
     citation=(
         "J. Shiraishi et al., Development of a digital image database for chest radiographs with and without "
@@ -121,10 +125,11 @@ def prepare_jsrt(
     max_side: int | None = 1024,
     track: Track = iter,
 ) -> PreparedSet:
-    """Prepare the JSRT set with the lung masks of SCR.
+    """Prepare the JSRT set with the masks of SCR: lungs, and where they are there heart and clavicles.
 
     The masks of `left lung` are taken for the patient's left lung, which lies on the right side of the image.
-    Should a pair of masks lie the other way round, their position decides; the result names these images.
+    Should a pair of masks lie the other way round, their position decides; the result names these images. So
+    it is with the clavicles.
 
     `source` is what the originals were unpacked to: it holds `JPCLN001.IMG` and so on, at any depth; likewise
     `masks`, by default `source`, of SCR: `fold1/masks/left lung/JPCNN001.gif` and so on. The split is
@@ -133,16 +138,19 @@ def prepare_jsrt(
     """
     images = files_below(source, ".img")
     mask_files = files_below(masks or source, ".gif")
-    right, left = (
-        [path for path in mask_files if path.parent.name.lower() == folder]
-        for folder in ("right lung", "left lung")
-    )
+
+    def of(folder: str) -> list[Path]:
+        return [path for path in mask_files if path.parent.name.lower() == folder]
+
+    right, left = of("right lung"), of("left lung")
     if not (right and left):
         raise DataError(
             f"No masks in folders 'right lung' and 'left lung' in {masks or source}."
             + advice_for_pictures(source)
         )
     cases = match_masks(images, [(right, RIGHT_LUNG.value), (left, LEFT_LUNG.value)])
+    further = {label.name: of(label.name.replace("_", " ")) for label in (HEART, *CLAVICLES)}
+    cases = with_structures(cases, {name: files for name, files in further.items() if files})
     return prepare(cases, JSRT, output, split=split, max_side=max_side, read=read_jsrt_image, track=track)
 
 

@@ -3,12 +3,14 @@
 from lungfield.mask.cleaning import clean_mask
 from lungfield.mask.density import Density, mean_density
 from lungfield.mask.features import flip_agreement
+from lungfield.mask.heart import HeartMeasurements, Line, NoRatio, measure_heart
 from lungfield.mask.measurements import Extent, Measurements, measure
 from lungfield.mask.metrics import METRICS, Agreement, Summary, agreement, summarise
 from lungfield.mask.mirror import is_mirrored
 from lungfield.mask.quality import Flag, Quality, assess, logistic
 from lungfield.mask.reading import read_mask, read_reference, referenced_sop_instance_uids
 from lungfield.mask.sides import split_lungs
+from lungfield.mask.structures import native_structures
 
 __all__ = [
     "METRICS",
@@ -16,7 +18,10 @@ __all__ = [
     "Density",
     "Extent",
     "Flag",
+    "HeartMeasurements",
+    "Line",
     "Measurements",
+    "NoRatio",
     "Quality",
     "Summary",
     "agreement",
@@ -27,6 +32,8 @@ __all__ = [
     "logistic",
     "mean_density",
     "measure",
+    "measure_heart",
+    "native_structures",
     "read_mask",
     "read_reference",
     "referenced_sop_instance_uids",

@@ -110,7 +110,7 @@ def _shape_features(labels: NDArray[np.uint8], *, aspect: float) -> Features:
         "row": float(row + 0.5) / mask.shape[0],
         "column": float(column + 0.5) / mask.shape[1],
         "height": (box[0].stop - box[0].start) / mask.shape[0],
-        "shape_likeness": _likeness(mask[box]),
+        "shape_likeness": likeness(mask[box]),
         "left_right_ratio": min(areas) / max(1, *areas),
     }
     boxes = {name: _box(side) for name, side in sides.items() if side.any()}
@@ -126,7 +126,7 @@ def _shape_features(labels: NDArray[np.uint8], *, aspect: float) -> Features:
     return features
 
 
-def _likeness(mask: Mask) -> float:
+def likeness(mask: Mask) -> float:
     """How much a mask, cropped to its bounding box, looks like lungs: soft Dice with the atlas, in [0, 1]."""
     occupied = occupancy(mask)
     return float(2 * np.minimum(occupied, _ATLAS).sum() / (occupied.sum() + _ATLAS.sum()))

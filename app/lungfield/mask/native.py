@@ -52,8 +52,27 @@ def native_label_map(
         labels = split_lungs(kept, pixel_size=(shape[0] / logits.shape[0], shape[1] / logits.shape[1]))
     else:
         labels = (np.where(right >= 0, RIGHT_LUNG.value, LEFT_LUNG.value) * kept).astype(np.uint8)
+    return enlarged(labels, logits, shape, level=level)
+
+
+def enlarged(
+    labels: NDArray[np.uint8], logits: NDArray[np.floating], shape: tuple[int, int], *, level: float = 0.0
+) -> NDArray[np.uint8]:
+    """Draw the contours of a coarse label map on a finer grid, as the logits of what is not background run.
+
+    Args:
+        labels: (h, w) uint8 of 0, 1 and 2, what is kept of a structure, or of a pair such as the lungs.
+        logits: (h, w) floating, of the structure; where `labels` say otherwise, they count with the other
+            sign.
+        shape: (H, W) of the picture; both grids cover the same area.
+        level: the logit above which a pixel is of the structure.
+
+    Returns:
+        (H, W) uint8 of the same values.
+    """
+    kept = labels != BACKGROUND
     distance = np.abs(logits.astype(np.float32) - np.float32(level))
-    # What fills a hole must be lung even where its logit lies right at the level.
+    # What fills a hole must be inside even where its logit lies right at the level.
     heights = np.where(kept, np.maximum(distance, np.finfo(np.float32).tiny), -distance)
     return _enlarge(labels, heights, shape)
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungfield.mask.features import SIDES, Features, extract_features
+from lungfield.mask.heart import HeartMeasurements
 from lungfield.records import Radiograph
 
 
@@ -38,6 +39,10 @@ class Flag(StrEnum):
     TAG_CONTRADICTION = "tag-contradiction"
     ORIENTATION_CORRECTED = "orientation-corrected"
     POLARITY_CORRECTED = "polarity-corrected"
+    NO_HEART = "no-heart"
+    HEART_TOUCHES_BORDER = "heart-touches-border"
+    UNUSUAL_RATIO = "unusual-ratio"
+    AP_RATIO = "ap-ratio"
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,9 @@ _MAX_CLIPPED_FRACTION = 0.20
 # From a small child's lungs to more than any adult's, enlarged by the projection.
 _MIN_HEIGHT_MM, _MAX_HEIGHT_MM = 100.0, 420.0
 
+# Of the cardiothoracic ratio. Reference masks of JSRT give 0.35 to 0.64.
+_MIN_RATIO, _MAX_RATIO = 0.30, 0.75
+
 # Log odds of a Dice of at least 0.90: scripts/calibrate_flags.py --fit
 INTERCEPT = -12.91
 COEFFICIENTS = {"contour_confidence": 17.58, "shape_likeness": 3.32, "lung_contrast": 2.0}
@@ -88,6 +96,7 @@ def assess(
     radiograph: Radiograph,
     *,
     flipped: NDArray[np.float32] | None = None,
+    heart: HeartMeasurements | None = None,
 ) -> Quality:
     """Judge a mask by its shape, by how sure the network was of it, and by the grey values beneath it.
 
@@ -96,11 +105,14 @@ def assess(
         probabilities: (h, w) float32 in [0, 1], that of lung, on the network's grid.
         radiograph: what was segmented.
         flipped: (h, w) probabilities of the mirrored radiograph, mirrored back, if they were computed.
+        heart: what was measured on the heart; None where the network gives none.
     """
     features = extract_features(label_map, probabilities, radiograph, flipped=flipped)
     confidence = logistic(features, INTERCEPT, COEFFICIENTS)
     found = _flags(features, confidence) | _contradictions(features, radiograph.header)
     found |= {Flag(name) for name in radiograph.corrections}
+    if heart is not None and features["area_fraction"]:
+        found |= _flags_of_heart(heart, radiograph.view)
     return Quality(tuple(flag for flag in Flag if flag in found), confidence, features)
 
 
@@ -137,6 +149,19 @@ def _flags(features: Features, confidence: float) -> set[Flag]:
             or features.get("row_overlap", 1.0) < _MIN_ROW_OVERLAP,
             Flag.ODD_SHAPE: _odd_shape(features),
         }
+    return {flag for flag, is_set in found.items() if is_set}
+
+
+def _flags_of_heart(heart: HeartMeasurements, view: str | None) -> set[Flag]:
+    """The flags of heart and cardiothoracic ratio, for a view as in `Radiograph.view`."""
+    ratio = heart.cardiothoracic_ratio
+    found = {
+        Flag.NO_HEART: not heart.heart_area_px,
+        Flag.HEART_TOUCHES_BORDER: heart.heart_touches_edge,
+        Flag.UNUSUAL_RATIO: ratio is not None and not _MIN_RATIO <= ratio <= _MAX_RATIO,
+        # The heart lies farther from the detector than in PA views, and is magnified more.
+        Flag.AP_RATIO: ratio is not None and view == "AP",
+    }
     return {flag for flag, is_set in found.items() if is_set}
 
 

@@ -15,6 +15,8 @@ class PartialDiceCELoss(nn.Module):
     The Dice term is taken over the batch as a whole (`batch=True` of MONAI's `DiceCELoss`), so that a picture
     with little known lung does not outweigh the others. One channel is that of the lung (sigmoid, binary
     cross-entropy); several are classes (softmax), whose Dice terms are averaged, that of the background too.
+    Several with an unknown of their own each are structures that overlap (sigmoid): each has its own loss,
+    over the pixels where it is known, and the loss is the mean of those that the batch tells something of.
 
     Args:
         lambda_dice: weight of the Dice term; `lambda_ce` is that of the cross-entropy.
@@ -22,7 +24,8 @@ class PartialDiceCELoss(nn.Module):
 
     Shapes:
         input (N, C, H, W) logits; target (N, C, H, W), the share of each class in each pixel, or
-        (N, C + 1, H, W) with the share that is unknown behind it (`lungfield.transforms.ClassesAndUnknownd`).
+        (N, C + 1, H, W) with the share that is unknown behind it, or (N, 2 C, H, W) with that of each
+        structure (`lungfield.transforms.ClassesAndUnknownd`).
 
     Raises:
         BundleError: the network gives another number of channels than there are classes.
@@ -39,6 +42,8 @@ class PartialDiceCELoss(nn.Module):
         # MONAI's subclass of a tensor costs a dispatch at each operation.
         logits, target = torch.Tensor.as_subclass(input, Tensor), torch.Tensor.as_subclass(target, Tensor)
         count = logits.shape[1]
+        if target.shape[1] == 2 * count > 2:
+            return self._of_structures(logits, *target.split(count, dim=1))
         if target.shape[1] not in (count, count + 1):
             require_channels(count, range(target.shape[1] - 1))
         share = target[:, :count]
@@ -58,3 +63,25 @@ class PartialDiceCELoss(nn.Module):
         areas = ((probability + share) * known).sum(dim=(0, 2, 3))
         dice = ((2 * overlap + self.smooth) / (areas + self.smooth)).mean()
         return self.lambda_dice * (1 - dice) + self.lambda_ce * cross_entropy / known.sum().clamp(min=1)
+
+    def _of_structures(self, logits: Tensor, share: Tensor, unknown: Tensor) -> Tensor:
+        """The mean loss of structures (N, C, H, W) that overlap, each where it is known."""
+        known = (1 - unknown).clamp(0, 1)
+        share = (share / known.clamp(min=1e-6)).clamp(0, 1)
+        losses = []
+        for structure in range(logits.shape[1]):
+            where = known[:, structure]
+            if not where.any():
+                continue
+            logit, part = logits[:, structure], share[:, structure]
+            cross_entropy = functional.binary_cross_entropy_with_logits(
+                logit, part, weight=where, reduction="sum"
+            )
+            probability = torch.sigmoid(logit)
+            overlap, areas = (probability * part * where).sum(), ((probability + part) * where).sum()
+            dice = (2 * overlap + self.smooth) / (areas + self.smooth)
+            losses.append(
+                self.lambda_dice * (1 - dice) + self.lambda_ce * cross_entropy / where.sum().clamp(min=1)
+            )
+        # A product, so that there is a gradient where nothing is known.
+        return torch.stack(losses).mean() if losses else (logits * 0).sum()

@@ -8,7 +8,9 @@ from lungfield.transforms.classes import (
     RandMirrord,
     classes_and_unknown,
     lung_logits,
+    read_structures,
     require_channels,
+    structure_channels,
 )
 from lungfield.transforms.postprocessing import LungLabelMapd, RestoreGridd
 from lungfield.transforms.reading import RadiographReader, as_monai
@@ -27,5 +29,7 @@ __all__ = [
     "as_monai",
     "classes_and_unknown",
     "lung_logits",
+    "read_structures",
     "require_channels",
+    "structure_channels",
 ]

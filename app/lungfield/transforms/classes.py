@@ -1,22 +1,34 @@
 """Labels and outputs of networks by class: a channel for each, in the order of the bundle's metadata.
 
 `classes` are the label values of the channels (`lungfield.bundles.classes.output_classes`). One class is the
-lung field by itself (sigmoid); several are exclusive (softmax), and the background is one of them.
+lung field by itself (sigmoid); several are exclusive (softmax), and the background is one of them, or where
+it is not, structures that overlap (sigmoid): the lung field, and others such as the heart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform, RandFlipd
+from numpy.typing import NDArray
 
-from lungfield.errors import BundleError
-from lungfield.labels import BACKGROUND, LEFT_LUNG, LUNG_FIELD, LUNG_SIDE_UNKNOWN, RIGHT_LUNG, UNKNOWN
-from lungfield.mask import split_lungs
+from lungfield.errors import BundleError, DataError
+from lungfield.labels import (
+    BACKGROUND,
+    LEFT_LUNG,
+    LUNG_FIELD,
+    LUNG_SIDE_UNKNOWN,
+    RIGHT_LUNG,
+    UNKNOWN,
+    mask_names,
+)
+from lungfield.mask import read_reference, split_lungs
+from lungfield.pose import UPRIGHT
 
 SIDES = (RIGHT_LUNG.value, LEFT_LUNG.value)
 
@@ -43,8 +55,8 @@ def lung_logits(
         BundleError: the numbers of channels and classes differ.
     """
     require_channels(len(logits), classes)
-    if len(classes) == 1:
-        return logits[0], None
+    if BACKGROUND not in classes:
+        return logits[list(classes).index(LUNG_SIDE_UNKNOWN)], None
     of = dict(zip(classes, logits, strict=True))
     background = of.pop(BACKGROUND)
     lung = torch.logsumexp(torch.stack(list(of.values())), dim=0) - background
@@ -57,20 +69,81 @@ class ClassesAndUnknownd(MapTransform):
     They can then be resized and turned as pictures are. `lungfield.labels.UNKNOWN` marks what a training loss
     is to leave out. Either lung counts as lung; where sides are classes, a lung whose side is not told is
     parted by its position.
+
+    With `structures` that overlap the lungs, the channels (2 C, H, W) are the lungs and each structure, and
+    then the unknown of each: all of a structure is unknown where the image has no mask of it.
+
+    Args:
+        keys: label maps.
+        classes: what the channels of the network stand for.
+        structures: further structures, such as 'heart' and 'clavicles', in the order of their channels; the
+            paths of their masks are in `data['structures']`, as `load_data_list` gives them, and are taken
+            out of it.
     """
 
     def __init__(
-        self, keys: KeysCollection, classes: Sequence[int] = LUNG_FIELD, *, allow_missing_keys: bool = False
+        self,
+        keys: KeysCollection,
+        classes: Sequence[int] = LUNG_FIELD,
+        *,
+        structures: Sequence[str] = (),
+        allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.classes = classes
+        self.structures = structures
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Replace the label maps in `data`."""
         result = dict(data)
+        masks = read_structures(result.pop("structures", {}), self.structures)
         for key in self.key_iterator(result):
-            result[key] = classes_and_unknown(result[key], self.classes)
+            channels = classes_and_unknown(result[key], LUNG_FIELD if self.structures else self.classes)
+            result[key] = structure_channels(channels, masks) if self.structures else channels
         return result
+
+
+def read_structures(paths: Mapping[str, str], structures: Sequence[str]) -> list[NDArray[np.bool_] | None]:
+    """The upright mask (H, W) of each structure; None where one of its masks is missing.
+
+    Args:
+        paths: of the masks, by the names of `lungfield.labels.mask_names`; empty where there is none.
+        structures: their names.
+
+    Raises:
+        DataError: a mask cannot be read, or those of a structure differ in size.
+    """
+    masks: list[NDArray[np.bool_] | None] = []
+    for structure in structures:
+        files = [paths.get(name, "") for name in mask_names(structure)]
+        parts = [read_reference(Path(file), UPRIGHT) != BACKGROUND for file in files if file]
+        if len({part.shape for part in parts}) > 1:
+            raise DataError(f"{files[0]} and {files[-1]} differ in size, and are masks of one radiograph.")
+        masks.append(np.logical_or.reduce(parts) if len(parts) == len(files) else None)
+    return masks
+
+
+def structure_channels(lungs: torch.Tensor, masks: Sequence[NDArray[np.bool_] | None]) -> torch.Tensor:
+    """The channels (2 C, H, W): lungs and structures, then the unknown of each.
+
+    Args:
+        lungs: (2, H, W), the lungs and what is unknown of them.
+        masks: (H, W) of each structure, None where nothing is known of it.
+
+    Raises:
+        DataError: a mask has another size.
+    """
+    lung, unknown = lungs[:1], lungs[1:]
+    present, absent = [lung], [unknown]
+    for mask in masks:
+        if mask is not None and mask.shape != lung.shape[-2:]:
+            raise DataError(
+                f"A mask of {mask.shape} pixels does not fit a label of {tuple(lung.shape[-2:])}."
+            )
+        found = torch.zeros_like(lung) if mask is None else torch.from_numpy(mask)[None].to(lung)
+        present.append(found)
+        absent.append(torch.full_like(lung, float(mask is None)))
+    return torch.cat([*present, *absent])
 
 
 def classes_and_unknown(label: torch.Tensor, classes: Sequence[int] = LUNG_FIELD) -> torch.Tensor:
@@ -97,12 +170,12 @@ def _parted(label: torch.Tensor) -> torch.Tensor:
 
 
 class KnownLungsd(MapTransform):
-    """Leaves of a prediction and its label the lungs, and sets both to background where nothing is known.
+    """Leaves of a prediction and its label the structures, and sets both to 0 where nothing is known.
 
     Args:
         keys: predictions (C, H, W) of 0 and 1, a channel a class; what is background is dropped.
-        label_key: the label (C + 1, H, W) of 0 and 1 that `ClassesAndUnknownd` made, resized and rounded;
-            becomes of the predictions' shape.
+        label_key: the label (C + 1, H, W), or (2 C, H, W), of 0 and 1 that `ClassesAndUnknownd` made, resized
+            and rounded; becomes of the predictions' shape.
         classes: what the channels stand for.
 
     Raises:
@@ -120,7 +193,7 @@ class KnownLungsd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Replace predictions and label in `data`."""
         result = dict(data)
-        known = 1 - result[self.label_key][-1:]
+        known = 1 - result[self.label_key][len(self.classes) :]
         for key in self.key_iterator(result):
             require_channels(len(result[key]), self.classes)
             result[key] = result[key][self._lungs] * known
@@ -134,7 +207,7 @@ class RandMirrord(RandFlipd):
     Args:
         keys: the pictures, and the label that `ClassesAndUnknownd` made.
         label_key: the label among them: its right and left lung change places, so that the right one lies on
-            the left of every picture.
+            the left of every picture. Structures that overlap have no sides.
         classes: what its channels stand for.
         prob: how often.
     """
@@ -149,11 +222,12 @@ class RandMirrord(RandFlipd):
         super().__init__(keys, prob=prob, spatial_axis=1)
         self.label_key = label_key
         other = dict(zip(SIDES, SIDES[::-1], strict=True))
-        self._order = [*(list(classes).index(other.get(value, value)) for value in classes), len(classes)]
+        self._order = [list(classes).index(other.get(value, value)) for value in classes]
 
     def __call__(self, data: Mapping[Hashable, Any], lazy: bool | None = None) -> dict[Hashable, Any]:
         """Mirror what is in `data`, or leave it."""
         result: dict[Hashable, Any] = super().__call__(data, lazy=lazy)
         if self._do_transform:
-            result[self.label_key] = result[self.label_key][self._order]
+            label = result[self.label_key]
+            result[self.label_key] = label[self._order + list(range(len(self._order), len(label)))]
         return result

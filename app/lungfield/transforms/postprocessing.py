@@ -14,11 +14,16 @@ from monai.data.utils import to_affine_nd
 from monai.transforms import Invertd, InvertibleTransform, MapTransform
 from monai.transforms.utils import convert_applied_interp_mode, scale_affine
 from monai.utils import TraceKeys, convert_to_numpy, convert_to_tensor, ensure_tuple_rep
+from numpy.typing import NDArray
 
-from lungfield.labels import LUNG_FIELD
+from lungfield.labels import LUNG_FIELD, structures_of
 from lungfield.mask.native import native_label_map
+from lungfield.mask.structures import native_structures
 from lungfield.pose import Pose
 from lungfield.transforms.classes import lung_logits
+
+STRUCTURES = "_structures"
+"""What follows the key of a label map in the key of the masks of further structures."""
 
 
 class RestoreGridd(Invertd):
@@ -61,6 +66,9 @@ class LungLabelMapd(MapTransform):
     coarse grid of the logits, and its contour drawn on the file's, where preprocessing did no more to the
     geometry than `Transposed` and `Resized`. Where it did more, `RestoreGridd` brings the logits to the
     file's grid first, which takes longer.
+
+    Of a network that gives heart or clavicles too, their masks are put beside the label map, under the key
+    with `STRUCTURES` after it: uint8 (S, W, H) of 0 and 1, in the order of `lungfield.labels.structures_of`.
 
     Args:
         keys: logits (C, h, w) of the picture that the network saw; becomes uint8 (1, W, H) in MONAI's axis
@@ -108,9 +116,19 @@ class LungLabelMapd(MapTransform):
                 right=None if right is None else convert_to_numpy(right),
             )
             pose = Pose(*map(bool, meta.get("pose", ())))
-            stored = np.ascontiguousarray(pose.stored(label_map))
-            result[key] = MetaTensor(torch.from_numpy(stored).T[None], meta=_of_stored(meta, pose))
+            result[key] = _as_stored([label_map], meta, pose)
+            if structures_of(self.classes):
+                result[f"{key}{STRUCTURES}"] = _as_stored(self._structures(logits, label_map), meta, pose)
         return result
+
+    def _structures(self, logits: torch.Tensor, label_map: NDArray[np.uint8]) -> list[NDArray[np.bool_]]:
+        """The upright masks (H, W) of what there is beside the lungs."""
+        channels = {
+            value: convert_to_numpy(channel.float())
+            for value, channel in zip(self.classes, logits, strict=True)
+        }
+        masks = native_structures(channels, label_map, label_map.shape, level=self.logit)
+        return [masks[label.name] for label in structures_of(self.classes)]
 
     def _upright(
         self, data: Mapping[Hashable, Any], key: Hashable, orig_key: Hashable
@@ -124,6 +142,13 @@ class LungLabelMapd(MapTransform):
             restored = RestoreGridd(keys=key, orig_keys=orig_key, transform=self.transform)(data)[key]
         rows, columns = restored[0].T.shape
         return restored.transpose(-1, -2), (rows, columns), getattr(restored, "meta", {})
+
+
+def _as_stored(upright: Sequence[NDArray[Any]], meta: dict[str, Any], pose: Pose) -> MetaTensor:
+    """Upright arrays (H, W) as uint8 (S, W, H) on the file's own pixels."""
+    stored = [np.ascontiguousarray(pose.stored(one)).view(np.uint8) for one in upright]
+    values = torch.from_numpy(stored[0])[None] if len(stored) == 1 else torch.from_numpy(np.stack(stored))
+    return MetaTensor(values.transpose(-1, -2), meta=_of_stored(meta, pose))
 
 
 def _of_stored(meta: dict[str, Any], pose: Pose) -> dict[str, Any]:

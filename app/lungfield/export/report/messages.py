@@ -44,6 +44,10 @@ FLAGS: dict[str, str] = {
     Flag.TAG_CONTRADICTION: "The header and the image contradict each other.",
     Flag.ORIENTATION_CORRECTED: "The picture was turned: not its file, but its mask shows how it lies.",
     Flag.POLARITY_CORRECTED: "The lungs were bright, as the mask showed; the picture was inverted.",
+    Flag.NO_HEART: "No heart was found.",
+    Flag.HEART_TOUCHES_BORDER: "The heart reaches the edge of the image, and may be cut off.",
+    Flag.UNUSUAL_RATIO: "The cardiothoracic ratio is not between 0.30 and 0.75.",
+    Flag.AP_RATIO: "The view is AP, in which the cardiothoracic ratio comes out larger than in a PA view.",
     "duplicate": "Another file has the same SOP Instance UID.",
 }
 """Each flag of a segmented file, and what it means."""

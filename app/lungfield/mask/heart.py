@@ -1,0 +1,335 @@
+"""The heart against the chest: widths, the cardiothoracic ratio and why there is none, costophrenic points.
+
+docs/heart.md defines each figure, with its source and a drawing. All rows and columns here are those of an
+upright picture: head at the top, the patient's right on its left side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from lungfield.labels import CLAVICLES, HEART, LEFT_LUNG, RIGHT_LUNG
+from lungfield.mask.components import bounding_box
+from lungfield.mask.features import likeness
+from lungfield.records import Spacing
+
+Mask = NDArray[np.bool_]
+Point = tuple[int, int]
+"""(row, column) of a pixel."""
+
+
+class NoRatio(StrEnum):
+    """Why a radiograph has no cardiothoracic ratio; docs/heart.md has a line on each."""
+
+    NOT_FRONTAL = "not-frontal"
+    NO_LUNG = "no-lung"
+    ONE_LUNG = "one-lung"
+    NO_HEART = "no-heart"
+    TILTED = "tilted"
+    ROTATED = "rotated"
+    CUT_OFF = "cut-off"
+    MISPLACED = "misplaced"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A horizontal line from the first to the last of its pixels, both included."""
+
+    row: int
+    first_column: int
+    last_column: int
+
+    @property
+    def length_px(self) -> int:
+        """How many pixels it covers."""
+        return self.last_column - self.first_column + 1
+
+    @property
+    def middle(self) -> float:
+        """The column of its middle."""
+        return (self.first_column + self.last_column) / 2
+
+
+@dataclass(frozen=True)
+class HeartMeasurements:
+    """What was measured on heart and chest.
+
+    Where there is no ratio, there are no widths either, as whatever speaks against it speaks against them.
+
+    Attributes:
+        no_ratio: why there is no ratio; None where there is one.
+        heart_area_px: pixels of the heart; 0 where none was found.
+        heart_touches_edge: whether it reaches the edge of the picture, and may be cut off.
+        heart_width_px: greatest distance of its right and of its left border from the midline, added up.
+        thoracic_width_px: the inner width of the chest where it is greatest.
+        heart_area_mm2: None where the spacing is not known; likewise `heart_width_mm` and
+            `thoracic_width_mm`.
+        cardiothoracic_ratio: `heart_width_px` by `thoracic_width_px`, in (0, 1).
+        heart_right: from the heart's right border to the midline of the chest.
+        heart_left: from the midline to its left border, in general in another row.
+        thorax: from one lateral border of the lungs to the other.
+        right_costophrenic: the lowest pixel of the lateral half of the right lung; None where that is absent.
+        left_costophrenic: the same of the left lung.
+    """
+
+    no_ratio: NoRatio | None
+    heart_area_px: int
+    heart_touches_edge: bool = False
+    heart_width_px: int | None = None
+    thoracic_width_px: int | None = None
+    heart_area_mm2: float | None = None
+    heart_width_mm: float | None = None
+    thoracic_width_mm: float | None = None
+    cardiothoracic_ratio: float | None = None
+    heart_right: Line | None = None
+    heart_left: Line | None = None
+    thorax: Line | None = None
+    right_costophrenic: Point | None = None
+    left_costophrenic: Point | None = None
+
+
+# Bounds, well outside of what the 247 reference masks of JSRT show: the tilt is at most 9.2 degrees, the
+# clavicles lie at most 0.046 of the chest's width off its midline, the narrower lung has at least 0.74 of the
+# other's width, the likeness is at least 0.78, and the mediastinum takes at least 0.24.
+_MIN_SECOND_LUNG = 0.10
+_MIN_LIKENESS = 0.65
+_MIN_MEDIASTINUM = 0.12
+_MAX_TILT_DEGREES = 12.0
+_MAX_CLAVICLES_OFF_MIDLINE = 0.07
+_MIN_LUNG_WIDTH_RATIO = 0.5
+# How far, in parts of the chest's width, the heart may lie beside the midline, as in emphysema.
+_MAX_HEART_OFF_MIDLINE = 0.05
+# Where the middle of the heart's height may lie between the top of the lungs, 0, and their bottom, 1.
+_MIN_HEART_HEIGHT, _MAX_HEART_HEIGHT = 0.3, 1.15
+
+
+def measure_heart(
+    label_map: NDArray[np.uint8],
+    structures: Mapping[str, Mask],
+    spacing: Spacing | None,
+    *,
+    valid: Mask | None = None,
+    frontal: bool = True,
+) -> HeartMeasurements:
+    """Measure heart and chest on the masks of an upright radiograph.
+
+    Widths are measured along the rows, as Danzer did (Am J Med Sci 157, 1919; doi:10.3390/jcm10092016 has the
+    ways in use): that of the heart is the sum of the greatest distances of its borders from the midline,
+    whichever rows they are in, that of the chest its greatest inner width, which is in one row. The lateral
+    border of the lungs stands for the inner border of the ribs.
+
+    Args:
+        label_map: (H, W) uint8, 1 the right lung and 2 the left.
+        structures: (H, W) bool masks by the names of `lungfield.labels`; 'heart', and for telling whether
+            the patient is turned 'right_clavicle' and 'left_clavicle', where there are any.
+        spacing: of the pixels; None leaves out what is in mm.
+        valid: (H, W) bool, False where there is no picture; None where all of it is picture.
+        frontal: False where the file says that the view is another one.
+    """
+    heart = structures.get(HEART.name, np.zeros(label_map.shape, dtype=bool))
+    area = int(np.count_nonzero(heart))
+    right, left = label_map == RIGHT_LUNG.value, label_map == LEFT_LUNG.value
+    chest = _Chest.of(right, left, 1.0 if spacing is None else spacing.row_mm / spacing.column_mm)
+    reason = NoRatio.NOT_FRONTAL if not frontal else _why_no_chest(right, left, chest)
+    box, touching = bounding_box(heart), touches_edge(heart, valid)
+    if reason is None and box is None:
+        reason = NoRatio.NO_HEART
+    if reason is None and touching:
+        reason = NoRatio.CUT_OFF
+    if reason is None and chest is not None and box is not None:
+        reason = _why_not(chest, structures, box, label_map.shape, valid)
+    found = HeartMeasurements(
+        reason,
+        area,
+        touching,
+        heart_area_mm2=None if spacing is None else area * spacing.pixel_area_mm2,
+        right_costophrenic=_costophrenic(right, slice(None, None, 1)),
+        left_costophrenic=_costophrenic(left, slice(None, None, -1)),
+    )
+    if reason is not None or chest is None or box is None:
+        return found
+    width, thorax = box[1].stop - box[1].start, chest.widest
+    middle = round(thorax.middle)
+    return replace(
+        found,
+        heart_width_px=width,
+        thoracic_width_px=thorax.length_px,
+        heart_width_mm=None if spacing is None else width * spacing.column_mm,
+        thoracic_width_mm=None if spacing is None else thorax.length_px * spacing.column_mm,
+        cardiothoracic_ratio=width / thorax.length_px,
+        heart_right=Line(_row_of(heart, box[1].start), box[1].start, middle),
+        heart_left=Line(_row_of(heart, box[1].stop - 1), middle, box[1].stop - 1),
+        thorax=thorax,
+    )
+
+
+@dataclass(frozen=True)
+class _Chest:
+    """The rows that hold both lungs, from the right lung's lateral border to the left one's.
+
+    Attributes:
+        rows: (n,) ascending; likewise `first_columns` and `last_columns`.
+        box: of both lungs.
+        likeness: how much they look like lungs, in [0, 1].
+        width_ratio: width of the narrower lung by that of the wider one.
+        mediastinum: part of the way between the lateral borders that is no lung, the median over the rows.
+        tilt_degrees: by how much the picture is turned, clockwise: the mean of the slopes between the tops of
+            the lungs and between their centres.
+    """
+
+    rows: NDArray[np.intp]
+    first_columns: NDArray[np.intp]
+    last_columns: NDArray[np.intp]
+    box: tuple[slice, slice]
+    likeness: float
+    width_ratio: float
+    mediastinum: float
+    tilt_degrees: float
+
+    @classmethod
+    def of(cls, right: Mask, left: Mask, aspect: float) -> _Chest | None:
+        """Of both lungs and the height of a pixel by its width; None where no row holds both."""
+        lungs = right | left
+        rows = np.flatnonzero(right.any(axis=1) & left.any(axis=1))
+        boxes = [bounding_box(mask) for mask in (lungs, right, left)]
+        if rows.size == 0 or boxes[0] is None:
+            return None
+        first = lungs[rows].argmax(axis=1)
+        last = lungs.shape[1] - 1 - lungs[rows, ::-1].argmax(axis=1)
+        widths = [box[1].stop - box[1].start for box in boxes[1:] if box is not None]
+        slopes = [_slope_degrees(of(right), of(left), aspect) for of in (_top, ndimage.center_of_mass)]
+        return cls(
+            rows,
+            first,
+            last,
+            boxes[0],
+            likeness(lungs[boxes[0]]),
+            min(widths) / max(widths),
+            float(np.median(1 - lungs[rows].sum(axis=1) / (last - first + 1))),
+            float(np.mean(slopes)),
+        )
+
+    @property
+    def widest(self) -> Line:
+        """The row in which the chest is widest; the upper one of several."""
+        place = int((self.last_columns - self.first_columns).argmax())
+        return Line(int(self.rows[place]), int(self.first_columns[place]), int(self.last_columns[place]))
+
+    @property
+    def middles(self) -> NDArray[np.float64]:
+        """(n,) the column in the middle between the lateral borders."""
+        return (self.first_columns + self.last_columns) / 2
+
+
+def _why_no_chest(right: Mask, left: Mask, chest: _Chest | None) -> NoRatio | None:
+    """What the lungs by themselves have against a ratio."""
+    areas = sorted((np.count_nonzero(right), np.count_nonzero(left)))
+    if not areas[1]:
+        return NoRatio.NO_LUNG
+    if areas[0] < _MIN_SECOND_LUNG * areas[1]:
+        return NoRatio.ONE_LUNG
+    if chest is None or chest.mediastinum < _MIN_MEDIASTINUM:
+        return NoRatio.NOT_FRONTAL
+    if abs(chest.tilt_degrees) > _MAX_TILT_DEGREES:
+        return NoRatio.TILTED
+    return NoRatio.NOT_FRONTAL if chest.likeness < _MIN_LIKENESS else None
+
+
+def _why_not(
+    chest: _Chest,
+    structures: Mapping[str, Mask],
+    box: tuple[slice, slice],
+    shape: tuple[int, ...],
+    valid: Mask | None,
+) -> NoRatio | None:
+    """What clavicles, the edges of the picture and the place of the heart, its box, have against a ratio."""
+    thorax = chest.widest
+    if _is_rotated(chest, structures):
+        return NoRatio.ROTATED
+    ends = [(thorax.row, thorax.first_column - 1), (thorax.row, thorax.last_column + 1)]
+    if not all(_is_picture(point, shape, valid) for point in ends):
+        return NoRatio.CUT_OFF
+    lungs_top, lungs_height = chest.box[0].start, chest.box[0].stop - chest.box[0].start
+    height = ((box[0].start + box[0].stop) / 2 - lungs_top) / lungs_height
+    slack = _MAX_HEART_OFF_MIDLINE * thorax.length_px
+    at_midline = box[1].start - slack < thorax.middle < box[1].stop + slack
+    within = thorax.first_column < box[1].start and box[1].stop - 1 < thorax.last_column
+    if not (at_midline and within and _MIN_HEART_HEIGHT <= height <= _MAX_HEART_HEIGHT):
+        return NoRatio.MISPLACED
+    return None
+
+
+def _is_rotated(chest: _Chest, structures: Mapping[str, Mask]) -> bool:
+    """Whether the patient is turned to a side.
+
+    The medial ends of the clavicles are then off the midline; where they are not known, the lungs differ
+    much in their widths.
+    """
+    clavicles = [structures.get(label.name) for label in CLAVICLES]
+    boxes = [None if mask is None else bounding_box(mask) for mask in clavicles]
+    if boxes[0] is None or boxes[1] is None:
+        return chest.width_ratio < _MIN_LUNG_WIDTH_RATIO
+    between = (boxes[0][1].stop - 1 + boxes[1][1].start) / 2
+    row = np.mean([(box[0].start + box[0].stop - 1) / 2 for box in boxes if box is not None])
+    midline = np.polyval(np.polyfit(chest.rows, chest.middles, 1), row) if chest.rows.size > 1 else between
+    return bool(abs(between - midline) > _MAX_CLAVICLES_OFF_MIDLINE * chest.widest.length_px)
+
+
+def touches_edge(mask: Mask, valid: Mask | None = None) -> bool:
+    """Whether a (H, W) mask reaches the edge of the picture, or what is no picture; not if it is empty."""
+    box = bounding_box(mask)
+    if box is None:
+        return False
+    if any(side.start == 0 or side.stop == length for side, length in zip(box, mask.shape, strict=True)):
+        return True
+    if valid is None:
+        return False
+    around = tuple(slice(side.start - 1, side.stop + 1) for side in box)
+    grown = np.pad(mask[box], 1)
+    for axis in (0, 1):
+        grown = grown | np.roll(grown, 1, axis) | np.roll(grown, -1, axis)
+    return bool((grown & ~valid[around]).any())
+
+
+def _is_picture(point: Point, shape: tuple[int, ...], valid: Mask | None) -> bool:
+    row, column = point
+    return 0 <= row < shape[0] and 0 <= column < shape[1] and (valid is None or bool(valid[point]))
+
+
+def _top(mask: Mask) -> Point:
+    """The first pixel of the topmost row of a mask that is not empty."""
+    row = int(mask.any(axis=1).argmax())
+    return row, int(mask[row].argmax())
+
+
+def _slope_degrees(right: tuple[float, ...], left: tuple[float, ...], aspect: float) -> float:
+    """By how much the way from one (row, column) to another falls."""
+    return math.degrees(math.atan2((left[0] - right[0]) * aspect, left[1] - right[1]))
+
+
+def _row_of(mask: Mask, column: int) -> int:
+    """The middle of the rows that a mask has in a column."""
+    rows = np.flatnonzero(mask[:, column])
+    return int(rows[len(rows) // 2])
+
+
+def _costophrenic(lung: Mask, outward_first: slice) -> Point | None:
+    """The lowest pixel of a lung's lateral half, the most lateral of several; None for an absent lung.
+
+    `outward_first` brings the columns in order, from lateral to medial.
+    """
+    box = bounding_box(lung)
+    if box is None:
+        return None
+    columns = np.arange(box[1].start, box[1].stop)[outward_first]
+    columns = columns[: math.ceil(len(columns) / 2)]
+    half = lung[box[0], columns]
+    row = int(np.flatnonzero(half.any(axis=1))[-1])
+    return box[0].start + row, int(columns[half[row].argmax()])
