@@ -38,7 +38,7 @@ class WorkerSettings:
         backend: what runs the network on a CPU: 'torch' or 'openvino'.
         check_mirrored: also segment every mirrored radiograph.
         viewer_geometry: as in `SaveOptions`.
-        require_frontal: turn down what is no frontal view of the chest by its header.
+        require_frontal: skip what is no frontal view of the chest by its header.
         memory_bytes: how much memory a worker may take for its files; more is refused to it.
         carrier: carries inputs and results; None where they lie in folders of this machine.
     """

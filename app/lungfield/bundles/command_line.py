@@ -11,7 +11,6 @@ import difflib
 import gc
 import importlib.util
 import inspect
-import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +24,6 @@ from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
 from monai.utils import ensure_tuple
 
 from lungfield.errors import BundleError
-from lungfield.names import shown
 
 
 def bundle_root(name: str) -> str:
@@ -83,11 +81,6 @@ def check_overrides() -> None:
     if workflow is not None:
         _check_run(workflow)
         _name_tracked_config(workflow.parser)
-
-
-def name_results(folder: str | Path) -> None:
-    """Say at the end where the results are, as the log of a long run scrolls away."""
-    logging.getLogger("lungfield").info("results: %s", shown(str(Path(folder).absolute())))
 
 
 def check_keys(

@@ -51,8 +51,8 @@ def read_radiograph(
 
     Args:
         path: a regular file, which has to stay as it is while it is read.
-        require_frontal: turn down an image whose DICOM header says that it is no frontal view of the
-            chest. Objects that are no radiographs at all (SEG, SR, CT) and cines are always turned down.
+        require_frontal: skip (with an error) an image whose DICOM header says that it is no frontal view
+            of the chest. Objects that are no radiographs at all (SEG, SR, CT) and cines are always skipped.
         limits: what is too large or too small to be read.
 
     Raises:
