@@ -21,7 +21,7 @@ from monai.deploy.operators.monai_bundle_inference_operator import IOMapping, Mo
 from numpy.typing import NDArray
 
 from lungfield import LungfieldError, Radiograph, read_radiograph
-from lungfield.errors import DataError
+from lungfield.errors import DataError, NotFrontalChestError
 from lungfield.export import Algorithm, save_dicom_seg
 from lungfield.transforms import as_monai
 
