@@ -39,9 +39,13 @@ def bundle_root(name: str) -> str:
             are those of another network, or of another training.
     """
     parser = next(frame.f_locals["self"] for frame in _callers() if _is(frame, ConfigParser))
-    # The parser does not know its workflow, and whoever asks it may have left the workflow's methods.
-    workflows = (one for one in gc.get_objects() if issubclass(type(one), ConfigWorkflow))
-    folder = next((one.config_root_path for one in workflows if vars(one).get("parser") is parser), None)
+    # The parser does not know its workflow, and whoever asks it may have left the workflow's methods: so what
+    # holds the parser is asked, the workflow itself or its dictionary of attributes.
+    holders = (
+        one if isinstance(one, dict) else getattr(one, "__dict__", {}) for one in gc.get_referrers(parser)
+    )
+    folders = (one.get("config_root_path") for one in holders if one.get("parser") is parser)
+    folder = next(filter(None, folders), None)
     if folder is None:
         raise BundleError(
             "MONAI's ConfigParser does not tell which file a config was read from. Set the bundle's folder "
