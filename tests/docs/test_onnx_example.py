@@ -9,9 +9,6 @@ import pytest
 from pages import ROOT, blocks
 from PIL import Image
 
-from lungfield.bundles import find_bundle
-from lungfield.bundles.exporting import export_network
-
 REPORT = """
 import sys
 loaded = {"torch", "monai", "lungfield"} & {name.partition(".")[0] for name in sys.modules}
@@ -22,12 +19,14 @@ for name, mask in zip(names, masks):
 
 
 @pytest.mark.slow
-def test_example_segments_without_lungfield(tmp_path):
+@pytest.mark.timeout(600)
+def test_example_segments_without_lungfield(call_lungfield, tmp_path):
     (code,) = (
         block.text for block in blocks() if (block.page, block.language) == ("docs/export.md", "python")
     )
     (path,) = re.findall(r'"(runs/exports/\w+\.onnx)"', code)
-    export_network(find_bundle("unet"), tmp_path / path, "onnx")
+    made = call_lungfield("export", "unet", "--format", "onnx", "-o", path, cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
     (tmp_path / "sample_data").symlink_to(ROOT / "sample_data")
     done = subprocess.run(
         [sys.executable, "-c", code + REPORT], cwd=tmp_path, capture_output=True, text=True, check=False

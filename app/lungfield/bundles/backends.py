@@ -161,8 +161,10 @@ def load_exported(path: str | Path, *, image_size: Sequence[int] | None = None) 
 
 def _size_of(network: nn.Module, embedded: Mapping[str, str]) -> list[int] | None:
     """The (rows, columns) that an exported file was made for, by its axes or by what is embedded in it."""
-    if isinstance(network, OnnxNetwork) and all(isinstance(side, int) for side in network.shape[2:]):
-        return list(network.shape[2:])
+    if isinstance(network, OnnxNetwork):
+        sides = [side for side in network.shape[2:] if isinstance(side, int)]
+        if len(sides) == 2:
+            return sides
     size = json.loads(embedded.get("inference.json") or "{}").get("image_size")
     if not isinstance(size, list):
         formats = json.loads(embedded.get("metadata.json") or "{}").get("network_data_format", {})

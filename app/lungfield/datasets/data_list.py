@@ -132,7 +132,7 @@ def read_list(path: Path) -> dict[str, Any]:
 def _absolute(entry: Any, base: Path, path: Path, structures: Sequence[str]) -> dict[str, Any]:
     if not (isinstance(entry, dict) and isinstance(entry.get("image"), str)):
         raise DataError(f"{path} has an entry without 'image': {entry!r:.80}.")
-    item = {
+    item: dict[str, Any] = {
         "id": str(entry.get("id") or Path(entry["image"]).stem),
         "dataset": str(entry.get("dataset") or path.parent.name),
         "image": str((base / entry["image"]).absolute()),
