@@ -180,7 +180,7 @@ def forkservers_of(process):
     return [command for command in alive_in_session_of(process) if "multiprocessing.forkserver" in command]
 
 
-def assert_nothing_lives_on(process, seconds=5.0):
+def assert_nothing_lives_on(process, seconds=60.0):
     deadline = time.monotonic() + seconds
     while (alive := alive_in_session_of(process)) and time.monotonic() < deadline:
         time.sleep(0.05)

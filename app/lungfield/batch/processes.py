@@ -18,8 +18,7 @@ from lungfield.batch.interrupts import deferred
 if TYPE_CHECKING:
     from lungfield.batch.jobs import WorkerSettings
 
-#: What workers import; highdicom, which takes half a second, is imported on use elsewhere.
-_PRELOADED = ("lungfield.batch.worker", "highdicom")
+_PRELOADED = "lungfield.batch.preloaded"
 _END_LIMIT_S = 5.0
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 #: What workers are started with. There is one for each core already, so libraries compute in one thread:
@@ -54,7 +53,7 @@ def start_forkserver(*preload: str) -> Any:
     from multiprocessing import forkserver, resource_tracker
 
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*preload, *_PRELOADED])
+    context.set_forkserver_preload([*preload, _PRELOADED])
     # An interrupt must not come between the start of the process and the note of its number. The process
     # itself is to hear none while it imports, as it would print a traceback.
     with deferred(), environment_of_workers():
