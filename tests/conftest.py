@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -272,3 +273,18 @@ def chromium() -> Iterator[Any]:
         browser = driver.chromium.launch(executable_path=program, args=arguments)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def dciodvfy() -> Callable[[Path], list[str]]:
+    """The errors that David Clunie's validator finds in a DICOM file; skips where it is not installed."""
+    if shutil.which("dciodvfy") is None:
+        pytest.skip("dciodvfy (dicom3tools) is not on the PATH")
+
+    def errors(path: Path) -> list[str]:
+        done = subprocess.run(["dciodvfy", path], capture_output=True, text=True, check=False)
+        # It names what it takes the object for, if it knows it at all.
+        assert re.search(r"^(Segmentation|ComprehensiveSR|SCImage)$", done.stderr, flags=re.MULTILINE)
+        return re.findall(r"^Error.*", done.stderr + done.stdout, flags=re.MULTILINE)
+
+    return errors

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+
+from lungfield.pipeline import Segmenter
 
 _INFERENCE = """
 imports:
@@ -75,3 +79,22 @@ def hearts_chest() -> tuple[NDArray[np.uint8], NDArray[np.uint8], dict[str, NDAr
     grain = (3 * rows + columns) % 8  # else a picture of few values, taken for a mask
     pixels = np.select([label_map > 0, masks["heart"], clavicles], [10, 180, 247], 105) + grain
     return pixels.astype(np.uint8), label_map, masks
+
+
+@pytest.fixture
+def segment_heart(finds_hearts: Path) -> Segmenter:
+    """That bundle, loaded."""
+    return Segmenter(finds_hearts, device="cpu", backend="torch")
+
+
+@pytest.fixture
+def heart_dicom(
+    tmp_path: Path, hearts_chest: tuple[Any, Any, Any], make_dicom: Callable[..., Path]
+) -> Callable[..., Path]:
+    """Write the picture as DICOM, with attributes by keyword."""
+
+    def make(name: str = "a.dcm", **keywords: Any) -> Path:
+        pixels = hearts_chest[0].astype(np.uint16)
+        return make_dicom(tmp_path / name, pixels, PixelSpacing=[2, 1], **keywords)
+
+    return make

@@ -53,6 +53,9 @@ STRUCTURES = {"lungs": LUNGS, "heart": (HEART,), "clavicles": CLAVICLES}
 """The labels that each choice of structures stands for. Heart and clavicles overlap the lungs, or each other:
 a mask of its own holds each whole."""
 
+ONLY_LUNGS = ("lungs",)
+"""What masks hold unless more is asked for."""
+
 
 def mask_names(structure: str) -> tuple[str, ...]:
     """The names of the masks that make up a structure: by `STRUCTURES`, or its own where it is not there."""

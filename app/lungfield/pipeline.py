@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from lungfield import correction, export
 from lungfield.bundles import DEFAULT_BUNDLE, Bundle, find_bundle
 from lungfield.bundles.backends import AUTO
+from lungfield.bundles.classes import lacking_structure
 from lungfield.bundles.predictor import Predictor, Processing, Steps, lung_probability, plain
 from lungfield.errors import OutputError
-from lungfield.labels import HEART
+from lungfield.labels import HEART, ONLY_LUNGS, STRUCTURES
 from lungfield.mask import (
     Agreement,
     Density,
@@ -31,6 +32,7 @@ from lungfield.mask import (
     measure,
     measure_heart,
     read_reference,
+    with_structures,
 )
 from lungfield.radiograph import read_radiograph
 from lungfield.radiograph.header import check_header
@@ -124,29 +126,75 @@ class Segmentation:
             mask = pose.upright(reference)
         return agreement(self.upright_label_map, mask, spacing=self.radiograph.spacing)
 
-    def save_mask(self, path: str | Path) -> None:
-        """Write the label map as an 8-bit PNG or as NIfTI, as the name says: .png, .nii or .nii.gz.
+    def masks_of(self, structures: Sequence[str] = ONLY_LUNGS) -> dict[str, NDArray[np.bool_]]:
+        """The masks of `structures` beside the lungs, by the names of `lungfield.labels`.
+
+        Args:
+            structures: of 'lungs' (always there), 'heart' and 'clavicles'.
 
         Raises:
+            BundleError: the network does not give one of them.
+        """
+        masks = {}
+        for one in structures:
+            for label in STRUCTURES[one] if one not in ONLY_LUNGS else ():
+                if label.name not in self.structures:
+                    raise lacking_structure(self.bundle.name, one)
+                masks[label.name] = self.structures[label.name]
+        return masks
+
+    def save_mask(self, path: str | Path, *, structures: Sequence[str] = ONLY_LUNGS) -> None:
+        """Write the label map as an 8-bit PNG or as NIfTI, as the name says: .png, .nii or .nii.gz.
+
+        Args:
+            path: where to.
+            structures: as for `masks_of`; those beside the lungs fill what is background without them, with
+                the values of `lungfield.labels`. `save_structure` writes each whole.
+
+        Raises:
+            BundleError: the network does not give one of the structures.
             OutputError: the name has another suffix, or the file cannot be written.
         """
+        self._save_label_map(with_structures(self.label_map, self.masks_of(structures)), path)
+
+    def save_structure(self, name: str, path: str | Path) -> None:
+        """Write one mask of `structures` whole, also where it lies over a lung: 0 and its value.
+
+        Args:
+            name: 'heart', 'right_clavicle' or 'left_clavicle'.
+            path: as for `save_mask`, and likewise the errors.
+        """
+        (structure,) = (key for key, labels in STRUCTURES.items() if name in {one.name for one in labels})
+        nothing = np.zeros_like(self.label_map)
+        self._save_label_map(with_structures(nothing, {name: self.masks_of([structure])[name]}), path)
+
+    def _save_label_map(self, label_map: NDArray[np.uint8], path: str | Path) -> None:
         name = str(path).lower()
         if name.endswith((".nii", ".nii.gz")):
-            export.save_nifti(self.label_map, Path(path), self.radiograph)
+            export.save_nifti(label_map, Path(path), self.radiograph)
         elif name.endswith(".png"):
-            export.save_label_map_png(self.label_map, Path(path))
+            export.save_label_map_png(label_map, Path(path))
         else:
             raise OutputError(f"{path}: a mask is saved as .png, .nii or .nii.gz; for DICOM use save_seg.")
 
     def save_seg(
-        self, path: str | Path, *, viewer_geometry: bool = False, created: datetime.datetime | None = None
+        self,
+        path: str | Path,
+        *,
+        structures: Sequence[str] = ONLY_LUNGS,
+        viewer_geometry: bool = False,
+        created: datetime.datetime | None = None,
     ) -> None:
-        """Write a DICOM SEG that refers to the radiograph, which must have come from DICOM."""
+        """Write a DICOM SEG that refers to the radiograph, which must have come from DICOM.
+
+        `structures` are those of `masks_of`; each is a segment of its own, or one a side, and whole.
+        """
         export.save_dicom_seg(
             self.radiograph,
             self.label_map,
             Path(path),
             algorithm=self.algorithm,
+            structures=self.masks_of(structures),
             viewer_geometry=viewer_geometry,
             created=created,
         )
@@ -166,6 +214,8 @@ class Segmentation:
             self.measurements,
             Path(path),
             density=self.density,
+            heart=self.heart,
+            view=self.radiograph.view,
             algorithm=self.algorithm,
             created=created,
             segmentation=segmentation,
@@ -178,12 +228,21 @@ class Segmentation:
             self.label_map,
             Path(path),
             algorithm=self.algorithm,
+            structures=self.structures,
+            heart=self.heart,
             created=created,
         )
 
     def save_overlay(self, path: str | Path, *, longest_side: int = 768) -> None:
-        """Write a JPEG of the radiograph with the contours of the lungs."""
-        export.save_overlay(self.radiograph, self.label_map, Path(path), longest_side=longest_side)
+        """Write a JPEG of the radiograph with all contours, and the lines that the ratio comes from."""
+        export.save_overlay(
+            self.radiograph,
+            self.label_map,
+            Path(path),
+            longest_side=longest_side,
+            structures=self.structures,
+            heart=self.heart,
+        )
 
 
 class Segmenter:

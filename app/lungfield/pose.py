@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 _Value = TypeVar("_Value", bound=np.generic)
 _Number = TypeVar("_Number")
+_Real = TypeVar("_Real", int, float)
 
 _ORIENTATION_TAG = 274
 
@@ -92,6 +93,13 @@ class Pose:
     def stored_pair(self, upright: tuple[_Number, _Number]) -> tuple[_Number, _Number]:
         """A pair of (row, column) values, such as a shape, of the stored picture from those upright."""
         return upright[::-1] if self.transposed else upright
+
+    def stored_point(self, upright: tuple[_Real, _Real], shape: tuple[int, int]) -> tuple[_Real, _Real]:
+        """(row, column) of the stored picture from that of the upright one, which has that shape."""
+        row, column = upright
+        row = shape[0] - 1 - row if self.rows_reversed else row
+        column = shape[1] - 1 - column if self.columns_reversed else column
+        return self.stored_pair((row, column))
 
     def then(self, further: Pose) -> Pose:
         """The pose that does the same as this one and `further` after it."""

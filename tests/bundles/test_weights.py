@@ -6,6 +6,7 @@ from monai.transforms import Compose, DeleteItemsd, Resized
 
 from lungfield.bundles.weights import load_weights, note_preparation
 from lungfield.errors import BundleError
+from lungfield.networks import EfficientNetLite0UNet
 
 
 def test_weights_must_fit(tmp_path):
@@ -41,6 +42,18 @@ def test_channels_that_both_have_keep_their_weights(channels, tmp_path):
     if channels != 2:
         with pytest.raises(BundleError, match="does not hold the weights"):
             load_weights(network, tmp_path / "model.pt", preprocessing=resized(64))
+
+
+def test_a_part_that_the_weights_lack_starts_at_random(tmp_path):
+    lungs = EfficientNetLite0UNet(pretrained=False)
+    torch.save(lungs.state_dict(), tmp_path / "model.pt")
+    network = EfficientNetLite0UNet(pretrained=False, further_channels=2)
+    own = deepcopy(network.state_dict())
+    now = load_weights(network, tmp_path / "model.pt").state_dict()
+    for name, value in now.items():
+        assert torch.equal(value, own[name] if name.startswith("further.") else lungs.state_dict()[name])
+    with pytest.raises(BundleError, match="does not hold the weights"):
+        load_weights(network, tmp_path / "model.pt", preprocessing=resized(64))
 
 
 def resized(side):

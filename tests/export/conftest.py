@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -71,21 +68,6 @@ def radiograph(make_header: Callable[..., Dataset]) -> Radiograph:
     pixels = ((rows + columns) / (sum(SHAPE) - 2)).astype(np.float32)
     spacing = Spacing(0.143, 0.15, "PixelSpacing")
     return Radiograph(Path("a.dcm"), pixels, spacing=spacing, file_format="DICOM", header=make_header())
-
-
-@pytest.fixture
-def dciodvfy() -> Callable[[Path], list[str]]:
-    """The errors that David Clunie's validator finds in a DICOM file; skips where it is not installed."""
-    if shutil.which("dciodvfy") is None:
-        pytest.skip("dciodvfy (dicom3tools) is not on the PATH")
-
-    def errors(path: Path) -> list[str]:
-        done = subprocess.run(["dciodvfy", path], capture_output=True, text=True, check=False)
-        # It names what it takes the object for, if it knows it at all.
-        assert re.search(r"^(Segmentation|ComprehensiveSR|SCImage)$", done.stderr, flags=re.MULTILINE)
-        return re.findall(r"^Error.*", done.stderr + done.stdout, flags=re.MULTILINE)
-
-    return errors
 
 
 @pytest.fixture

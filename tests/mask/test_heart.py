@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lungfield.mask.heart import Line, NoRatio, measure_heart, touches_edge
+from lungfield.mask.chest import Line
+from lungfield.mask.components import touches_edge
+from lungfield.mask.heart import NoRatio, measure_heart
 from lungfield.records import Spacing
 
 FINE = Spacing(0.25, 0.25, "PixelSpacing")

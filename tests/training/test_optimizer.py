@@ -1,7 +1,11 @@
+from copy import deepcopy
+
+import pytest
 import torch
 
+from lungfield.errors import BundleError
 from lungfield.networks import AmalgamatedUNet, EfficientNetLite0UNet, UNet
-from lungfield.training import parameter_groups
+from lungfield.training import parameter_groups, train_parts
 
 
 def test_encoders_with_weights_learn_more_slowly():
@@ -25,3 +29,26 @@ def test_a_network_from_scratch_has_one_group():
     network = UNet(features=(4, 8))
     (group,) = parameter_groups(network, 0.01, 0.4)
     assert [id(one) for one in group["params"]] == [id(one) for one in network.parameters()]
+
+
+def test_parts_can_be_trained_alone():
+    network = EfficientNetLite0UNet(pretrained=False, further_channels=1)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    copied = deepcopy(train_parts(network, ["further"]))  # as for the moving average
+    groups = parameter_groups(network, 0.01, 0.4)
+    assert sum(len(group["params"]) for group in groups) == len(list(network.further.parameters()))
+    optimizer = torch.optim.AdamW(groups)
+    for one in (network, copied):
+        one.train()(torch.rand(2, 1, 64, 64)).sum().backward()
+    optimizer.step()
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {name for name in before if name.startswith("further.")}
+    changed = {name for name, value in copied.state_dict().items() if not torch.equal(value, before[name])}
+    assert all(name.startswith("further.") for name in changed)
+
+
+def test_parts_that_are_not_there():
+    network = UNet(features=(4, 8))
+    assert train_parts(network, None) is network
+    with pytest.raises(BundleError, match="no part 'further' to train: choose"):
+        train_parts(network, ["further"])

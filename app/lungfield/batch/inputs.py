@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from lungfield.batch.journal import FOLDER
 from lungfield.batch.leftovers import REPORT
 from lungfield.batch.options import Options
-from lungfield.batch.outputs import FORMATS
+from lungfield.batch.outputs import ALL_FORMATS
 from lungfield.errors import DataError, OutputError
 from lungfield.radiograph import Found, search
 
@@ -24,7 +24,7 @@ PARTS = "results-parts"
 
 WRITTEN = (
     FOLDER,
-    *(kind.folder for kind in FORMATS.values()),
+    *(kind.folder for kind in ALL_FORMATS.values()),
     "results.csv",
     "results.json",
     "results.parquet",

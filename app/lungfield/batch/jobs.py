@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from lungfield.batch.references import References
 from lungfield.bundles import Bundle
 from lungfield.errors import Reason
+from lungfield.labels import ONLY_LUNGS
 
 DONE, SKIPPED, FAILED = "done", "skipped", "failed"
 """How a file can end."""
@@ -37,7 +38,7 @@ class WorkerSettings:
         created: date and time that DICOM objects bear.
         backend: what runs the network on a CPU: 'torch' or 'openvino'.
         check_mirrored: also segment every mirrored radiograph.
-        viewer_geometry: as in `SaveOptions`.
+        structures: as in `SaveOptions`, and likewise `viewer_geometry`.
         require_frontal: skip what is no frontal view of the chest by its header.
         memory_bytes: how much memory a worker may take for its files; more is refused to it.
         carrier: carries inputs and results; None where they lie in folders of this machine.
@@ -49,6 +50,7 @@ class WorkerSettings:
     created: datetime.datetime
     backend: str = "torch"
     check_mirrored: bool = False
+    structures: tuple[str, ...] = ONLY_LUNGS
     viewer_geometry: bool = False
     references: References | None = None
     require_frontal: bool = True

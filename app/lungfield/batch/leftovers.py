@@ -9,19 +9,19 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from lungfield.batch.journal import Journal, read_entries
-from lungfield.batch.outputs import FORMATS
+from lungfield.batch.outputs import ALL_FORMATS
 from lungfield.names import shown
 
 logger = logging.getLogger(__name__)
 
 REPORT = "report.html"
 
-_FOLDERS = {kind.folder for kind in FORMATS.values()}
+_FOLDERS = {kind.folder for kind in ALL_FORMATS.values()}
 
 
 def outputs_of(row: Mapping[str, Any]) -> list[str]:
     """The paths below the output folder that a row names."""
-    return [row[name] for name in FORMATS if row.get(name)]
+    return [row[name] for name in ALL_FORMATS if row.get(name)]
 
 
 def adopt(journal: Journal) -> None:

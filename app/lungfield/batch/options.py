@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
-from lungfield.batch.outputs import DEFAULT_FORMATS, check_formats
+from lungfield.batch.outputs import DEFAULT_FORMATS, check_formats, check_structures
 from lungfield.errors import DataError
+from lungfield.labels import ONLY_LUNGS
 
 VIEWS = ("frontal", "any")
 """What `Options.views` knows."""
@@ -19,6 +20,8 @@ class Options:
     Attributes:
         formats: what to write of each radiograph, by the names of `FORMATS`.
         references: folder of reference masks, matched by SOP Instance UID or by name.
+        structures: what masks and DICOM SEG hold, of 'lungs' (always there), 'heart' and 'clavicles'. Those
+            beside the lungs also get masks of their own, which hold each whole.
         viewer_geometry: place DICOM SEG objects in an invented plane, for viewers that insist on one.
         check_mirrored: also segment every mirrored radiograph, as a second opinion for the quality flags.
             Twice the work of the network.
@@ -41,6 +44,7 @@ class Options:
 
     formats: tuple[str, ...] = DEFAULT_FORMATS
     references: Path | None = None
+    structures: tuple[str, ...] = ONLY_LUNGS
     viewer_geometry: bool = False
     check_mirrored: bool = False
     views: str = "frontal"
@@ -57,7 +61,7 @@ class Options:
     memory_limit_bytes: int = 2 << 30
 
     def checked(self) -> Options:
-        """The same with formats in the order in which they are written.
+        """The same with formats and structures in the order in which they are written.
 
         Raises:
             DataError: options contradict each other, or have values that there are not.
@@ -74,4 +78,6 @@ class Options:
                     f"'{glob}' cannot be included or excluded: give a glob that is compared with the end of "
                     "the paths below the inputs, such as '*.dcm' or 'masks'."
                 )
-        return replace(self, formats=check_formats(self.formats))
+        return replace(
+            self, formats=check_formats(self.formats), structures=check_structures(self.structures)
+        )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from lungfield.atomic import written_together
 from lungfield.errors import DataError, HeaderError
+from lungfield.labels import CLAVICLES, HEART, ONLY_LUNGS, STRUCTURES
 
 if TYPE_CHECKING:
     from lungfield.pipeline import Segmentation
@@ -43,24 +45,34 @@ class SaveOptions:
         created: date and time that DICOM objects bear.
         viewer_geometry: place DICOM SEG objects in an invented plane, for viewers that insist on one.
         seg: path of the DICOM SEG of the same radiograph, if one was written; a report refers to it.
+        structures: what masks and DICOM SEG hold, of `lungfield.labels.STRUCTURES`.
     """
 
     created: datetime.datetime
     viewer_geometry: bool = False
     seg: Path | None = None
+    structures: tuple[str, ...] = ONLY_LUNGS
+
+
+def _save_mask(lungs: Segmentation, path: Path, how: SaveOptions) -> None:
+    lungs.save_mask(path, structures=how.structures)
+
+
+def _save_structure(name: str, lungs: Segmentation, path: Path, _: SaveOptions) -> None:
+    lungs.save_structure(name, path)
 
 
 #: What `--formats` knows. DICOM SEG comes before the report that refers to it.
 FORMATS: Mapping[str, Format] = {
-    "mask": Format("masks", ".png", False, lambda lungs, path, _: lungs.save_mask(path)),
-    "nifti": Format("nifti", ".nii.gz", False, lambda lungs, path, _: lungs.save_mask(path)),
+    "mask": Format("masks", ".png", False, _save_mask),
+    "nifti": Format("nifti", ".nii.gz", False, _save_mask),
     "overlay": Format("overlays", ".jpg", False, lambda lungs, path, _: lungs.save_overlay(path)),
     "seg": Format(
         "seg",
         ".dcm",
         True,
         lambda lungs, path, how: lungs.save_seg(
-            path, viewer_geometry=how.viewer_geometry, created=how.created
+            path, structures=how.structures, viewer_geometry=how.viewer_geometry, created=how.created
         ),
     ),
     "sr": Format(
@@ -76,6 +88,19 @@ FORMATS: Mapping[str, Format] = {
         lambda lungs, path, how: lungs.save_secondary_capture(path, created=how.created),
     ),
 }
+#: The masks of single structures, whole where they overlap others: what comes beside `mask` and `nifti`.
+WHOLE_MASKS: Mapping[str, Format] = {
+    f"{label.name}_{kind}": Format(
+        label.name,
+        FORMATS[kind].suffix,
+        False,
+        partial(_save_structure, label.name),
+    )
+    for label in (HEART, *CLAVICLES)
+    for kind in ("mask", "nifti")
+}
+ALL_FORMATS: Mapping[str, Format] = {**FORMATS, **WHOLE_MASKS}
+"""All that is ever written, by the columns of its paths in the tables."""
 DEFAULT_FORMATS = ("mask", "overlay", "seg")
 
 
@@ -85,6 +110,21 @@ def check_formats(names: Sequence[str]) -> tuple[str, ...]:
     if unknown:
         raise DataError(f"There is no output format {unknown[0]!r}; choose from {', '.join(FORMATS)}.")
     return tuple(name for name in FORMATS if name in names)
+
+
+def check_structures(names: Sequence[str]) -> tuple[str, ...]:
+    """The structures in the order of their values, the lungs always there; `DataError` for an unknown one."""
+    unknown = [name for name in names if name not in STRUCTURES]
+    if unknown:
+        raise DataError(f"There is no structure {unknown[0]!r}; choose from {', '.join(STRUCTURES)}.")
+    return tuple(name for name in STRUCTURES if name in names or name in ONLY_LUNGS)
+
+
+def with_whole_masks(formats: Sequence[str], structures: Sequence[str]) -> tuple[str, ...]:
+    """The formats, and those of `WHOLE_MASKS` that the structures beside the lungs add to them."""
+    labels = [label for name in structures if name not in ONLY_LUNGS for label in STRUCTURES[name]]
+    added = [f"{label.name}_{kind}" for label in labels for kind in ("mask", "nifti") if kind in formats]
+    return (*formats, *added)
 
 
 def save_outputs(
@@ -98,18 +138,18 @@ def save_outputs(
     written: dict[str, str] = {}
     remarks = []
     wanted = [
-        one for one in formats if lungs.radiograph.file_format == "DICOM" or not FORMATS[one].needs_dicom
+        one
+        for one in with_whole_masks(formats, how.structures)
+        if lungs.radiograph.file_format == "DICOM" or not ALL_FORMATS[one].needs_dicom
     ]
     # A report reads the DICOM SEG that it refers to: what comes before it is written first.
     for _, group in groupby(wanted, key="sr".__eq__):
         with written_together():
             for one in group:
-                place = FORMATS[one].place(name)
+                place = ALL_FORMATS[one].place(name)
                 seg = output / written["seg"] if "seg" in written else None
                 try:
-                    FORMATS[one].save(
-                        lungs, output / place, SaveOptions(how.created, how.viewer_geometry, seg)
-                    )
+                    ALL_FORMATS[one].save(lungs, output / place, replace(how, seg=seg))
                 except HeaderError as error:
                     remarks.append(str(error).removeprefix(f"{output / place}: "))
                 else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -114,6 +115,22 @@ class BatchResult:
         ]
         return summarise(compared) if compared else {}
 
+    @cached_property
+    def ratios(self) -> dict[str, float]:
+        """The cardiothoracic ratios of all files that have one: count, median, minimum and maximum.
+
+        Empty where none has.
+        """
+        found = [row["cardiothoracic_ratio"] for row in self.files if row.get("cardiothoracic_ratio")]
+        if not found:
+            return {}
+        return {
+            "count": len(found),
+            "median": statistics.median(found),
+            "minimum": min(found),
+            "maximum": max(found),
+        }
+
     def to_json(self) -> dict[str, Any]:
         """The summary that `results.json`, `--json` and the report hold."""
         summary: dict[str, Any] = {
@@ -131,6 +148,8 @@ class BatchResult:
             "settings": dict(self.settings),
             "environment": dict(self.environment),
         }
+        if self.ratios:
+            summary["cardiothoracic_ratio"] = self.ratios
         if self.agreement:
             summary["agreement"] = {name: vars(figure) for name, figure in self.agreement.items()}
         return summary

@@ -21,7 +21,7 @@ from lungfield.batch.jobs import DONE, Ended, Job, WorkerSettings
 from lungfield.batch.journal import Entry, Fingerprint, Journal
 from lungfield.batch.leftovers import REPORT, adopt, outputs_of, remove_leftovers, remove_parts
 from lungfield.batch.options import Options
-from lungfield.batch.outputs import FORMATS
+from lungfield.batch.outputs import ALL_FORMATS, with_whole_masks
 from lungfield.batch.pool import Pool, available_cores, shared_network
 from lungfield.batch.references import References, find_references
 from lungfield.batch.results import BatchResult, Rows, write_results
@@ -125,6 +125,7 @@ def settings_of(bundle: Bundle, options: Options, backend: str) -> dict[str, Any
         "weights_sha256": bundle.weights_sha256,  # which goes to the workers with the bundle
         "backend": backend,
         "formats": list(options.formats),
+        "structures": list(options.structures),
         "viewer_geometry": options.viewer_geometry,
         "check_mirrored": options.check_mirrored,
         "views": options.views,
@@ -218,6 +219,7 @@ class _Run:
             created=datetime.datetime.fromisoformat(self.journal.read("started")),
             backend=self.choice.backend,
             check_mirrored=options.check_mirrored,
+            structures=options.structures,
             viewer_geometry=options.viewer_geometry,
             require_frontal=options.views == "frontal",
             references=self.references,
@@ -238,9 +240,10 @@ class _Run:
                 pool.close()
 
     def _begun(self, jobs: Sequence[Job]) -> Iterator[Job]:
+        formats = with_whole_masks(self.options.formats, self.options.structures)
         for job in jobs:
             self.fingerprints[job.ticket] = Fingerprint.of(job.path)
-            places = (FORMATS[name].place(job.name).as_posix() for name in self.options.formats)
+            places = (ALL_FORMATS[name].place(job.name).as_posix() for name in formats)
             # A file that lies there already, unannounced, is somebody else's.
             self.journal.announce(place for place in places if not os.path.lexists(self.output / place))
             yield job

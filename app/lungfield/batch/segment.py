@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lungfield.batch.interrupts import interruptible
 from lungfield.batch.options import Options
 from lungfield.batch.processes import start_forkserver, stop_forkserver
+from lungfield.bundles.classes import require_structures
 from lungfield.bundles.registry import DEFAULT_BUNDLE, Bundle, find_bundle, require_weights
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def segment_files(
             that just did (None at the start).
 
     Raises:
-        BundleError: there is no such bundle, it has no weights, or the device is not there.
+        BundleError: there is no such bundle, it has no weights, its network does not give a structure that is
+            asked for, or the device is not there.
         DataError: an input or the folder of references does not exist or holds nothing, or the options leave
             nothing of the inputs; the output folder holds another run, or one is at work there.
         OutputError: the output folder cannot be written, or its disk is full.
@@ -52,6 +54,7 @@ def segment_files(
     """
     options = (options or Options()).checked()
     found = find_bundle(bundle)
+    require_structures(found, options.structures)
     require_weights(found)
     with interruptible(), forkserver(found, options) as start:
         from lungfield.batch.run import run

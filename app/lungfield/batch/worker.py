@@ -26,6 +26,7 @@ from lungfield.errors import (
     causes,
     user_error,
 )
+from lungfield.mask.chest import Point
 from lungfield.pipeline import Segmentation, segmenting
 from lungfield.radiograph import read_radiograph
 
@@ -111,7 +112,9 @@ class _Worker:
                 row |= vars(lungs.agreement(reference)) | {"reference_match": found_by}
             except DataError as error:
                 warnings.append(str(error))
-        how = SaveOptions(job.created or settings.created, settings.viewer_geometry)
+        how = SaveOptions(
+            job.created or settings.created, settings.viewer_geometry, structures=settings.structures
+        )
         written, remarks = save_outputs(lungs, job.name, settings.output, settings.formats, how)
         if self._carrier:
             self._carrier.deliver(list(written.values()))
@@ -146,6 +149,10 @@ def _described(lungs: Segmentation) -> dict[str, Any]:
     radiograph = lungs.radiograph
     rows, columns = radiograph.stored_shape
     spacing = radiograph.stored_spacing
+
+    def stored(point: Point) -> Point:
+        return radiograph.pose.stored_point(point, radiograph.shape)
+
     return {
         "format": radiograph.file_format,
         "rows": rows,
@@ -156,6 +163,7 @@ def _described(lungs: Segmentation) -> dict[str, Any]:
         "spacing_source": spacing.source if spacing else None,
         **lungs.measurements.to_row(),
         **lungs.density.to_row(),
+        **(lungs.heart.to_row(stored) if lungs.heart else {}),
         "bundle": lungs.bundle.name,
         "bundle_version": lungs.bundle.version,
     }

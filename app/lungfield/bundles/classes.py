@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lungfield.bundles.registry import Bundle, all_bundles
 from lungfield.errors import BundleError
 from lungfield.labels import (
     BACKGROUND,
@@ -13,7 +14,10 @@ from lungfield.labels import (
     LEFT_LUNG,
     LUNG_FIELD,
     LUNG_SIDE_UNKNOWN,
+    ONLY_LUNGS,
     RIGHT_LUNG,
+    STRUCTURES,
+    structures_of,
 )
 
 _EXCLUSIVE = {
@@ -59,6 +63,30 @@ def output_classes(metadata: Mapping[str, Any]) -> tuple[int, ...]:
         "network_data_format, outputs, pred, channel_def. Name each channel by its number: background "
         "and lung; or background, right lung and left lung; or lung first, then structures that overlap it."
     )
+
+
+def require_structures(bundle: Bundle, structures: Sequence[str]) -> None:
+    """Raise `BundleError`, with the bundles to choose, where a bundle does not give one of the structures.
+
+    They are called as in `lungfield.labels.STRUCTURES`.
+    """
+    given = _given(bundle)
+    for name in structures:
+        if name not in ONLY_LUNGS and not {label.name for label in STRUCTURES[name]} <= given:
+            raise lacking_structure(bundle.name, name)
+
+
+def lacking_structure(bundle: str, structure: str) -> BundleError:
+    """The error of a bundle, by its name, that gives no such structure; it names the shipped ones that do."""
+    wanted = {label.name for label in STRUCTURES[structure]}
+    able = [one.name for one in all_bundles() if wanted <= _given(one)]
+    advice = f" Choose one that does by --bundle: {', '.join(able)}." if able else ""
+    return BundleError(f"The network of the bundle {bundle!r} does not give {structure}.{advice}")
+
+
+def _given(bundle: Bundle) -> set[str]:
+    """The names of the masks beside the lungs that a bundle's network gives."""
+    return {label.name for label in structures_of(output_classes(bundle.metadata))}
 
 
 def overlapping_classes(further: Sequence[str]) -> tuple[int, ...]:

@@ -63,6 +63,9 @@ def load_weights(
 def _with_channels_of(network: Any, weights: dict[str, Any]) -> dict[str, Any]:
     """The weights with as many output channels as the network has, where that is all that differs."""
     own = network.state_dict()
+    if all(name in own for name in weights):
+        new = {name: value for name, value in own.items() if name.startswith("further.")}
+        weights = {**new, **weights}
     if own.keys() != weights.keys():
         return weights
     differing = [name for name, value in own.items() if value.shape != weights[name].shape]

@@ -50,6 +50,9 @@ def node(
         ),
     ] = None,
     formats: Annotated[str | None, typer.Option(help="What to make; by default seg,sr,sc.")] = None,
+    structures: Annotated[
+        str | None, typer.Option(help="What DICOM SEG holds: lungs,heart,clavicles; by default the lungs.")
+    ] = None,
     bundle: Annotated[
         str | None, typer.Option(help="A shipped bundle's name, or the folder of another that you trust.")
     ] = None,
@@ -116,6 +119,7 @@ def node(
         "port": port,
         "send_to": send_to or None,
         "formats": formats,
+        "structures": structures,
         "bundle": bundle,
         "http": http,
         "calling_ae_titles": calling_ae_title or None,

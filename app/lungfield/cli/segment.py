@@ -44,6 +44,11 @@ def _existing(inputs: list[str] | None) -> list[str]:
     return inputs or []
 
 
+def _names(text: str) -> tuple[str, ...]:
+    """What is listed with commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def segment(
     inputs: list[str] | None = typer.Argument(
         None,
@@ -75,6 +80,11 @@ def segment(
         "mask,overlay,seg",
         help="What to write: mask (PNG), nifti, overlay (JPEG), and for DICOM inputs seg (DICOM SEG), sr "
         "(structured report, TID 1500), sc (overlay as secondary capture).",
+    ),
+    structures: str = typer.Option(
+        "lungs",
+        help="What masks and DICOM SEG hold: lungs,heart,clavicles. The lungs are always there; the others "
+        "need a bundle that gives them.",
     ),
     reference: Path | None = typer.Option(
         None,
@@ -161,7 +171,8 @@ def segment(
         is_plain = engine == "local" and shard is None and not need_stores(named, output)
 
         options = Options(
-            formats=tuple(name.strip() for name in formats.split(",") if name.strip()),
+            formats=_names(formats),
+            structures=_names(structures),
             references=reference,
             viewer_geometry=viewer_geometry,
             views=views,
@@ -288,6 +299,9 @@ def _report(batch: BatchResult, console: Console) -> None:
         markup=False,
         soft_wrap=True,
     )
+    if batch.ratios:
+        told = "Cardiothoracic ratio: median {median:.2f}, {minimum:.2f} to {maximum:.2f}, of {count} files."
+        console.print(told.format(**batch.ratios), highlight=False)
     if batch.agreement:
         table = Table(title="Agreement with the reference")
         for heading in ("metric", "n", "mean", "sd", "95 % interval", "min", "max"):

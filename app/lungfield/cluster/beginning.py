@@ -11,7 +11,7 @@ from lungfield import export
 from lungfield.batch.inputs import PARTS, require_writable
 from lungfield.batch.journal import FOLDER
 from lungfield.batch.options import Options
-from lungfield.batch.outputs import FORMATS
+from lungfield.batch.outputs import ALL_FORMATS
 from lungfield.batch.run import require_same_settings
 from lungfield.cluster.catalogue import Catalogue
 from lungfield.cluster.duplicates import DUPLICATES
@@ -113,7 +113,7 @@ def _remove_results(store: Store) -> None:
     store.remove([RUN])
     for shard in sorted(finished_shards(store)):
         rows = (outcome.row for outcome in read_manifest(store, shard))
-        store.remove(row[name] for row in rows for name in FORMATS if row.get(name))
+        store.remove(row[name] for row in rows for name in ALL_FORMATS if row.get(name))
 
 
 def _shown(inputs: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lungfield.batch.jobs import Job
-from lungfield.batch.outputs import FORMATS
+from lungfield.batch.outputs import ALL_FORMATS
 from lungfield.cluster.stores import Store, download
 from lungfield.cluster.uris import without_secrets
 from lungfield.errors import UnreadableError
@@ -43,7 +43,7 @@ class StoreCarrier:
                 shutil.rmtree(job.path.parent, ignore_errors=True)
             if self.output is not None:
                 for name in self.formats:
-                    (self.written / FORMATS[name].place(job.name)).unlink(missing_ok=True)
+                    (self.written / ALL_FORMATS[name].place(job.name)).unlink(missing_ok=True)
 
     def deliver(self, places: Sequence[str]) -> None:
         """Upload the results, each by a single put."""

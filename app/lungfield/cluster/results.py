@@ -57,6 +57,11 @@ class ShardedResult(BatchResult):
         metrics = {} if self.tally is None else self.tally.metrics
         return {name: moments.summary() for name, moments in metrics.items()}
 
+    @cached_property
+    def ratios(self) -> dict[str, float]:
+        """The cardiothoracic ratios; nothing where there are many files, of which a sample is chosen."""
+        return {} if self.is_sampled else super().ratios
+
     @property
     def is_sampled(self) -> bool:
         """Whether `files` has just a sample of the rows."""

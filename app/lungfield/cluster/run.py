@@ -14,6 +14,7 @@ from lungfield.batch.leftovers import remove_parts
 from lungfield.batch.options import Options
 from lungfield.batch.references import References, find_references
 from lungfield.batch.run import available_cores, environment_of, settings_of
+from lungfield.bundles.classes import require_structures
 from lungfield.bundles.registry import DEFAULT_BUNDLE, Bundle, find_bundle, require_weights
 from lungfield.cluster.beginning import open_run
 from lungfield.cluster.duplicates import note_duplicates
@@ -80,6 +81,7 @@ def segment_stores(
     """
     options, cluster = (options or Options()).checked(), (cluster or ClusterOptions()).checked()
     found = find_bundle(bundle)
+    require_structures(found, options.structures)
     require_weights(found)
     with interruptible(), _connected(cluster, options) as cluster:
         store = Store(output)

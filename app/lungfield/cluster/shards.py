@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from lungfield.batch.jobs import DONE, Ended, Job, WorkerSettings
 from lungfield.batch.options import Options
+from lungfield.batch.outputs import with_whole_masks
 from lungfield.batch.pool import Network, Pool, shared_network
 from lungfield.batch.references import References
 from lungfield.batch.run import BATCH_SIZE, TRANSIENT
@@ -81,6 +82,7 @@ class Work:
         """What the worker processes share; they write to `scratch` where the output is no folder."""
         store, options = Store(self.output), self.options
         output = store.local or scratch / "out"
+        formats = with_whole_masks(options.formats, options.structures)
         return WorkerSettings(
             bundle=bundle,
             output=output,
@@ -88,11 +90,12 @@ class Work:
             created=datetime.datetime.fromisoformat(self.started),
             backend=self.backend,
             check_mirrored=options.check_mirrored,
+            structures=options.structures,
             viewer_geometry=options.viewer_geometry,
             references=self.references,
             require_frontal=options.views == "frontal",
             memory_bytes=options.memory_limit_bytes,
-            carrier=StoreCarrier(None if store.local else store, output, options.formats),
+            carrier=StoreCarrier(None if store.local else store, output, formats),
         )
 
 

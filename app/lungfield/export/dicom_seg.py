@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
 from io import BytesIO
@@ -18,12 +19,15 @@ from lungfield.atomic import write_whole
 from lungfield.errors import OutputError
 from lungfield.export import derived
 from lungfield.export.source import Source, patient_orientation, source_of, values_of
-from lungfield.labels import ANATOMICAL_STRUCTURE, BACKGROUND, LUNGS, Label
+from lungfield.labels import ANATOMICAL_STRUCTURE, BACKGROUND, CLAVICLES, HEART, LUNGS, Label
 from lungfield.records import Radiograph
 
 _CONTENT_LABEL = "LUNG_FIELDS"
 _CONTENT_DESCRIPTION = "Lung fields. For research use: not a medical device."
 _SERIES_DESCRIPTION = "Lung fields (research use only)"
+_WITH_MORE_LABEL = "CHEST"
+_WITH_MORE_DESCRIPTION = "Lungs, heart, clavicles. For research use: no medical device."
+_WITH_MORE_SERIES = "Lung fields and more (research use only)"
 # Required, and high enough to come after the series that the study's own equipment made.
 _SERIES_NUMBER = 7301
 # What the radiograph's own pixels went through, copied where it is known.
@@ -37,16 +41,18 @@ def save_dicom_seg(
     path: Path,
     *,
     algorithm: derived.Algorithm,
+    structures: Mapping[str, NDArray[np.bool_]] | None = None,
     viewer_geometry: bool = False,
     created: datetime | None = None,
 ) -> None:
-    """Write a label map as a binary DICOM SEG with one segment for each lung, that refers to its radiograph.
+    """Write masks as a binary DICOM SEG that refers to its radiograph, a segment for each lung and structure.
 
-    The masks lie on the pixels as the radiograph's file stores them, mirrored or not. A lung that is absent
-    has an empty frame. The object belongs to the radiograph's patient and study and carries their
-    attributes, like any object derived from it: it is no safer to pass on than the radiograph itself. What
-    it requires and the source lacks is empty; dates, times and codes that are not valid DICOM are left out,
-    as are several values where one is allowed. Text is copied byte for byte with its SpecificCharacterSet.
+    The masks lie on the pixels as the radiograph's file stores them, mirrored or not. Segments may overlap,
+    and each is whole. A lung or structure that is absent has an empty frame. The object belongs to the
+    radiograph's patient and study and carries their attributes, like any object derived from it: it is no
+    safer to pass on than the radiograph itself. What it requires and the source lacks is empty; dates, times
+    and codes that are not valid DICOM are left out, as are several values where one is allowed. Text is
+    copied byte for byte with its SpecificCharacterSet.
 
     Its identifiers derive from those of the source, from the algorithm, its weights and the version of
     lungfield, and from the mask: a second run gives the same ones, so that an archive does not gather copies,
@@ -57,6 +63,7 @@ def save_dicom_seg(
         radiograph: the radiograph, read from DICOM, with its header.
         label_map: (H, W) uint8 of the same shape: 0 background, 1 right lung, 2 left lung.
         path: the file to write.
+        structures: (H, W) bool masks of further segments, by the names of `lungfield.labels`.
         algorithm: what made the mask; name and version are cut at 64 characters.
         viewer_geometry: also place the picture in an invented frame of reference (origin 0, axes of a supine
             patient, the radiograph's spacing or else 1 mm). A radiograph has no such place, but some viewers
@@ -77,7 +84,9 @@ def save_dicom_seg(
     if label_map.max(initial=BACKGROUND) > max(known):
         raise OutputError(f"{path}: the label map holds values other than {known}; split the lungs first.")
     with derived.errors_of_header(radiograph, path, "DICOM SEG"):
-        segmentation = _segmentation(radiograph, source, label_map, algorithm, viewer_geometry)
+        segmentation = _segmentation(
+            radiograph, source, label_map, structures or {}, algorithm, viewer_geometry
+        )
         derived.stamp(segmentation, derived.creation_time(created))
         content = derived.to_bytes(segmentation)
     write_whole(path, content)
@@ -87,19 +96,23 @@ def _segmentation(
     radiograph: Radiograph,
     source: Source,
     label_map: NDArray[np.uint8],
+    structures: Mapping[str, NDArray[np.bool_]],
     algorithm: derived.Algorithm,
     viewer_geometry: bool,
 ) -> Dataset:
-    """The DICOM SEG of a label map: the template with the radiograph's identity, references and masks."""
+    """The DICOM SEG of masks: the template with the radiograph's identity, references and masks."""
     pixel_spacing_mm = None
     if viewer_geometry:
         spacing = radiograph.stored_spacing
         pixel_spacing_mm = (1.0, 1.0) if spacing is None else (spacing.row_mm, spacing.column_mm)
-    segmentation = dcmread(BytesIO(_template(algorithm, pixel_spacing_mm)))
+    further = tuple(label for label in (HEART, *CLAVICLES) if label.name in structures)
+    segmentation = dcmread(BytesIO(_template(algorithm, pixel_spacing_mm, further)))
     segmentation.Rows, segmentation.Columns = label_map.shape
-    segmentation.PixelData = _packed(label_map)
+    frames = [label_map == lung.value for lung in LUNGS] + [structures[label.name] for label in further]
+    segmentation.PixelData = _packed(frames)
     # With a geometry, the object says something else, so it is another object.
     kind = "viewer geometry" if viewer_geometry else "no geometry"
+    kind = ", ".join([kind, *(label.name for label in further)])
     uids = derived.derived_uids(source, algorithm, kind, segmentation.PixelData)
     derived.give_identity(segmentation, radiograph.header, source, *uids)
     _refer(segmentation, source)
@@ -108,7 +121,9 @@ def _segmentation(
 
 
 @lru_cache(maxsize=16)
-def _template(algorithm: derived.Algorithm, pixel_spacing_mm: tuple[float, float] | None) -> bytes:
+def _template(
+    algorithm: derived.Algorithm, pixel_spacing_mm: tuple[float, float] | None, further: tuple[Label, ...]
+) -> bytes:
     """The SEG that highdicom makes of a small blank stand-in for a radiograph, as a DICOM file.
 
     Building and checking one costs more than all else, and all but identity, references and masks is the
@@ -127,14 +142,17 @@ def _template(algorithm: derived.Algorithm, pixel_spacing_mm: tuple[float, float
         source_images=[_blank_image(pixel_spacing_mm)],
         pixel_array=np.zeros((1, _STAND_IN_SIDE_PX, _STAND_IN_SIDE_PX), dtype=np.uint8),
         segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=[_segment_description(label, identification) for label in LUNGS],
+        segment_descriptions=[
+            _segment_description(number, label, identification)
+            for number, label in enumerate((*LUNGS, *further), start=1)
+        ],
         series_instance_uid=generate_uid(),
         series_number=_SERIES_NUMBER,
-        series_description=_SERIES_DESCRIPTION,
+        series_description=_WITH_MORE_SERIES if further else _SERIES_DESCRIPTION,
         sop_instance_uid=generate_uid(),
         instance_number=1,
-        content_label=_CONTENT_LABEL,
-        content_description=_CONTENT_DESCRIPTION,
+        content_label=_WITH_MORE_LABEL if further else _CONTENT_LABEL,
+        content_description=_WITH_MORE_DESCRIPTION if further else _CONTENT_DESCRIPTION,
         transfer_syntax_uid=ExplicitVRLittleEndian,
         # A lung that was looked for and not found keeps its empty frame.
         omit_empty_frames=False,
@@ -161,11 +179,11 @@ def _blank_image(pixel_spacing_mm: tuple[float, float] | None) -> Dataset:
     return image
 
 
-def _segment_description(label: Label, identification: Any) -> Any:
+def _segment_description(number: int, label: Label, identification: Any) -> Any:
     import highdicom
 
-    return highdicom.seg.SegmentDescription(
-        segment_number=label.value,
+    description = highdicom.seg.SegmentDescription(
+        segment_number=number,
         segment_label=label.title,
         segmented_property_category=derived.concept(ANATOMICAL_STRUCTURE),
         segmented_property_type=derived.concept(label.code),
@@ -173,6 +191,10 @@ def _segment_description(label: Label, identification: Any) -> Any:
         algorithm_identification=identification,
         display_color=highdicom.color.CIELabColor.from_rgb(*label.colour_rgb),
     )
+    if label.laterality is not None:
+        (kind,) = description.SegmentedPropertyTypeCodeSequence
+        kind.SegmentedPropertyTypeModifierCodeSequence = [derived.concept(label.laterality)]
+    return description
 
 
 def _refer(segmentation: Dataset, source: Source) -> None:
@@ -209,10 +231,9 @@ def _add_context(segmentation: Dataset, header: Dataset) -> None:
                 setattr(segmentation, keyword, values)
 
 
-def _packed(label_map: NDArray[np.uint8]) -> bytes:
-    """The frames of both lungs, a bit a pixel, without gaps, padded to an even length (PS3.5, 8.1.1)."""
-    frames = [label_map == label.value for label in LUNGS]
-    if label_map.size % 8:  # the second frame begins within a byte of the first
+def _packed(frames: list[NDArray[np.bool_]]) -> bytes:
+    """Frames (H, W), a bit a pixel, without gaps, padded to an even length (PS3.5, 8.1.1)."""
+    if frames[0].size % 8:  # the second frame begins within a byte of the first
         frames = [np.concatenate(frames, axis=None)]
     packed = b"".join(np.packbits(frame, bitorder="little").tobytes() for frame in frames)
     return packed + b"\0" * (len(packed) % 2)

@@ -1,8 +1,9 @@
-"""A picture to look at: the radiograph with the lungs' contours on it."""
+"""A picture to look at: the radiograph with the contours of lungs, heart and clavicles on it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -16,11 +17,13 @@ from scipy.special import ndtri
 
 from lungfield.atomic import write_whole
 from lungfield.errors import OutputError
-from lungfield.labels import LUNG_SIDE_UNKNOWN, LUNGS, Label
+from lungfield.labels import CLAVICLES, HEART, LUNG_SIDE_UNKNOWN, LUNGS, Label
 from lungfield.mask.components import bounding_box
+from lungfield.mask.heart import HeartMeasurements
 from lungfield.records import Radiograph
 
 _COLOURS = {label.value: label.colour_rgb for label in LUNGS} | {LUNG_SIDE_UNKNOWN: (0, 200, 120)}
+_THORAX_RGB = (240, 240, 240)
 _FILL_OPACITY = 0.1
 _CONTOUR_WIDTH_PX = 2.0
 # Pairs of neighbours are added this often along each axis: a binomial filter, near to a Gaussian one with a
@@ -37,15 +40,19 @@ def save_overlay(
     *,
     longest_side: int = 768,
     caption: str | None = None,
+    structures: Mapping[str, NDArray[np.bool_]] | None = None,
+    heart: HeartMeasurements | None = None,
 ) -> None:
-    """Write the radiograph as a JPEG with each lung's contour, a light fill and the letter R or L.
+    """Write the radiograph as a JPEG with what `render_overlay` draws.
 
     Args:
         radiograph: the radiograph.
         label_map: (H, W) uint8 on the pixels as the file stores them, with the values of `lungfield.labels`.
         path: the file to write.
-        longest_side: as for `render_overlay`, and likewise `caption`.
+        longest_side: as for `render_overlay`, and likewise all that follow.
         caption: a line of text below the picture, or None.
+        structures: masks beside the lungs.
+        heart: what was measured on them.
 
     Raises:
         OutputError: the shapes differ, or the file could not be written.
@@ -55,7 +62,14 @@ def save_overlay(
             f"{path}: the label map has (rows, columns) {label_map.shape} and the radiograph "
             f"{radiograph.stored_shape}; give the label map of this radiograph."
         )
-    picture = render_overlay(radiograph, label_map, longest_side=longest_side, caption=caption)
+    picture = render_overlay(
+        radiograph,
+        label_map,
+        longest_side=longest_side,
+        caption=caption,
+        structures=structures,
+        heart=heart,
+    )
     # Colour at full resolution: a contour is but two pixels wide.
     jpeg = imagecodecs.jpeg8_encode(np.asarray(picture), level=_JPEG_QUALITY, subsampling="444")
     write_whole(path, bytes(jpeg))
@@ -67,8 +81,14 @@ def render_overlay(
     *,
     longest_side: int = 768,
     caption: str | None = None,
+    structures: Mapping[str, NDArray[np.bool_]] | None = None,
+    heart: HeartMeasurements | None = None,
 ) -> Image.Image:
-    """Draw each lung's contour, a light fill and the letter R or L on a radiograph.
+    """Draw each lung's contour, a light fill and the letter R or L on a radiograph; and what else there is.
+
+    That is the contours of heart and clavicles, and where there is a cardiothoracic ratio its figure and the
+    lines that it is measured along: the greatest width of the chest, and the distances of the heart's borders
+    from the midline.
 
     The picture holds nothing from the file's header: what it may say of the patient is up to `caption`.
 
@@ -78,6 +98,9 @@ def render_overlay(
         longest_side: in pixels, about. A larger radiograph is reduced by a whole number, the one that comes
             nearest to this.
         caption: a line of text below the picture, or None; what does not fit is cut off.
+        structures: (H, W) bool masks on the pixels as the file stores them, by the names of
+            `lungfield.labels`.
+        heart: what was measured on the upright picture.
 
     Returns:
         An RGB picture, 8 bits a channel.
@@ -85,17 +108,23 @@ def render_overlay(
     factor = max(1, round(max(radiograph.shape) / longest_side))
     grey = _reduced(_to_grey(radiograph.pose.stored(radiograph.pixels)), factor)
     highest = label_map.max()
-    lungs = {
-        value: _find_lung(label_map == value, factor) if value <= highest else None for value in _COLOURS
-    }
+    lungs = {value: _find(label_map == value, factor) if value <= highest else None for value in _COLOURS}
+    drawn = [(colour, lungs[value]) for value, colour in _COLOURS.items()]
+    drawn += [
+        (label.colour_rgb, _find(structures[label.name], factor))
+        for label in (HEART, *CLAVICLES)
+        if structures and label.name in structures
+    ]
     # Pillow blends three bands in a third of the time of one picture in colour.
     bands = [grey.copy() for _ in "RGB"]
-    for value, lung in lungs.items():
-        if lung is not None:
-            opacity = Image.fromarray(_opacity(lung.coverage))
-            for band, level in zip(bands, _COLOURS[value], strict=True):
-                band.paste(level, lung.corner, opacity)
+    for colour, found in drawn:
+        if found is not None:
+            opacity = Image.fromarray(_opacity(found.coverage))
+            for band, level in zip(bands, colour, strict=True):
+                band.paste(level, found.corner, opacity)
     picture = Image.merge("RGB", bands)
+    if heart is not None:
+        _draw_ratio(picture, heart, radiograph, factor)
     for label in LUNGS:
         if (lung := lungs[label.value]) is not None:
             _draw_letter(picture, lung, label)
@@ -116,12 +145,12 @@ def _reduced(values: NDArray[np.uint8], factor: int) -> Image.Image:
     return Image.fromarray(values).reduce(factor)
 
 
-class _Lung(NamedTuple):
-    """One lung in the picture.
+class _Drawn(NamedTuple):
+    """One structure in the picture.
 
     Attributes:
         corner: (x, y) of the coverage's first pixel in the picture.
-        coverage: (h, w) uint8, the share of lung in each pixel, 255 for all of it; no more than the lung
+        coverage: (h, w) uint8, its share of each pixel, 255 for all of it; no more than the structure
             and a margin of background, where the picture has one.
     """
 
@@ -129,7 +158,7 @@ class _Lung(NamedTuple):
     coverage: NDArray[np.uint8]
 
 
-def _find_lung(mask: NDArray[np.bool_], factor: int) -> _Lung | None:
+def _find(mask: NDArray[np.bool_], factor: int) -> _Drawn | None:
     """Reduce a (H, W) mask to the picture's size; None where it is empty."""
     box = bounding_box(mask)
     if box is None:
@@ -142,7 +171,7 @@ def _find_lung(mask: NDArray[np.bool_], factor: int) -> _Lung | None:
         for side, length in zip(box, mask.shape, strict=True)
     )
     crop = mask[factor * top : factor * bottom, factor * left : factor * right]
-    return _Lung((left, top), np.asarray(_reduced(crop.view(np.uint8) * np.uint8(255), factor)))
+    return _Drawn((left, top), np.asarray(_reduced(crop.view(np.uint8) * np.uint8(255), factor)))
 
 
 def _opacity(coverage: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -170,7 +199,7 @@ def _opacities() -> NDArray[np.uint8]:
     return np.rint(255 * np.maximum(contour, _FILL_OPACITY * share)).astype(np.uint8)
 
 
-def _draw_letter(picture: Image.Image, lung: _Lung, label: Label) -> None:
+def _draw_letter(picture: Image.Image, lung: _Drawn, label: Label) -> None:
     """Write the lung's letter beside its upper outer edge."""
     inside = lung.coverage > 127
     rows = np.flatnonzero(inside.any(axis=1))
@@ -181,7 +210,7 @@ def _draw_letter(picture: Image.Image, lung: _Lung, label: Label) -> None:
     y += lung.corner[1]
     # Outward is away from the middle of the picture, whichever lung lies there.
     outward = -1 if columns.mean() < picture.width / 2 else 1
-    font_px = max(12, round(max(picture.size) / 30))
+    font_px = _letter_px(picture)
     x = columns[0 if outward < 0 else -1] + outward * font_px
     ImageDraw.Draw(picture).text(
         (
@@ -195,6 +224,46 @@ def _draw_letter(picture: Image.Image, lung: _Lung, label: Label) -> None:
         stroke_width=max(1, font_px // 16),
         stroke_fill=(0, 0, 0),
     )
+
+
+def _draw_ratio(picture: Image.Image, heart: HeartMeasurements, radiograph: Radiograph, factor: int) -> None:
+    """Draw the lines of a cardiothoracic ratio, with marks at their ends, and its figure."""
+    thorax, right, left = heart.thorax, heart.heart_right, heart.heart_left
+    if heart.cardiothoracic_ratio is None or thorax is None or right is None or left is None:
+        return
+
+    def place(row: int, column: int) -> tuple[float, float]:
+        stored = radiograph.pose.stored_point((row, column), radiograph.shape)
+        return (stored[1] + 0.5) / factor, (stored[0] + 0.5) / factor
+
+    draw = ImageDraw.Draw(picture)
+    font_px = _letter_px(picture)
+    mark, width = factor * font_px // 3, max(2, font_px // 12)
+    for line, colour in ((thorax, _THORAX_RGB), (right, HEART.colour_rgb), (left, HEART.colour_rgb)):
+        ends = (line.first_column, line.last_column)
+        draw.line([place(line.row, column) for column in ends], fill=colour, width=width)
+        for column in ends:
+            between = [place(line.row + offset, column) for offset in (-mark, mark)]
+            draw.line(between, fill=colour, width=width)
+    # The midline joins the two halves of the heart's width.
+    joint = [
+        place(line.row, column) for line, column in ((right, right.last_column), (left, left.first_column))
+    ]
+    draw.line(joint, fill=HEART.colour_rgb, width=width)
+    draw.text(
+        (font_px, picture.height - font_px),
+        f"CTR {heart.cardiothoracic_ratio:.2f}",
+        fill=_THORAX_RGB,
+        font=_font(font_px),
+        anchor="lm",
+        stroke_width=max(1, font_px // 16),
+        stroke_fill=(0, 0, 0),
+    )
+
+
+def _letter_px(picture: Image.Image) -> int:
+    """How tall letters are on a picture."""
+    return max(12, round(max(picture.size) / 30))
 
 
 def _with_caption(picture: Image.Image, caption: str) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from lungfield.export import derived
 from lungfield.export.overlay import render_overlay
 from lungfield.export.source import Source, patient_orientation, source_of, values_of
 from lungfield.labels import Code
+from lungfield.mask.heart import HeartMeasurements
 from lungfield.records import Radiograph
 
 _SERIES_DESCRIPTION = "Lung fields, picture (research use only)"
@@ -34,15 +36,18 @@ def save_secondary_capture(
     path: Path,
     *,
     algorithm: derived.Algorithm,
+    structures: Mapping[str, NDArray[np.bool_]] | None = None,
+    heart: HeartMeasurements | None = None,
     created: datetime | None = None,
 ) -> None:
-    """Write the radiograph with the contours of the lungs as a DICOM colour picture of the same study.
+    """Write the radiograph with what `render_overlay` draws as a DICOM colour picture of the same study.
 
-    The picture is at most 1024 pixels long, a baseline JPEG, and has 'Research use only' burnt in; it is to
-    look at, so it carries no pixel spacing to measure with. It belongs to the radiograph's patient and study
-    as a DICOM SEG does. Whether there is burnt-in text that tells who the patient is, is what the
-    radiograph's BurnedInAnnotation says of it, as the picture shows the radiograph's pixels; where the
-    radiograph says nothing, neither does the picture.
+    The picture is at most 1024 pixels long, a baseline JPEG, and has 'Research use only' burnt in, after the
+    cardiothoracic ratio or the reason why there is none, where `heart` is given; it is to look at, so it
+    carries no pixel spacing to measure with. It belongs to the radiograph's patient and study as a DICOM SEG
+    does. Whether there is burnt-in text that tells who the patient is, is what the radiograph's
+    BurnedInAnnotation says of it, as the picture shows the radiograph's pixels; where the radiograph says
+    nothing, neither does the picture.
 
     The same input, algorithm and `created` give the same bytes and the same identifiers. Arguments and errors
     are those of `save_dicom_seg`.
@@ -51,11 +56,20 @@ def save_secondary_capture(
     source = source_of(radiograph, path)
     derived.require_its_label_map(radiograph, label_map, path)
     picture = np.asarray(
-        render_overlay(radiograph, label_map, longest_side=_LONGEST_SIDE_PX, caption=_BURNT_IN)
+        render_overlay(
+            radiograph,
+            label_map,
+            longest_side=_LONGEST_SIDE_PX,
+            caption=" ".join([*_ratio(heart, radiograph.view), _BURNT_IN]),
+            structures=structures,
+            heart=heart,
+        )
     )
     with derived.errors_of_header(radiograph, path, "secondary capture"):
         capture = _capture(picture, algorithm)
-        uids = derived.derived_uids(source, algorithm, "picture", label_map.tobytes())
+        masks = [label_map, *(structures or {}).values()]
+        content = b"".join(mask.tobytes() for mask in masks)
+        uids = derived.derived_uids(source, algorithm, "picture", content)
         derived.give_identity(capture, radiograph.header, source, *uids)
         _add_context(capture, radiograph.header)
         _refer(capture, source)
@@ -65,6 +79,17 @@ def save_secondary_capture(
         capture.DateOfSecondaryCapture, capture.TimeOfSecondaryCapture = DA(made.date()), TM(made.time())
         content = derived.to_bytes(capture)
     write_whole(path, content)
+
+
+def _ratio(heart: HeartMeasurements | None, view: str | None) -> Iterator[str]:
+    """What the caption says of the cardiothoracic ratio."""
+    if heart is None:
+        return
+    if heart.cardiothoracic_ratio is None:
+        yield f"No cardiothoracic ratio ({heart.no_ratio})."
+    else:
+        too_high = ", AP view: too high" if view == "AP" else ""
+        yield f"Cardiothoracic ratio {heart.cardiothoracic_ratio:.2f}{too_high}."
 
 
 def _capture(picture: NDArray[np.uint8], algorithm: derived.Algorithm) -> Dataset:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydicom
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
@@ -14,42 +16,65 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from lungfield.atomic import write_whole
 from lungfield.errors import OutputError
 from lungfield.export import derived
+from lungfield.export.concepts import (
+    CARDIOTHORACIC_RATIO,
+    COSTOPHRENIC_POINT,
+    PLANE_COMMENTS,
+    PRIVATE_SCHEME,
+    PROCEDURE,
+)
+from lungfield.export.report_figures import (
+    Figure,
+    Positions,
+    comments_on_heart,
+    costophrenic_points,
+    figure_of_heart,
+    figures_of_lung,
+    figures_of_ratio,
+)
 from lungfield.export.source import Source, source_of, text_of
-from lungfield.labels import ANATOMICAL_STRUCTURE, LUNGS, Code, Label
-from lungfield.mask.density import Density, GreyLevel
-from lungfield.mask.measurements import Extent, Measurements
+from lungfield.labels import ANATOMICAL_STRUCTURE, HEART, LUNGS, Code, Label
+from lungfield.mask.density import Density
+from lungfield.mask.heart import HeartMeasurements
+from lungfield.mask.measurements import Measurements
 from lungfield.records import Radiograph
 
 _SERIES_DESCRIPTION = "Lung field measurements (research use only)"
 # Comes after the series of segmentations.
 _SERIES_NUMBER = 7302
 
-PROCEDURE = Code("399208008", "SCT", "Plain X-ray of chest")
 _TITLE = Code("126000", "DCM", "Imaging Measurement Report")
 _DEVICE = Code("121007", "DCM", "Device")
 _COMMENT = Code("121106", "DCM", "Comment")
 _ARTIFICIAL_INTELLIGENCE = Code("123109", "DCM", "Artificial Intelligence")
-# Concepts of CID 7469, which holds the areas and lengths of CID 7470 and CID 7471.
-AREA = Code("42798000", "SCT", "Area")
-HEIGHT = Code("121207", "DCM", "Height")
-WIDTH = Code("103355008", "SCT", "Width")
-# How a figure came about: CID 7464.
-_MEAN = Code("373098007", "SCT", "Mean")
-_STANDARD_DEVIATION = Code("386136009", "SCT", "Standard Deviation")
-SQUARE_MILLIMETRE = Code("mm2", "UCUM", "square millimeter")
-MILLIMETRE = Code("mm", "UCUM", "mm")
-PIXELS = Code("{pixels}", "UCUM", "pixels")
-_NO_UNITS = Code("1", "UCUM", "no units")
-# DICOM has no code for the grey that a screen shows, as a fraction of white.
-_PRIVATE_SCHEME = "99LUNGFIELD"
-_RELATIVE_DENSITY = Code("relative-density", _PRIVATE_SCHEME, "Displayed grey, 0 black to 1 white")
-
-PLANE_COMMENTS = {
-    "detector": "Lengths and areas in mm hold in the plane of the detector; in the patient they are smaller.",
-    "unknown": "Whether lengths and areas in mm hold in the patient or at the detector is not known.",
-    None: "The distance of the pixels is not known: areas and lengths are in pixels.",
-}
 _DENSITY_COMMENT = "Densities depend on exposure, processing and window; compare them within one image only."
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A measurement group of a structure.
+
+    Attributes:
+        title: its tracking identifier.
+        figures: what was measured.
+        finding: what was found, where that is not the structure itself.
+        point: where that is, as `Positions` count.
+        has_segment: whether it is about the structure's segment, if there is one.
+    """
+
+    label: Label
+    title: str
+    figures: tuple[Figure, ...] = ()
+    finding: Code | None = None
+    point: tuple[float, float] | None = None
+    has_segment: bool = True
+
+    @property
+    def concepts(self) -> Iterator[Code]:
+        """What has a code of its own."""
+        yield from (one.concept for one in self.figures)
+        if self.finding is not None:
+            yield self.finding
 
 
 def save_structured_report(
@@ -59,20 +84,25 @@ def save_structured_report(
     *,
     algorithm: derived.Algorithm,
     density: Density | None = None,
+    heart: HeartMeasurements | None = None,
+    view: str | None = None,
     created: datetime | None = None,
     segmentation: Path | None = None,
 ) -> None:
     """Write what was measured on a radiograph as a DICOM structured report (TID 1500).
 
     Each lung is a measurement group with its area, height and width (in mm, else in pixels) and its grey
-    where `density` is given. A lung that is absent has an area of 0 and nothing else. The groups refer to the
-    radiograph and to the lung's segment in `segmentation`, the DICOM SEG that `save_dicom_seg` wrote for this
-    radiograph, if one is given.
+    where `density` is given. A lung that is absent has an area of 0 and nothing else. Where `heart` is given,
+    it is a group with its area; the cardiothoracic ratio is one with both widths and the lines that they were
+    measured along, or else a comment says why there is none; the costophrenic points are groups of a point.
+    The groups refer to the radiograph and to their segment in `segmentation`, the DICOM SEG that
+    `save_dicom_seg` wrote for this radiograph, if one is given and has it.
 
     The report is marked preliminary and unverified, and says that it is for research use only. It belongs to
     the radiograph's patient and study as a DICOM SEG does, and carries nothing else of the header. The same
     input, algorithm and `created` give the same bytes and the same identifiers; other figures, or a reference
-    to another DICOM SEG, are another object. Other arguments are those of `save_dicom_seg`.
+    to another DICOM SEG, are another object. `view` is that of the radiograph: of an AP view, a comment says
+    that the ratio is too large. Other arguments are those of `save_dicom_seg`.
 
     Raises:
         HeaderError: the radiograph's header has no valid identifiers to refer to, or is otherwise broken.
@@ -85,12 +115,18 @@ def save_structured_report(
         None if segmentation is None else _read_segments(Path(segmentation), source, radiograph.path, path)
     )
     with derived.errors_of_header(radiograph, path, "structured report"):
-        report = _report(measurements, density, source, segments, algorithm)
-        kind = "report" if segments is None else "report with segments"
-        figures = [list(_figures(lung, measurements, density)) for lung in LUNGS]
+        groups = [
+            _Group(lung, lung.title, figures=tuple(figures_of_lung(lung, measurements, density)))
+            for lung in LUNGS
+        ]
         comments = list(_comments(measurements, density))
-        said = repr((figures, comments, "" if segments is None else str(segments.SOPInstanceUID))).encode()
-        uids = derived.derived_uids(source, algorithm, kind, said)
+        if heart is not None:
+            groups += _groups_of_heart(heart, radiograph)
+            comments += comments_on_heart(heart, view)
+        report = _report(groups, comments, source, segments, algorithm)
+        kind = "report" if segments is None else "report with segments"
+        said = repr((groups, comments, "" if segments is None else str(segments.SOPInstanceUID)))
+        uids = derived.derived_uids(source, algorithm, kind, said.encode())
         derived.give_identity(report, radiograph.header, source, *uids)
         derived.stamp(report, derived.creation_time(created))
         content = derived.to_bytes(report)
@@ -103,10 +139,9 @@ def _read_segments(segmentation: Path, source: Source, radiograph: Path, path: P
     Raises `OutputError` where it cannot be read, or is of another radiograph.
     """
     keywords = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID")
+    tags = [*keywords, "SourceImageSequence", "SegmentSequence"]
     try:
-        header = pydicom.dcmread(
-            segmentation, stop_before_pixels=True, specific_tags=[*keywords, "SourceImageSequence"]
-        )
+        header = pydicom.dcmread(segmentation, stop_before_pixels=True, specific_tags=tags)
         images = {text_of(item, "ReferencedSOPInstanceUID") for item in header.get("SourceImageSequence", ())}
         uids = {keyword: text_of(header, keyword) for keyword in keywords}
     except Exception as error:
@@ -120,12 +155,13 @@ def _read_segments(segmentation: Path, source: Source, radiograph: Path, path: P
     segments = derived.stand_in()
     for keyword, uid in uids.items():
         derived.set_uid(segments, keyword, uid)
+    segments.SegmentSequence = header.get("SegmentSequence", [])
     return segments
 
 
 def _report(
-    measurements: Measurements,
-    density: Density | None,
+    groups: Sequence[_Group],
+    comments: Sequence[str],
     source: Source,
     segments: Dataset | None,
     algorithm: derived.Algorithm,
@@ -136,16 +172,17 @@ def _report(
 
     image = derived.stand_in()
     scheme = highdicom.coding_schemes.CodingSchemeIdentificationItem(
-        _PRIVATE_SCHEME, name="lungfield", version=derived.software_version()
+        PRIVATE_SCHEME, name="lungfield", version=derived.software_version()
     )
-    groups = [_group(lung, measurements, density, source, segments, algorithm) for lung in LUNGS]
+    concepts = [concept for group in groups for concept in group.concepts]
+    has_private = any(concept.scheme == PRIVATE_SCHEME for concept in concepts)
     content = highdicom.sr.MeasurementReport(
         observation_context=_observer(algorithm),
         procedure_reported=derived.concept(PROCEDURE),
-        imaging_measurements=groups,
+        imaging_measurements=[_measured(group, source, segments, algorithm) for group in groups],
         title=derived.concept(_TITLE),
     )
-    for text in _comments(measurements, density):
+    for text in comments:
         content[0].ContentSequence.append(
             highdicom.sr.TextContentItem(
                 name=derived.concept(_COMMENT),
@@ -163,33 +200,38 @@ def _report(
         instance_number=1,
         is_complete=True,
         transfer_syntax_uid=ExplicitVRLittleEndian,
-        coding_schemes=None if density is None else [scheme],
+        coding_schemes=[scheme] if has_private else None,
         **derived.equipment(algorithm),
     )
     derived.refer_to_source(report, source)
     return report
 
 
-def _group(
-    lung: Label,
-    measurements: Measurements,
-    density: Density | None,
-    source: Source,
-    segments: Dataset | None,
-    algorithm: derived.Algorithm,
-) -> Any:
-    """The measurement group of one lung: TID 1410 where its segment is known, else TID 1501."""
+def _groups_of_heart(heart: HeartMeasurements, radiograph: Radiograph) -> Iterator[_Group]:
+    yield _Group(HEART, HEART.title, figures=(figure_of_heart(heart),))
+    # Along with a segment, highdicom allows no lines.
+    if figures := tuple(figures_of_ratio(heart, radiograph)):
+        yield _Group(HEART, CARDIOTHORACIC_RATIO.meaning, figures=figures, has_segment=False)
+    for lung, position in costophrenic_points(heart, radiograph):
+        title = f"{lung.title.split()[0]} costophrenic point"
+        yield _Group(lung, title, finding=COSTOPHRENIC_POINT, point=position)
+
+
+def _measured(group: _Group, source: Source, segments: Dataset | None, algorithm: derived.Algorithm) -> Any:
+    """A measurement group: TID 1410 where its segment or its point is known, else TID 1501."""
     import highdicom
 
     image = derived.stand_in()
+    label = group.label
+    name = label.name if group.title == label.title else group.title
     described = {
         "tracking_identifier": highdicom.sr.TrackingIdentifier(
-            uid=generate_uid(entropy_srcs=[source.instance, algorithm.name, algorithm.version, lung.name]),
-            identifier=lung.title,
+            uid=generate_uid(entropy_srcs=[source.instance, algorithm.name, algorithm.version, name]),
+            identifier=group.title,
         ),
         "finding_category": derived.concept(ANATOMICAL_STRUCTURE),
-        "finding_type": derived.concept(lung.code),
-        "finding_sites": [highdicom.sr.FindingSite(derived.concept(lung.code))],
+        "finding_type": derived.concept(group.finding or label.code),
+        "finding_sites": [highdicom.sr.FindingSite(derived.concept(label.code))],
         "algorithm_id": highdicom.sr.AlgorithmIdentification(
             name=algorithm.short_name,
             version=algorithm.short_version,
@@ -197,15 +239,26 @@ def _group(
         ),
         "measurements": [
             highdicom.sr.Measurement(
-                name=derived.concept(name),
-                value=value,
-                unit=derived.concept(unit),
-                derivation=None if derivation is None else derived.concept(derivation),
+                name=derived.concept(one.concept),
+                value=one.value,
+                unit=derived.concept(one.unit),
+                derivation=None if one.derivation is None else derived.concept(one.derivation),
+                referenced_coordinates=[_coordinates(one.line)] if one.line else None,
             )
-            for name, value, unit, derivation in _figures(lung, measurements, density)
-        ],
+            for one in group.figures
+        ]
+        or None,
     }
-    if segments is None:
+    of_region = highdicom.sr.PlanarROIMeasurementsAndQualitativeEvaluations
+    if group.point is not None:
+        region = highdicom.sr.ImageRegion(
+            highdicom.sr.GraphicTypeValues.POINT,
+            np.array([group.point]),
+            highdicom.sr.SourceImageForRegion(image.SOPClassUID, image.SOPInstanceUID),
+        )
+        return of_region(referenced_region=region, **described)
+    number = _segment_number(segments, label) if segments is not None and group.has_segment else None
+    if segments is None or number is None:
         reference = highdicom.sr.SourceImageForMeasurementGroup(image.SOPClassUID, image.SOPInstanceUID)
         return highdicom.sr.MeasurementsAndQualitativeEvaluations(source_images=[reference], **described)
     segment = highdicom.sr.ReferencedSegmentationFrame(
@@ -213,35 +266,31 @@ def _group(
         sop_instance_uid=segments.SOPInstanceUID,
         # The standard allows a frame or a segment, not both (PS3.3, section 10.3).
         frame_number=None,
-        segment_number=lung.value,
+        segment_number=number,
         source_image=highdicom.sr.SourceImageForSegmentation(image.SOPClassUID, image.SOPInstanceUID),
     )
-    return highdicom.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
-        referenced_segment=segment, **described
+    return of_region(referenced_segment=segment, **described)
+
+
+def _coordinates(line: Positions) -> Any:
+    """The line that a length was measured along (TID 320)."""
+    import highdicom
+
+    image = derived.stand_in()
+    return highdicom.sr.CoordinatesForMeasurement(
+        highdicom.sr.GraphicTypeValues.POLYLINE,
+        np.array(line),
+        highdicom.sr.SourceImageForRegion(image.SOPClassUID, image.SOPInstanceUID),
     )
 
 
-def _figures(
-    lung: Label, measurements: Measurements, density: Density | None
-) -> Iterator[tuple[Code, float, Code, Code | None]]:
-    """(concept, value, unit, derivation) of all that is known of one lung, to six digits."""
-    extent: Extent = getattr(measurements, lung.name)
-    level: GreyLevel | None = None if density is None else getattr(density, lung.name)
-    found: list[tuple[Code, float | None, float, Code]] = [
-        (AREA, extent.area_mm2, extent.area_px, SQUARE_MILLIMETRE)
-    ]
-    if extent.area_px:
-        found.append((HEIGHT, extent.height_mm, extent.height_px, MILLIMETRE))
-        found.append((WIDTH, extent.width_mm, extent.width_px, MILLIMETRE))
-    for name, mm, px, unit in found:
-        yield (name, _rounded(px), PIXELS, None) if mm is None else (name, _rounded(mm), unit, None)
-    if extent.area_px and level is not None:
-        yield _RELATIVE_DENSITY, _rounded(level.mean), _NO_UNITS, _MEAN
-        yield _RELATIVE_DENSITY, _rounded(level.sd), _NO_UNITS, _STANDARD_DEVIATION
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.6g}")
+def _segment_number(segments: Dataset, label: Label) -> int | None:
+    """The number of a structure's segment; None where there is none."""
+    for item in segments.SegmentSequence:
+        (kind,) = item.SegmentedPropertyTypeCodeSequence
+        if kind.get("CodeValue") == label.code.value:
+            return int(item.SegmentNumber)
+    return None
 
 
 def _comments(measurements: Measurements, density: Density | None) -> Iterator[str]:

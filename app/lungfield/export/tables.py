@@ -14,7 +14,9 @@ from types import MappingProxyType
 from typing import Any
 
 from lungfield.atomic import write_whole
+from lungfield.labels import CLAVICLES, HEART
 from lungfield.mask.density import Density
+from lungfield.mask.heart import HeartMeasurements, NoRatio
 from lungfield.mask.measurements import Extent, Measurements
 from lungfield.mask.metrics import Agreement
 from lungfield.names import as_text, json_escaped, shown
@@ -24,7 +26,12 @@ _ROWS_AT_ONCE = 4096
 
 
 _NOTHING = Extent(area_px=0, height_px=0, width_px=0)
-_MEASURED = (*Measurements(_NOTHING, _NOTHING, _NOTHING).to_row(), *Density(None, None, None).to_row())
+_MEASURED = {
+    **Measurements(_NOTHING, _NOTHING, _NOTHING).to_row(),
+    **Density(None, None, None).to_row(),
+    **HeartMeasurements(NoRatio.NO_HEART, heart_area_px=0).to_row(),
+}
+_WHOLE_PIXELS = ("_px", "_row", "_column")
 
 RESULT_COLUMNS: Mapping[str, type] = MappingProxyType(
     {
@@ -42,7 +49,8 @@ RESULT_COLUMNS: Mapping[str, type] = MappingProxyType(
         "row_spacing_mm": float,
         "column_spacing_mm": float,
         "spacing_source": str,
-        **{name: int if name.endswith("_px") else float for name in _MEASURED},
+        **{name: int if name.endswith(_WHOLE_PIXELS) else float for name in _MEASURED},
+        "ctr_reason": str,
         "spacing_plane": str,
         **{field.name: float for field in dataclasses.fields(Agreement)},
         "distance_unit": str,
@@ -55,6 +63,7 @@ RESULT_COLUMNS: Mapping[str, type] = MappingProxyType(
         "sr": str,
         "sc": str,
         "nifti": str,
+        **{f"{label.name}_{kind}": str for label in (HEART, *CLAVICLES) for kind in ("mask", "nifti")},
         "seconds": float,
     }
 )

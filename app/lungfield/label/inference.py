@@ -17,11 +17,12 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from monailabel.utils.others.generic import device_list, name_to_device
 
 from lungfield.bundles import Bundle
+from lungfield.bundles.classes import output_classes
 from lungfield.bundles.predictor import Predictor
 from lungfield.errors import BundleError, DataError, LungfieldError
 from lungfield.label.masks import require_known, save_mask
 from lungfield.label.weights import WEIGHTS_NAME, WeightStore
-from lungfield.labels import LUNGS
+from lungfield.labels import LUNGS, Label, structures_of
 from lungfield.pipeline import Segmentation, segmenting
 from lungfield.radiograph import find_files, read_radiograph
 from lungfield.transforms.itk_geometry import default_suffix
@@ -29,8 +30,13 @@ from lungfield.transforms.itk_geometry import default_suffix
 logger = logging.getLogger(__name__)
 
 
+def labels_of(bundle: Bundle) -> tuple[Label, ...]:
+    """What a bundle segments: the lungs, and heart and clavicles where its network gives them."""
+    return (*LUNGS, *structures_of(output_classes(bundle.metadata)))
+
+
 class LungInferTask(InferTask):
-    """Segments the lungs with one bundle, by its newest weights.
+    """Segments the lungs with one bundle, and what else it gives, by its newest weights.
 
     The network is loaded with the first radiograph, and again when there are newer weights.
 
@@ -42,7 +48,7 @@ class LungInferTask(InferTask):
     def __init__(self, weights: WeightStore, *, device: str = "auto") -> None:
         super().__init__(
             type=InferType.SEGMENTATION,
-            labels={lung.title.lower(): lung.value for lung in LUNGS},
+            labels={label.title.lower(): label.value for label in labels_of(weights.bundle)},
             dimension=2,
             description=str(weights.bundle.metadata.get("description", "")),
             config={"device": device_list()},
@@ -119,6 +125,7 @@ class LungInferTask(InferTask):
             "version": lungs.bundle.version,
             "weights_sha256": lungs.bundle.weights_sha256,
             "flags": [str(flag) for flag in lungs.quality.flags],
+            **({"cardiothoracic_ratio": lungs.heart.to_row()["cardiothoracic_ratio"]} if lungs.heart else {}),
             "confidence": round(float(lungs.quality.confidence), 3),
             "latencies": {
                 "infer": round(segmented - started, 2),

@@ -12,9 +12,19 @@ from numpy.typing import NDArray
 
 from lungfield.errors import DataError, OutputError
 from lungfield.export import save_label_map_png
-from lungfield.labels import BACKGROUND, LEFT_LUNG, LUNG_SIDE_UNKNOWN, LUNGS, RIGHT_LUNG
-from lungfield.mask import read_mask
+from lungfield.labels import (
+    BACKGROUND,
+    CLAVICLES,
+    HEART,
+    LEFT_LUNG,
+    LUNG_SIDE_UNKNOWN,
+    LUNGS,
+    RIGHT_LUNG,
+    STRUCTURES,
+)
+from lungfield.mask import read_mask, with_structures
 from lungfield.pipeline import Segmentation
+from lungfield.records import Radiograph
 from lungfield.transforms.itk_geometry import geometry_of
 
 PICTURE = ".png"
@@ -35,7 +45,10 @@ def require_known(suffix: str) -> None:
 
 
 def save_mask(lungs: Segmentation, path: Path) -> None:
-    """Write the label map of a segmentation so that it lies on the radiograph in a viewer.
+    """Write the masks of a segmentation so that they lie on the radiograph in a viewer.
+
+    Heart and clavicles, where the network gives them, are segments of a DICOM SEG, each whole; in a label map
+    they fill what is no lung.
 
     The radiograph's file has to be where it was. By its suffix a file is .png (H, W); .nii or .nii.gz, (W, H)
     or (W, H, 1) as ITK takes the radiograph's file; .nrrd or .mha (W, H, 1); .dcm for a DICOM SEG, of a
@@ -45,17 +58,22 @@ def save_mask(lungs: Segmentation, path: Path) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
+    given = [one for one, labels in STRUCTURES.items() if labels[0].name in lungs.structures]
+    if path.name.endswith(DICOM_SEG):
+        lungs.save_seg(path, structures=given)
+        return
+    label_map = with_structures(lungs.label_map, lungs.structures)
     if path.name.endswith(PICTURE):
-        save_label_map_png(lungs.label_map, path)
-    elif path.name.endswith(DICOM_SEG):
-        lungs.save_seg(path)
+        save_label_map_png(label_map, path)
     else:
-        _save_volume(lungs, path, always_volume=path.name.endswith(_ALWAYS_VOLUMES))
+        _save_volume(lungs.radiograph, label_map, path, always_volume=path.name.endswith(_ALWAYS_VOLUMES))
 
 
-def _save_volume(lungs: Segmentation, path: Path, *, always_volume: bool) -> None:
-    geometry = geometry_of(lungs.radiograph.path, lungs.radiograph.spacing)
-    header, values = lungs.radiograph.nifti_header, lungs.label_map
+def _save_volume(
+    radiograph: Radiograph, values: NDArray[np.uint8], path: Path, *, always_volume: bool
+) -> None:
+    geometry = geometry_of(radiograph.path, radiograph.spacing)
+    header = radiograph.nifti_header
     if header is not None:  # the slowest axis first: (H, 1, W) of a coronal plane
         values = values.reshape(header.get_data_shape()[:3][::-1])
     if values.ndim < 3 and (always_volume or geometry.axes > 2):
@@ -81,8 +99,8 @@ def read_label(
         path: a label map as PNG, NIfTI, NRRD or MetaImage, or a DICOM SEG.
         shape: (rows, columns) of the radiograph; None takes any.
         names: what the values of a label map mean, such as `{1: "right lung", 2: "left lung"}`; structures
-            that are no lungs are left out. None: 1 is the right lung and 2 the left, and a mask of two
-            levels, 0 and 255, is of both.
+            that are no lungs are left out. None: those of `lungfield.labels`, of which the lungs are kept,
+            and a mask of two levels, 0 and 255, is of both.
 
     Returns:
         (H, W) uint8 with the values of `lungfield.labels`.
@@ -129,6 +147,7 @@ def _named(values: NDArray[Any], names: Mapping[int, str], path: Path) -> NDArra
         meaning[_BOTH_LUNGS] = LUNG_SIDE_UNKNOWN
     else:
         meaning |= {lung.value: lung.value for lung in LUNGS}
+        meaning |= {label.value: BACKGROUND for label in (HEART, *CLAVICLES)}
     unknown = [value for value in found if value not in meaning]
     if unknown:
         of_lungs = {lung.value: lung.title.lower() for lung in LUNGS}

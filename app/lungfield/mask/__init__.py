@@ -1,16 +1,17 @@
 """Masks after the network: cleaning, right and left, sizes, quality, and agreement with a reference."""
 
+from lungfield.mask.chest import Line
 from lungfield.mask.cleaning import clean_mask
 from lungfield.mask.density import Density, mean_density
 from lungfield.mask.features import flip_agreement
-from lungfield.mask.heart import HeartMeasurements, Line, NoRatio, measure_heart
+from lungfield.mask.heart import HeartMeasurements, NoRatio, measure_heart
 from lungfield.mask.measurements import Extent, Measurements, measure
 from lungfield.mask.metrics import METRICS, Agreement, Summary, agreement, summarise
 from lungfield.mask.mirror import is_mirrored
 from lungfield.mask.quality import Flag, Quality, assess, logistic
 from lungfield.mask.reading import read_mask, read_reference, referenced_sop_instance_uids
 from lungfield.mask.sides import split_lungs
-from lungfield.mask.structures import native_structures
+from lungfield.mask.structures import native_structures, with_structures
 
 __all__ = [
     "METRICS",
@@ -39,4 +40,5 @@ __all__ = [
     "referenced_sop_instance_uids",
     "split_lungs",
     "summarise",
+    "with_structures",
 ]

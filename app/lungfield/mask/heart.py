@@ -7,22 +7,20 @@ upright picture: head at the top, the patient's right on its left side.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from lungfield.labels import CLAVICLES, HEART, LEFT_LUNG, RIGHT_LUNG
-from lungfield.mask.components import bounding_box
-from lungfield.mask.features import likeness
+from lungfield.mask.chest import Chest, Line, Point
+from lungfield.mask.components import bounding_box, touches_edge
 from lungfield.records import Spacing
 
 Mask = NDArray[np.bool_]
-Point = tuple[int, int]
-"""(row, column) of a pixel."""
 
 
 class NoRatio(StrEnum):
@@ -36,25 +34,6 @@ class NoRatio(StrEnum):
     ROTATED = "rotated"
     CUT_OFF = "cut-off"
     MISPLACED = "misplaced"
-
-
-@dataclass(frozen=True)
-class Line:
-    """A horizontal line from the first to the last of its pixels, both included."""
-
-    row: int
-    first_column: int
-    last_column: int
-
-    @property
-    def length_px(self) -> int:
-        """How many pixels it covers."""
-        return self.last_column - self.first_column + 1
-
-    @property
-    def middle(self) -> float:
-        """The column of its middle."""
-        return (self.first_column + self.last_column) / 2
 
 
 @dataclass(frozen=True)
@@ -93,6 +72,27 @@ class HeartMeasurements:
     thorax: Line | None = None
     right_costophrenic: Point | None = None
     left_costophrenic: Point | None = None
+
+    def to_row(self, place: Callable[[Point], Point] = lambda point: point) -> dict[str, Any]:
+        """One flat row for a table, always with the same columns.
+
+        `place` turns a (row, column) of the upright picture into that of another, such as the stored one.
+        """
+        names = ("heart_area", "heart_width", "thoracic_width")
+        row: dict[str, Any] = {f"{name}_px": getattr(self, f"{name}_px") for name in names}
+        units = ("mm2", "mm", "mm")
+        row |= {
+            key: getattr(self, key)
+            for key in (f"{name}_{unit}" for name, unit in zip(names, units, strict=True))
+        }
+        row["cardiothoracic_ratio"] = self.cardiothoracic_ratio
+        row["ctr_reason"] = str(self.no_ratio or "")
+        for name in ("right_costophrenic", "left_costophrenic"):
+            point = getattr(self, name)
+            row |= dict(
+                zip((f"{name}_row", f"{name}_column"), place(point) if point else (None, None), strict=True)
+            )
+        return row
 
 
 # Bounds, well outside of what the 247 reference masks of JSRT show: the tilt is at most 9.2 degrees, the
@@ -136,7 +136,7 @@ def measure_heart(
     heart = structures.get(HEART.name, np.zeros(label_map.shape, dtype=bool))
     area = int(np.count_nonzero(heart))
     right, left = label_map == RIGHT_LUNG.value, label_map == LEFT_LUNG.value
-    chest = _Chest.of(right, left, 1.0 if spacing is None else spacing.row_mm / spacing.column_mm)
+    chest = Chest.of(right, left, 1.0 if spacing is None else spacing.row_mm / spacing.column_mm)
     reason = NoRatio.NOT_FRONTAL if not frontal else _why_no_chest(right, left, chest)
     box, touching = bounding_box(heart), touches_edge(heart, valid)
     if reason is None and box is None:
@@ -170,65 +170,7 @@ def measure_heart(
     )
 
 
-@dataclass(frozen=True)
-class _Chest:
-    """The rows that hold both lungs, from the right lung's lateral border to the left one's.
-
-    Attributes:
-        rows: (n,) ascending; likewise `first_columns` and `last_columns`.
-        box: of both lungs.
-        likeness: how much they look like lungs, in [0, 1].
-        width_ratio: width of the narrower lung by that of the wider one.
-        mediastinum: part of the way between the lateral borders that is no lung, the median over the rows.
-        tilt_degrees: by how much the picture is turned, clockwise: the mean of the slopes between the tops of
-            the lungs and between their centres.
-    """
-
-    rows: NDArray[np.intp]
-    first_columns: NDArray[np.intp]
-    last_columns: NDArray[np.intp]
-    box: tuple[slice, slice]
-    likeness: float
-    width_ratio: float
-    mediastinum: float
-    tilt_degrees: float
-
-    @classmethod
-    def of(cls, right: Mask, left: Mask, aspect: float) -> _Chest | None:
-        """Of both lungs and the height of a pixel by its width; None where no row holds both."""
-        lungs = right | left
-        rows = np.flatnonzero(right.any(axis=1) & left.any(axis=1))
-        boxes = [bounding_box(mask) for mask in (lungs, right, left)]
-        if rows.size == 0 or boxes[0] is None:
-            return None
-        first = lungs[rows].argmax(axis=1)
-        last = lungs.shape[1] - 1 - lungs[rows, ::-1].argmax(axis=1)
-        widths = [box[1].stop - box[1].start for box in boxes[1:] if box is not None]
-        slopes = [_slope_degrees(of(right), of(left), aspect) for of in (_top, ndimage.center_of_mass)]
-        return cls(
-            rows,
-            first,
-            last,
-            boxes[0],
-            likeness(lungs[boxes[0]]),
-            min(widths) / max(widths),
-            float(np.median(1 - lungs[rows].sum(axis=1) / (last - first + 1))),
-            float(np.mean(slopes)),
-        )
-
-    @property
-    def widest(self) -> Line:
-        """The row in which the chest is widest; the upper one of several."""
-        place = int((self.last_columns - self.first_columns).argmax())
-        return Line(int(self.rows[place]), int(self.first_columns[place]), int(self.last_columns[place]))
-
-    @property
-    def middles(self) -> NDArray[np.float64]:
-        """(n,) the column in the middle between the lateral borders."""
-        return (self.first_columns + self.last_columns) / 2
-
-
-def _why_no_chest(right: Mask, left: Mask, chest: _Chest | None) -> NoRatio | None:
+def _why_no_chest(right: Mask, left: Mask, chest: Chest | None) -> NoRatio | None:
     """What the lungs by themselves have against a ratio."""
     areas = sorted((np.count_nonzero(right), np.count_nonzero(left)))
     if not areas[1]:
@@ -243,7 +185,7 @@ def _why_no_chest(right: Mask, left: Mask, chest: _Chest | None) -> NoRatio | No
 
 
 def _why_not(
-    chest: _Chest,
+    chest: Chest,
     structures: Mapping[str, Mask],
     box: tuple[slice, slice],
     shape: tuple[int, ...],
@@ -266,7 +208,7 @@ def _why_not(
     return None
 
 
-def _is_rotated(chest: _Chest, structures: Mapping[str, Mask]) -> bool:
+def _is_rotated(chest: Chest, structures: Mapping[str, Mask]) -> bool:
     """Whether the patient is turned to a side.
 
     The medial ends of the clavicles are then off the midline; where they are not known, the lungs differ
@@ -282,36 +224,9 @@ def _is_rotated(chest: _Chest, structures: Mapping[str, Mask]) -> bool:
     return bool(abs(between - midline) > _MAX_CLAVICLES_OFF_MIDLINE * chest.widest.length_px)
 
 
-def touches_edge(mask: Mask, valid: Mask | None = None) -> bool:
-    """Whether a (H, W) mask reaches the edge of the picture, or what is no picture; not if it is empty."""
-    box = bounding_box(mask)
-    if box is None:
-        return False
-    if any(side.start == 0 or side.stop == length for side, length in zip(box, mask.shape, strict=True)):
-        return True
-    if valid is None:
-        return False
-    around = tuple(slice(side.start - 1, side.stop + 1) for side in box)
-    grown = np.pad(mask[box], 1)
-    for axis in (0, 1):
-        grown = grown | np.roll(grown, 1, axis) | np.roll(grown, -1, axis)
-    return bool((grown & ~valid[around]).any())
-
-
 def _is_picture(point: Point, shape: tuple[int, ...], valid: Mask | None) -> bool:
     row, column = point
     return 0 <= row < shape[0] and 0 <= column < shape[1] and (valid is None or bool(valid[point]))
-
-
-def _top(mask: Mask) -> Point:
-    """The first pixel of the topmost row of a mask that is not empty."""
-    row = int(mask.any(axis=1).argmax())
-    return row, int(mask[row].argmax())
-
-
-def _slope_degrees(right: tuple[float, ...], left: tuple[float, ...], aspect: float) -> float:
-    """By how much the way from one (row, column) to another falls."""
-    return math.degrees(math.atan2((left[0] - right[0]) * aspect, left[1] - right[1]))
 
 
 def _row_of(mask: Mask, column: int) -> int:

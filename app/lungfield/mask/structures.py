@@ -57,6 +57,19 @@ def native_structures(
     return found
 
 
+def with_structures(label_map: NDArray[np.uint8], structures: Mapping[str, Mask]) -> NDArray[np.uint8]:
+    """A label map (H, W) with structures, masks (H, W) by name, where it has background.
+
+    The lungs stay as they are, and of structures that overlap the first is whole, in the order of their
+    values.
+    """
+    combined = label_map.copy()
+    for label in (HEART, *CLAVICLES):
+        if label.name in structures:
+            combined[structures[label.name] & (combined == BACKGROUND)] = label.value
+    return combined
+
+
 def _clavicles(mask: Mask, lungs: NDArray[np.uint8], lung_fraction: float) -> NDArray[np.uint8]:
     """1 on the right clavicle and 2 on the left one, (h, w) uint8."""
     sides = np.zeros(mask.shape, dtype=np.uint8)

@@ -24,13 +24,19 @@ class EfficientNetLite0UNet(nn.Module):
     convolutions a level, depthwise-separable where it is wide. It ends at half the input's size, and the
     logits are brought to the input's size bilinearly. About 3.1 million parameters.
 
+    Structures beside the lungs get a decoder of their own on the same encoder, so that they can be learnt
+    without changing a bit of the lungs: with `further_channels`, the logits are those of `out_channels`, then
+    those of the second decoder.
+
     Args:
         widths: channels of the decoder's four levels, from the deepest to the finest. The other arguments,
             the shapes and the errors are those of `lungfield.networks.encoders.EncoderUNet`; the input is
             in [0, 1].
+        further_channels: channels that a second decoder gives, in addition to `out_channels`; 0 for none.
+        further_widths: as `widths`, of that decoder.
 
     Raises:
-        ValueError: `widths` has not four levels.
+        ValueError: `widths` or `further_widths` has not four levels.
     """
 
     pretrained_parts = ("encoder",)
@@ -43,33 +49,63 @@ class EfficientNetLite0UNet(nn.Module):
         pretrained: bool | str | Path = True,
         widths: Sequence[int] = (128, 64, 48, 32),
         norm: str | None = "batch",
+        further_channels: int = 0,
+        further_widths: Sequence[int] = (64, 48, 32, 24),
     ) -> None:
         super().__init__()
         self.divisor = 32
         self.encoder = timm_encoder("efficientnet_lite0", in_channels, pretrained)
-        *skips, deepest = self.encoder.feature_info.channels()
-        if len(widths) != len(skips):
-            raise ValueError(f"widths needs {len(skips)} levels, not {tuple(widths)}")
-        inputs = [deepest, *widths[:-1]]
-        self.decoder = nn.ModuleList(
-            _level(before + skip, width, norm)
-            for before, skip, width in zip(inputs, reversed(skips), widths, strict=True)
-        )
+        channels = self.encoder.feature_info.channels()
+        self.decoder = _Decoder(channels, widths, norm)
         self.head = nn.Conv2d(widths[-1], out_channels, kernel_size=1)
         for part in (self.decoder, self.head):
             initialise(part)
+        self.further: nn.ModuleDict | None = None
+        if further_channels:
+            head = nn.Conv2d(further_widths[-1], further_channels, kernel_size=1)
+            self.further = nn.ModuleDict({"decoder": _Decoder(channels, further_widths, norm), "head": head})
+            initialise(self.further)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits (N, out_channels, H, W) of `image` (N, in_channels, H, W)."""
         height, width = image.shape[-2:]
         # As the packaged weights of the encoder were trained, and near to what timm's were.
         features: list[Tensor] = self.encoder(pad_to_multiple(image, self.divisor) * 2 - 1)
+        logits = self.head(self.decoder(features))
+        if self.further is not None:
+            logits = torch.cat([logits, self.further["head"](self.further["decoder"](features))], dim=1)
+        return _doubled(logits)[..., :height, :width]
+
+
+class _Decoder(nn.ModuleList):
+    """Levels, each of which enlarges what comes from the deeper one and joins the encoder's features.
+
+    Args:
+        channels: of the encoder's features, from the finest to the deepest.
+        widths: channels of the levels, from the deepest to the finest.
+        norm: as of the network.
+
+    Raises:
+        ValueError: there are not as many widths as levels.
+    """
+
+    def __init__(self, channels: Sequence[int], widths: Sequence[int], norm: str | None) -> None:
+        *skips, deepest = channels
+        if len(widths) != len(skips):
+            raise ValueError(f"widths needs {len(skips)} levels, not {tuple(widths)}")
+        super().__init__(
+            _level(before + skip, width, norm)
+            for before, skip, width in zip([deepest, *widths[:-1]], reversed(skips), widths, strict=True)
+        )
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Return the finest level's output for the features of the encoder."""
         left = len(features) - 1
         x = features[left]
-        for level in self.decoder:
+        for level in self:
             left -= 1
             x = level(torch.cat([_doubled(x), features[left]], dim=1))
-        return _doubled(self.head(x))[..., :height, :width]
+        return x
 
 
 def _level(in_channels: int, out_channels: int, norm: str | None) -> nn.Sequential:

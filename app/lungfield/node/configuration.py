@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from lungfield.batch.outputs import check_formats
+from lungfield.batch.outputs import check_formats, check_structures
 from lungfield.errors import DataError
 from lungfield.node.settings import (
     OBJECTS,
@@ -102,7 +102,11 @@ def _checked(settings: Settings) -> Settings:
     for title in settings.calling_ae_titles:
         checked_ae_title(title)
     return replace(
-        settings, state=settings.state.expanduser().absolute(), formats=formats, send_to=tuple(destinations)
+        settings,
+        state=settings.state.expanduser().absolute(),
+        formats=formats,
+        structures=check_structures(settings.structures),
+        send_to=tuple(destinations),
     )
 
 

@@ -8,7 +8,7 @@ import uuid
 from html import escape
 from typing import Any
 
-from lungfield.export.structured_report import PROCEDURE
+from lungfield.export.concepts import PROCEDURE
 from lungfield.labels import Code
 from lungfield.node.messages import Finding, Message
 

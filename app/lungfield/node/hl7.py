@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from lungfield.export.structured_report import PROCEDURE
+from lungfield.export.concepts import PROCEDURE
 from lungfield.labels import Code
 from lungfield.node.messages import Finding, Message
 

@@ -17,18 +17,23 @@ import pydicom
 from pydicom import Dataset
 
 from lungfield.errors import HeaderError
-from lungfield.export.derived import RESEARCH_USE_ONLY
-from lungfield.export.source import decoded_text, text_of, values_of
-from lungfield.export.structured_report import (
+from lungfield.export.concepts import (
+    AP_COMMENT,
     AREA,
+    CARDIOTHORACIC_RATIO,
     HEIGHT,
     MILLIMETRE,
+    NO_UNITS,
     PIXELS,
     PLANE_COMMENTS,
     SQUARE_MILLIMETRE,
+    THORACIC_WIDTH,
     WIDTH,
+    no_ratio_comment,
 )
-from lungfield.labels import LUNGS, Code
+from lungfield.export.derived import RESEARCH_USE_ONLY
+from lungfield.export.source import decoded_text, text_of, values_of
+from lungfield.labels import CHEST, HEART, LUNGS, Code
 
 _BOTH = Code("39607008", "SCT", "Lung")
 _PLACES = {**{lung.name: lung.code for lung in LUNGS}, "total": _BOTH}
@@ -38,6 +43,12 @@ _QUANTITIES = (
     ("area", AREA, SQUARE_MILLIMETRE),
     ("height", HEIGHT, MILLIMETRE),
     ("width", WIDTH, MILLIMETRE),
+)
+_OF_HEART = (
+    ("heart_area", "Area of the heart", AREA, HEART.code, SQUARE_MILLIMETRE),
+    ("heart_width", "Width of the heart", WIDTH, HEART.code, MILLIMETRE),
+    ("thoracic_width", "Greatest inner width of the thorax", THORACIC_WIDTH, CHEST, MILLIMETRE),
+    ("cardiothoracic_ratio", "Cardiothoracic ratio", CARDIOTHORACIC_RATIO, HEART.code, NO_UNITS),
 )
 _ORDER = ("PlacerOrderNumberImagingServiceRequest", "FillerOrderNumberImagingServiceRequest")
 
@@ -141,7 +152,7 @@ def message_of(radiograph: Path, row: Mapping[str, Any], created: float) -> Mess
 
 
 def _message(header: Dataset, row: Mapping[str, Any], created: float) -> Message:
-    findings = tuple(_findings(row))
+    findings = (*_findings(row), *_findings_of_heart(row))
     flags = tuple(map(str, row.get("flags") or ()))
     software, version = f"lungfield {row.get('bundle') or ''}".strip(), str(row.get("bundle_version") or "")
     told = repr((findings, flags, software, version, created))
@@ -185,11 +196,27 @@ def _findings(row: Mapping[str, Any]) -> Iterator[Finding]:
                 yield Finding(key, title, concept, code, float(f"{value:.6g}"), unit)
 
 
+def _findings_of_heart(row: Mapping[str, Any]) -> Iterator[Finding]:
+    """Area of the heart, widths of heart and chest, and their ratio, as far as there are any."""
+    for key, title, concept, place, unit in _OF_HEART:
+        value = row.get(
+            f"{key}_mm2" if unit is SQUARE_MILLIMETRE else f"{key}_mm" if unit is MILLIMETRE else key
+        )
+        if value is None and unit is not NO_UNITS:
+            value, unit = row.get(f"{key}_px"), PIXELS
+        if value is not None:
+            yield Finding(key, title, concept, place, float(f"{value:.6g}"), unit)
+
+
 def _remarks(row: Mapping[str, Any]) -> Iterator[str]:
     yield RESEARCH_USE_ONLY
     plane = row.get("spacing_plane")
     if plane in PLANE_COMMENTS:
         yield PLANE_COMMENTS[plane]
+    if row.get("ctr_reason"):
+        yield no_ratio_comment(row["ctr_reason"])
+    elif row.get("cardiothoracic_ratio") is not None and row.get("view") == "AP":
+        yield AP_COMMENT
 
 
 def _first(keyword: str, *places: Dataset) -> str:

@@ -10,6 +10,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from lungfield.errors import DataError
+from lungfield.labels import ONLY_LUNGS
 
 Kind = Literal["dicom", "dicomweb", "hl7", "fhir"]
 Commitment = Literal["auto", "required", "never"]
@@ -193,6 +194,7 @@ class Settings:
         time_limit_s: how long one radiograph may take, in seconds.
         memory_limit_bytes: what a worker may take for a radiograph.
         views: 'frontal' skips what a header says to be no frontal view; 'any' does not.
+        structures: what DICOM SEG holds, of 'lungs' (always there), 'heart' and 'clavicles'.
         viewer_geometry: place DICOM SEG objects in an invented plane, for viewers that insist on one.
         log_file: where the log goes as JSON lines; None for standard error.
     """
@@ -222,6 +224,7 @@ class Settings:
     time_limit_s: float = 120.0
     memory_limit_bytes: int = 2 * _GIB
     views: Literal["frontal", "any"] = "frontal"
+    structures: tuple[str, ...] = ONLY_LUNGS
     viewer_geometry: bool = False
     log_file: Path | None = None
 

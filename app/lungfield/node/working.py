@@ -15,8 +15,9 @@ from typing import Any
 from pydicom import dcmread
 
 from lungfield.batch.jobs import DONE, SKIPPED, Ended, Job, WorkerSettings
-from lungfield.batch.outputs import FORMATS
+from lungfield.batch.outputs import ALL_FORMATS
 from lungfield.batch.pool import Pool, available_cores, shared_network
+from lungfield.bundles.classes import require_structures
 from lungfield.bundles.registry import DEFAULT_BUNDLE, Bundle, find_bundle, require_weights
 from lungfield.errors import LungfieldError, OutputError, Reason
 from lungfield.export.derived import creation_time
@@ -45,7 +46,7 @@ class Working:
         failed: called, in the thread, where it cannot go on.
 
     Raises:
-        BundleError: there is no such bundle, or it has no weights.
+        BundleError: there is no such bundle, it has no weights, or it does not give the structures.
     """
 
     def __init__(
@@ -123,6 +124,7 @@ class Working:
             formats=settings.formats,
             created=creation_time(),
             backend=backend,
+            structures=settings.structures,
             viewer_geometry=settings.viewer_geometry,
             require_frontal=settings.views == "frontal",
             memory_bytes=settings.memory_limit_bytes,
@@ -211,7 +213,7 @@ class Working:
     def _results(self, row: Mapping[str, Any]) -> list[tuple[Result, int]]:
         """What a worker has written, with its size, once the names of the files have reached the disk."""
         found = []
-        for name in FORMATS:
+        for name in ALL_FORMATS:
             if row.get(name):
                 path = whole(self._settings.results, row[name])
                 try:
@@ -229,12 +231,13 @@ def chosen_bundle(settings: Settings) -> Bundle:
         BundleError: there is no such bundle, or it has no weights.
     """
     bundle = find_bundle(settings.bundle or DEFAULT_BUNDLE)
+    require_structures(bundle, settings.structures)
     require_weights(bundle)
     return bundle
 
 
 def _result(name: str, place: str, path: Path) -> Result:
-    if not FORMATS[name].needs_dicom:
+    if not ALL_FORMATS[name].needs_dicom:
         return Result(name, place)
     tags = ["SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID"]
     header = dcmread(path, stop_before_pixels=True, specific_tags=tags)

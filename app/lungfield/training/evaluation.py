@@ -9,18 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 from monai.utils import convert_to_numpy
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from lungfield.export import write_results_csv, write_results_json
-from lungfield.labels import LUNG_FIELD, LUNG_SIDE_UNKNOWN, LUNGS, UNKNOWN
-from lungfield.mask import Agreement, agreement, summarise
+from lungfield.labels import LUNG_FIELD, LUNG_SIDE_UNKNOWN, LUNGS, UNKNOWN, mask_names
+from lungfield.mask import METRICS, Agreement, agreement, native_structures, summarise
+from lungfield.mask.native import enlarged
 from lungfield.records import Spacing
 from lungfield.training.distributed import from_all, in_order_of_data, is_first
-from lungfield.transforms import classes_and_unknown
+from lungfield.transforms import classes_and_unknown, read_structures, structure_channels
 
 
 class AgreementHandler:
@@ -31,11 +34,15 @@ class AgreementHandler:
     Of several processes the first one writes what all have measured. What a label says is unknown is left out
     of mask and reference. Where the label tells right from left, the Dice of each lung is measured too.
 
+    Further structures are measured where there is a mask of them: what the network gives, cleaned as for
+    `lungfield segment`. For them the preprocessing may do no more to the geometry than resize.
+
     Args:
         output_dir: where the two files go; made where missing.
         loss_function: the loss of training, measured on the logits against the label averaged to
             their size; None leaves the column empty.
         classes: what the channels of the logits stand for.
+        structures: the further structures that they stand for, in the order of their channels.
     """
 
     def __init__(
@@ -43,15 +50,18 @@ class AgreementHandler:
         output_dir: str | Path,
         loss_function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
         classes: Sequence[int] = LUNG_FIELD,
+        structures: Sequence[str] = (),
     ) -> None:
         self.output_dir = Path(output_dir)
         self.classes = classes
+        self.structures = structures
         self.loss_function = loss_function
         self._results: list[_Result] = []
 
     def attach(self, engine: Engine) -> None:
         """Let `engine` call this handler."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._start)
+        engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._keep_structures)
         engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._measure_loss)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._measure)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
@@ -59,12 +69,23 @@ class AgreementHandler:
     def _start(self, engine: Engine) -> None:  # noqa: ARG002
         self._results.clear()
 
+    def _keep_structures(self, engine: Engine) -> None:
+        """Post-processing will make the label map of the lungs of the logits."""
+        if self.structures:
+            paths = {name: one[0] for name, one in engine.state.batch["structures"].items()}
+            self._references = read_structures(paths, self.structures)
+            self._logits = convert_to_numpy(engine.state.output["pred"])[0]
+
     def _measure_loss(self, engine: Engine) -> None:
         self._loss = math.nan
         if self.loss_function is None:
             return
         logits = engine.state.output["pred"]
-        channels = classes_and_unknown(engine.state.output["label"].transpose(-1, -2), self.classes)
+        label = engine.state.output["label"].transpose(-1, -2)
+        if self.structures:
+            channels = structure_channels(classes_and_unknown(label[0]), self._references)[None]
+        else:
+            channels = classes_and_unknown(label, self.classes)
         label = functional.interpolate(channels, size=logits.shape[-2:], mode="area")
         self._loss = float(self.loss_function(logits, label))
 
@@ -76,6 +97,7 @@ class AgreementHandler:
         prediction = convert_to_numpy(item["pred"])[0].T
         reference = convert_to_numpy(item["label"])[0].T
         known = reference != UNKNOWN
+        structures = self._measure_structures(prediction, spacing)
         prediction, reference = prediction * known, reference * known
         result = agreement(prediction, reference, spacing=spacing)
         lungs = None
@@ -84,7 +106,23 @@ class AgreementHandler:
                 agreement(prediction == lung.value, reference == lung.value, spacing=spacing)
                 for lung in LUNGS
             ]
-        self._results.append(_Result(name, dataset, result, self._loss, lungs))
+        self._results.append(_Result(name, dataset, result, self._loss, lungs, structures))
+
+    def _measure_structures(self, lungs: NDArray[np.uint8], spacing: Spacing | None) -> dict[str, Agreement]:
+        """The agreement of each further structure that there is a mask of, given the label map (H, W)."""
+        if not self.structures:
+            return {}
+        found = native_structures(dict(zip(self.classes, self._logits, strict=True)), lungs, lungs.shape)
+        results = {}
+        for channel, (name, reference) in enumerate(zip(self.structures, self._references, strict=True), 1):
+            if reference is None:
+                continue
+            logits = self._logits[channel]
+            parts = [found[part] for part in mask_names(name) if part in found] or [
+                enlarged((logits > 0).astype(np.uint8), logits, lungs.shape) > 0  # one's own
+            ]
+            results[name] = agreement(np.logical_or.reduce(parts), reference, spacing=spacing)
+        return results
 
     def _finish(self, engine: Engine) -> None:
         everything = in_order_of_data(from_all(self._results))
@@ -95,6 +133,10 @@ class AgreementHandler:
             with_sides = [one.lungs for one in results if one.lungs]
             for number, lung in enumerate(LUNGS if with_sides else ()):
                 figures[f"{lung.name}_dice"] = summarise([lungs[number] for lungs in with_sides])["dice"]
+            for name in self.structures:
+                measured = [one.structures[name] for one in results if name in one.structures]
+                for metric, figure in (summarise(measured) if measured else {}).items():
+                    figures[f"{name}_{metric}"] = figure
             loss = sum(one.loss for one in results) / len(results)
             summaries[dataset] = {"images": len(results), "loss": loss} | {
                 name: vars(figure) for name, figure in figures.items()
@@ -109,7 +151,8 @@ class AgreementHandler:
     def _write(self, results: list[_Result], summaries: dict[str, Any]) -> None:
         self.output_dir.mkdir(parents=True, exist_ok=True)
         rows = [
-            {"id": one.name, "dataset": one.dataset, **vars(one.agreement), **one.dice(), "loss": one.loss}
+            {"id": one.name, "dataset": one.dataset, **vars(one.agreement), **one.dice()}
+            | {"loss": one.loss, **one.of_structures(self.structures)}
             for one in results
         ]
         write_results_csv(rows, self.output_dir / "metrics.csv")
@@ -121,15 +164,27 @@ class AgreementHandler:
 
 @dataclass(frozen=True)
 class _Result:
-    """One image compared; the loss is NaN where none is measured, `lungs` None without sides."""
+    """One image compared; the loss is NaN where none is measured, `lungs` None without sides.
+
+    `structures` are the further ones that there is a mask of.
+    """
 
     name: str
     dataset: str
     agreement: Agreement
     loss: float
     lungs: list[Agreement] | None
+    structures: dict[str, Agreement]
 
     def dice(self) -> dict[str, float]:
         """The Dice of each lung; NaN where the label does not tell the sides."""
         values = [math.nan] * len(LUNGS) if self.lungs is None else [one.dice for one in self.lungs]
         return {f"{lung.name}_dice": value for lung, value in zip(LUNGS, values, strict=True)}
+
+    def of_structures(self, names: Sequence[str]) -> dict[str, float]:
+        """Every metric of each further structure; NaN where there is no mask of it."""
+        return {
+            f"{name}_{metric}": getattr(self.structures.get(name), metric, math.nan)
+            for name in names
+            for metric in METRICS
+        }

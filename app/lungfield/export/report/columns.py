@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lungfield.labels import CLAVICLES, HEART
 from lungfield.mask.metrics import DISTANCES, RATIOS
 
 MAIN = (
@@ -12,6 +13,8 @@ MAIN = (
     "reason_code",
     "flags",
     "confidence",
+    "cardiothoracic_ratio",
+    "ctr_reason",
     "dice",
     "iou",
     "hd95_mm",
@@ -26,7 +29,8 @@ MAIN = (
 )
 """What the table of the report shows unless all columns are asked for, in this order."""
 
-OUTPUTS = ("overlay", "mask", "nifti", "seg", "sr", "sc")
+_WHOLE_MASKS = tuple(f"{label.name}_{kind}" for kind in ("mask", "nifti") for label in (HEART, *CLAVICLES))
+OUTPUTS = ("overlay", "mask", "nifti", *_WHOLE_MASKS, "seg", "sr", "sc")
 """The columns that hold the path of a file that was written."""
 
 _UNITS = {"mm2": ("mm²", 0), "mm": ("mm", 1), "px": ("px", 0)}
@@ -42,10 +46,17 @@ _TITLES = {
     "sc": "Secondary Capture",
     "seg": "DICOM SEG",
     "sr": "Structured Report",
+    "ctr_reason": "No ratio, because",
     "torch": "PyTorch",
     "seconds": "Time",
 }
-_SPECIAL_DIGITS = {"confidence": 2, "seconds": 2, "row_spacing_mm": 4, "column_spacing_mm": 4}
+_SPECIAL_DIGITS = {
+    "confidence": 2,
+    "cardiothoracic_ratio": 2,
+    "seconds": 2,
+    "row_spacing_mm": 4,
+    "column_spacing_mm": 4,
+}
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from lungfield.export.report.messages import FLAGS, REASONS
 from lungfield.export.report.rows import Table, collect
 from lungfield.export.report.thumbnails import MEDIA_TYPE, embed
 from lungfield.export.tables import json_ready
-from lungfield.labels import LEFT_LUNG, RIGHT_LUNG
+from lungfield.labels import HEART, LEFT_LUNG, LUNGS, RIGHT_LUNG
 from lungfield.names import shown
 
 DISCLAIMER = (
@@ -115,8 +115,8 @@ def write_report(
             reason_meanings=REASONS,
             metrics=[(describe(name), figures) for name, figures in agreement.items()],
             metric_histograms=_histograms(table, agreement),
-            histograms=_histograms(table, ("confidence", *areas)),
-            lungs=(RIGHT_LUNG, LEFT_LUNG),
+            histograms=_histograms(table, ("confidence", "cardiothoracic_ratio", *areas)),
+            labels=(*LUNGS, *((HEART,) if table.values("heart_area_px") else ())),
             styles=styles,
             script=script,
             style_hash=_hash(styles),
@@ -194,9 +194,9 @@ def _asset(name: str) -> Markup:
 
 
 def _styles() -> Markup:
-    """The style sheet, with the colours that the lungs have everywhere."""
+    """The style sheet, with the colours that lungs and heart have everywhere."""
     colours = "".join(
-        f"--{lung.name.replace('_', '-')}: rgb{lung.colour_rgb};" for lung in (RIGHT_LUNG, LEFT_LUNG)
+        f"--{label.name.replace('_', '-')}: rgb{label.colour_rgb};" for label in (*LUNGS, HEART)
     )
     return Markup(f":root {{ {colours} }}\n") + _asset("style.css")  # noqa: S704
 

@@ -103,13 +103,22 @@ document.addEventListener("DOMContentLoaded", () => {
 
   /* ---- what is chosen ---- */
 
-  const state = { status: "", flag: "", reason: "", search: "", sort: "", reversed: false, view: "gallery", page: 0 };
+  const state = { status: "", flag: "", reason: "", ratio: "", search: "", sort: "", reversed: false, view: "gallery", page: 0 };
   let found = rows;
+
+  /* In adults, a ratio over 0.50 on a PA view counts as enlarged. */
+  const RATIO = "cardiothoracic_ratio";
+  const ratios = {
+    over: ["over 0.50", (row) => has(row, RATIO) && value(row, RATIO) > 0.5],
+    upTo: ["0.50 or less", (row) => has(row, RATIO) && value(row, RATIO) <= 0.5],
+    none: ["none, with a reason", (row) => has(row, "ctr_reason")],
+  };
 
   function matches(row) {
     const flags = flagsOf(row);
     return (!state.status || value(row, "status") === state.status)
       && (!state.reason || value(row, "reason_code") === state.reason)
+      && (!state.ratio || ratios[state.ratio][1](row))
       && (!state.flag || (state.flag === "*" ? flags.length > 0 : state.flag === "-" ? flags.length === 0 : flags.includes(state.flag)))
       && (!state.search || row.name.includes(state.search));
   }
@@ -141,7 +150,7 @@ document.addEventListener("DOMContentLoaded", () => {
   /* ---- the gallery and the table ---- */
 
   function figureLine(row) {
-    const names = ["dice", "confidence"].filter((name) => value(row, name) !== null);
+    const names = ["dice", "confidence", RATIO].filter((name) => value(row, name) !== null);
     if (state.sort && !names.includes(state.sort) && !["file", "status", "flags", "reason_code", "reason"].includes(state.sort)) names.push(state.sort);
     return names.map((name) => {
       const column = columns[place.get(name)];
@@ -222,7 +231,7 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 
   function showControls() {
-    for (const name of ["flag", "reason", "sort"]) $(name).value = state[name];
+    for (const name of ["flag", "reason", "ratio", "sort"]) $(name).value = state[name];
     if ($("search").value.toLowerCase() !== state.search) $("search").value = state.search;
     for (const name of ["status", "view"]) {
       for (const input of $(name).querySelectorAll("input")) input.checked = input.value === state[name];
@@ -335,6 +344,8 @@ document.addEventListener("DOMContentLoaded", () => {
     $("reason").append(option("", "any"), ...reasons.map(([reason, number]) => option(reason, `${reason} (${count(number)})`)));
     $("flag").parentElement.hidden = !flags.length;
     $("reason").parentElement.hidden = !reasons.length;
+    $("ratio").append(option("", "any or none"), ...Object.entries(ratios).map(([name, [text, isOne]]) => option(name, `${text} (${count(rows.filter(isOne).length)})`)));
+    $("ratio").parentElement.hidden = !rows.some((row) => has(row, RATIO) || has(row, "ctr_reason"));
     $("sort").append(option("", "Worst first"), ...listed.map((column) => option(column.name, heading(column))));
   }
 
@@ -362,7 +373,7 @@ document.addEventListener("DOMContentLoaded", () => {
   $("status").addEventListener("change", (event) => change({ status: event.target.value }));
   $("view").addEventListener("change", (event) => change({ view: event.target.value }, { keepPage: true }));
   $("search").addEventListener("input", (event) => change({ search: event.target.value.toLowerCase() }));
-  for (const name of ["flag", "reason", "sort"]) $(name).addEventListener("change", (event) => change({ [name]: event.target.value }));
+  for (const name of ["flag", "reason", "ratio", "sort"]) $(name).addEventListener("change", (event) => change({ [name]: event.target.value }));
   $("direction").addEventListener("click", () => change({ reversed: !state.reversed }));
   $("all-columns").addEventListener("change", show);
   $("pages").addEventListener("click", (event) => { if (event.target.dataset.page) turnPage(event.target.dataset.page); });
@@ -370,7 +381,7 @@ document.addEventListener("DOMContentLoaded", () => {
   $("results").addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button) return;
-    if ("clear" in button.dataset) change({ status: "", flag: "", reason: "", search: "" });
+    if ("clear" in button.dataset) change({ status: "", flag: "", reason: "", ratio: "", search: "" });
     else if ("index" in button.dataset) view(Number(button.dataset.index));
     else if ("sort" in button.dataset) {
       const name = button.dataset.sort;
@@ -381,7 +392,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   // The codes in the summary's tables lead to their files.
   for (const code of document.querySelectorAll("a[data-reason], a[data-flag]")) {
-    code.addEventListener("click", () => change({ status: "", search: "", reason: code.dataset.reason ?? "", flag: code.dataset.flag ?? "" }));
+    code.addEventListener("click", () => change({ status: "", search: "", ratio: "", reason: code.dataset.reason ?? "", flag: code.dataset.flag ?? "" }));
   }
 
   $("viewer-previous").addEventListener("click", () => view(current - 1));

@@ -1,0 +1,114 @@
+"""What a structured report says in figures: of each lung, and of the heart with its cardiothoracic ratio."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from lungfield.export.concepts import (
+    AP_COMMENT,
+    AREA,
+    CARDIOTHORACIC_RATIO,
+    HEIGHT,
+    MEAN,
+    MILLIMETRE,
+    NO_UNITS,
+    PIXELS,
+    RELATIVE_DENSITY,
+    SQUARE_MILLIMETRE,
+    STANDARD_DEVIATION,
+    THORACIC_WIDTH,
+    WIDTH,
+    no_ratio_comment,
+)
+from lungfield.labels import LEFT_LUNG, RIGHT_LUNG, Code, Label
+from lungfield.mask.chest import Line
+from lungfield.mask.density import Density, GreyLevel
+from lungfield.mask.heart import HeartMeasurements
+from lungfield.mask.measurements import Extent, Measurements
+from lungfield.records import Radiograph
+
+Positions = tuple[tuple[float, float], ...]
+"""(column, row) from the upper left corner of the first stored pixel, whose centre is at 0.5, 0.5."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measurement: what, how much, how it came about (None: measured once), and along which line."""
+
+    concept: Code
+    value: float
+    unit: Code
+    derivation: Code | None = None
+    line: Positions = ()
+
+
+def figures_of_lung(lung: Label, measurements: Measurements, density: Density | None) -> Iterator[Figure]:
+    """All that is known of one lung, to six digits."""
+    extent: Extent = getattr(measurements, lung.name)
+    level: GreyLevel | None = None if density is None else getattr(density, lung.name)
+    yield _length(AREA, extent.area_mm2, extent.area_px, SQUARE_MILLIMETRE)
+    if extent.area_px:
+        yield _length(HEIGHT, extent.height_mm, extent.height_px, MILLIMETRE)
+        yield _length(WIDTH, extent.width_mm, extent.width_px, MILLIMETRE)
+        if level is not None:
+            yield Figure(RELATIVE_DENSITY, _rounded(level.mean), NO_UNITS, MEAN)
+            yield Figure(RELATIVE_DENSITY, _rounded(level.sd), NO_UNITS, STANDARD_DEVIATION)
+
+
+def figure_of_heart(heart: HeartMeasurements) -> Figure:
+    """Its area."""
+    return _length(AREA, heart.heart_area_mm2, heart.heart_area_px, SQUARE_MILLIMETRE)
+
+
+def figures_of_ratio(heart: HeartMeasurements, radiograph: Radiograph) -> Iterator[Figure]:
+    """The cardiothoracic ratio, and both widths with the lines that they were measured along; or nothing."""
+    thorax, right, left = heart.thorax, heart.heart_right, heart.heart_left
+    if heart.cardiothoracic_ratio is None or thorax is None or right is None or left is None:
+        return
+    for concept, name, lines in (
+        (WIDTH, "heart_width", (right, left)),
+        (THORACIC_WIDTH, "thoracic_width", (thorax,)),
+    ):
+        widths = getattr(heart, f"{name}_mm"), getattr(heart, f"{name}_px")
+        yield _length(concept, *widths, MILLIMETRE, _positions(lines, radiograph))
+    yield Figure(CARDIOTHORACIC_RATIO, _rounded(heart.cardiothoracic_ratio), NO_UNITS)
+
+
+def costophrenic_points(
+    heart: HeartMeasurements, radiograph: Radiograph
+) -> Iterator[tuple[Label, tuple[float, float]]]:
+    """The lungs that have a costophrenic point, and its position."""
+    for lung, point in ((RIGHT_LUNG, heart.right_costophrenic), (LEFT_LUNG, heart.left_costophrenic)):
+        if point is not None:
+            row, column = radiograph.pose.stored_point(point, radiograph.shape)
+            yield lung, (column + 0.5, row + 0.5)
+
+
+def comments_on_heart(heart: HeartMeasurements, view: str | None) -> Iterator[str]:
+    """What has to be known of the ratio, or why there is none."""
+    if heart.no_ratio is not None:
+        yield no_ratio_comment(str(heart.no_ratio))
+    elif view == "AP":
+        yield AP_COMMENT
+
+
+def _length(concept: Code, value_mm: float | None, value_px: int, unit: Code, line: Positions = ()) -> Figure:
+    if value_mm is None:
+        return Figure(concept, _rounded(value_px), PIXELS, line=line)
+    return Figure(concept, _rounded(value_mm), unit, line=line)
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+def _positions(lines: Sequence[Line], radiograph: Radiograph) -> Positions:
+    """The way along lines, from the outer edge of the first pixel to that of the last."""
+    pixels = [
+        (float(line.row), float(end)) for line in lines for end in (line.first_column, line.last_column)
+    ]
+    pixels[0] = (pixels[0][0], pixels[0][1] - 0.5)
+    pixels[-1] = (pixels[-1][0], pixels[-1][1] + 0.5)
+    stored = [radiograph.pose.stored_point(pixel, radiograph.shape) for pixel in pixels]
+    return tuple((column + 0.5, row + 0.5) for row, column in stored)

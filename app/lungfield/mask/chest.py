@@ -1,0 +1,105 @@
+"""The chest as the lungs span it: its width row by row, and how it lies in the picture."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from lungfield.mask.components import bounding_box
+from lungfield.mask.features import likeness
+
+Mask = NDArray[np.bool_]
+Point = tuple[int, int]
+"""(row, column) of a pixel."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A horizontal line from the first to the last of its pixels, both included."""
+
+    row: int
+    first_column: int
+    last_column: int
+
+    @property
+    def length_px(self) -> int:
+        """How many pixels it covers."""
+        return self.last_column - self.first_column + 1
+
+    @property
+    def middle(self) -> float:
+        """The column of its middle."""
+        return (self.first_column + self.last_column) / 2
+
+
+@dataclass(frozen=True)
+class Chest:
+    """The rows that hold both lungs, from the right lung's lateral border to the left one's.
+
+    Attributes:
+        rows: (n,) ascending; likewise `first_columns` and `last_columns`.
+        box: of both lungs.
+        likeness: how much they look like lungs, in [0, 1].
+        width_ratio: width of the narrower lung by that of the wider one.
+        mediastinum: part of the way between the lateral borders that is no lung, the median over the rows.
+        tilt_degrees: by how much the picture is turned, clockwise: the mean of the slopes between the tops of
+            the lungs and between their centres.
+    """
+
+    rows: NDArray[np.intp]
+    first_columns: NDArray[np.intp]
+    last_columns: NDArray[np.intp]
+    box: tuple[slice, slice]
+    likeness: float
+    width_ratio: float
+    mediastinum: float
+    tilt_degrees: float
+
+    @classmethod
+    def of(cls, right: Mask, left: Mask, aspect: float) -> Chest | None:
+        """Of both lungs and the height of a pixel by its width; None where no row holds both."""
+        lungs = right | left
+        rows = np.flatnonzero(right.any(axis=1) & left.any(axis=1))
+        boxes = [bounding_box(mask) for mask in (lungs, right, left)]
+        if rows.size == 0 or boxes[0] is None:
+            return None
+        first = lungs[rows].argmax(axis=1)
+        last = lungs.shape[1] - 1 - lungs[rows, ::-1].argmax(axis=1)
+        widths = [box[1].stop - box[1].start for box in boxes[1:] if box is not None]
+        slopes = [_slope_degrees(of(right), of(left), aspect) for of in (_top, ndimage.center_of_mass)]
+        return cls(
+            rows,
+            first,
+            last,
+            boxes[0],
+            likeness(lungs[boxes[0]]),
+            min(widths) / max(widths),
+            float(np.median(1 - lungs[rows].sum(axis=1) / (last - first + 1))),
+            float(np.mean(slopes)),
+        )
+
+    @property
+    def widest(self) -> Line:
+        """The row in which the chest is widest; the upper one of several."""
+        place = int((self.last_columns - self.first_columns).argmax())
+        return Line(int(self.rows[place]), int(self.first_columns[place]), int(self.last_columns[place]))
+
+    @property
+    def middles(self) -> NDArray[np.float64]:
+        """(n,) the column in the middle between the lateral borders."""
+        return (self.first_columns + self.last_columns) / 2
+
+
+def _top(mask: Mask) -> Point:
+    """The first pixel of the topmost row of a mask that is not empty."""
+    row = int(mask.any(axis=1).argmax())
+    return row, int(mask[row].argmax())
+
+
+def _slope_degrees(right: tuple[float, ...], left: tuple[float, ...], aspect: float) -> float:
+    """By how much the way from one (row, column) to another falls."""
+    return math.degrees(math.atan2((left[0] - right[0]) * aspect, left[1] - right[1]))
