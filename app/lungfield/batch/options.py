@@ -26,8 +26,8 @@ class Options:
         viewer_geometry: place DICOM SEG objects in an invented plane, for viewers that insist on one.
         check_mirrored: also segment every mirrored radiograph, as a second opinion for the quality flags.
             Twice the work of the network.
-        views: 'frontal' turns down what a header says to be another view or body part; 'any' does not.
-            Objects that are no radiographs are turned down either way.
+        views: 'frontal' skips what a header says to be another view or body part; 'any' does not.
+            Objects that are no radiographs are skipped either way.
         include: globs of the files to segment; none for all. A glob is compared with the end of a file's path
             below the folder that was named, part by part: '*.dcm', 'PA/*.png'.
         exclude: globs of files, or of folders of files, to leave out.

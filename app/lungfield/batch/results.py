@@ -94,6 +94,11 @@ class BatchResult:
         return self._counts[status]
 
     @property
+    def is_sampled(self) -> bool:
+        """Whether `files` has just a sample of the rows."""
+        return False
+
+    @property
     def flagged(self) -> int:
         """How many masks somebody should look at."""
         return self._counts["flagged"]

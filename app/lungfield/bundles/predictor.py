@@ -246,7 +246,7 @@ def sample_radiographs() -> Iterator[Radiograph]:
     for file in sorted((shipped("sample_data") / "images").iterdir()):
         try:
             radiograph = read_radiograph(file)
-        except NotFrontalChestError:  # two of the samples are there to be turned down
+        except NotFrontalChestError:  # two of the samples are there to be skipped
             continue
         yield radiograph
 

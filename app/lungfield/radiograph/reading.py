@@ -68,8 +68,8 @@ def read_radiograph(
             file that is open; a `pydicom.Dataset` with its pixels; an image of Pillow; an array of numpy or a
             tensor of torch, (H, W), (1, H, W), (H, W, 1), or 3 or 4 channels of one colour. Numbers of 8 bits
             count from 0 to 255, others by their range.
-        require_frontal: turn down an image whose DICOM header says that it is no frontal view of the
-            chest. Objects that are no radiographs at all (SEG, SR, CT) and cines are always turned down.
+        require_frontal: skip (with an error) an image whose DICOM header says that it is no frontal view
+            of the chest. Objects that are no radiographs at all (SEG, SR, CT) and cines are always skipped.
         limits: what is too large or too small to be read.
         spacing_mm: distance of pixels in mm, or that of rows and of columns as they are stored; in the place
             of what the file says.

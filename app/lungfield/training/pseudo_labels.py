@@ -76,7 +76,7 @@ def make_pseudo_labels(
         image, label = f"{layout.IMAGES}/{name}{original.suffix}", f"{layout.LABELS}/{name}.png"
         write_whole(output / image, original.read_bytes())
         layout.write_png(output / label, label_map)
-        told = stored.get("spacing_mm"), stored.get("group")
+        told = (stored.get(key) for key in ("spacing_mm", "group", "fold"))
         sections[section].append(layout.Item(name, image, label, item["dataset"], *told))
     described = {field.name: content.get(field.name) or "" for field in fields(SetDescription)}
     bundle = predictor.bundle
