@@ -141,7 +141,7 @@ def segment(case: Case, predictor: Predictor) -> dict[str, NDArray]:
     prepared = predictor.processing.prepare(radiograph)
     image = torch.as_tensor(prepared["image"])
     logits = predictor.logits(torch.stack([image, image.flip(-1)])).float().cpu()
-    label_map = predictor.processing.finish(prepared, logits[0], radiograph)
+    label_map = predictor.processing.finish(prepared, logits[0], radiograph).label_map
     return {
         "label_map": label_map,
         "probabilities": lung_probability(logits[0], predictor.processing.classes).astype(np.float16),

@@ -1,7 +1,8 @@
 """Hooks of MkDocs, named in mkdocs.yml, for pages that are read in the repository too.
 
 Bundles' cards, the changelog and CONTRIBUTING become pages of the site although they lie outside of docs/.
-Links lead to the same places on the site as in the repository. The page of commands gets their help texts.
+Links lead to the same places on the site as in the repository. Notebooks become pages, too. The page of
+commands gets their help texts.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             text = "\n".join([f"# {place}\n", *(f"- [{name}]({name})" for name in names)])
             files.append(File.generated(config, f"{uri}/README.md", content=text))
 
+    for notebook in sorted((ROOT / "docs").glob("notebooks/*.ipynb")):
+        files.append(File.generated(config, f"notebooks/{notebook.stem}.md", content=notebook_page(notebook)))
     for pattern in OUTSIDE:
         for page in sorted(ROOT.glob(pattern)):
             add(page.relative_to(ROOT).as_posix())
@@ -63,6 +66,8 @@ def on_page_markdown(markdown: str, *, page: Page, **_: object) -> str:
             return match[0]
         place = _resolved(here, match["target"])
         uri = site_place(place) + ("/README.md" if (ROOT / place).is_dir() else "")
+        if not page.file.src_uri.startswith("notebooks/"):  # whose own link is to the file itself
+            uri = re.sub(r"\.ipynb$", ".md", uri)
         return posixpath.relpath(uri, posixpath.dirname(page.file.src_uri))
 
     markdown = _FENCE_OR_LINK.sub(turn, _NOT_RUN.sub("", markdown))
@@ -83,6 +88,15 @@ def commands() -> str:
     words = [sys.executable, "-m", "typer", "lungfield.cli.main", "utils", "docs", "--name", "lungfield"]
     text = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     return text.partition("\n")[2]  # the page has a title of its own
+
+
+def notebook_page(path: Path) -> str:
+    """A tutorial as Markdown, with a link to the notebook that can be run."""
+    from nbconvert import MarkdownExporter
+
+    text, _ = MarkdownExporter().from_filename(str(path))
+    title, _, rest = text.strip().partition("\n")
+    return f"{title}\n\n[Download as a notebook]({path.name})\n{rest}\n"
 
 
 def site_place(place: str) -> str:

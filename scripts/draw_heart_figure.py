@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import ImageDraw, ImageFont
 from scipy import ndimage
 
 from lungfield.export.overlay import render_overlay

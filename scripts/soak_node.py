@@ -19,10 +19,9 @@ from typing import Any
 
 import typer
 
-sys.path.append(str(Path(__file__).parents[1] / "tests" / "label"))
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
 from orthanc import MISSING, Orthanc, free_port, running_orthanc
-
 from soaking.node_process import NodeProcess
 from soaking.outcome import check, rows, wait_until_ended
 from soaking.radiographs import make_radiographs

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -256,18 +257,31 @@ def call_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """The system's Chromium, without a window; by itself it asks nothing of a network."""
+    with _running_chromium("--disable-gpu") as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def chromium_with_webgl() -> Iterator[Any]:
+    """The same with WebGL, computed in software: what shows volumes and masks draws with it."""
+    with _running_chromium("--use-angle=swiftshader", "--enable-unsafe-swiftshader") as browser:
+        yield browser
+
+
+@contextmanager
+def _running_chromium(*options: str) -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("chromium is not installed")
     arguments = [
         "--no-sandbox",
-        "--disable-gpu",
         "--disable-quic",
         "--no-first-run",
         "--disable-background-networking",
         "--disable-component-update",
         "--disable-sync",
+        *options,
     ]
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=program, args=arguments)

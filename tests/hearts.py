@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
-from lungfield.pipeline import Segmenter
+if TYPE_CHECKING:
+    from lungfield.pipeline import Segmenter
 
 _INFERENCE = """
 imports:
@@ -44,6 +44,8 @@ HEART_WIDTH_PX, CHEST_WIDTH_PX = 75, 180
 @pytest.fixture(scope="session")
 def finds_hearts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a bundle: lung below a grey of 0.25, heart above 0.6, clavicles above 0.85."""
+    import torch  # on use: every test session loads this module
+
     root = tmp_path_factory.mktemp("bundles") / "finds_hearts"
     (root / "configs").mkdir(parents=True)
     (root / "models").mkdir()
@@ -84,6 +86,8 @@ def hearts_chest() -> tuple[NDArray[np.uint8], NDArray[np.uint8], dict[str, NDAr
 @pytest.fixture
 def segment_heart(finds_hearts: Path) -> Segmenter:
     """That bundle, loaded."""
+    from lungfield.pipeline import Segmenter
+
     return Segmenter(finds_hearts, device="cpu", backend="torch")
 
 

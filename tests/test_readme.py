@@ -32,7 +32,7 @@ def test_first_command_segments_the_samples(call_lungfield, tmp_path):
     done = call_lungfield(*command[1:], cwd=ROOT)
     assert done.returncode == 0, done.stderr
     results = ("report.html", "results.csv", "results.json", "results.parquet")
-    for pattern in ("masks/*.png", "seg/*.dcm", "overlays/*.jpg", *results):
+    for pattern in ("masks/*.png", "seg/*.dcm", "overlays/*.jpg", "previews/*.svg", *results):
         assert f"`{pattern}`" in README
         assert list((tmp_path / "out").glob(pattern))
 

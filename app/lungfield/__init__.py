@@ -13,11 +13,21 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lungfield.batch import segment_files as segment_files
+    from lungfield.errors import LungfieldError as LungfieldError
+    from lungfield.pipeline import Segmenter as Segmenter
+    from lungfield.radiograph import read_radiograph as read_radiograph
+    from lungfield.records import Radiograph as Radiograph
+    from lungfield.segmentation import Segmentation as Segmentation
+
+    __version__: str
 
 # Where each public name lives; imported on first use, so that `import lungfield` does not wait for torch.
 _PUBLIC = {
-    "Segmentation": "lungfield.pipeline",
+    "Segmentation": "lungfield.segmentation",
     "Segmenter": "lungfield.pipeline",
     "segment_files": "lungfield.batch",
     "read_radiograph": "lungfield.radiograph",
@@ -54,3 +64,7 @@ def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'lungfield' has no attribute {name!r}")
     return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,24 +2,68 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from types import TracebackType
 
-from lungfield.errors import user_error
+from lungfield.errors import causes, first_line, user_error
 from lungfield.names import shown_lines
+
+TRACEBACK = "LUNGFIELD_TRACEBACK"
+"""The variable of the environment that brings the tracebacks back, for those who look for a bug."""
+
+_OF_A_WORKER = re.compile(r"^lungfield\.errors\.\w+: (.*?)(?:\n\n|\Z)", re.MULTILINE | re.DOTALL)
+_OF_MONAI = re.compile(r"Failed to (?:instantiate component '(?P<component>[^']*)'|evaluate )")
 
 
 def report_plainly() -> None:
-    """From now on, end this process with one line for a `LungfieldError`; other errors keep their traceback.
+    """From now on, end this process with one line for what its user can mend; bugs keep their traceback.
 
-    For processes whose main function is not ours, such as `python -m monai.bundle run`.
+    For processes whose main function is not ours, such as `python -m monai.bundle run`. A user can mend a
+    `LungfieldError`, values that a config cannot be built with, too little memory on a GPU, and Ctrl-C.
     """
 
     def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        known = user_error(error)
-        if known is None:
+        text = None if os.environ.get(TRACEBACK) else _plain_text(error)
+        if text is None:
             sys.__excepthook__(kind, error, trace)
         else:
-            sys.stderr.write(f"lungfield: {shown_lines(str(known))}\n")
+            sys.stderr.write(f"lungfield: {shown_lines(text)}\n")
 
     sys.excepthook = report
+
+
+def _plain_text(error: BaseException) -> str | None:
+    """What to tell the user of an error; None for a bug."""
+    chain = list(causes(error))
+    known = user_error(error)
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted."
+    # A loader's worker process hands its error on as text.
+    told = next((match[1] for one in chain if (match := _OF_A_WORKER.search(str(one)))), None)
+    if told is not None:
+        return told.strip()
+    if known is not None:
+        return str(known)
+    if any(type(one).__name__ == "OutOfMemoryError" for one in chain):
+        return "the GPU has too little memory. Give a smaller --batch_size or --image_size, or --device cpu."
+    wrapped = [match for one in chain if (match := _OF_MONAI.match(str(one)))]
+    if not wrapped or any(map(_ran, chain)):
+        return None
+    components = [match["component"] for match in wrapped if match["component"]]
+    what = (
+        f"{components[-1].rpartition('.')[2]} cannot be built" if components else "the config does not work"
+    )
+    cause = f"{type(chain[-1]).__name__}: {first_line(chain[-1]).rstrip('.')}"
+    return f"{what}: {cause}. Check the values that were given. ({TRACEBACK}=1 shows where it was raised.)"
+
+
+def _ran(error: BaseException) -> bool:
+    """Whether an engine was at work already: what its config says was taken then."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__") == "ignite.engine.engine":
+            return True
+        trace = trace.tb_next
+    return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any, Protocol
 
 DICOM = (".dcm", ".dicom")
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp")
@@ -31,7 +31,12 @@ def stem(name: str, suffixes: Sequence[str] = RADIOGRAPHS) -> str:
     return name[: len(name) - len(suffix)] or name
 
 
-def has_preamble(path: Path) -> bool:
+class _Openable(Protocol):
+    def open(self, mode: Any = ...) -> Any:
+        """A stream, as `Path.open` gives it."""
+
+
+def has_preamble(path: _Openable) -> bool:
     """Tell whether a file has the preamble and the prefix of DICOM (PS3.10, 7.1), and so is DICOM."""
     with path.open("rb") as stream:
         stream.seek(PREAMBLE_BYTES)

@@ -48,7 +48,7 @@ class Radiograph:
     right on the left side. What is named stored is that of the file.
 
     Attributes:
-        path: the file it came from.
+        path: the file it came from; of what lay in memory, its name or what it was.
         pixels: (H, W) float32 in [0, 1]; upright; lungs dark.
         valid: (H, W) bool, False where the file says there is no image (padding, shutter), or None
             where all of it is image.
@@ -81,6 +81,15 @@ class Radiograph:
     warnings: tuple[str, ...] = ()
     header: Any = field(default=None, repr=False, compare=False)
     nifti_header: Any = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        """One line: the file, its format, size and spacing; no pixels."""
+        rows, columns = self.stored_shape
+        spacing = self.stored_spacing
+        told = [f"{self.file_format}, {rows} x {columns} px"]
+        told += [f"{spacing.row_mm:g} x {spacing.column_mm:g} mm"] if spacing else []
+        told += [self.view] if self.view else []
+        return f"<Radiograph {self.path.name}: {', '.join(told)}>"
 
     @property
     def shape(self) -> tuple[int, int]:

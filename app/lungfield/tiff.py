@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +41,8 @@ class Tiff:
     colours: NDArray[np.uint8] | None
 
 
-def read_tiff(path: Path, check: Callable[[int, int, int], None]) -> Tiff:
-    """Read the image of a TIFF file.
+def read_tiff(source: Path | BinaryIO, check: Callable[[int, int, int], None]) -> Tiff:
+    """Read the image of a TIFF file, or of a stream of one at its start.
 
     `check` is called with rows, columns and the number of images in the file, thumbnails left out, before
     anything is decoded; it raises where these will not do.
@@ -55,7 +55,7 @@ def read_tiff(path: Path, check: Callable[[int, int, int], None]) -> Tiff:
     import tifffile
 
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its remarks quote tags
-    with tifffile.TiffFile(path) as file:
+    with tifffile.TiffFile(source) as file:
         pages = [file.pages[number] for number in range(len(file.pages))]
         whole = [page for page in pages if not int(page.aspage().subfiletype or 0) & REDUCED] or pages[:1]
         page = whole[0].aspage()

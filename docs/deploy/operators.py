@@ -21,7 +21,7 @@ from monai.deploy.operators.monai_bundle_inference_operator import IOMapping, Mo
 from numpy.typing import NDArray
 
 from lungfield import LungfieldError, Radiograph, read_radiograph
-from lungfield.errors import DataError
+from lungfield.errors import DataError, NotFrontalChestError
 from lungfield.export import Algorithm, save_dicom_seg
 from lungfield.transforms import as_monai
 
@@ -44,7 +44,7 @@ class Segmented:
 
 
 class RadiographReaderOperator(Operator):
-    """Reads the frontal chest radiographs among selected series; what is none is left out with a warning.
+    """Reads the frontal chest radiographs among selected series; what is none is skipped with a warning.
 
     Named input:
         study_selected_series_list: what `DICOMSeriesSelectorOperator` gives.
@@ -65,16 +65,19 @@ class RadiographReaderOperator(Operator):
             DataError: there is not one frontal chest radiograph.
         """
         radiographs = []
-        turned_down = 0
+        skipped = failed = 0
         for path in _files(op_input.receive("study_selected_series_list")):
             try:
                 radiographs.append(read_radiograph(path))
+            except NotFrontalChestError as error:
+                skipped += 1
+                _log.warning("skipped: %s", error)
             except LungfieldError as error:
-                turned_down += 1
-                _log.warning("left out: %s", error)
+                failed += 1
+                _log.warning("failed: %s", error)
         if not radiographs:
             raise DataError(
-                f"No frontal chest radiograph in the selected series ({turned_down} files turned down). "
+                f"No frontal chest radiograph in the selected series ({skipped} skipped, {failed} failed). "
                 "Give a folder with a CR or DX series of the chest, PA or AP."
             )
         op_output.emit(radiographs, "radiographs")

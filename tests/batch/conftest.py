@@ -1,6 +1,5 @@
 """A bundle without training that takes what is dark for lung, and inputs of all kinds."""
 
-import json
 import shutil
 
 import numpy as np
@@ -8,42 +7,14 @@ import pytest
 import torch
 from PIL import Image
 
+from dark_is_lung import write_bundle
 from lungfield.batch import Options, segment_files
-
-INFERENCE = """
-imports:
-  - $from lungfield.transforms import RadiographReader
-bundle_root: .
-device: cpu
-network_def: {_target_: torch.nn.Conv2d, in_channels: 1, out_channels: 1, kernel_size: 1}
-preprocessing:
-  _target_: Compose
-  transforms:
-    - {_target_: LoadImaged, keys: image, reader: $RadiographReader(), ensure_channel_first: true}
-    - {_target_: Transposed, keys: image, indices: [0, 2, 1]}
-    - {_target_: misbehaving.Misbehaved, keys: image}
-    - {_target_: Resized, keys: image, spatial_size: [120, 100], mode: area}
-inferer: {_target_: SimpleInferer}
-postprocessing:
-  _target_: Compose
-  transforms:
-    - {_target_: lungfield.transforms.RestoreGridd, keys: pred, orig_keys: image, transform: "@preprocessing"}
-    - {_target_: lungfield.transforms.LungLabelMapd, keys: pred, threshold: 0.5}
-    - {_target_: SaveImaged, keys: pred}
-"""
 
 
 @pytest.fixture(scope="session")
 def dark_is_lung(tmp_path_factory):
     """The folder of a bundle whose 'network' gives lung where a pixel is darker than 0.3."""
-    root = tmp_path_factory.mktemp("bundles") / "dark_is_lung"
-    (root / "configs").mkdir(parents=True)
-    (root / "models").mkdir()
-    (root / "configs" / "metadata.json").write_text(json.dumps({"version": "0.1.0"}))
-    (root / "configs" / "inference.yaml").write_text(INFERENCE)
-    weights = {"weight": torch.full((1, 1, 1, 1), -100.0), "bias": torch.tensor([30.0])}
-    torch.save(weights, root / "models" / "model.pt")
-    return root
+    return write_bundle(tmp_path_factory.mktemp("bundles"), transform="misbehaving.Misbehaved")
 
 
 @pytest.fixture(scope="session")

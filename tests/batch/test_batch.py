@@ -46,6 +46,8 @@ def test_outputs_mirror_the_inputs(inputs, tmp_path, chest, run):
         "masks/ward/a.png",
         "overlays/a.jpg",
         "overlays/ward/a.jpg",
+        "previews/a.svg",
+        "previews/ward/a.svg",
         "seg/ward/a.dcm",
         "results.csv",
         "results.json",
@@ -60,9 +62,9 @@ def test_outputs_mirror_the_inputs(inputs, tmp_path, chest, run):
 
 
 def test_every_format_is_written_and_only_for_dicom_where_it_has_to_be(inputs, tmp_path, run):
-    formats = ("sc", "nifti", "sr", "seg", "mask", "overlay")
+    formats = ("sc", "nifti", "sr", "seg", "mask", "overlay", "preview")
     rows = rows_of(run(inputs, tmp_path / "out", formats=formats))
-    assert {name for name in formats if rows["a.png"].get(name)} == {"nifti", "mask", "overlay"}
+    assert {name for name in formats if rows["a.png"].get(name)} == {"nifti", "mask", "overlay", "preview"}
     places = {name: rows["ward/a.dcm"][name] for name in formats}
     assert places == {
         "sc": "sc/ward/a.dcm",
@@ -71,6 +73,7 @@ def test_every_format_is_written_and_only_for_dicom_where_it_has_to_be(inputs, t
         "seg": "seg/ward/a.dcm",
         "mask": "masks/ward/a.png",
         "overlay": "overlays/ward/a.jpg",
+        "preview": "previews/ward/a.svg",
     }
     read = {name: dcmread(tmp_path / "out" / places[name]) for name in ("seg", "sr", "sc")}
     assert [read[name].Modality for name in ("seg", "sr")] == ["SEG", "SR"]

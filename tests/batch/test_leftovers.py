@@ -116,7 +116,7 @@ def test_an_interrupted_run_keeps_what_resuming_needs(inputs, tmp_path, run, dar
     run(inputs, output)
     times = {
         path: path.stat().st_mtime_ns
-        for kind in ("masks", "overlays", "seg")
+        for kind in ("masks", "overlays", "previews", "seg")
         for path in (output / kind).rglob("*.*")
     }
     (inputs / "broken.dcm").write_bytes(BROKEN + b"\4")  # the one file that is to be done again

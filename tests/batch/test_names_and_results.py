@@ -161,7 +161,7 @@ def test_the_row_says_how_the_reference_was_found(inputs, tmp_path, chest, run):
 
 
 def outputs_in(folder: Path) -> set[str]:
-    places = (folder / name for name in ("masks", "overlays", "seg", "nifti"))
+    places = (folder / name for name in ("masks", "overlays", "previews", "seg", "nifti"))
     return {
         path.relative_to(folder).as_posix() for place in places for path in place.rglob("*") if path.is_file()
     }
@@ -186,7 +186,12 @@ def test_an_input_that_is_gone_leaves_no_old_result(inputs, tmp_path, run, how):
     (inputs / "a.png").unlink()
     batch = run(inputs, output, **how)
     assert done(batch) == ["ward/a.dcm"]
-    assert outputs_in(output) == {"masks/ward/a.png", "overlays/ward/a.jpg", "seg/ward/a.dcm"}
+    assert outputs_in(output) == {
+        "masks/ward/a.png",
+        "overlays/ward/a.jpg",
+        "previews/ward/a.svg",
+        "seg/ward/a.dcm",
+    }
 
 
 def test_formats_that_are_not_asked_for_any_more_go(inputs, tmp_path, run):
@@ -203,7 +208,12 @@ def test_what_others_put_there_stays(inputs, tmp_path, run):
     (output / "notes.txt").write_text("mine")
     (inputs / "ward" / "a.dcm").unlink()
     run(inputs, output, overwrite=True)
-    assert outputs_in(output) == {"masks/a.png", "overlays/a.jpg", "masks/ward/corrected by hand.png"}
+    assert outputs_in(output) == {
+        "masks/a.png",
+        "overlays/a.jpg",
+        "previews/a.svg",
+        "masks/ward/corrected by hand.png",
+    }
     assert (output / "notes.txt").exists()
 
 

@@ -43,6 +43,7 @@ def trained(root, tiny_dataset, run_bundle, tmp_path_factory):
     assert done.returncode == 0, done.stderr
     assert "epoch 2 of 2, training: train_mean_dice" in done.stderr
     assert "epoch 2, validation: val_mean_dice" in done.stderr
+    assert done.stderr.rstrip().endswith(f"results: {output}")
     return output
 
 
@@ -144,6 +145,23 @@ def test_inference_writes_a_mask_for_each_radiograph(root, tiny_dataset, run, tr
     assert mask.shape == (80, 64)
     assert set(np.unique(mask)) <= {0, 1, 2}
     assert "broken.png" in caplog.text
+
+
+@pytest.mark.parametrize("names", [["train.yaml", "evaluate.yaml"], ["inference.yaml"]])
+def test_results_of_another_run_are_not_replaced(root, tiny_dataset, run, trained, tmp_path, names):
+    is_inference = "inference.yaml" in names
+    earlier = tmp_path / ("sub/a_lungs.png" if is_inference else "metrics.csv")
+    earlier.parent.mkdir(exist_ok=True)
+    earlier.write_text("earlier")
+    folder = tiny_dataset / "images" if is_inference else tiny_dataset
+    options = {"dataset_dir": str(folder), "checkpoint": str(trained / "best_model.pt")} | HERE
+    with pytest.raises(RuntimeError) as caught:
+        run(root, "infer", *names, output_dir=str(tmp_path), **options)
+    assert f"({earlier.relative_to(tmp_path)})" in str(user_error(caught.value))
+    assert "--overwrite true" in str(user_error(caught.value))
+    assert [path.read_text() for path in tmp_path.rglob("*.*")] == ["earlier"]
+    run(root, "infer", *names, output_dir=str(tmp_path), overwrite="true", **options)
+    assert len(list(tmp_path.rglob("*.*"))) > 1
 
 
 @pytest.mark.parametrize("name", ["none.pt", "text.pt"])

@@ -21,7 +21,6 @@ VALUE = 0.125
 def configs(tmp_path):
     folder = tmp_path / "mine" / "configs"
     folder.mkdir(parents=True)
-    (folder / "train.yaml").write_text("output_dir: x\ntrain: {trainer: {max_epochs: 1}}\n")
     (folder / "evaluate.yaml").write_text("section: test\nvalidate: {dataset: null}\n")
     return folder
 
@@ -161,16 +160,107 @@ def test_the_command_line_refuses_what_is_misspelt(given, words, message, small,
     assert "root is" not in done.stdout
 
 
-def test_known_keys_pass(configs):
-    both = [str(configs / "train.yaml"), str(configs / "evaluate.yaml")]
-    check_keys(["output_dir", "section", "validate::dataset::data"], both)
-    check_keys(["train::trainer::max_epochs", "train#trainer#max_epochs", "+train::x", "meta_file"], both[0])
-    check_keys(["mine"], both[0], ["mine"])
+CONFIG = {
+    "imports": ["$import os"],
+    "output_dir": "x",
+    "device": "$torch.device('cpu')",
+    "image_size": [64, 64],
+    "optimizer": {"_target_": "torch.optim.AdamW", "lr": 0.1},
+    "network": {"_target_": "torch.nn.Module"},
+    "train": {"trainer": {"_target_": "SupervisedTrainer", "max_epochs": 1}, "handlers": [{"interval": 1}]},
+    "initialize": ["$print(1)"],
+    "run": ["$print(2)"],
+    "training": ["$print(2)"],
+    "alone": "$@train::trainer.run()",
+}
 
 
-@pytest.mark.parametrize("key", ["outputdir", "output_dirs", "trian::trainer::max_epochs", "section"])
-def test_unknown_keys_are_named_with_what_is_near(configs, key):
+@pytest.fixture
+def train(configs):
+    (configs / "train.json").write_text(json.dumps(CONFIG))
+    return str(configs / "train.json")
+
+
+def test_known_keys_pass(configs, train):
+    check_keys(["output_dir", "section"], [train, str(configs / "evaluate.yaml")])
+    check_keys(
+        ["train::trainer::max_epochs", "train#trainer#max_epochs", "+train::handlers", "meta_file"], train
+    )
+    check_keys(["mine"], train, ["mine"])
+    check_keys(["image_size::0", "train::handlers::0::interval"], train)
+    # An argument that the config leaves out; any, where there is no telling.
+    check_keys(
+        ["optimizer::fused", "optimizer::_disabled_", "train::trainer::amp", "network::anything"], train
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "near"),
+    [
+        ("outputdir", "output_dir"),
+        ("trian::trainer::max_epochs", "train::trainer::max_epochs"),
+        ("section", None),
+        ("trainer::max_epochs", None),
+        ("train::max_epochs", None),
+        ("train::trainr::max_epochs", "train::trainer::max_epochs"),
+        ("train::trainer::max_epoch", "train::trainer::max_epochs"),
+        ("train::handlers::1::interval", None),
+        ("optimizer::weightdecay", "optimizer::weight_decay"),
+        ("output_dir::x", None),
+    ],
+)
+def test_unknown_keys_are_named_with_what_is_near(train, key, near):
     with pytest.raises(BundleError) as caught:
-        check_keys([key], str(configs / "train.yaml"))
-    assert f"--{key}" in str(caught.value)
-    assert ("Did you mean" in str(caught.value)) == (key != "section")
+        check_keys([key], train)
+    assert f"--{key} is not known to train.json" in str(caught.value)
+    if near:
+        assert f"Did you mean --{near}?" in str(caught.value)
+
+
+@pytest.mark.usefixtures("foreign")
+class TestWhatIsRun:
+    """By `create_workflow`, as `python -m monai.bundle run NAME` does."""
+
+    @pytest.fixture
+    def create(self, configs):
+        check = "$__import__('lungfield.bundles.command_line').bundles.command_line.check_overrides()"
+        content = CONFIG | {"initialize": [check]}
+        (configs / "train.json").write_text(json.dumps(content))
+        return lambda **more: create_workflow(
+            config_file=str(configs / "train.json"), logging_file=False, workflow_type="train", **more
+        )
+
+    @pytest.mark.parametrize("name", ["run", "training", "alone"])
+    def test_what_runs_something(self, create, name):
+        create(run_id=name)
+
+    @pytest.mark.parametrize("name", ["train", "device", "initialize", "imports", "image_size", "output_dir"])
+    def test_what_runs_nothing_is_refused(self, create, name):
+        with pytest.raises(RuntimeError) as caught:
+            create(run_id=name)
+        message = f"The section '{name}' runs nothing. Run one of: run, training, alone."
+        assert str(user_error(caught.value)) == message
+
+    def test_what_is_not_there_is_refused(self, create):
+        with pytest.raises(RuntimeError) as caught:
+            create(run_id="trainin")
+        assert "The section 'trainin' is not there." in str(user_error(caught.value))
+
+    def test_settings_of_tracking_are_known_where_there_is_tracking(self, create, configs):
+        tracking = {"handlers_id": {}, "configs": {"experiment_name": "one", "save_execute_config": False}}
+        create(tracking=tracking, experiment_name="two")
+        with pytest.raises(RuntimeError) as caught:
+            create(experiment_name="two")
+        assert "--experiment_name is not known" in str(user_error(caught.value))
+
+    def test_the_config_that_tracking_saves_is_where_it_is_said_to_be(self, create, tmp_path):
+        tracking = {"handlers_id": {}, "configs": {"save_execute_config": True}}
+        parser = create(tracking=tracking, output_dir=str(tmp_path / "a b")).parser
+        (saved,) = (tmp_path / "a b").iterdir()
+        assert parser.get_parsed_content("save_execute_config") == str(saved)
+
+    def test_mlflow_has_to_be_installed(self, create, monkeypatch):
+        monkeypatch.setitem(sys.modules, "mlflow", None)
+        with pytest.raises(RuntimeError) as caught:
+            create(tracking="mlflow")
+        assert "pip install 'lungfield[mlflow]'" in str(user_error(caught.value))

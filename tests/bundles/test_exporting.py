@@ -105,9 +105,21 @@ def test_of_any_size_but_for_onnx(exported, bundle):
         torch.testing.assert_close(network(image), load_network(bundle)(image), rtol=1e-4, atol=1e-5)
 
 
+def axes(value):
+    return [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
+
+
+def test_free_axes_of_onnx_have_names(exported):
+    if exported.format == "onnx":
+        graph = onnx.load(exported.path).graph
+        assert [axes(value) for value in (*graph.input, *graph.output)] == [["batch", 1, SIDE, SIDE]] * 2
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_onnx_of_any_size_where_asked_for(bundle, tmp_path):
     export_network(bundle, tmp_path / "any.onnx", "onnx", any_size=True)
+    (image,) = onnx.load(tmp_path / "any.onnx").graph.input
+    assert axes(image) == ["batch", 1, "height", "width"]
     image = torch.rand(2, 1, 50, 71)
     with torch.inference_mode():
         made, expected = load_exported(tmp_path / "any.onnx")(image), load_network(bundle)(image)
@@ -141,6 +153,21 @@ def test_monai_runs_it_in_the_networks_place(exported, bundle, tmp_path, monkeyp
     ]
     assert masks[0].any()
     assert np.array_equal(*masks)
+
+
+def test_it_is_not_run_at_another_size(exported):
+    load_exported(exported.path, image_size=(SIDE, SIDE))
+    with pytest.raises(BundleError, match=rf"images of {SIDE} x {SIDE} pixels, and would be given 96 x 64"):
+        load_exported(exported.path, image_size=(96, 64))
+
+
+def test_size_of_onnx_without_metadata_is_that_of_its_axes(bundle, tmp_path):
+    path = export_network(bundle, tmp_path / "a.onnx", "onnx").path
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    onnx.save(model, path)
+    with pytest.raises(BundleError, match=rf"for images of {SIDE} x {SIDE}"):
+        load_exported(path, image_size=(96, 64))
 
 
 def test_what_does_not_agree_is_not_kept(bundle, tmp_path, monkeypatch):

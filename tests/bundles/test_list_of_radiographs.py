@@ -14,10 +14,11 @@ def test_list_of_radiographs_leaves_out_what_cannot_be_used(tmp_path, make_dicom
     Image.fromarray(np.arange(6400, dtype=np.uint16).reshape(80, 80)).save(tmp_path / "out" / "earlier.png")
     found = list_radiographs(tmp_path, tmp_path / "out")
     assert found == [{"image": str(tmp_path / "good.dcm")}]
+    assert {text.split()[0] for text in caplog.messages} == {"skipped:", "failed:"}
     assert "lateral.dcm" in caplog.text
     (tmp_path / "good.dcm").unlink()
     (tmp_path / "out" / "earlier.png").unlink()
-    with pytest.raises(DataError, match="2 files turned down"):
+    with pytest.raises(DataError, match="1 skipped, 1 failed"):
         list_radiographs(tmp_path, tmp_path / "out")
 
 

@@ -1,49 +1,20 @@
 """A bundle that takes what is dark for lung, an S3 server on the loopback, results without their times."""
 
-import json
 import logging
 import os
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
+from dark_is_lung import write_bundle
 from lungfield.batch import Options, segment_files
 from lungfield.cluster import ClusterOptions, segment_stores
-
-INFERENCE = """
-imports:
-  - $from lungfield.transforms import RadiographReader
-bundle_root: .
-device: cpu
-network_def: {_target_: torch.nn.Conv2d, in_channels: 1, out_channels: 1, kernel_size: 1}
-preprocessing:
-  _target_: Compose
-  transforms:
-    - {_target_: LoadImaged, keys: image, reader: $RadiographReader(), ensure_channel_first: true}
-    - {_target_: Transposed, keys: image, indices: [0, 2, 1]}
-    - {_target_: Resized, keys: image, spatial_size: [96, 96], mode: area}
-inferer: {_target_: SimpleInferer}
-postprocessing:
-  _target_: Compose
-  transforms:
-    - {_target_: lungfield.transforms.RestoreGridd, keys: pred, orig_keys: image, transform: "@preprocessing"}
-    - {_target_: lungfield.transforms.LungLabelMapd, keys: pred, threshold: 0.5}
-    - {_target_: SaveImaged, keys: pred}
-"""
 
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory):
-    root = tmp_path_factory.mktemp("bundles") / "dark"
-    (root / "configs").mkdir(parents=True)
-    (root / "models").mkdir()
-    (root / "configs" / "metadata.json").write_text(json.dumps({"version": "0.1.0"}))
-    (root / "configs" / "inference.yaml").write_text(INFERENCE)
-    weights = {"weight": torch.full((1, 1, 1, 1), -100.0), "bias": torch.tensor([30.0])}
-    torch.save(weights, root / "models" / "model.pt")
-    return root
+    return write_bundle(tmp_path_factory.mktemp("bundles"))
 
 
 @pytest.fixture(scope="session")

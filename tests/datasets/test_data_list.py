@@ -108,6 +108,38 @@ def test_broken_list(tmp_path: Path, content: str) -> None:
         load_data_list(tmp_path, "training")
 
 
+def set_folds(folder: Path, *folds: int | None) -> None:
+    """Write these folds into the entries of training and validation, one after the other."""
+    content = json.loads((folder / "dataset.json").read_text())
+    entries = [*content["training"], *content["validation"]]
+    for entry, fold in zip(entries, folds, strict=True):
+        entry |= {} if fold is None else {"fold": fold}
+    (folder / "dataset.json").write_text(json.dumps(content))
+
+
+def test_a_fold_is_validated_on_and_the_others_learnt(tmp_path: Path) -> None:
+    folder = make_set(tmp_path / "a", training=["one", "two"], validation=["three"], test=["four"])
+    set_folds(folder, 0, 1, 0)
+
+    def names(section: str, fold: int | None) -> list[str]:
+        return [item["id"] for item in load_data_list(folder, section, fold=fold)]
+
+    assert (names("training", 0), names("validation", 0)) == (["two"], ["one", "three"])
+    assert (names("training", 1), names("validation", 1)) == (["one", "three"], ["two"])
+    assert (names("training", None), names("validation", None)) == (["one", "two"], ["three"])
+    assert names("test", 0) == ["four"]
+
+
+def test_folds_that_are_not_there(tmp_path: Path) -> None:
+    folder = make_set(tmp_path / "a", training=["one", "two"], validation=["three"])
+    set_folds(folder, 0, 1, None)
+    with pytest.raises(DataError, match=r"1 of 3 entries .* have no 'fold'"):
+        load_data_list(folder, "training", fold=0)
+    set_folds(folder, 0, 1, 1)
+    with pytest.raises(DataError, match=r"no fold 2\. There are: 0, 1\."):
+        load_data_list(folder, "training", fold=2)
+
+
 def test_a_structure_of_ones_own_must_be_somewhere(tmp_path: Path) -> None:
     folder = make_set(tmp_path / "a", training=["one"])
     items = load_data_list(folder, "training", structures=["heart"])

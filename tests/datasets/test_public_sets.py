@@ -169,3 +169,47 @@ def test_wrong_folder(prepare: Callable[..., Any], tmp_path: Path) -> None:
         prepare(tmp_path, tmp_path / "out")
     with pytest.raises(DataError, match="No folder"):
         prepare(tmp_path / "none", tmp_path / "out")
+
+
+def test_sets_in_other_layouts_are_shown_the_way(
+    tmp_path: Path, save_picture: Any, make_picture: Any
+) -> None:
+    """What people often have: the same radiographs as PNG, in folders of their own."""
+    for number in range(3):
+        save_picture(tmp_path / "jsrt" / "png images" / f"JPCLN00{number}.png", make_picture(number))
+        save_picture(tmp_path / "jsrt" / "masks" / f"JPCLN00{number}.png", make_picture(number))
+        save_picture(tmp_path / "lungs" / "img" / f"CHNCXR_000{number}_0.png", make_picture(number))
+    with pytest.raises(DataError, match=r"No \.img files") as caught:
+        prepare_jsrt(tmp_path / "jsrt", tmp_path / "out")
+    folder = tmp_path / "jsrt"
+    assert f"folders --images '{folder / 'png images'}' --masks {folder / 'masks'} -o OUT" in str(
+        caught.value
+    )
+    with pytest.raises(DataError, match="No folder 'masks'") as caught:
+        prepare_shenzhen(tmp_path / "lungs", tmp_path / "out")
+    assert f"folders --images {tmp_path / 'lungs' / 'img'} --masks MASKS -o OUT" in str(caught.value)
+    with pytest.raises(DataError, match="No folder 'CXR_png'") as caught:
+        prepare_shenzhen(tmp_path / "lungs", tmp_path / "out", masks=folder / "masks")
+    assert "lungfield prepare folders" in str(caught.value)
+
+
+def test_folds_spread_each_group(shenzhen_originals: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    prepare_shenzhen(shenzhen_originals, out, split=Split("8:0:2", folds=4))
+    held_out = []
+    for fold in range(4):
+        validation = [item["id"] for item in load_data_list(out, "validation", fold=fold)]
+        training = [item["id"] for item in load_data_list(out, "training", fold=fold)]
+        assert (len(training), len(validation)) == (6, 2)
+        assert not set(training) & set(validation)
+        assert {name[-1] for name in validation} == {"0", "1"}
+        held_out += validation
+    assert len(set(held_out)) == 8
+    assert not set(held_out) & {item["id"] for item in load_data_list(out, "test", fold=0)}
+
+
+def test_folds_that_cannot_be_made(shenzhen_originals: Path, tmp_path: Path) -> None:
+    for folds in (1, 9):
+        with pytest.raises(DataError, match=f"{folds} folds cannot be made of the 8 images"):
+            prepare_shenzhen(shenzhen_originals, tmp_path / "out", split=Split("8:0:2", folds=folds))
+    assert not (tmp_path / "out").exists()

@@ -129,7 +129,7 @@ def test_application_fails_in_words_where_there_is_nothing_to_segment(exported, 
     shutil.copy(shipped("sample_data") / "images" / "08_lateral.dcm", tmp_path / "study")
     done = call(command("python docs/deploy/app.py"), _i=tmp_path / "study", _o=tmp_path / "out", _m=exported)
     assert done.returncode == 1
-    expected = "DataError: No frontal chest radiograph in the selected series (1 files turned down)"
+    expected = "DataError: No frontal chest radiograph in the selected series (1 skipped, 0 failed)"
     assert expected in done.stderr
     assert not list((tmp_path / "out").rglob("*.dcm"))
 

@@ -29,6 +29,8 @@ def test_every_page_is_there(site):
         "commands",
         "CHANGELOG",
         "results/all-seven",
+        "notebooks/segment",
+        "notebooks/fine_tuning",
         *(f"bundles/{b}/docs/index" for b in BUNDLES),
     ):
         assert (site / f"{name}.html").is_file(), name

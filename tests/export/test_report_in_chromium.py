@@ -1,15 +1,22 @@
 """The report as a browser shows it: opened from the file system, in a headless Chromium."""
 
+import csv
+
+import numpy as np
 import pytest
 from PIL import Image
 
+from lungfield.export import save_overlay, save_preview
 from lungfield.export.report import write_report
 from lungfield.mask import Agreement, summarise
+from lungfield.records import Radiograph
 
 DONE = 130
 HOSTILE = "<img src=x onerror=alert(1)>.png"
 WIDE = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
+# As `make_rows` has them: flagged or not, then by Dice (falling) or confidence (rising).
+WORST = sorted(range(DONE), key=lambda n: (n % 10 > 0, 1 - n / 1000 if n >= 100 else n / DONE))
 
 
 def make_rows(folder):
@@ -61,7 +68,7 @@ def opened(chromium, report):
     complaints = []
     contexts = []
 
-    def open_page(path=report, **options):
+    def open_page(path=report, address="", **options):
         context = chromium.new_context(**{"viewport": WIDE} | options)
         contexts.append(context)
         page = context.new_page()
@@ -73,7 +80,7 @@ def opened(chromium, report):
             lambda request: request.url.startswith(("file:", "data:")) or complaints.append(request.url),
         )
         page.on("requestfailed", lambda request: complaints.append(request.url))
-        page.goto(path.as_uri())
+        page.goto(path.as_uri() + address)
         return page
 
     yield open_page
@@ -100,7 +107,10 @@ def test_it_opens_with_the_worst_first(opened):
     assert page.evaluate("document.compatMode") == "CSS1Compat"
     assert found(page) == "130 of 133 files"
     # Their confidence rises from 0 to 0.46; the lowest Dice, of the last of all files, is 0.871.
-    assert names(page) == study(*range(60))
+    # Those with flags come before all others.
+    flagged = range(0, DONE, 10)
+    assert names(page) == study(*WORST[:60])
+    assert names(page)[: len(flagged)] == study(0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 120, 110, 100)
     assert page.locator("svg[role=img]").count() == len(page.locator("figure").all()) > 3
 
 
@@ -158,10 +168,10 @@ def test_filters(opened):
 
 def test_codes_in_the_summary_lead_to_their_files(opened):
     page = opened()
-    page.click("a[data-flag='one-lung']")
+    page.click("a[href*='flag=one-lung']")
     assert found(page) == "13 of 133 files"
     assert page.input_value("#flag") == "one-lung"
-    page.click("a[data-reason='other-view']")
+    page.click("a[href*='reason=other-view']")
     assert names(page) == ["y.dcm"]
 
 
@@ -170,7 +180,7 @@ def test_pages(opened):
     assert page.locator("#page").inner_text() == "Page 1 of 3"
     assert page.is_disabled("[data-page=previous]")
     page.click("[data-page=next]")
-    assert names(page)[0] == "study/060.dcm"
+    assert names(page) == study(*WORST[60:120])
     page.click("[data-page=last]")
     assert page.locator("#page").inner_text() == "Page 3 of 3"
     assert len(names(page)) == 10
@@ -184,11 +194,11 @@ def test_the_viewer_and_its_keys(opened):
     page = opened()
     page.locator(".card").nth(1).click()
     name, place = page.locator("#viewer-name"), page.locator("#viewer-place")
-    assert (name.inner_text(), place.inner_text()) == ("study/001.dcm", "2 of 130")
+    assert (name.inner_text(), place.inner_text()) == ("study/010.dcm", "2 of 130")
     # The overlay itself takes the place of the thumbnail.
     page.wait_for_function("() => document.querySelector('img.large').naturalWidth === 300")
     page.keyboard.press("ArrowRight")
-    assert name.inner_text() == "study/002.dcm"
+    assert name.inner_text() == "study/020.dcm"
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowLeft")
@@ -218,7 +228,7 @@ def test_the_keyboard_alone_is_enough(opened):
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Escape")
     # As a function: the page forbids the evaluation of strings, which a second look would need.
-    page.wait_for_function("() => document.activeElement.querySelector('.name')?.title === 'study/001.dcm'")
+    page.wait_for_function("() => document.activeElement.querySelector('.name')?.title === 'study/010.dcm'")
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
@@ -314,3 +324,219 @@ def test_without_javascript_the_summary_is_there(opened):
     assert "results.csv" in page.locator("noscript").inner_text()
     assert page.locator("table").first.is_visible()
     assert not page.is_visible("#controls")
+
+
+def test_figures_at_the_top_lead_to_their_files_by_mouse_and_keyboard(opened):
+    page = opened()
+    page.locator(".cards .failed").click()
+    assert names(page) == [HOSTILE, "x.dcm"]
+    page.locator(".cards .flagged a").focus()
+    page.keyboard.press("Enter")
+    assert found(page) == "13 of 133 files"
+    page.go_back()
+    page.wait_for_function("() => document.querySelector('#found').innerText === '2 of 133 files'")
+    assert page.locator(".cards a").count() == page.locator(".cards > div").count() == 7
+
+
+def test_the_address_keeps_the_choice(opened):
+    page = opened()
+    page.select_option("#flag", "one-lung")
+    page.select_option("#sort", "confidence")
+    page.click("#direction")
+    page.fill("#search", "study")
+    page.get_by_label("Table").check(force=True)
+    page.wait_for_function("() => location.hash.includes('view=table')")
+    address = page.evaluate("location.hash")
+    again = opened(address=address)
+    assert names(again) == names(page) == study(*range(120, -1, -10))
+    assert [again.input_value(f"#{name}") for name in ("flag", "sort", "search")] == [
+        "one-lung",
+        "confidence",
+        "study",
+    ]
+    again.locator("#results .name").nth(3).click()
+    again.wait_for_function("() => location.hash.includes('file=')")
+    third = opened(address=again.evaluate("location.hash"))
+    assert third.locator("#viewer-name").inner_text() == "study/090.dcm"
+    assert found(opened(address="#files?status=all&flag=nonsense&sort=x&page=-3&view=y")) == "0 of 133 files"
+    assert found(opened(address="#summary")) == "130 of 133 files"
+
+
+def test_a_click_anywhere_in_a_row_of_the_table(opened):
+    page = opened()
+    page.get_by_label("Table").check(force=True)
+    page.locator("#results tbody tr").nth(1).locator("td").last.click()
+    assert page.locator("#viewer-name").inner_text() == "study/010.dcm"
+
+
+def downloaded(page, button, path):
+    with page.expect_download() as download:
+        page.click(button)
+    download.value.save_as(path)
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return download.value.suggested_filename, list(csv.DictReader(file))
+
+
+def test_the_list_that_is_shown_is_saved(opened, tmp_path):
+    page = opened()
+    page.get_by_label("All 133").check(force=True)
+    page.select_option("#flag", "touches-border")
+    name, rows = downloaded(page, "#save-list", tmp_path / "list.csv")
+    assert name == "list.csv"
+    assert [row["file"] for row in rows] == names(page) == study(0, 20, 40, 60, 80, 120, 100)
+    assert rows[0]["flags"] == "one-lung touches-border"
+    assert float(rows[0]["right_lung_area_px"]) == 1000
+    page.select_option("#flag", "")
+    page.get_by_label("Failed 2").check(force=True)
+    _, rows = downloaded(page, "#save-list", tmp_path / "list.csv")
+    assert [row["file"] for row in rows] == [HOSTILE, "x.dcm"]
+
+
+def test_a_review_is_kept_saved_and_loaded(opened, tmp_path):
+    page = opened()
+    assert page.is_disabled("#save-review")
+    page.locator(".card").first.click()
+    page.keyboard.press("a")
+    page.keyboard.press("ArrowRight")
+    page.click("#rejected")
+    assert page.get_attribute("#rejected", "aria-pressed") == "true"
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("r")
+    page.keyboard.press("r")  # taken back
+    page.keyboard.press("Escape")
+    page.locator(".card .verdict.rejected").wait_for()
+    page.reload()
+    assert page.locator(".verdict").all_inner_texts() == ["✓ accepted", "✗ rejected"]
+    page.select_option("#review", "rejected")
+    assert names(page) == study(10)
+    page.select_option("#review", "none")
+    assert found(page) == "128 of 133 files"
+    name, rows = downloaded(page, "#save-review", tmp_path / "review.csv")
+    assert name == "review.csv"
+    assert [(row["file"], row["verdict"]) for row in rows] == [
+        ("study/000.dcm", "accepted"),
+        ("study/010.dcm", "rejected"),
+    ]
+    other = opened()  # another browser
+    assert other.is_disabled("#save-review")
+    other.set_input_files("#review-file", tmp_path / "review.csv")
+    other.wait_for_function("() => document.querySelector('#review-told').innerText.includes('2 files')")
+    assert other.locator(".verdict").all_inner_texts() == ["✓ accepted", "✗ rejected"]
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    other.set_input_files("#review-file", tmp_path / "other.csv")
+    other.wait_for_function(
+        "() => document.querySelector('#review-told').innerText.includes('no saved review')"
+    )
+
+
+@pytest.fixture(scope="module")
+def layered(tmp_path_factory):
+    """The path of a report of one grey radiograph, 300 x 200, whose left half is lung, the reference less."""
+    folder = tmp_path_factory.mktemp("layered")
+    label_map = np.zeros((200, 300), np.uint8)
+    label_map[50:150, 50:150] = 1
+    reference = np.zeros_like(label_map)
+    reference[50:150, 50:120] = 1
+    radiograph = Radiograph(folder / "a.png", np.full((200, 300), 0.5, np.float32))
+    save_overlay(radiograph, label_map, folder / "a.jpg")
+    save_preview(radiograph, label_map, folder / "a.svg", reference=reference)
+    row = {"file": "a.png", "status": "done", "dice": 0.8, "overlay": "a.jpg", "preview": "a.svg"}
+    write_report(folder / "report.html", summary={}, rows=[row], overlay_root=folder)
+    return folder / "report.html"
+
+
+@pytest.fixture
+def enlarged(opened, layered):
+    page = opened(layered)
+    page.locator(".card").click()
+    page.wait_for_function(
+        "() => document.querySelectorAll('.layer').length === 2"
+        " && [...document.querySelectorAll('.sheet img')].every((image) => image.naturalWidth === 300)"
+    )
+    return page
+
+
+def seen(page, tmp_path):
+    """The picture as the screen shows it, at a place of the radiograph in its pixels."""
+    page.wait_for_timeout(100)
+    page.locator(".sheet").screenshot(path=tmp_path / "sheet.png")
+    pixels = np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB")).astype(int)
+    scale = pixels.shape[1] / 300
+
+    def strongest(x, y):
+        """The colour within two pixels that is farthest from grey, or from the grey of the picture."""
+        row, column = round(y * scale), round(x * scale)
+        near = pixels[row - 12 : row + 13, column - 3 : column + 4].reshape(-1, 3)
+        return near[np.abs(near - pixels[5, 5]).sum(axis=1).argmax()].tolist()
+
+    return strongest
+
+
+def test_layers_lie_on_the_picture_and_can_be_switched(enlarged, tmp_path):
+    colour = seen(enlarged, tmp_path)
+    assert colour(50, 100)[2] > 200 > 100 > colour(50, 100)[0]  # blue, the right lung
+    assert min(colour(120, 100)) > 230  # white dashes, the reference
+    assert max(abs(level - 128) for level in colour(90, 100)) < 5  # no fill
+    enlarged.keyboard.press("c")
+    colour = seen(enlarged, tmp_path)
+    assert max(abs(level - 128) for level in colour(150, 100)) < 5
+    assert min(colour(120, 100)) > 230
+    enlarged.click("#show-reference")
+    assert max(abs(level - 128) for level in seen(enlarged, tmp_path)(120, 100)) < 5
+    enlarged.click("#show-contours")
+    enlarged.locator("#opacity").fill("0.5")
+    assert 40 < seen(enlarged, tmp_path)(150, 100)[0] < 110
+
+
+def test_window_and_level(enlarged, tmp_path):
+    enlarged.locator("#level").fill("0.6")
+    enlarged.locator("#window").fill("0.5")
+    # (0.5 - 0.6) / 0.5 + 0.5 = 0.3
+    assert abs(seen(enlarged, tmp_path)(20, 20)[0] - 0.3 * 255) < 4
+    enlarged.locator("#level").focus()
+    enlarged.keyboard.press("ArrowLeft")  # of the control, not of the files
+    assert enlarged.input_value("#level") == "0.59"
+    enlarged.click("#looks-reset")
+    assert abs(seen(enlarged, tmp_path)(20, 20)[0] - 128) < 4
+
+
+def test_zoom_by_keys_wheel_and_drag(enlarged):
+    width = "document.querySelector('.sheet').offsetWidth"
+    place = "(() => { const s = document.querySelector('.stage'); return [s.scrollLeft, s.scrollTop]; })()"
+    fits = enlarged.evaluate(width)
+    assert fits <= enlarged.evaluate("document.querySelector('.stage').clientWidth")
+    enlarged.keyboard.press("+")
+    enlarged.keyboard.press("+")
+    assert abs(enlarged.evaluate(width) / fits - 2.25) < 0.01
+    assert enlarged.inner_text("#zoom") == "225 %"
+    box = enlarged.locator(".stage").bounding_box()
+    x, y = box["x"] + box["width"] / 4, box["y"] + box["height"] / 2
+    under = (
+        "([x, y]) => { const b = document.querySelector('.sheet').getBoundingClientRect();"
+        " return [(x - b.left) / b.width, (y - b.top) / b.height]; }"
+    )
+    before = enlarged.evaluate(under, [x, y])
+    enlarged.mouse.move(x, y)
+    enlarged.mouse.wheel(0, -300)
+    enlarged.wait_for_function("() => document.querySelector('#zoom').innerText !== '225 %'")
+    assert enlarged.evaluate(under, [x, y]) == pytest.approx(before, abs=0.01)
+    start = enlarged.evaluate(place)
+    enlarged.mouse.down()
+    enlarged.mouse.move(x - 40, y - 30, steps=4)
+    enlarged.mouse.up()
+    moved = enlarged.evaluate(place)
+    assert [b - a for a, b in zip(start, moved, strict=True)] == pytest.approx([40, 30], abs=2)
+    enlarged.keyboard.press("0")
+    assert enlarged.evaluate(width) == fits
+
+
+def test_a_preview_that_has_gone_leaves_the_overlay(opened, tmp_path, chromium):
+    Image.new("RGB", (300, 200)).save(tmp_path / "a.jpg")
+    row = {"file": "a.dcm", "status": "done", "overlay": "a.jpg", "preview": "gone.svg"}
+    write_report(tmp_path / "report.html", summary={}, rows=[row], overlay_root=tmp_path)
+    page = chromium.new_page()
+    page.goto((tmp_path / "report.html").as_uri())
+    page.locator(".card").click()
+    page.wait_for_function("() => document.querySelector('img.large')?.naturalWidth === 300")
+    assert not page.is_visible("#layers")
+    page.close()

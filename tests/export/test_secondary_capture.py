@@ -9,8 +9,10 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from lungfield.errors import HeaderError, OutputError
-from lungfield.export import Algorithm, save_secondary_capture
+from lungfield.errors import HeaderError, OutputError, Reason
+from lungfield.export import Algorithm, save_secondary_capture, save_skipped_notice
+from lungfield.export.overlay import render_text
+from lungfield.export.secondary_capture import WHY_SKIPPED
 from lungfield.labels import LEFT_LUNG, RIGHT_LUNG
 from lungfield.records import Radiograph
 
@@ -141,3 +143,51 @@ def test_what_cannot_be_written(save, radiograph, label_map, tmp_path):
     with pytest.raises(HeaderError, match="lacks a valid SeriesInstanceUID"):
         save(SeriesInstanceUID=None)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def notice(tmp_path, make_header):
+    """Save a notice; give back the path."""
+
+    def save_with(name="notice.dcm", *, reason=Reason.OTHER_VIEW, created=None, **header):
+        path = tmp_path / name
+        save_skipped_notice(make_header(**header), tmp_path / "a.dcm", reason, path, created=created)
+        return path
+
+    return save_with
+
+
+@pytest.mark.parametrize("reason", WHY_SKIPPED)
+@pytest.mark.parametrize("bare", [False, True])
+def test_dciodvfy_finds_no_error_in_a_notice(notice, dciodvfy, reason, bare):
+    attributes = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime")
+    empty = dict.fromkeys((*attributes, "StudyID", "AccessionNumber", "InstanceNumber")) if bare else {}
+    assert dciodvfy(notice(reason=reason, **empty)) == []
+
+
+def test_a_notice_belongs_to_the_study_and_shows_nobody(notice, make_header):
+    one, other = pydicom.dcmread(notice()), pydicom.dcmread(notice("b.dcm", PatientName="Roe^Richard"))
+    header = make_header()
+    for keyword in ("PatientName", "PatientID", "StudyInstanceUID", "AccessionNumber"):
+        assert one[keyword].value == header[keyword].value
+    assert one.SourceImageSequence[0].ReferencedSOPInstanceUID == header.SOPInstanceUID
+    assert (one.BurnedInAnnotation, one.Manufacturer) == ("NO", "lungfield")
+    assert one.PixelData == other.PixelData
+    assert (one.pixel_array > 128).mean() > 0.02
+
+
+def test_a_notice_fits_its_picture_and_has_a_text_for_each_code():
+    skipped = list(Reason)[: list(Reason).index(Reason.LABEL_MAP) + 1]
+    assert list(WHY_SKIPPED) == skipped
+    for text in ("An image of this study was not segmented.", *WHY_SKIPPED.values()):
+        picture = np.asarray(render_text(text, text, caption=text))
+        assert picture[:, -20:].max() < 40
+        assert picture[:, :-20].max() > 200
+
+
+def test_a_notice_is_the_same_at_every_time_it_is_made(notice, assert_reproducible):
+    assert_reproducible(lambda created, name: notice(name, created=created))
+    uids = {pydicom.dcmread(notice(f"{one}.dcm", reason=one)).SOPInstanceUID for one in WHY_SKIPPED}
+    assert len(uids) == len(WHY_SKIPPED)
+    with pytest.raises(HeaderError, match="lacks a valid StudyInstanceUID"):
+        notice("c.dcm", StudyInstanceUID=None)

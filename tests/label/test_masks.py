@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom import dcmread
 
 pytest.importorskip("monailabel", reason="needs MONAI Label: docs/monai-label.md")
 
@@ -69,10 +72,10 @@ def test_names_say_what_values_mean(label_map, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("names", "says"), [(None, "value 3"), ({1: "right lung", 2: "left lung"}, "0, 1 .right lung")]
+    ("names", "says"), [(None, "value 6"), ({1: "right lung", 2: "left lung"}, "0, 1 .right lung")]
 )
 def test_values_without_a_meaning_are_refused(names, says, label_map, tmp_path):
-    label_map[6, 4] = 3
+    label_map[6, 4] = 6
     with pytest.raises(DataError, match=says):
         read_label(written(tmp_path / "a.nrrd", label_map), (7, 5), names=names)
 
@@ -95,6 +98,20 @@ def test_dicom_seg_is_read(make_dicom, picture, tmp_path):
     lungs = segmented(make_dicom(tmp_path / "a.dcm", picture))
     save_mask(lungs, tmp_path / "seg.dcm")
     assert np.array_equal(read_label(tmp_path / "seg.dcm", (96, 80)), lungs.label_map)
+
+
+def test_other_structures_do_not_touch_the_lungs(make_dicom, picture, tmp_path):
+    """They are written where no lung is, and left out when a map is read."""
+    lungs = segmented(make_dicom(tmp_path / "a.dcm", picture))
+    heart = np.zeros((96, 80), dtype=bool)
+    heart[40:70, 25:50] = True
+    lungs = replace(lungs, structures={"heart": heart})
+    for name in ("mask.png", "mask.nrrd", "seg.dcm"):
+        save_mask(lungs, tmp_path / name)
+        assert np.array_equal(read_label(tmp_path / name, (96, 80)), lungs.label_map)
+    values = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "mask.nrrd")))[0]
+    assert np.array_equal(values == 3, heart & (lungs.label_map == 0))
+    assert len(dcmread(tmp_path / "seg.dcm").SegmentSequence) == 3
 
 
 def segmented(path):

@@ -12,11 +12,10 @@ import pytest
 
 pytest.importorskip("monailabel", reason="needs MONAI Label: docs/monai-label.md")
 
-from orthanc import MISSING, running_orthanc
-
 from lungfield import Segmenter
 from lungfield.bundles import shipped
 from lungfield.mask.metrics import agreement
+from orthanc import MISSING, running_orthanc
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.skipif(bool(MISSING), reason=MISSING)]
 SAMPLES = shipped("sample_data") / "images"

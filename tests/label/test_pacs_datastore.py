@@ -19,7 +19,6 @@ pytest.importorskip("lungfield.label.dicomweb", reason="needs MONAI Label: docs/
 from dicomweb_client import DICOMwebClient
 from monailabel.config import settings
 from monailabel.datastore.dicom import DICOMwebClientX
-from orthanc import MISSING, running_orthanc
 
 from lungfield.bundles import shipped
 from lungfield.dicomweb import Archive
@@ -30,6 +29,7 @@ from lungfield.label.segmentations import make_segmentation
 from lungfield.label.training import Options, corrections_in, write_data
 from lungfield.mask import read_mask
 from lungfield.radiograph import read_radiograph
+from orthanc import MISSING, running_orthanc
 
 SAMPLES = sorted((shipped("sample_data") / "images").glob("*.dcm"))
 needs_orthanc = pytest.mark.skipif(bool(MISSING), reason=MISSING)

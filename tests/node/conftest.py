@@ -1,17 +1,11 @@
 """A state folder and what works on it, for the tests of the node."""
 
-import sys
-from pathlib import Path
-
 import pytest
+from filled import fill, served
 
 from lungfield.node.incoming import Incoming
 from lungfield.node.settings import Limits, Settings
 from lungfield.node.store import Store
-
-sys.path.append(
-    str(Path(__file__).parents[1] / "label")
-)  # orthanc.py, which tests of both rooms start archives by
 
 
 @pytest.fixture
@@ -33,3 +27,18 @@ def incoming(settings, store):
     incoming = Incoming(settings, store)
     incoming.prepare()
     return incoming
+
+
+@pytest.fixture
+def filled(tmp_path):
+    """A state folder with a radiograph in every state."""
+    one = fill(tmp_path / "state")
+    yield one
+    one.store.close()
+
+
+@pytest.fixture
+def url(filled):
+    """Where the page of that folder is."""
+    with served(filled, {"receiving": lambda: ""}) as address:
+        yield address

@@ -1,7 +1,8 @@
 """Objects and peers for the tests of the node."""
 
+import contextlib
+import json
 import shutil
-import socket
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 import pydicom
 import pytest
 from pydicom.uid import generate_uid
+
+from orthanc import free_port
+from soaking.node_process import NodeProcess
 
 SAMPLES = Path(__file__).parents[2] / "sample_data" / "images"
 
@@ -19,12 +23,6 @@ def dcmtk(name):
 
 
 needs_dcmtk = pytest.mark.skipif(dcmtk("storescu") is None, reason="needs storescu (Debian: dcmtk)")
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def radiograph(folder, number=0, *, sample="03_cr_monochrome1_implicit.dcm", **changes):
@@ -61,3 +59,22 @@ def storescu(port, *paths, called="LUNGFIELD", calling="MODALITY", options=("-xs
 
 def with_limits(settings, **limits):
     return replace(settings, limits=replace(settings.limits, **limits))
+
+
+QUICK = {"first_retry_s": 0.5, "longest_retry_s": 2, "commitment": "never"}
+
+
+@contextlib.contextmanager
+def running_node(folder, *, archive=None, options=(), port=None, **settings):
+    """A node that sends to Orthanc, with one worker."""
+    folder.mkdir(exist_ok=True)
+    config = folder / "node.yaml"
+    send_to = [] if archive is None else [{"address": f"ORTHANC@127.0.0.1:{archive.dicom_port}", **QUICK}]
+    values = {"http": "", "workers": 1, "backend": "torch", "send_to": send_to, **settings}
+    config.write_text(json.dumps(values))
+    node = NodeProcess(folder / "state", port or free_port(), ["--config", str(config), *options])
+    node.start()
+    try:
+        yield node
+    finally:
+        node.kill()

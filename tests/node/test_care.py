@@ -6,16 +6,9 @@ import stat
 import threading
 
 import pytest
-from filled import ERROR, fill
+from filled import ERROR
 
 from lungfield.node.records import State
-
-
-@pytest.fixture
-def filled(tmp_path):
-    one = fill(tmp_path / "state")
-    yield one
-    one.store.close()
 
 
 def run(call, filled, *words):

@@ -18,9 +18,7 @@ from lungfield.node.commitment import Commitments
 from lungfield.node.incoming import Incoming
 from lungfield.node.receiver import Receiver
 from lungfield.node.records import Sending, State
-
-from orthanc import MISSING, running_orthanc  # isort: skip  (conftest.py makes it importable)
-
+from orthanc import MISSING, running_orthanc
 
 SOON = {"first_retry_s": 0.05, "longest_retry_s": 0.1}
 

@@ -59,12 +59,12 @@ def test_every_status_has_its_line(page):
 
 def test_objects_are_told_as_they_are_made(page):
     made = {one.format: one for one in specimens()}
-    assert made.keys() == {"seg", "sr", "sc"}
+    assert made.keys() == {"seg", "sr", "sc", "notice"}
     for one in made.values():
         assert f"| {one.sop_class.name} | {one.sop_class} | SCU |" in page
         assert {"PatientName", "PatientID", "AccessionNumber", "StudyInstanceUID"} <= set(one.copied)
         assert {"SOPInstanceUID", "SeriesInstanceUID", "Modality"} <= set(one.made)
     tables = page[page.index("## Objects that are made") :]
     tag = pydicom.tag.Tag("AccessionNumber")
-    assert tables.count(f"| Accession Number | {str(tag).upper()} | radiograph |") == 3
+    assert tables.count(f"| Accession Number | {str(tag).upper()} | radiograph |") == 4
     assert "Name^Of" not in page

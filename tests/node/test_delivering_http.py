@@ -13,8 +13,7 @@ from sending import free_port, http_server, node, wait_until, web
 
 from lungfield.node.records import Sending, State
 from lungfield.node.settings import Destination
-
-from orthanc import MISSING, running_orthanc  # isort: skip  (conftest.py makes it importable)
+from orthanc import MISSING, running_orthanc
 
 ALL = ("seg", "sr", "sc")
 JSON = "application/dicom+json"

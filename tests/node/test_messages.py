@@ -119,6 +119,31 @@ def test_figures_have_units_and_flags_and_the_remark_are_there(radiograph):
     ]
 
 
+def test_the_cardiothoracic_ratio_is_told(radiograph):
+    heart = {
+        "heart_area_px": 4000,
+        "heart_area_mm2": 10000.0,
+        "heart_width_px": 50,
+        "heart_width_mm": 125.0,
+        "thoracic_width_px": 110,
+        "thoracic_width_mm": 275.0,
+        "cardiothoracic_ratio": 50 / 110,
+        "ctr_reason": "",
+        "view": "AP",
+    }
+    message = message_of(radiograph(), ROW | heart, RECEIVED_AT)
+    found = {one.key: (one.value, one.unit.value) for one in message.findings}
+    assert found["cardiothoracic_ratio"] == (0.454545, "1")
+    assert (found["heart_width"], found["thoracic_width"]) == ((125.0, "mm"), (275.0, "mm"))
+    assert any("AP" in remark for remark in message.remarks)
+    assert "cardiothoracic-ratio^Cardiothoracic ratio^99LUNGFIELD" in oru_r01(message).decode()
+    assert_valid_report(diagnostic_report(message))
+    none = ROW | {"heart_area_px": 0, "ctr_reason": "no-heart"}
+    message = message_of(radiograph(), none, RECEIVED_AT)
+    assert "cardiothoracic_ratio" not in {one.key for one in message.findings}
+    assert "No cardiothoracic ratio was measured: no-heart." in message.remarks
+
+
 def test_separators_and_line_ends_in_a_header_stay_text(radiograph):
     path = radiograph(
         PatientName=f"{EVIL.replace('^', '')}^X", PatientID="4|7^1~1&\\", AccessionNumber="A|C~C"

@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
-import signal
 import sqlite3
-import subprocess
-import sys
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 import yaml
 from filled import fill, get, served
-from orthanc import MISSING, ORTHANC, free_port
 from prometheus_client.parser import text_string_to_metric_families
 
 from lungfield.node.advice import ADVICE
 from lungfield.node.settings import Settings
+from orthanc import MISSING
+from pacs_pages import ROOT, blocks, on_free_ports, pacs_commands, run_with_orthanc
 
-ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "node.md"
-BLOCK = re.compile(
-    r"(?:^<!-- not run: (?P<why>[^\n]+) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.M | re.S
-)
 TIMEOUT_S = 280
 
 
@@ -40,39 +32,16 @@ def text():
 @pytest.mark.timeout(TIMEOUT_S + 20)
 @pytest.mark.skipif(bool(MISSING), reason=MISSING)
 def test_its_commands_bring_results_into_orthanc(text, tmp_path):
-    for port in ("8042", "4242", "8080", "11112"):
-        text = re.sub(rf"\b{port}\b", str(free_port()), text)
-    found = list(BLOCK.finditer(text))
-    (configuration,) = [one["text"] for one in found if one["language"] == "json"]
-    commands = [one["text"] for one in found if one["why"] == "needs a PACS"]
+    text = on_free_ports(text, "8042", "4242", "8080", "11112")
+    commands = pacs_commands(text)
     connecting = commands[1].strip().splitlines()
     assert len(connecting) == 5  # 'five commands', as the page says
     connecting[1] = connecting[1].replace(
         "--state", f"--workers 1 --port {_port(text)} {_page(text)} --state"
     )
     commands[1] = "\n".join([*connecting, ""])
-    (tmp_path / "orthanc.json").write_text(configuration, encoding="utf-8")
-    (tmp_path / "sample_data").symlink_to(ROOT / "sample_data")
-    folders = (str(Path(sys.executable).parent), str(Path(ORTHANC).parent), os.environ["PATH"])
-    with (tmp_path / "printed.txt").open("w") as output, (tmp_path / "errors.txt").open("w") as errors:
-        process = subprocess.Popen(
-            ["bash", "-euo", "pipefail", "-c", "\n".join(commands)],
-            cwd=tmp_path,
-            env=os.environ
-            | {"PATH": os.pathsep.join(folders), "HOME": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""},
-            stdout=output,
-            stderr=errors,
-            start_new_session=True,
-        )
-        try:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(TIMEOUT_S)
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
-            process.wait(30)
-    logs = [tmp_path / name for name in ("errors.txt", "node.out", "node.log", "orthanc.log")]
-    assert process.returncode == 0, "\n".join(file.read_text()[-3000:] for file in logs if file.exists())
+    logs = ("node.out", "node.log", "orthanc.log")
+    run_with_orthanc(text, commands, tmp_path, timeout_s=TIMEOUT_S, logs=logs)
 
     status = json.loads((tmp_path / "status.json").read_text())
     assert sum(one["count"] for one in status["queue"]) == 1
@@ -94,7 +63,7 @@ def _page(text):
 
 
 def test_alerts_are_of_metrics_that_there_are(text, tmp_path):
-    (rules,) = [yaml.safe_load(one["text"]) for one in BLOCK.finditer(text) if one["language"] == "yaml"]
+    (rules,) = [yaml.safe_load(one) for one in blocks(text, "yaml")]
     filled = fill(tmp_path / "state")
     with served(filled) as url:
         answer = get(f"{url}/metrics").text

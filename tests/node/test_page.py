@@ -5,11 +5,12 @@ import shutil
 import socket
 import ssl
 import subprocess
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 import requests
-from filled import fill, get, served
+from filled import get, served
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -19,20 +20,6 @@ from lungfield.node.pictures import thumbnail
 from lungfield.node.records import Result, State
 from lungfield.node.settings import Limits, Tls
 from lungfield.node.web import Server
-
-
-@pytest.fixture
-def filled(tmp_path):
-    one = fill(tmp_path / "state")
-    yield one
-    one.store.close()
-
-
-@pytest.fixture
-def url(filled):
-    with served(filled, {"receiving": lambda: ""}) as address:
-        yield address
-
 
 # What it says
 
@@ -173,7 +160,7 @@ def test_an_address_that_is_taken_or_none_is_said(filled):
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
 @pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl")
-def test_https_with_clients_certificates_where_asked(filled, tmp_path):
+def test_https_with_clients_certificates_where_asked(filled, tmp_path, monkeypatch):
     certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
     words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost -days 2"
     names = "subjectAltName=IP:127.0.0.1,DNS:localhost"
@@ -194,6 +181,14 @@ def test_https_with_clients_certificates_where_asked(filled, tmp_path):
         host, port = url.removeprefix("https://").split(":")
         with socket.create_connection((host, int(port))) as plain, pytest.raises(ssl.SSLError):
             old.wrap_socket(plain, server_hostname="127.0.0.1")
+    monkeypatch.setattr(web, "_FIRST_BYTE_S", 1.0)
+    with served(filled, http_tls=Tls(certificate=certificate, key=key)) as url:
+        host, port = url.removeprefix("https://").split(":")
+        with (
+            socket.create_connection((host, int(port)), timeout=20) as silent,
+            suppress(ConnectionResetError),
+        ):
+            assert silent.recv(1) == b""  # asyncio would wait for a minute
     mutual = Tls(certificate=certificate, key=key, ca=certificate, mutual=True)
     with served(filled, http_tls=mutual) as url:
         with pytest.raises(requests.exceptions.ConnectionError):

@@ -5,23 +5,10 @@ import re
 
 import pytest
 import requests
-from filled import fill, get, served
+from filled import get, served
 
 from lungfield.node.records import State
 from lungfield.node.web_security import own_names
-
-
-@pytest.fixture
-def filled(tmp_path):
-    one = fill(tmp_path / "state")
-    yield one
-    one.store.close()
-
-
-@pytest.fixture
-def url(filled):
-    with served(filled) as address:
-        yield address
 
 
 class Browser:

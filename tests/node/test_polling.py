@@ -19,8 +19,7 @@ from lungfield.node.polling import Poller
 from lungfield.node.records import State
 from lungfield.node.settings import Limits, Poll
 from lungfield.node.sources import Sources
-
-from orthanc import MISSING, running_orthanc  # isort: skip  (conftest.py makes it importable)
+from orthanc import MISSING, running_orthanc
 
 SAMPLES = SAMPLE.parent
 TODAY = date.today()

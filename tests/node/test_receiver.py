@@ -10,19 +10,28 @@ import threading
 import time
 from collections import namedtuple
 from dataclasses import replace
+from pathlib import Path
 
 import pydicom
 import pynetdicom
 import pytest
 from peers import SAMPLES, dcmtk, needs_dcmtk, radiograph, storescu, with_limits
-from pydicom.uid import ImplicitVRLittleEndian, generate_uid
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+    generate_uid,
+)
 from pynetdicom.sop_class import ComputedRadiographyImageStorage, CTImageStorage, Verification
 
 from lungfield.errors import DataError, OutputError
-from lungfield.node import kinds
+from lungfield.node import kinds, transcoding
 from lungfield.node.incoming import Incoming
 from lungfield.node.receiver import Receiver
-from lungfield.node.records import State
+from lungfield.node.records import Receipt, State
 from lungfield.node.settings import Tls
 
 SYNTAXES = {
@@ -127,6 +136,49 @@ def test_the_same_object_in_explicit_and_implicit_vr_is_one(listen, store, tmp_p
     assert storescu(port, path, options=("-xi",)).returncode == 0
     assert storescu(port, path, options=("-xe",)).returncode == 0
     assert (store.counts()[State.RECEIVED], store.counts()[State.PARKED]) == (1, 0)
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless, RLELossless])
+def test_the_same_radiograph_in_another_lossless_compression_is_one(
+    incoming, store, tmp_path, syntax, monkeypatch
+):
+    monkeypatch.setattr(transcoding, "_LIMIT_S", 200.0)  # of a busy machine
+    path = radiograph(tmp_path, sample="01_dx_explicit.dcm")
+    assert keep(incoming, path) is Receipt.NEW
+    dataset = pydicom.dcmread(path)
+    dataset.compress(syntax, generate_instance_uid=False)
+    dataset.save_as(path)
+    assert keep(incoming, path) is Receipt.KNOWN
+    store._database.write(lambda database: database.execute("UPDATE instance SET purged = 1"))
+    assert keep(incoming, path) is Receipt.KNOWN  # it is remembered
+    dataset.decompress(generate_instance_uid=False)
+    dataset.compress(JPEGLSNearLossless, jls_error=3, generate_instance_uid=False)
+    dataset.save_as(path)
+    assert keep(incoming, path) is Receipt.CONFLICT
+
+
+@pytest.mark.parametrize("what", ["pixel", "name", "damaged"])
+def test_another_content_in_another_compression_is_a_conflict(incoming, tmp_path, what):
+    path = radiograph(tmp_path, sample="01_dx_explicit.dcm")
+    assert keep(incoming, path) is Receipt.NEW
+    dataset = pydicom.dcmread(path)
+    if what == "pixel":
+        values = dataset.pixel_array.copy()
+        values[100, 100] ^= 1
+        dataset.PixelData = values.tobytes()
+    elif what == "name":
+        dataset.PatientName = "Another^Name"
+    dataset.compress(JPEGLSLossless, generate_instance_uid=False)
+    if what == "damaged":
+        dataset.PixelData = encapsulate([b"\xff\xd8" + bytes(100)])
+    dataset.save_as(path)
+    assert keep(incoming, path) is Receipt.CONFLICT
+
+
+def keep(incoming, path):
+    with incoming.part() as part:
+        part.write(path.read_bytes())
+    return incoming.keep(Path(part.name), source="dicom")
 
 
 def test_our_own_results_are_not_taken_back(listen, store, tmp_path):
@@ -429,6 +481,22 @@ def test_tls_and_mutual_tls(listen, settings, certificates, tmp_path):
     assert storescu(receiver.port, path, options=anonymous).returncode != 0
     with socket.create_connection(("127.0.0.1", receiver.port)):  # a handshake that never comes
         assert storescu(receiver.port, path, options=options).returncode == 0
+
+
+@pytest.mark.parametrize("drip", [b"", b"\x16"])
+def test_a_handshake_that_does_not_come_ends_soon(listen, settings, certificates, drip):
+    tls = Tls(on=True, certificate=certificates / "node.pem", key=certificates / "node.key")
+    receiver = listen(with_limits(replace(settings, tls=tls), request_s=1))
+    begun = time.monotonic()
+    with socket.create_connection(("127.0.0.1", receiver.port), timeout=20) as silent:
+        silent.sendall(drip)  # the first byte of a record, and no other
+        with contextlib.suppress(ConnectionResetError):
+            assert silent.recv(1) == b""
+    assert time.monotonic() - begun < 10
+    end = time.monotonic() + 10
+    while receiver._server.peers and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not receiver._server.peers
 
 
 def test_a_stop_answers_what_is_being_kept(listen, store, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from filled import fill, receive, segment
+from filled import receive, segment
 
 from lungfield.errors import OutputError
 from lungfield.node import retention
@@ -16,13 +16,6 @@ from lungfield.node.store import Store
 
 DAY_S = 86400.0
 EVERYTHING = Retention(days=0.0, bytes=0, forget_days=400.0)
-
-
-@pytest.fixture
-def filled(tmp_path):
-    one = fill(tmp_path / "state")
-    yield one
-    one.store.close()
 
 
 def files(filled):

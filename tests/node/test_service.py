@@ -1,17 +1,14 @@
 """A whole node with dcmtk and Orthanc: what was answered with success ends at the archive, once."""
 
-import contextlib
-import json
 import subprocess
 import sys
 import time
 
 import pydicom
 import pytest
-from orthanc import MISSING, free_port, running_orthanc
-from peers import dcmtk, needs_dcmtk, radiograph, storescu
+from peers import dcmtk, needs_dcmtk, radiograph, running_node, storescu
 
-from soaking.node_process import NodeProcess
+from orthanc import MISSING, free_port, running_orthanc
 from soaking.outcome import check, rows, wait_until_ended
 from soaking.sending import Senders
 
@@ -24,23 +21,6 @@ function OnStoredInstance(instance, tags, metadata)
   SendToModality(instance, 'node')
 end
 """
-QUICK = {"first_retry_s": 0.5, "longest_retry_s": 2, "commitment": "never"}
-
-
-@contextlib.contextmanager
-def running_node(folder, *, archive=None, options=(), port=None, **settings):
-    """A node that sends to Orthanc, with one worker."""
-    folder.mkdir(exist_ok=True)
-    config = folder / "node.yaml"
-    send_to = [] if archive is None else [{"address": f"ORTHANC@127.0.0.1:{archive.dicom_port}", **QUICK}]
-    values = {"http": "", "workers": 1, "backend": "torch", "send_to": send_to, **settings}
-    config.write_text(json.dumps(values))
-    node = NodeProcess(folder / "state", port or free_port(), ["--config", str(config), *options])
-    node.start()
-    try:
-        yield node
-    finally:
-        node.kill()
 
 
 def answered(*paths):
@@ -69,9 +49,10 @@ def test_radiographs_of_storescu_and_of_routing_come_back_as_results_and_no_loop
     modalities = {"node": ["LUNGFIELD", "127.0.0.1", port]}
     with (
         running_orthanc(tmp_path, modalities=modalities, more={"LuaScripts": [str(script)]}) as archive,
-        running_node(tmp_path / "node", archive=archive, port=port) as node,
+        running_node(tmp_path / "node", archive=archive, port=port, skipped_notice=True) as node,
     ):
-        direct, lateral = radiograph(tmp_path, 1), radiograph(tmp_path, 2, ViewPosition="LL")
+        direct = radiograph(tmp_path, 1)
+        lateral = radiograph(tmp_path, 2, ViewPosition="LL", StudyInstanceUID="1.2.3.4")
         routed = radiograph(tmp_path, 3, sample="01_dx_explicit.dcm")
         assert storescu(port, direct, lateral, options=("-xi",)).returncode == 0
         archive.send([routed])
@@ -87,6 +68,8 @@ def test_radiographs_of_storescu_and_of_routing_come_back_as_results_and_no_loop
             assert [one for one in find_series(archive, study) if one in made] == made
             series = archive.find("series", StudyInstanceUID=study)
             assert sorted(one.Modality for one in series if one.Modality in made) == made
+        (notice,) = archive.find("series", StudyInstanceUID="1.2.3.4")
+        assert (notice.Modality, notice.SeriesNumber) == ("OT", 7304)
         time.sleep(3)  # results that Orthanc routes back would be here by now
         assert len(rows(node.state)) == 3
         assert node.end() == 0

@@ -5,7 +5,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from filled import ERROR, FLAGS, fill
+from filled import ERROR, FLAGS
 
 from lungfield.errors import Reason
 from lungfield.export.report.messages import REASONS
@@ -13,13 +13,6 @@ from lungfield.node.advice import ADVICE, UNKNOWN, advice
 from lungfield.node.records import State
 from lungfield.node.status import status_of
 from lungfield.node.words import duration, number, size
-
-
-@pytest.fixture
-def filled(tmp_path):
-    one = fill(tmp_path / "state")
-    yield one
-    one.store.close()
 
 
 def told(filled, **options):

@@ -66,6 +66,36 @@ def test_claims_are_of_this_process_only(store):
     assert len(store.claim(5)) == 1
 
 
+SKIPPED = {"status": "skipped", "reason_code": "other-view", "reason": "ViewPosition is LL"}
+
+
+def test_a_notice_is_delivered_before_what_was_skipped_ends(store):
+    store.receive(OBJECT)
+    (one,) = store.claim(1)
+    notice = replace(SEG, format="sc")
+    store.skipped(one.id, "other-view", "ViewPosition is LL", SKIPPED, [(notice, 50)], ["pacs", "web"])
+    assert (state(store, one.id), store.instance(one.id).skipped_code) == (State.SEGMENTED, "other-view")
+    assert store.is_own(notice.sop_instance_uid)
+    (first,), (second,) = store.due("pacs", time.time()), store.due("web", time.time())
+    store.delivered(first.id)
+    store.park_delivery(second.id, "it is down")
+    assert (state(store, one.id), store.instance(one.id).reason_code) == (State.PARKED, "not-delivered")
+    assert store.retry([one.id]) == 1
+    (second,) = store.due("web", time.time())
+    store.delivered(second.id)
+    ended = store.instance(one.id)
+    assert (ended.state, ended.reason_code) == (State.SKIPPED, "other-view")
+    assert ended.reason == SKIPPED["reason"]
+
+
+def test_a_notice_for_nobody_is_kept_and_the_instance_skipped(store):
+    store.receive(OBJECT)
+    (one,) = store.claim(1)
+    store.skipped(one.id, "other-view", "ViewPosition is LL", SKIPPED, [(replace(SEG, format="sc"), 50)])
+    assert state(store, one.id) is State.SKIPPED
+    assert len(store.results(one.id)) == 1
+
+
 def test_the_last_delivery_makes_the_instance_delivered(store):
     number = segmented(store, "pacs", "web")
     assert state(store, number) is State.SEGMENTED

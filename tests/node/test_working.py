@@ -1,6 +1,5 @@
 """Segmenting: each radiograph ends segmented, skipped or parked, whatever it does to its worker."""
 
-import json
 import threading
 import time
 from dataclasses import replace
@@ -9,49 +8,19 @@ from pathlib import Path
 import by_size
 import pydicom
 import pytest
-import torch
 from peers import radiograph
 
+from dark_is_lung import write_bundle
 from lungfield.batch.processes import start_forkserver, stop_forkserver
 from lungfield.errors import BundleError
 from lungfield.node.records import State
 from lungfield.node.settings import Destination
 from lungfield.node.working import Working
 
-INFERENCE = """
-imports:
-  - $from lungfield.transforms import RadiographReader
-bundle_root: .
-device: cpu
-network_def: {_target_: torch.nn.Conv2d, in_channels: 1, out_channels: 1, kernel_size: 1}
-preprocessing:
-  _target_: Compose
-  transforms:
-    - {_target_: LoadImaged, keys: image, reader: $RadiographReader(), ensure_channel_first: true}
-    - {_target_: Transposed, keys: image, indices: [0, 2, 1]}
-    - {_target_: by_size.Misbehaved, keys: image}
-    - {_target_: Resized, keys: image, spatial_size: [120, 100], mode: area}
-inferer: {_target_: SimpleInferer}
-postprocessing:
-  _target_: Compose
-  transforms:
-    - {_target_: lungfield.transforms.RestoreGridd, keys: pred, orig_keys: image, transform: "@preprocessing"}
-    - {_target_: lungfield.transforms.LungLabelMapd, keys: pred, threshold: 0.5}
-    - {_target_: SaveImaged, keys: pred}
-"""
-
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
-    """A bundle whose 'network' gives lung where a pixel is dark."""
-    root = tmp_path_factory.mktemp("bundles") / "dark_is_lung"
-    (root / "configs").mkdir(parents=True)
-    (root / "models").mkdir()
-    (root / "configs" / "metadata.json").write_text(json.dumps({"version": "0.1.0"}))
-    (root / "configs" / "inference.yaml").write_text(INFERENCE)
-    weights = {"weight": torch.full((1, 1, 1, 1), -100.0), "bias": torch.tensor([30.0])}
-    torch.save(weights, root / "models" / "model.pt")
-    return root
+    return write_bundle(tmp_path_factory.mktemp("bundles"), transform="by_size.Misbehaved")
 
 
 @pytest.fixture(scope="module")

@@ -39,8 +39,9 @@ class WorkerSettings:
         backend: what runs the network on a CPU: 'torch' or 'openvino'.
         check_mirrored: also segment every mirrored radiograph.
         structures: as in `SaveOptions`, and likewise `viewer_geometry`.
-        require_frontal: turn down what is no frontal view of the chest by its header.
+        require_frontal: skip what is no frontal view of the chest by its header.
         memory_bytes: how much memory a worker may take for its files; more is refused to it.
+        skipped_notice: write a secondary capture that says why, of a DICOM image that is skipped.
         carrier: carries inputs and results; None where they lie in folders of this machine.
     """
 
@@ -55,6 +56,7 @@ class WorkerSettings:
     references: References | None = None
     require_frontal: bool = True
     memory_bytes: int | None = None
+    skipped_notice: bool = False
     carrier: Carrier | None = None
 
 

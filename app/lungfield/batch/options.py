@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
@@ -15,7 +16,7 @@ VIEWS = ("frontal", "any")
 
 @dataclass(frozen=True)
 class Options:
-    """How a batch is run.
+    """How a batch is run. A single text will do in the place of a tuple, and of a path.
 
     Attributes:
         formats: what to write of each radiograph, by the names of `FORMATS`.
@@ -25,8 +26,8 @@ class Options:
         viewer_geometry: place DICOM SEG objects in an invented plane, for viewers that insist on one.
         check_mirrored: also segment every mirrored radiograph, as a second opinion for the quality flags.
             Twice the work of the network.
-        views: 'frontal' turns down what a header says to be another view or body part; 'any' does not.
-            Objects that are no radiographs are turned down either way.
+        views: 'frontal' skips what a header says to be another view or body part; 'any' does not.
+            Objects that are no radiographs are skipped either way.
         include: globs of the files to segment; none for all. A glob is compared with the end of a file's path
             below the folder that was named, part by part: '*.dcm', 'PA/*.png'.
         exclude: globs of files, or of folders of files, to leave out.
@@ -59,6 +60,14 @@ class Options:
     batch_size: int | None = None
     time_limit_s: float = 120.0
     memory_limit_bytes: int = 2 << 30
+
+    def __post_init__(self) -> None:
+        """Take a single text for what it means: a tuple of it, a path."""
+        for name in ("formats", "include", "exclude"):
+            value: str | Sequence[str] = getattr(self, name)
+            object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
+        if self.references is not None:
+            object.__setattr__(self, "references", Path(self.references))
 
     def checked(self) -> Options:
         """The same with formats and structures in the order in which they are written.

@@ -15,6 +15,9 @@ from lungfield.errors import DataError, HeaderError
 from lungfield.labels import CLAVICLES, HEART, ONLY_LUNGS, STRUCTURES
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from lungfield.pipeline import Segmentation
 
 
@@ -46,12 +49,14 @@ class SaveOptions:
         viewer_geometry: place DICOM SEG objects in an invented plane, for viewers that insist on one.
         seg: path of the DICOM SEG of the same radiograph, if one was written; a report refers to it.
         structures: what masks and DICOM SEG hold, of `lungfield.labels.STRUCTURES`.
+        reference: (H, W) as the radiograph is stored, not 0 on lung: what it was compared with.
     """
 
     created: datetime.datetime
     viewer_geometry: bool = False
     seg: Path | None = None
     structures: tuple[str, ...] = ONLY_LUNGS
+    reference: NDArray[np.uint8] | None = None
 
 
 def _save_mask(lungs: Segmentation, path: Path, how: SaveOptions) -> None:
@@ -67,6 +72,9 @@ FORMATS: Mapping[str, Format] = {
     "mask": Format("masks", ".png", False, _save_mask),
     "nifti": Format("nifti", ".nii.gz", False, _save_mask),
     "overlay": Format("overlays", ".jpg", False, lambda lungs, path, _: lungs.save_overlay(path)),
+    "preview": Format(
+        "previews", ".svg", False, lambda lungs, path, how: lungs.save_preview(path, reference=how.reference)
+    ),
     "seg": Format(
         "seg",
         ".dcm",
@@ -101,7 +109,7 @@ WHOLE_MASKS: Mapping[str, Format] = {
 }
 ALL_FORMATS: Mapping[str, Format] = {**FORMATS, **WHOLE_MASKS}
 """All that is ever written, by the columns of its paths in the tables."""
-DEFAULT_FORMATS = ("mask", "overlay", "seg")
+DEFAULT_FORMATS = ("mask", "overlay", "preview", "seg")
 
 
 def check_formats(names: Sequence[str]) -> tuple[str, ...]:

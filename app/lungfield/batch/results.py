@@ -80,6 +80,11 @@ class BatchResult:
     left_out: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """How many files ended how, and where the results are."""
+        counts = ", ".join(f"{self.count(status)} {status}" for status in (DONE, SKIPPED, FAILED))
+        return f"<BatchResult in {self.output}: {counts}, {self.flagged} flagged>"
+
     def __len__(self) -> int:
         """How many files have ended."""
         return sum(self._counts[status] for status in (DONE, SKIPPED, FAILED))
@@ -87,6 +92,11 @@ class BatchResult:
     def count(self, status: str) -> int:
         """How many files ended as `status`."""
         return self._counts[status]
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether `files` has just a sample of the rows."""
+        return False
 
     @property
     def flagged(self) -> int:

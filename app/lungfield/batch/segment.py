@@ -14,6 +14,7 @@ from lungfield.batch.options import Options
 from lungfield.batch.processes import start_forkserver, stop_forkserver
 from lungfield.bundles.classes import require_structures
 from lungfield.bundles.registry import DEFAULT_BUNDLE, Bundle, find_bundle, require_weights
+from lungfield.errors import DataError
 
 if TYPE_CHECKING:
     from lungfield.batch.results import BatchResult
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 
 def segment_files(
-    inputs: Sequence[Path],
-    output: Path,
+    inputs: str | Path | Sequence[str | Path],
+    output: str | Path,
     bundle: str | Path = DEFAULT_BUNDLE,
     *,
     options: Options | None = None,
@@ -37,7 +38,7 @@ def segment_files(
     It starts processes: in a script, call it below `if __name__ == "__main__":`.
 
     Args:
-        inputs: files and folders.
+        inputs: files and folders, or one of them.
         output: folder of the results, made where missing.
         bundle: name of a shipped bundle, or the folder of any other that you trust.
         options: how to go about it.
@@ -53,13 +54,24 @@ def segment_files(
         Interrupted: by SIGINT or SIGTERM.
     """
     options = (options or Options()).checked()
+    paths = [_path(one) for one in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
+    folder = _path(output)
     found = find_bundle(bundle)
     require_structures(found, options.structures)
     require_weights(found)
     with interruptible(), forkserver(found, options) as start:
         from lungfield.batch.run import run
 
-        return run(inputs, output, found, options, start, progress)
+        return run(paths, folder, found, options, start, progress)
+
+
+def _path(place: str | Path) -> Path:
+    if "://" in str(place):
+        raise DataError(
+            f"{place} is no folder of this machine: object stores are for the command, "
+            f"lungfield segment {place}, and for lungfield.cluster."
+        )
+    return Path(place).expanduser()
 
 
 def preloads(bundle: Bundle, backend: str) -> list[str]:

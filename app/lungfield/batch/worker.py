@@ -14,21 +14,22 @@ import cv2
 import torch
 
 from lungfield.batch.jobs import DONE, FAILED, SKIPPED, Ended, Job, Ready, WorkerSettings, ended_row
-from lungfield.batch.outputs import SaveOptions, save_outputs
+from lungfield.batch.outputs import FORMATS, SaveOptions, save_outputs
 from lungfield.batch.processes import limit_memory, prepare_worker
 from lungfield.bundles.predictor import Answer, Predictor, Processing, drive
 from lungfield.errors import (
     BundleError,
     DataError,
+    HeaderError,
     NotFrontalChestError,
     OutputError,
     Reason,
     causes,
     user_error,
 )
-from lungfield.mask.chest import Point
+from lungfield.export import save_skipped_notice
 from lungfield.pipeline import Segmentation, segmenting
-from lungfield.radiograph import read_radiograph
+from lungfield.radiograph import read_header, read_radiograph
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -90,7 +91,28 @@ class _Worker:
                 ended = self._done(job, lungs)
         except Exception as error:
             ended = _failed(job, error)
+            if self._settings.skipped_notice and ended.row["status"] == SKIPPED:
+                ended = self._noticed(job, ended)
         ended.row["seconds"] = time.perf_counter() - start
+        return ended
+
+    def _noticed(self, job: Job, ended: Ended) -> Ended:
+        """Write the notice of a skipped one as its picture; how it ends then."""
+        settings, place = self._settings, FORMATS["sc"].place(job.name)
+        try:
+            save_skipped_notice(
+                read_header(job.path),
+                job.path,
+                Reason(ended.row["reason_code"]),
+                settings.output / place,
+                created=job.created or settings.created,
+            )
+        except HeaderError as error:
+            ended.row["warnings"] = str(error).removeprefix(f"{settings.output / place}: ")
+        except Exception as error:
+            return _failed(job, error)
+        else:
+            ended.row["sc"] = place.as_posix()
         return ended
 
     def _done(self, job: Job, lungs: Segmentation) -> Ended:
@@ -105,15 +127,21 @@ class _Worker:
             "reason": "",
         }
         row |= {"flags": [str(flag) for flag in lungs.quality.flags], "confidence": lungs.quality.confidence}
-        row |= _described(lungs)
+        row |= lungs.to_row()
+        reference = None
         if settings.references is not None:
             try:
-                reference, found_by = settings.references.match(job.relative, uid)
-                row |= vars(lungs.agreement(reference)) | {"reference_match": found_by}
+                path, found_by = settings.references.match(job.relative, uid)
+                mask = lungs.read_reference(path)
+                row |= vars(lungs.agreement(mask)) | {"reference_match": found_by}
+                reference = mask
             except DataError as error:
                 warnings.append(str(error))
         how = SaveOptions(
-            job.created or settings.created, settings.viewer_geometry, structures=settings.structures
+            job.created or settings.created,
+            settings.viewer_geometry,
+            structures=settings.structures,
+            reference=reference,
         )
         written, remarks = save_outputs(lungs, job.name, settings.output, settings.formats, how)
         if self._carrier:
@@ -143,27 +171,3 @@ def _failed(job: Job, error: Exception) -> Ended:
 def _sop_instance_uid(lungs: Segmentation) -> str | None:
     header = lungs.radiograph.header
     return None if header is None else str(header.get("SOPInstanceUID") or "") or None
-
-
-def _described(lungs: Segmentation) -> dict[str, Any]:
-    radiograph = lungs.radiograph
-    rows, columns = radiograph.stored_shape
-    spacing = radiograph.stored_spacing
-
-    def stored(point: Point) -> Point:
-        return radiograph.pose.stored_point(point, radiograph.shape)
-
-    return {
-        "format": radiograph.file_format,
-        "rows": rows,
-        "columns": columns,
-        "view": radiograph.view or "",
-        "row_spacing_mm": spacing.row_mm if spacing else None,
-        "column_spacing_mm": spacing.column_mm if spacing else None,
-        "spacing_source": spacing.source if spacing else None,
-        **lungs.measurements.to_row(),
-        **lungs.density.to_row(),
-        **(lungs.heart.to_row(stored) if lungs.heart else {}),
-        "bundle": lungs.bundle.name,
-        "bundle_version": lungs.bundle.version,
-    }

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import json
 import logging
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,6 +25,9 @@ from lungfield.errors import BundleError, first_line
 AUTO = "auto"
 BACKENDS = (AUTO, "torch", "openvino")
 """What `Predictor` and `lungfield segment --backend` take."""
+
+EMBEDDED = ("metadata.json", "inference.json")
+"""What `lungfield export` and MONAI's `ckpt_export` put into a file, beside the network."""
 
 _HINTS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
 
@@ -87,6 +91,10 @@ class OnnxNetwork(nn.Module):
     Args:
         path: the file; its one input and output are (N, C, H, W) float32.
 
+    Attributes:
+        shape: of the input; a name or a text in the place of an axis that is free.
+        embedded: the JSON texts in the file, by name.
+
     Shapes:
         input (N, C, H, W); output (N, C_out, H, W) float32 logits, on the input's device.
     """
@@ -98,6 +106,8 @@ class OnnxNetwork(nn.Module):
         options.intra_op_num_threads = torch.get_num_threads()
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
+        self.shape: list[int | str] = self._session.get_inputs()[0].shape
+        self.embedded: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits of `image`."""
@@ -106,20 +116,25 @@ class OnnxNetwork(nn.Module):
         return torch.from_numpy(logits).to(image.device)
 
 
-def load_exported(path: str | Path) -> nn.Module:
+def load_exported(path: str | Path, *, image_size: Sequence[int] | None = None) -> nn.Module:
     """Load a network that was exported: TorchScript (.ts, .pt), ONNX (.onnx) or OpenVINO (.xml and .bin).
 
     A TorchScript file is a program: load only those that you trust.
 
+    Args:
+        path: the file.
+        image_size: (rows, columns) that it will be given; a file that says it was made for others is refused.
+
     Raises:
-        BundleError: the file is missing, of another kind, or damaged, or what runs it is not installed.
+        BundleError: the file is missing, of another kind or size, or damaged, or what runs it is not
+            installed.
     """
     path = Path(path)
-    loaders: dict[str, Callable[[Path], nn.Module]] = {
+    loaders: dict[str, Callable[[Path], tuple[nn.Module, Mapping[str, str]]]] = {
         ".ts": _load_torchscript,
         ".pt": _load_torchscript,
-        ".onnx": OnnxNetwork,
-        ".xml": lambda file: OpenVINONetwork(openvino().Core().read_model(file)),
+        ".onnx": _load_onnx,
+        ".xml": _load_openvino,
     }
     load = loaders.get(path.suffix)
     if load is None:
@@ -129,11 +144,32 @@ def load_exported(path: str | Path) -> nn.Module:
         )
     require_file(path, what="The exported network", advice="Write it by `lungfield export`.")
     try:
-        return load(path)
+        network, embedded = load(path)
+        size = _size_of(network, embedded)
     except BundleError:
         raise
     except Exception as error:  # each library raises its own
         raise BundleError(f"{path} cannot be read as an exported network: {first_line(error)}") from error
+    if image_size is not None and size is not None and size != list(image_size):
+        made, given = (" x ".join(map(str, sides)) for sides in (size, image_size))
+        raise BundleError(
+            f"{path} was exported for images of {made} pixels, and would be given {given}. Give "
+            f'--image_size "{size}", or export the bundle of that size.'
+        )
+    return network
+
+
+def _size_of(network: nn.Module, embedded: Mapping[str, str]) -> list[int] | None:
+    """The (rows, columns) that an exported file was made for, by its axes or by what is embedded in it."""
+    if isinstance(network, OnnxNetwork):
+        sides = [side for side in network.shape[2:] if isinstance(side, int)]
+        if len(sides) == 2:
+            return sides
+    size = json.loads(embedded.get("inference.json") or "{}").get("image_size")
+    if not isinstance(size, list):
+        formats = json.loads(embedded.get("metadata.json") or "{}").get("network_data_format", {})
+        size = formats.get("inputs", {}).get("image", {}).get("spatial_shape")
+    return size if isinstance(size, list) else None
 
 
 def to_openvino(network: nn.Module, input_shape: tuple[int, ...]) -> Any:
@@ -179,9 +215,21 @@ def _library(module: str, name: str, extra: str) -> ModuleType:
         raise BundleError(f"{name} is not installed: pip install 'lungfield[{extra}]'.") from error
 
 
-def _load_torchscript(path: Path) -> nn.Module:
+def _load_torchscript(path: Path) -> tuple[nn.Module, Mapping[str, str]]:
     if importlib.util.find_spec("torch_tensorrt"):  # knows the engines in the files of MONAI's trt_export
         importlib.import_module("torch_tensorrt")
+    embedded: dict[str, Any] = dict.fromkeys(EMBEDDED, "")
     with quiet():
-        network: nn.Module = torch.jit.load(str(path), map_location="cpu")
-    return network.eval()
+        network: nn.Module = torch.jit.load(str(path), map_location="cpu", _extra_files=embedded)
+    return network.eval(), embedded
+
+
+def _load_onnx(path: Path) -> tuple[nn.Module, Mapping[str, str]]:
+    network = OnnxNetwork(path)
+    return network, network.embedded
+
+
+def _load_openvino(path: Path) -> tuple[nn.Module, Mapping[str, str]]:
+    model = openvino().Core().read_model(path)
+    embedded = {name: model.get_rt_info(name).astype(str) for name in EMBEDDED if model.has_rt_info(name)}
+    return OpenVINONetwork(model), embedded

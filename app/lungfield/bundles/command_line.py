@@ -1,4 +1,4 @@
-"""What a bundle's config asks of the call that reads it: the bundle's folder, and overrides that exist.
+"""What a bundle's config asks of the call that reads it: its folder, and what exists to be overridden or run.
 
 MONAI tells an expression neither which file it stands in nor what was overridden, and takes an override with
 a typing error without a word. The functions here find out from MONAI's own objects, never from `sys.argv`,
@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import difflib
 import gc
+import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from pydoc import locate
 from types import FrameType
 from typing import Any
 
-from monai.bundle import ConfigParser, ConfigWorkflow, create_workflow, run, update_kwargs
+from monai.bundle import ConfigComponent, ConfigParser, ConfigWorkflow, create_workflow, run, update_kwargs
+from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
 from monai.utils import ensure_tuple
 
 from lungfield.errors import BundleError
@@ -36,9 +39,13 @@ def bundle_root(name: str) -> str:
             are those of another network, or of another training.
     """
     parser = next(frame.f_locals["self"] for frame in _callers() if _is(frame, ConfigParser))
-    # The parser does not know its workflow, and whoever asks it may have left the workflow's methods.
-    workflows = (one for one in gc.get_objects() if issubclass(type(one), ConfigWorkflow))
-    folder = next((one.config_root_path for one in workflows if vars(one).get("parser") is parser), None)
+    # The parser does not know its workflow, and whoever asks it may have left the workflow's methods: so what
+    # holds the parser is asked, the workflow itself or its dictionary of attributes.
+    holders = (
+        one if isinstance(one, dict) else getattr(one, "__dict__", {}) for one in gc.get_referrers(parser)
+    )
+    folders = (one.get("config_root_path") for one in holders if one.get("parser") is parser)
+    folder = next(filter(None, folders), None)
     if folder is None:
         raise BundleError(
             "MONAI's ConfigParser does not tell which file a config was read from. Set the bundle's folder "
@@ -56,30 +63,38 @@ def bundle_root(name: str) -> str:
 
 
 def check_overrides() -> None:
-    """Refuse what `monai.bundle run` and `create_workflow` were told to override and no config file knows.
+    """Refuse what `monai.bundle run` and `create_workflow` were told and no config file knows.
 
-    What stands in an args file counts as well. A workflow that is built in Python without either has no
-    command line, and is not checked.
+    That is overrides, those of an args file too, and the section to run. A workflow that is built in Python
+    without either function has no command line: of it the section alone is checked.
 
     Raises:
-        BundleError: names the override and the nearest that exists.
+        BundleError: names the override or the section, and the nearest that exists; or the tracking lacks its
+            package.
     """
+    workflow = next((frame.f_locals["self"] for frame in _callers() if _is(frame, ConfigWorkflow)), None)
     call = next((frame for frame in _callers() if frame.f_code is create_workflow.__code__), None)
-    if call is None:
-        return
-    given = call.f_locals
-    parameters = set(inspect.signature(given["workflow_class"]).parameters)
-    check_keys(given["kwargs"], given["config_file"], parameters)
-    check_keys(update_kwargs(given["args_file"]), given["config_file"], parameters, given["args_file"])
+    if call is not None:
+        given = call.f_locals
+        from_file = update_kwargs(given["args_file"])
+        parameters = set(inspect.signature(given["workflow_class"]).parameters)
+        tracking = given["kwargs"].get("tracking") or from_file.get("tracking")
+        parameters |= _tracking_settings(tracking)
+        check_keys(given["kwargs"], given["config_file"], parameters)
+        check_keys(from_file, given["config_file"], parameters, given["args_file"])
+    if workflow is not None:
+        _check_run(workflow)
+        _name_tracked_config(workflow.parser)
 
 
 def check_keys(
     keys: Iterable[str], config_file: Any, parameters: Iterable[str] = (), args_file: Any = None
 ) -> None:
-    """Refuse keys whose first part neither the config files nor `monai.bundle run` know.
+    """Refuse keys that neither the config files nor `monai.bundle run` know, in any of their parts.
 
     Args:
-        keys: such as 'train::trainer::max_epochs'.
+        keys: such as 'train::trainer::max_epochs'. The last part may be an argument that the config leaves
+            out, where what the config builds takes one of that name.
         config_file: the config's path, or several.
         parameters: of the workflow, beside those of MONAI's own.
         args_file: the file that the keys stand in; None for those of a command line.
@@ -88,17 +103,88 @@ def check_keys(
         BundleError: names the key and the nearest that exists.
     """
     functions = (run, create_workflow, ConfigWorkflow)
-    known = {name for function in functions for name in inspect.signature(function).parameters}
-    known |= set(parameters) | set(ConfigParser.load_config_files(config_file))
+    beside = {name for function in functions for name in inspect.signature(function).parameters}
+    beside |= set(parameters)
+    config = ConfigParser.load_config_files(config_file)
     for key in keys:
-        top = key.replace("#", "::").split("::")[0].removeprefix("+")
-        if top in known:
+        parts = key.removeprefix("+").replace("#", "::").split("::")
+        if parts[0] in beside:
             continue
-        near = difflib.get_close_matches(top, sorted(known), n=1)
-        place, dashes = (f" in {args_file}", "") if args_file else ("", "--")
+        unknown = _unknown_part(config, parts)
+        if unknown is None:
+            continue
+        place, names = unknown
+        near = difflib.get_close_matches(parts[place], sorted(names if place else names | beside), n=1)
+        where, dashes = (f" in {args_file}", "") if args_file else ("", "--")
         files = " + ".join(Path(file).name for file in ensure_tuple(config_file))
-        hint = f" Did you mean {dashes}{near[0]}?" if near else ""
-        raise BundleError(f"{dashes}{key}{place} is not known to {files}.{hint}")
+        right = "::".join([*parts[:place], *near, *parts[place + 1 :]])
+        hint = f" Did you mean {dashes}{right}?" if near else ""
+        raise BundleError(f"{dashes}{key}{where} is not known to {files}.{hint}")
+
+
+def _unknown_part(config: Any, parts: Sequence[str]) -> tuple[int, set[str]] | None:
+    """The number of the first part that is not in the config, and what could stand there; None if all are."""
+    for place, part in enumerate(parts):
+        if isinstance(config, list) and part.isdecimal() and int(part) < len(config):
+            config = config[int(part)]
+            continue
+        content = config if isinstance(config, dict) else {}
+        if part not in content:
+            arguments = _arguments(content) if place == len(parts) - 1 else set()
+            return None if arguments is None or part in arguments else (place, set(content) | arguments)
+        config = content[part]
+    return None
+
+
+def _arguments(component: dict[str, Any]) -> set[str] | None:
+    """The names that what a config builds takes; none for a mere section, None where any may do."""
+    if not ConfigComponent.is_instantiable(component):
+        return set()
+    target = ConfigComponent(component).resolve_module_name()
+    target = locate(target) if isinstance(target, str) else target
+    try:
+        parameters = inspect.signature(target).parameters.values()  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return None
+    return {parameter.name for parameter in parameters} | ConfigComponent.non_arg_keys
+
+
+def _check_run(workflow: ConfigWorkflow) -> None:
+    """Refuse to run a section that runs nothing: MONAI would build it, and end as if it had run."""
+    config = workflow.parser.get()
+    others = {workflow.init_id, workflow.final_id, "imports"}
+    known = [name for name, content in config.items() if _runs(content) and name not in others]
+    if workflow.run_id not in known:
+        what = "runs nothing" if workflow.run_id in config else "is not there"
+        raise BundleError(f"The section '{workflow.run_id}' {what}. Run one of: {', '.join(known)}.")
+
+
+def _runs(content: Any) -> bool:
+    """Whether a section is a list of expressions, or one that runs something."""
+    if isinstance(content, str):
+        return content.startswith("$") and ".run(" in content
+    is_list = isinstance(content, list) and bool(content)
+    return is_list and all(isinstance(one, str) and one.startswith("$") for one in content)
+
+
+def _tracking_settings(tracking: Any) -> set[str]:
+    """What may be overridden where an experiment is tracked: `tracking_uri`, `experiment_name` and others."""
+    if tracking is None:
+        return set()
+    if tracking == "mlflow" and importlib.util.find_spec("mlflow") is None:
+        raise BundleError("--tracking mlflow needs MLflow: pip install 'lungfield[mlflow]'.")
+    settings = DEFAULT_EXP_MGMT_SETTINGS.get(tracking) if isinstance(tracking, str) else None
+    return set((settings or ConfigParser.load_config_files(tracking)).get("configs", {}))
+
+
+def _name_tracked_config(parser: ConfigParser) -> None:
+    """Let tracking find the config that it saved: MONAI takes `output_dir` for an expression, not a path."""
+    saved = parser.get("save_execute_config")
+    folder, joint, name = saved.partition(" + '/") if isinstance(saved, str) else ("", "", "")
+    if joint and not folder.startswith("$"):
+        parser["save_execute_config"] = f"{folder}/{name.removesuffix(chr(39))}"
 
 
 def _callers() -> Iterator[FrameType]:

@@ -180,8 +180,20 @@ def _write_onnx(bundle: Bundle, path: Path, *, any_size: bool) -> None:
             external_data=False,
             verbose=False,
         )
+    _name_axes(model)
     onnx.helper.set_model_props(model, _embedded(bundle))
     onnx.save(model, path)
+
+
+def _name_axes(model: Any) -> None:
+    """Call the free axes of an ONNX file 'batch', 'height' and 'width', which its exporter numbers."""
+    graph = model.graph
+    axes = zip(graph.input[0].type.tensor_type.shape.dim, ("batch", "", "height", "width"), strict=True)
+    names = {axis.dim_param: name for axis, name in axes if axis.dim_param}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        for axis in value.type.tensor_type.shape.dim:
+            if axis.dim_param in names:
+                axis.dim_param = names[axis.dim_param]
 
 
 def _write_openvino(bundle: Bundle, path: Path) -> None:

@@ -20,19 +20,30 @@ from lungfield.bundles.precision import PrecisionInferer
 from lungfield.bundles.registry import Bundle, require_weights, shipped
 from lungfield.bundles.weights import load_weights
 from lungfield.errors import BundleError, NotFrontalChestError
-from lungfield.labels import LUNG_FIELD, structures_of
+from lungfield.labels import (
+    BACKGROUND,
+    CLAVICLE_SIDE_UNKNOWN,
+    HEART,
+    LUNG_FIELD,
+    LUNG_SIDE_UNKNOWN,
+    structures_of,
+)
 from lungfield.radiograph import read_radiograph
 from lungfield.records import Radiograph
 from lungfield.transforms import as_monai, lung_logits, require_channels
-from lungfield.transforms.postprocessing import STRUCTURES
+from lungfield.transforms.postprocessing import STRUCTURES, LungLabelMapd
 
 Result = TypeVar("Result")
 Answer = tuple[torch.Tensor, torch.Tensor | None]
 """Logits (C, h, w) float32 on the CPU, and those of the mirrored input, mirrored back, where asked for."""
-Steps = Generator[torch.Tensor, Answer, Result]
-"""Work that needs a network now and then: yields inputs (C, h, w) float32, and is sent an answer to each."""
+Steps = Generator[Any, Any, Result]
+"""Work that needs a network now and then: yields inputs (C, h, w) float32, and is sent an `Answer` to each.
+
+Of an ensemble, it yields lists of inputs, one for each network, and is sent lists of answers.
+"""
 Prepared = dict[str, Any]
 """A radiograph after the preprocessing: MONAI's dictionary, with what the way back needs."""
+_OF_LOGITS = {LUNG_SIDE_UNKNOWN: "lungs", HEART.value: "heart", CLAVICLE_SIDE_UNKNOWN: "clavicles"}
 
 
 class Finished(NamedTuple):
@@ -46,6 +57,16 @@ class Finished(NamedTuple):
 
     label_map: NDArray[np.uint8]
     structures: dict[str, NDArray[np.bool_]]
+
+
+class Outcome(NamedTuple):
+    """What a network, or several, made of a radiograph; `lungfield.Segmentation` describes it."""
+
+    label_map: NDArray[np.uint8]
+    probability: NDArray[np.float32]
+    probability_of_mirrored: NDArray[np.float32] | None
+    structures: dict[str, NDArray[np.bool_]]
+    logits: dict[str, NDArray[np.float32]]
 
 
 class Processing:
@@ -68,6 +89,7 @@ class Processing:
         self.bundle = bundle
         self.classes = output_classes(bundle.metadata)
         self._preprocessing, self._postprocessing = _parse(bundle, "cpu", "preprocessing", "postprocessing")
+        self._restoring = LungLabelMapd("pred", classes=self.classes, transform=self._preprocessing)
 
     def prepare(self, radiograph: Radiograph) -> Prepared:
         """Preprocess a radiograph; under 'image' is what the network is given, (C, h, w) float32."""
@@ -77,6 +99,32 @@ class Processing:
         image.affine = torch.as_tensor(metadata["affine"])
         prepared: Prepared = self._preprocessing({"image": image})
         return prepared
+
+    def network_input(self, prepared: Prepared) -> torch.Tensor:
+        """What the network is given of a prepared radiograph: (C, h, w) float32."""
+        return plain(prepared["image"])
+
+    def outcome(self, prepared: Prepared, answer: Answer, radiograph: Radiograph) -> Outcome:
+        """Turn the network's answer to a prepared radiograph into what there is to know of it.
+
+        Raises:
+            BundleError: as `finish`.
+        """
+        logits, mirrored = answer
+        finished = self.finish(prepared, logits, radiograph)
+        return Outcome(
+            finished.label_map,
+            lung_probability(logits, self.classes),
+            None if mirrored is None else lung_probability(mirrored, self.classes),
+            finished.structures,
+            logits_by_name(self.over_picture(prepared, logits), self.classes),
+        )
+
+    def over_picture(self, prepared: Prepared, logits: torch.Tensor) -> torch.Tensor:
+        """The logits (C, h, w) on a grid that covers all of the upright picture, coarser than it or not."""
+        data: dict[Any, Any] = {**prepared, "pred": MetaTensor(logits, meta=prepared["image"].meta)}
+        covering, *_ = self._restoring.upright(data, "pred", "image")
+        return plain(covering)
 
     def finish(self, prepared: Prepared, logits: torch.Tensor, radiograph: Radiograph) -> Finished:
         """Turn the network's output for a radiograph, logits (C, h, w) float32 on the CPU, into masks.
@@ -182,7 +230,7 @@ class Predictor:
         return logits
 
 
-def drive(steps: Steps[Result], answer: Callable[[torch.Tensor], Answer]) -> Result:
+def drive(steps: Steps[Result], answer: Callable[[Any], Any]) -> Result:
     """Send a generator the answer to each network input (C, h, w) that it yields; return what it returns."""
     try:
         network_input = next(steps)
@@ -198,7 +246,7 @@ def sample_radiographs() -> Iterator[Radiograph]:
     for file in sorted((shipped("sample_data") / "images").iterdir()):
         try:
             radiograph = read_radiograph(file)
-        except NotFrontalChestError:  # two of the samples are there to be turned down
+        except NotFrontalChestError:  # two of the samples are there to be skipped
             continue
         yield radiograph
 
@@ -216,6 +264,14 @@ def lung_probability(logits: torch.Tensor, classes: Sequence[int] = LUNG_FIELD) 
     """
     lung, _ = lung_logits(torch.as_tensor(logits), classes)
     return torch.sigmoid(lung).numpy()
+
+
+def logits_by_name(logits: torch.Tensor, classes: Sequence[int]) -> dict[str, NDArray[np.float32]]:
+    """The logits (h, w) float32 of each structure, called as in `lungfield.labels.STRUCTURES`."""
+    lung, _ = lung_logits(logits.float(), classes)
+    further = zip(classes, logits.float(), strict=True) if BACKGROUND not in classes else ()
+    named = {_OF_LOGITS[value]: channel.numpy() for value, channel in further if value in _OF_LOGITS}
+    return {"lungs": lung.numpy()} | named
 
 
 def load_network(bundle: Bundle) -> torch.nn.Module:

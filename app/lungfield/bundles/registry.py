@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ class Bundle:
 
     name: str
     root: Path
-    metadata: dict[str, Any]
+    metadata: dict[str, Any] = field(repr=False)
 
     @property
     def version(self) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from lungfield.bundles import DEFAULT_BUNDLE
+from lungfield.cli.bar import Bar
 from lungfield.names import shown
 
 
@@ -30,10 +31,11 @@ def export(
     The file also holds the bundle's metadata.json and inference.json. It is compared with the network on the
     sample radiographs, and kept only if they agree.
     """
-    from lungfield.bundles import find_bundle
-    from lungfield.bundles.exporting import export_network
+    with Bar(f"Exporting {shown(bundle)} as {format}"):
+        from lungfield.bundles import find_bundle
+        from lungfield.bundles.exporting import export_network
 
-    done = export_network(find_bundle(bundle), output, format, any_size=any_size)
+        done = export_network(find_bundle(bundle), output, format, any_size=any_size)
     if as_json:
         print(json.dumps(asdict(done) | {"path": str(done.path)}))
         return

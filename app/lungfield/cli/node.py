@@ -96,6 +96,13 @@ def node(
     viewer_geometry: Annotated[
         bool, typer.Option("--viewer-geometry", help="As of `lungfield segment`.")
     ] = False,
+    skipped_notice: Annotated[
+        bool,
+        typer.Option(
+            "--skipped-notice",
+            help="Of an image that is skipped, send a secondary capture that says why.",
+        ),
+    ] = False,
     log_file: Annotated[
         Path | None, typer.Option(help="Append the log, as lines of JSON, to this file; by default stderr.")
     ] = None,
@@ -133,6 +140,7 @@ def node(
         "time_limit_s": time_limit,
         "views": views,
         "viewer_geometry": viewer_geometry or None,
+        "skipped_notice": skipped_notice or None,
         "log_file": log_file,
     }
     settings = read_settings(config, options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lungfield.bundles import DEFAULT_BUNDLE
+from lungfield.cli.bar import Bar
 
 if TYPE_CHECKING:
-    from lungfield.datasets import PreparedSet
+    from lungfield.datasets import PreparedSet, Split
     from lungfield.training.pseudo_labels import PseudoLabels
 
 app = typer.Typer(
@@ -28,6 +29,10 @@ Ratio = Annotated[str, typer.Option(help="Training, validation and test, as a ra
 Seed = Annotated[int, typer.Option(help="Seed of the shuffle.")]
 SplitFile = Annotated[
     Path | None, typer.Option(help="File that defines the split instead: JSON, or CSV of name and section.")
+]
+Folds = Annotated[
+    int,
+    typer.Option(min=0, help="Also divide training and validation into this many folds, for --fold."),
 ]
 MaxSide = Annotated[int, typer.Option(min=0, help="Longer side of the images in pixels; 0 keeps every size.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON instead of a summary.")]
@@ -45,14 +50,17 @@ def shenzhen(
     split: Ratio = "7:1:2",
     seed: Seed = 0,
     split_file: SplitFile = None,
+    folds: Folds = 0,
     max_side: MaxSide = 1024,
     as_json: AsJson = False,
 ) -> None:
     """Prepare the Shenzhen set: the radiographs that have a mask of both lungs."""
-    from lungfield.datasets import prepare_shenzhen
+    with Bar("Shenzhen") as bar:
+        from lungfield.datasets import Split, prepare_shenzhen
 
-    options = _common(split, seed, split_file, max_side, title="Shenzhen")
-    _report(prepare_shenzhen(source, output, masks=masks, **options), as_json=as_json)
+        options = _common(Split(split, seed, split_file, folds), max_side, bar)
+        result = prepare_shenzhen(source, output, masks=masks, **options)
+    _report(result, as_json=as_json)
 
 
 @app.command()
@@ -62,14 +70,17 @@ def montgomery(
     split: Ratio = "7:1:2",
     seed: Seed = 0,
     split_file: SplitFile = None,
+    folds: Folds = 0,
     max_side: MaxSide = 1024,
     as_json: AsJson = False,
 ) -> None:
     """Prepare the Montgomery County set, with a mask of each lung."""
-    from lungfield.datasets import prepare_montgomery
+    with Bar("Montgomery") as bar:
+        from lungfield.datasets import Split, prepare_montgomery
 
-    options = _common(split, seed, split_file, max_side, title="Montgomery")
-    _report(prepare_montgomery(source, output, **options), as_json=as_json)
+        options = _common(Split(split, seed, split_file, folds), max_side, bar)
+        result = prepare_montgomery(source, output, **options)
+    _report(result, as_json=as_json)
 
 
 @app.command()
@@ -82,14 +93,17 @@ def jsrt(
     split: Ratio = "7:1:2",
     seed: Seed = 0,
     split_file: SplitFile = None,
+    folds: Folds = 0,
     max_side: MaxSide = 1024,
     as_json: AsJson = False,
 ) -> None:
     """Prepare the JSRT set (.IMG) with the masks of SCR (.gif): lungs, heart and clavicles."""
-    from lungfield.datasets import prepare_jsrt
+    with Bar("JSRT") as bar:
+        from lungfield.datasets import Split, prepare_jsrt
 
-    options = _common(split, seed, split_file, max_side, title="JSRT")
-    _report(prepare_jsrt(source, output, masks=masks, **options), as_json=as_json)
+        options = _common(Split(split, seed, split_file, folds), max_side, bar)
+        result = prepare_jsrt(source, output, masks=masks, **options)
+    _report(result, as_json=as_json)
 
 
 @app.command()
@@ -127,14 +141,15 @@ def folders(
     split: Ratio = "7:1:2",
     seed: Seed = 0,
     split_file: SplitFile = None,
+    folds: Folds = 0,
     max_side: MaxSide = 1024,
     as_json: AsJson = False,
 ) -> None:
     """Prepare a folder of images and folders of masks of the same names."""
-    from lungfield.datasets import SetDescription, prepare_folders
+    with Bar("Images") as bar:
+        from lungfield.datasets import SetDescription, Split, prepare_folders
 
-    _report(
-        prepare_folders(
+        result = prepare_folders(
             images,
             output,
             masks=masks or (),
@@ -147,10 +162,9 @@ def folders(
             description=SetDescription(name) if name else None,
             spacing_mm=(spacing_mm, spacing_mm) if spacing_mm else None,
             invert=invert,
-            **_common(split, seed, split_file, max_side, title="Images"),
-        ),
-        as_json=as_json,
-    )
+            **_common(Split(split, seed, split_file, folds), max_side, bar),
+        )
+    _report(result, as_json=as_json)
 
 
 @app.command("pseudo-labels")
@@ -164,13 +178,13 @@ def pseudo_labels(
     as_json: AsJson = False,
 ) -> None:
     """Label a prepared set with a trained network, and complete its partial labels."""
-    from lungfield.bundles import find_bundle
-    from lungfield.bundles.predictor import Predictor
-    from lungfield.training.pseudo_labels import make_pseudo_labels
+    with Bar("Pseudo-labels") as bar:
+        from lungfield.bundles import find_bundle
+        from lungfield.bundles.predictor import Predictor
+        from lungfield.training.pseudo_labels import make_pseudo_labels
 
-    result = make_pseudo_labels(
-        source, output, Predictor(find_bundle(bundle), device=device), track=_track("Pseudo-labels")
-    )
+        teacher = Predictor(find_bundle(bundle), device=device)
+        result = make_pseudo_labels(source, output, teacher, track=bar.track)
     doubtful = [f"{len(result.doubtful)} radiographs were left out as doubtful"] if result.doubtful else []
     _print_result(result, doubtful, as_json=as_json)
 
@@ -188,20 +202,9 @@ def _named_folders(options: Sequence[str]) -> dict[str, Path]:
     return folders
 
 
-def _common(ratio: str, seed: int, file: Path | None, max_side: int, *, title: str) -> dict[str, Any]:
+def _common(split: Split, max_side: int, bar: Bar) -> dict[str, Any]:
     """The arguments that all functions which prepare a set share."""
-    from lungfield.datasets import Split
-
-    return {"split": Split(ratio, seed, file), "max_side": max_side or None, "track": _track(title)}
-
-
-def _track(title: str) -> Callable[[Any], Any]:
-    """A progress bar on standard error if that is a terminal; otherwise nothing is shown."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return lambda items: track(items, title, console=console, disable=not console.is_terminal)
+    return {"split": split, "max_side": max_side or None, "track": bar.track}
 
 
 def _report(result: PreparedSet, *, as_json: bool) -> None:

@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 
 from lungfield.bundles import DEFAULT_BUNDLE
+from lungfield.cli.bar import Bar
 from lungfield.errors import OutputError
 from lungfield.names import shown, shown_lines
 
@@ -76,9 +77,10 @@ def segment(
         DEFAULT_BUNDLE, help="A shipped bundle's name, or the folder of another that you trust."
     ),
     formats: str = typer.Option(
-        "mask,overlay,seg",
-        help="What to write: mask (PNG), nifti, overlay (JPEG), and for DICOM inputs seg (DICOM SEG), sr "
-        "(structured report, TID 1500), sc (overlay as secondary capture).",
+        "mask,overlay,preview,seg",
+        help="What to write: mask (PNG), nifti, overlay (JPEG), preview (SVG, for the viewer of the report), "
+        "and for DICOM inputs seg (DICOM SEG), sr (structured report, TID 1500), sc (overlay as secondary "
+        "capture).",
     ),
     structures: str = typer.Option(
         "lungs",
@@ -151,44 +153,46 @@ def segment(
     Exit status: 0 when every file is done or skipped; 1 when some failed; 2 for a wrong call; 3 when results
     could not be written (disk full); 130 after SIGINT, 143 after SIGTERM.
     """
-    from lungfield.batch import FAILED, Interrupted, Options, read_inputs, segment_files
-    from lungfield.cluster.options import ClusterOptions, parse_shard
-    from lungfield.cluster.uris import need_stores
-
-    named = [*(inputs or ()), *(map(str, read_inputs(files_from)) if files_from else ())]
-    cluster = ClusterOptions(
-        engine=engine,
-        ray_address=ray_address,
-        shard=None if shard is None else parse_shard(shard),
-        column=column,
-        num_gpus=num_gpus,
-        max_actors=max_actors,
-    ).checked()
-    is_plain = engine == "local" and shard is None and not need_stores(named, output)
-
-    options = Options(
-        formats=_names(formats),
-        structures=_names(structures),
-        references=reference,
-        viewer_geometry=viewer_geometry,
-        views=views,
-        check_mirrored=check_mirrored,
-        include=tuple(include or ()),
-        exclude=tuple(exclude or ()),
-        resume=resume,
-        overwrite=overwrite,
-        report=report,
-        device=device,
-        backend=backend,
-        workers=workers,
-        batch_size=batch_size,
-        time_limit_s=time_limit,
-        memory_limit_bytes=int(memory_limit * (1 << 30)),
-    )
     console = Console(stderr=True)
+    progress = _Progress(console)
+    with progress:  # at once: the imports alone take more than a second
+        from lungfield.batch import FAILED, Interrupted, Options, read_inputs, segment_files
+        from lungfield.cluster.options import ClusterOptions, parse_shard
+        from lungfield.cluster.uris import need_stores
+
+        named = [*(inputs or ()), *(map(str, read_inputs(files_from)) if files_from else ())]
+        cluster = ClusterOptions(
+            engine=engine,
+            ray_address=ray_address,
+            shard=None if shard is None else parse_shard(shard),
+            column=column,
+            num_gpus=num_gpus,
+            max_actors=max_actors,
+        ).checked()
+        is_plain = engine == "local" and shard is None and not need_stores(named, output)
+
+        options = Options(
+            formats=_names(formats),
+            structures=_names(structures),
+            references=reference,
+            viewer_geometry=viewer_geometry,
+            views=views,
+            check_mirrored=check_mirrored,
+            include=tuple(include or ()),
+            exclude=tuple(exclude or ()),
+            resume=resume,
+            overwrite=overwrite,
+            report=report,
+            device=device,
+            backend=backend,
+            workers=workers,
+            batch_size=batch_size,
+            time_limit_s=time_limit,
+            memory_limit_bytes=int(memory_limit * (1 << 30)),
+        )
     with _log_to(log_file):
         try:
-            with _Progress(console) as progress:
+            with progress:
                 if is_plain:
                     paths = [Path(text) for text in named]
                     batch = segment_files(paths, Path(output), bundle, options=options, progress=progress)
@@ -247,54 +251,26 @@ def _log_to(path: Path | None) -> Iterator[None]:
         handler.close()
 
 
-class _Progress:
-    """A progress bar on a terminal; elsewhere nothing."""
+class _Progress(Bar):
+    """How far a run has come, as `segment_files` and `segment_stores` tell it."""
 
     def __init__(self, console: Console) -> None:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            SpinnerColumn,
-            TextColumn,
-            TimeRemainingColumn,
-        )
-
-        self._bar = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-            transient=True,
-        )
-        self._task = self._bar.add_task("Looking for radiographs", total=None)
+        super().__init__("Looking for radiographs", console)
         self._failed = 0
         self._console, self._told = console, time.monotonic()
 
-    def __enter__(self) -> _Progress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
     def __call__(self, ended: int, files: int, row: Mapping[str, Any] | None) -> None:
-        """Show how far the run has come."""
+        """Show how many of the files have ended; of the one that just did, its row."""
         self._failed += row is not None and row["status"] == "failed"
         title = f"Segmenting, {self._failed} failed" if self._failed else "Segmenting"
-        self._bar.update(
-            self._task, completed=ended, total=files, description=title if row else "Loading the bundle"
-        )
+        self.show(title if row else "Loading the bundle", ended, files)
 
     def tell(self, progress: ShardProgress) -> None:
         """Show how far a run in shards has come; now and then as a line where there is no terminal."""
         title = f"Segmenting, {progress.rate:.1f}/s"
         if progress.failed:
             title += f", {progress.failed} failed"
-        self._bar.update(self._task, completed=progress.ended, total=progress.files, description=title)
+        self.show(title, progress.ended, progress.files)
         if not self._console.is_terminal and time.monotonic() - self._told > _LINE_INTERVAL_S:
             self._told = time.monotonic()
             self._console.print(progress.line(), markup=False, highlight=False, soft_wrap=True)
@@ -305,15 +281,15 @@ def _report(batch: BatchResult, console: Console) -> None:
     from rich.table import Table
 
     from lungfield.batch import DONE, FAILED, SKIPPED
+    from lungfield.cli.remarks import remark_lines
 
-    remarks = 0
-    for row in batch.files:
-        remark = _remark(row)
-        remarks += bool(remark)
-        if remark and remarks <= _SHOWN_REMARKS:
-            console.print(remark, markup=False, highlight=False, soft_wrap=True)
-    if remarks > _SHOWN_REMARKS:
-        console.print(f"... and {remarks - _SHOWN_REMARKS} more remarks: see results.csv.")
+    lines = remark_lines(batch.files)
+    if lines and batch.is_sampled:
+        console.print(f"In a sample of {sum(1 for _ in batch.files):,} files:", highlight=False)
+    for line in lines[:_SHOWN_REMARKS]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if len(lines) > _SHOWN_REMARKS:
+        console.print(f"... and {len(lines) - _SHOWN_REMARKS} more kinds of remarks: see results.csv.")
     for remark in batch.remarks:
         console.print(remark, markup=False, highlight=False, soft_wrap=True)
     counts = ", ".join(f"{batch.count(status)} {status}" for status in (DONE, SKIPPED, FAILED))
@@ -338,13 +314,3 @@ def _report(batch: BatchResult, console: Console) -> None:
             )
             table.add_row(name, str(figure.count), mean, sd, f"{low}-{high}", least, most)
         console.print(table)
-
-
-def _remark(row: Mapping[str, Any]) -> str:
-    """What a person should know of a file; empty where all went well."""
-    if row["status"] != "done":
-        return shown(f"{row['status']}: {row['file']}: {row['reason']}")
-    noted = [*(f"[{flag}]" for flag in row.get("flags") or ()), row.get("warnings") or ""]
-    text = " ".join(filter(None, noted))
-    kind = "look at" if row.get("flags") else "warning"
-    return shown(f"{kind}: {row['file']}: {text}") if text else ""

@@ -19,6 +19,7 @@ def load_data_list(
     *,
     base: str | Path | None = None,
     labelled: bool = False,
+    fold: int | None = None,
     structures: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Load one section of a prepared set, or of all the sets in a folder.
@@ -30,6 +31,9 @@ def load_data_list(
         base: folder that the paths in the list start from; by default the folder of the list.
         labelled: refuse a section with radiographs that have no label: nothing can be learnt from them, or
             measured on them.
+        fold: for cross-validation: of the images of the sections training and validation, those whose entry
+            has this `fold` are the section 'validation', all others the section 'training'. Other sections
+            stay as they are.
         structures: further structures whose masks are wanted, such as 'heart' and 'clavicles'.
 
     Returns:
@@ -39,11 +43,14 @@ def load_data_list(
         their masks by name (`lungfield.labels.mask_names`), an empty text where an image has none.
 
     Raises:
-        DataError: no such folder, no list, no such section, an empty one, labels or files that are missing,
-            or a structure of one's own that no image of the section has a mask of.
+        DataError: no such folder, no list, no such section or fold, an empty one, labels or files that are
+            missing, entries without a `fold` where one is asked for, or a structure of one's own that no
+            image of the section has a mask of.
     """
     folder = Path(dataset_dir)
     lists = {path.parent: read_list(path) for path in _find_lists(folder)}
+    if fold is not None:
+        lists = {parent: _by_fold(content, fold, parent / LIST_NAME) for parent, content in lists.items()}
     if not any(section in content for content in lists.values()):
         known = sorted({name for one in lists.values() for name in one if isinstance(one[name], list)})
         raise DataError(f"{folder} has no section '{section}'. There are: {', '.join(known) or 'none'}.")
@@ -79,6 +86,23 @@ def load_data_list(
             f"the first: {missing[0]}."
         )
     return items
+
+
+def _by_fold(content: dict[str, Any], fold: int, path: Path) -> dict[str, Any]:
+    """A list whose sections training and validation are divided by the `fold` of their entries."""
+    entries = [entry for section in ("training", "validation") for entry in content.get(section, [])]
+    folds = [entry.get("fold") if isinstance(entry, dict) else None for entry in entries]
+    if None in folds:
+        raise DataError(
+            f"{path}: {folds.count(None)} of {len(folds)} entries of the sections training and validation "
+            "have no 'fold'. Give each a number, or leave out --fold."
+        )
+    if fold not in folds:
+        known = ", ".join(map(str, sorted(set(folds), key=str)))
+        raise DataError(f"{path} has no fold {fold}. There are: {known or 'none'}.")
+    held_out = [entry for entry, own in zip(entries, folds, strict=True) if own == fold]
+    learnt = [entry for entry, own in zip(entries, folds, strict=True) if own != fold]
+    return {**content, "training": learnt, "validation": held_out}
 
 
 def _find_lists(folder: Path) -> list[Path]:

@@ -60,6 +60,7 @@ class Item:
         dataset: name of the set.
         spacing_mm: (row, column) in mm, of the image as prepared, or None where it is not known.
         group: what the split is stratified by, such as 'normal' or 'abnormal'; None where not known.
+        fold: of cross-validation, from 0; None without it.
         structures: paths of the masks of further structures, by name; None where there are none.
     """
 
@@ -69,13 +70,15 @@ class Item:
     dataset: str
     spacing_mm: tuple[float, float] | None = None
     group: str | None = None
+    fold: int | None = None
     structures: dict[str, str] | None = None
 
     def entry(self) -> dict[str, Any]:
-        """What the list of the set says of this image."""
+        """What the list of the set says of this image; nothing of a fold or structures that it has not."""
         entry = asdict(self)
-        if self.structures is None:
-            del entry["structures"]
+        for key in ("fold", "structures"):
+            if entry[key] is None:
+                del entry[key]
         return entry
 
 

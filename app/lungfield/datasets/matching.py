@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +20,7 @@ _MASK_ENDING = re.compile(
     r"(?:[ _.-]*(?:masks?|labels?|seg(?:mentation)?|lungs?|heart|clavicles?|left|right|ignored?|unknown))+$",
     re.IGNORECASE,
 )
+_MASK_FOLDER = re.compile(r"mask|label|lung|heart|clavicle", re.IGNORECASE)
 # NLM's sets end a name in 0 (normal) or 1 (abnormal); JSRT's begin with JPCLN (nodule) or JPCNN (none).
 _NLM_NAME = re.compile(r"(?:CHNCXR|MCUCXR)_\d+_([01])", re.IGNORECASE)
 _JSRT_NAME = re.compile(r"JPC([LN])N\d+", re.IGNORECASE)
@@ -42,6 +45,7 @@ def find_folder(source: Path, *names: str) -> Path:
     if not found:
         raise DataError(
             f"No folder '{names[0]}' in {source}. Name the folder that the original files were unpacked to."
+            + advice_for_pictures(source)
         )
     return min(found, key=lambda path: (len(path.parts), path))
 
@@ -55,8 +59,26 @@ def files_below(source: Path, suffix: str) -> list[Path]:
     if not files:
         raise DataError(
             f"No {suffix} files in {source}. Name the folder that the original files were unpacked to."
+            + advice_for_pictures(source)
         )
     return files
+
+
+def advice_for_pictures(source: Path) -> str:
+    """What to do with a public set in another layout, such as PNGs in one folder; empty without pictures."""
+    pictures = Counter(
+        path.parent for path in (source, *_below(source)) if path.name.lower().endswith(DATA_SETS)
+    )
+    masks = [folder for folder in pictures if _MASK_FOLDER.search(folder.name)]
+    images = [folder for folder in pictures if folder not in masks]
+    if not images:
+        return ""
+    most = max(images, key=lambda folder: (pictures[folder], folder))
+    return (
+        f" Pictures in another layout, such as those in {most}, are prepared by `lungfield prepare folders "
+        f"--images {shlex.quote(str(most))} --masks {shlex.quote(str(masks[0])) if masks else 'MASKS'} "
+        "-o OUT`; with a folder of masks for each lung, by --right-masks and --left-masks."
+    )
 
 
 def _below(source: Path) -> list[Path]:

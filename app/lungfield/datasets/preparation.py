@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +147,8 @@ def prepare(
     _require_other_folder(output, cases.complete)
     by_id = {case.id: case for case in cases.complete}
     names = split.apply({case.id: case.group for case in cases.complete}, set_name=description.name)
+    learnt = [name for section in ("training", "validation") for name in names[section]]
+    folds = split.folds_of({name: by_id[name].group for name in learnt})
     section_of = {name: section for section, members in names.items() for name in members}
     sections: dict[str, list[layout.Item]] = {section: [] for section in names}
     swapped: list[str] = []
@@ -156,7 +158,7 @@ def prepare(
         case = by_id[name]
         image = read(case.image)
         shape = _fit_shape(image.pixels.shape, max_side)
-        item = _item(case, image, shape, description.name)
+        item = replace(_item(case, image, shape, description.name), fold=folds.get(name))
         layout.write_png(output / item.image, _grey_levels(image.pixels, shape))
         if item.label is not None:
             label_map, moved = _label_map(case, image, shape)

@@ -8,7 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from lungfield.datasets.layout import SetDescription
-from lungfield.datasets.matching import files_below, files_in, find_folder, match_masks, with_structures
+from lungfield.datasets.matching import (
+    advice_for_pictures,
+    files_below,
+    files_in,
+    find_folder,
+    match_masks,
+    with_structures,
+)
 from lungfield.datasets.preparation import PreparedSet, SourceImage, Track, prepare
 from lungfield.datasets.splits import Split
 from lungfield.errors import DataError, UnreadableError
@@ -137,7 +144,10 @@ def prepare_jsrt(
 
     right, left = of("right lung"), of("left lung")
     if not (right and left):
-        raise DataError(f"No masks in folders 'right lung' and 'left lung' in {masks or source}.")
+        raise DataError(
+            f"No masks in folders 'right lung' and 'left lung' in {masks or source}."
+            + advice_for_pictures(source)
+        )
     cases = match_masks(images, [(right, RIGHT_LUNG.value), (left, LEFT_LUNG.value)])
     further = {label.name: of(label.name.replace("_", " ")) for label in (HEART, *CLAVICLES)}
     cases = with_structures(cases, {name: files for name, files in further.items() if files})

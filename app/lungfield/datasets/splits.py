@@ -28,11 +28,13 @@ class Split:
             '172:25:50' are met exactly where they sum up to the number of images.
         seed: of the shuffle.
         file: a list file that decides instead of the ratio (see `split_by_list`).
+        folds: parts for cross-validation, into which training and validation are divided besides; 0 for none.
     """
 
     ratio: str = "7:1:2"
     seed: int = 0
     file: Path | None = None
+    folds: int = 0
 
     def apply(self, groups: Mapping[str, str | None], *, set_name: str) -> dict[str, list[str]]:
         """Divide the names that `groups` holds, each with its group: names by section, sorted.
@@ -45,6 +47,22 @@ class Split:
         if self.file is not None:
             return split_by_list(groups, self.file, set_name=set_name)
         return split_by_ratio(groups, self.ratio, seed=self.seed)
+
+    def folds_of(self, groups: Mapping[str, str | None]) -> dict[str, int]:
+        """The fold of each name that `groups` holds, from 0, each group spread evenly; empty without folds.
+
+        Raises:
+            DataError: there is one fold, or more than names.
+        """
+        if self.folds == 0:
+            return {}
+        if not 2 <= self.folds <= len(groups):
+            raise DataError(
+                f"{self.folds} folds cannot be made of the {len(groups)} images of training and validation: "
+                "give at least 2, and no more than there are images."
+            )
+        order = _evenly(groups, self.seed)
+        return {name: place * self.folds // len(order) for place, name in enumerate(order)}
 
     def describe(self) -> dict[str, Any]:
         """How the set was divided, for its `dataset.json`."""
@@ -64,6 +82,13 @@ def split_by_ratio(groups: Mapping[str, str | None], ratio: str, *, seed: int = 
         DataError: the ratio is none.
     """
     sizes = _sizes(len(groups), parse_ratio(ratio))
+    order = _evenly(groups, seed)
+    remaining = iter(order)
+    return {name: sorted(islice(remaining, size)) for name, size in zip(SECTIONS, sizes, strict=True)}
+
+
+def _evenly(groups: Mapping[str, str | None], seed: int) -> list[str]:
+    """The names in a shuffled order of which any stretch holds its fair share of each group."""
     members: dict[str, list[str]] = defaultdict(list)
     for name in sorted(groups):
         members[groups[name] or ""].append(name)
@@ -74,9 +99,7 @@ def split_by_ratio(groups: Mapping[str, str | None], ratio: str, *, seed: int = 
         shuffled.shuffle(names)
         # Spread each group evenly from 0 to 1: any stretch of the joint order then holds its fair share.
         ranked += [((rank + 0.5) / len(names), group, name) for rank, name in enumerate(names)]
-    order = [name for _, _, name in sorted(ranked)]
-    remaining = iter(order)
-    return {name: sorted(islice(remaining, size)) for name, size in zip(SECTIONS, sizes, strict=True)}
+    return [name for _, _, name in sorted(ranked)]
 
 
 def parse_ratio(ratio: str) -> tuple[float, float, float]:

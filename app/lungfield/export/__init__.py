@@ -1,10 +1,12 @@
 """Results as files: DICOM objects, PNG, NIfTI, pictures and tables, each written whole or not at all."""
 
+from lungfield.export import notebook
 from lungfield.export.derived import Algorithm, creation_time
 from lungfield.export.dicom_seg import save_dicom_seg
-from lungfield.export.masks import save_label_map_png, save_nifti
-from lungfield.export.overlay import save_overlay
-from lungfield.export.secondary_capture import save_secondary_capture
+from lungfield.export.masks import save_label_map, save_label_map_png, save_nifti
+from lungfield.export.overlay import render_overlay, save_overlay
+from lungfield.export.preview import save_preview
+from lungfield.export.secondary_capture import save_secondary_capture, save_skipped_notice
 from lungfield.export.structured_report import save_structured_report
 from lungfield.export.tables import (
     RESULT_COLUMNS,
@@ -21,11 +23,16 @@ __all__ = [
     "columns_of",
     "creation_time",
     "json_ready",
+    "notebook",
+    "render_overlay",
     "save_dicom_seg",
+    "save_label_map",
     "save_label_map_png",
     "save_nifti",
     "save_overlay",
+    "save_preview",
     "save_secondary_capture",
+    "save_skipped_notice",
     "save_structured_report",
     "write_results_csv",
     "write_results_json",

@@ -188,11 +188,11 @@ def stamp(derived: Dataset, created: datetime) -> None:
 
 
 @contextmanager
-def errors_of_header(radiograph: Radiograph, path: Path, kind: str) -> Iterator[None]:
+def errors_of_header(source_path: Path, path: Path, kind: str) -> Iterator[None]:
     """Turn whatever goes wrong while an object, such as 'DICOM SEG', is made into a `HeaderError`.
 
     Headers can be wrong in more ways than libraries have errors for, and the libraries' messages may quote
-    values. `path` is the file to be written.
+    values. `source_path` is the file of the header, and `path` the one to be written.
     """
     try:
         yield
@@ -200,7 +200,7 @@ def errors_of_header(radiograph: Radiograph, path: Path, kind: str) -> Iterator[
         raise
     except Exception as error:
         raise HeaderError(
-            f"{path}: no {kind} could be made from the header of {radiograph.path} "
+            f"{path}: no {kind} could be made from the header of {source_path} "
             f"({type(error).__name__}); check that file with a DICOM validator, or write PNG or NIfTI."
         ) from error
 

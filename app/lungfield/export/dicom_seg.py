@@ -83,7 +83,7 @@ def save_dicom_seg(
     # They follow one another, so that the largest value tells.
     if label_map.max(initial=BACKGROUND) > max(known):
         raise OutputError(f"{path}: the label map holds values other than {known}; split the lungs first.")
-    with derived.errors_of_header(radiograph, path, "DICOM SEG"):
+    with derived.errors_of_header(radiograph.path, path, "DICOM SEG"):
         segmentation = _segmentation(
             radiograph, source, label_map, structures or {}, algorithm, viewer_geometry
         )

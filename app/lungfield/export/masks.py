@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungfield.atomic import write_whole
+from lungfield.errors import OutputError
+from lungfield.formats import NIFTI
 from lungfield.nifti_pose import affine_of, geometry_of
 from lungfield.records import Radiograph
 
@@ -19,6 +21,21 @@ from lungfield.records import Radiograph
 _FILTER_UP = 2
 # Level 1 of zlib-ng packs by fixed codes, into three times as many bytes.
 _LEVEL = 2
+
+
+def save_label_map(label_map: NDArray[np.uint8], path: Path, radiograph: Radiograph) -> None:
+    """Write the label map of a radiograph as PNG or NIfTI, as the name says: .png, .nii or .nii.gz.
+
+    Raises:
+        OutputError: the name has another suffix, or the file could not be written.
+    """
+    name = str(path).lower()
+    if name.endswith(NIFTI):
+        save_nifti(label_map, path, radiograph)
+    elif name.endswith(".png"):
+        save_label_map_png(label_map, path)
+    else:
+        raise OutputError(f"{path}: a mask is saved as .png, .nii or .nii.gz; for DICOM use save_seg.")
 
 
 def save_label_map_png(label_map: NDArray[np.uint8], path: Path) -> None:

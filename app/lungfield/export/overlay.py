@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +31,9 @@ _CONTOUR_WIDTH_PX = 2.0
 _BLUR_STEPS = 4
 _MARGIN_PX = math.ceil(_CONTOUR_WIDTH_PX) + _BLUR_STEPS
 _JPEG_QUALITY = 90
+_PNG_LEVEL = 3
+_TEXT_SIZE = (768, 224)
+_TEXT_FONT_PX = 34
 
 
 def save_overlay(
@@ -43,20 +46,23 @@ def save_overlay(
     structures: Mapping[str, NDArray[np.bool_]] | None = None,
     heart: HeartMeasurements | None = None,
 ) -> None:
-    """Write the radiograph as a JPEG with what `render_overlay` draws.
+    """Write what `render_overlay` draws as PNG or JPEG.
 
     Args:
         radiograph: the radiograph.
         label_map: (H, W) uint8 on the pixels as the file stores them, with the values of `lungfield.labels`.
-        path: the file to write.
+        path: the file to write: .png, .jpg or .jpeg.
         longest_side: as for `render_overlay`, and likewise all that follow.
         caption: a line of text below the picture, or None.
         structures: masks beside the lungs.
         heart: what was measured on them.
 
     Raises:
-        OutputError: the shapes differ, or the file could not be written.
+        OutputError: the name has another suffix, the shapes differ, or the file could not be written.
     """
+    encode = _ENCODERS.get(path.suffix.lower())
+    if encode is None:
+        raise OutputError(f"{path}: an overlay is saved as {', '.join(_ENCODERS)}.")
     if label_map.shape != radiograph.stored_shape:
         raise OutputError(
             f"{path}: the label map has (rows, columns) {label_map.shape} and the radiograph "
@@ -70,9 +76,24 @@ def save_overlay(
         structures=structures,
         heart=heart,
     )
+    write_whole(path, encode(np.asarray(picture)))
+
+
+def _to_jpeg(picture: NDArray[np.uint8]) -> bytes:
     # Colour at full resolution: a contour is but two pixels wide.
-    jpeg = imagecodecs.jpeg8_encode(np.asarray(picture), level=_JPEG_QUALITY, subsampling="444")
-    write_whole(path, bytes(jpeg))
+    return bytes(imagecodecs.jpeg8_encode(picture, level=_JPEG_QUALITY, subsampling="444"))
+
+
+def _to_png(picture: NDArray[np.uint8]) -> bytes:
+    return bytes(imagecodecs.png_encode(picture, level=_PNG_LEVEL))
+
+
+_ENCODERS: dict[str, Callable[[NDArray[np.uint8]], bytes]] = {
+    ".png": _to_png,
+    ".jpg": _to_jpeg,
+    ".jpeg": _to_jpeg,
+}
+"""By the suffix of the file."""
 
 
 def render_overlay(
@@ -105,8 +126,7 @@ def render_overlay(
     Returns:
         An RGB picture, 8 bits a channel.
     """
-    factor = max(1, round(max(radiograph.shape) / longest_side))
-    grey = _reduced(_to_grey(radiograph.pose.stored(radiograph.pixels)), factor)
+    factor, grey = reduced_picture(radiograph, longest_side)
     highest = label_map.max()
     lungs = {value: _find(label_map == value, factor) if value <= highest else None for value in _COLOURS}
     drawn = [(colour, lungs[value]) for value, colour in _COLOURS.items()]
@@ -131,6 +151,16 @@ def render_overlay(
     return _with_caption(picture, caption) if caption else picture
 
 
+def reduced_picture(radiograph: Radiograph, longest_side: int) -> tuple[int, Image.Image]:
+    """A radiograph as its file stores it, in 256 greys, reduced by a whole number.
+
+    Returns:
+        The number that brings its longest side nearest to `longest_side`, and the picture.
+    """
+    factor = max(1, round(max(radiograph.shape) / longest_side))
+    return factor, _reduced(_to_grey(radiograph.pose.stored(radiograph.pixels)), factor)
+
+
 def _to_grey(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Grey values in [0, 1] as the 256 steps of 8 bits."""
     grey: NDArray[np.uint8] = cv2.convertScaleAbs(pixels, alpha=255)
@@ -143,6 +173,16 @@ def _reduced(values: NDArray[np.uint8], factor: int) -> Image.Image:
     Any scale but a whole number needs a filter, which takes three times as long, and blurs.
     """
     return Image.fromarray(values).reduce(factor)
+
+
+def render_text(title: str, line: str, *, caption: str) -> Image.Image:
+    """Write a title, a line and, smaller, a caption on black: 768 pixels wide, what is longer is cut off."""
+    picture = Image.new("RGB", _TEXT_SIZE, (0, 0, 0))
+    draw = ImageDraw.Draw(picture)
+    left, height = _TEXT_FONT_PX, picture.height
+    draw.text((left, 0.35 * height), title, fill=(255, 255, 255), font=_font(_TEXT_FONT_PX), anchor="lm")
+    draw.text((left, 0.6 * height), line, fill=(255, 208, 112), font=_font(_TEXT_FONT_PX), anchor="lm")
+    return _with_caption(picture, caption)
 
 
 class _Drawn(NamedTuple):

@@ -1,8 +1,9 @@
-"""The overlay as a DICOM Secondary Capture (PS3.3, section A.8), for viewers that show no segmentations."""
+"""Pictures as DICOM Secondary Captures (PS3.3, section A.8): of the lungs, and of why there are none."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -13,21 +14,47 @@ from pydicom.uid import JPEGBaseline8Bit, generate_uid
 from pydicom.valuerep import DA, TM
 
 from lungfield.atomic import write_whole
+from lungfield.errors import Reason
 from lungfield.export import derived
-from lungfield.export.overlay import render_overlay
-from lungfield.export.source import Source, patient_orientation, source_of, values_of
+from lungfield.export.overlay import render_overlay, render_text
+from lungfield.export.source import Source, patient_orientation, source_of, source_of_header, values_of
 from lungfield.labels import Code
 from lungfield.mask.heart import HeartMeasurements
 from lungfield.records import Radiograph
 
-_SERIES_DESCRIPTION = "Lung fields, picture (research use only)"
-# Comes after the series of segmentations and of measurements.
-_SERIES_NUMBER = 7303
 _LONGEST_SIDE_PX = 1024
 _BURNT_IN = "Research use only. Not for diagnosis or treatment."
 _SOURCE_IMAGE = Code("121322", "DCM", "Source image for image processing operation")
 # The value of LossyImageCompressionMethod for JPEG (PS3.3, section C.7.6.1.1.5.1).
 _JPEG = "ISO_10918_1"
+
+WHY_SKIPPED = {
+    Reason.OTHER_OBJECT: "It is not a radiograph of a person.",
+    Reason.OTHER_BODY_PART: "Its header names another part of the body.",
+    Reason.OTHER_VIEW: "Its header names a lateral or oblique view.",
+    Reason.SEVERAL_FRAMES: "It has several frames.",
+    Reason.LABEL_MAP: "It is a mask.",
+}
+"""What a notice says, by the codes of what is skipped."""
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What tells one kind of picture from another: its name in identifiers, and its series."""
+
+    name: str
+    series_number: int
+    series_description: str
+    derivation: str
+
+
+# They come after the series of segmentations and of measurements.
+_LUNGS = _Kind(
+    "picture", 7303, "Lung fields, picture (research use only)", "Contours of the lungs by {name} {version}"
+)
+_NOTICE = _Kind(
+    "notice", 7304, "Lung fields, none (research use only)", "Why {name} {version} made no lung fields"
+)
 
 
 def save_secondary_capture(
@@ -55,29 +82,21 @@ def save_secondary_capture(
     path = Path(path)
     source = source_of(radiograph, path)
     derived.require_its_label_map(radiograph, label_map, path)
-    picture = np.asarray(
-        render_overlay(
-            radiograph,
-            label_map,
-            longest_side=_LONGEST_SIDE_PX,
-            caption=" ".join([*_ratio(heart, radiograph.view), _BURNT_IN]),
-            structures=structures,
-            heart=heart,
-        )
+    picture = render_overlay(
+        radiograph,
+        label_map,
+        longest_side=_LONGEST_SIDE_PX,
+        caption=" ".join([*_ratio(heart, radiograph.view), _BURNT_IN]),
+        structures=structures,
+        heart=heart,
     )
-    with derived.errors_of_header(radiograph, path, "secondary capture"):
-        capture = _capture(picture, algorithm)
-        masks = [label_map, *(structures or {}).values()]
-        content = b"".join(mask.tobytes() for mask in masks)
-        uids = derived.derived_uids(source, algorithm, "picture", content)
-        derived.give_identity(capture, radiograph.header, source, *uids)
+    masks = [label_map, *(structures or {}).values()]
+    drawn = b"".join(mask.tobytes() for mask in masks)
+    with derived.errors_of_header(radiograph.path, path, "secondary capture"):
+        capture, size = _capture(np.asarray(picture), _LUNGS, algorithm)
         _add_context(capture, radiograph.header)
-        _refer(capture, source)
-        _tell_compression(capture, radiograph.header, picture.nbytes)
-        made = derived.creation_time(created)
-        derived.stamp(capture, made)
-        capture.DateOfSecondaryCapture, capture.TimeOfSecondaryCapture = DA(made.date()), TM(made.time())
-        content = derived.to_bytes(capture)
+        _tell_compression(capture, radiograph.header, size)
+        content = _finished(capture, _LUNGS, radiograph.header, source, algorithm, drawn, created)
     write_whole(path, content)
 
 
@@ -92,8 +111,42 @@ def _ratio(heart: HeartMeasurements | None, view: str | None) -> Iterator[str]:
         yield f"Cardiothoracic ratio {heart.cardiothoracic_ratio:.2f}{too_high}."
 
 
-def _capture(picture: NDArray[np.uint8], algorithm: derived.Algorithm) -> Dataset:
-    """The highdicom.sc.SCImage of a picture, of nobody yet."""
+def save_skipped_notice(
+    header: Dataset, source_path: Path, reason: Reason, path: Path, *, created: datetime | None = None
+) -> None:
+    """Write why an image was skipped as a DICOM colour picture of the same study: text, and nothing else.
+
+    What is burnt in depends on the reason's code alone, so that it tells of nobody. The object belongs to the
+    image's patient and study, and refers to it, as a picture of its lungs would. The same input and `created`
+    give the same bytes and the same identifiers.
+
+    Args:
+        header: of the image, without its pixels.
+        source_path: the image's file, for messages.
+        reason: why it was skipped: one of `WHY_SKIPPED`.
+        path: the file to write.
+        created: as for `save_secondary_capture`.
+
+    Raises:
+        HeaderError: the header has no valid identifiers to refer to, or is otherwise broken.
+        OutputError: the file could not be written.
+    """
+    path = Path(path)
+    source = source_of_header(header, source_path, path)
+    algorithm = derived.Algorithm(derived.MANUFACTURER, derived.software_version())
+    picture = render_text("An image of this study was not segmented.", WHY_SKIPPED[reason], caption=_BURNT_IN)
+    with derived.errors_of_header(source_path, path, "secondary capture"):
+        capture, size = _capture(np.asarray(picture), _NOTICE, algorithm)
+        # Of which part of the body the image is, is not told here, and so not whether that is a paired one.
+        capture.PatientOrientation = capture.Laterality = ""
+        capture.BurnedInAnnotation = "NO"
+        _tell_compression(capture, Dataset(), size)
+        content = _finished(capture, _NOTICE, header, source, algorithm, reason.encode(), created)
+    write_whole(path, content)
+
+
+def _capture(picture: NDArray[np.uint8], kind: _Kind, algorithm: derived.Algorithm) -> tuple[Dataset, int]:
+    """The highdicom.sc.SCImage of a picture, of nobody yet; and the picture's bytes before compression."""
     # Imported on use: it takes a while, and not every run asks for secondary captures.
     import highdicom
 
@@ -106,24 +159,44 @@ def _capture(picture: NDArray[np.uint8], algorithm: derived.Algorithm) -> Datase
         # Demanded by highdicom; replaced by that of the radiograph.
         patient_orientation=("L", "F"),
         series_instance_uid=generate_uid(),
-        series_number=_SERIES_NUMBER,
-        series_description=_SERIES_DESCRIPTION,
+        series_number=kind.series_number,
+        series_description=kind.series_description,
         sop_instance_uid=generate_uid(),
         instance_number=1,
         transfer_syntax_uid=JPEGBaseline8Bit,
         **derived.equipment(algorithm),
     )
     capture["PixelData"].VR = "OB"
-    capture.BodyPartExamined = "CHEST"
     capture.ConversionType = "WSD"
-    capture.DerivationDescription = (
-        f"Contours of the lungs by {algorithm.short_name} {algorithm.short_version}"
+    capture.DerivationDescription = kind.derivation.format(
+        name=algorithm.short_name, version=algorithm.short_version
     )
-    return capture
+    return capture, picture.nbytes
+
+
+def _finished(
+    capture: Dataset,
+    kind: _Kind,
+    header: Dataset,
+    source: Source,
+    algorithm: derived.Algorithm,
+    content: bytes,
+    created: datetime | None,
+) -> bytes:
+    """The file of a picture, with the identity of its source, a reference to that, and its time."""
+    derived.give_identity(
+        capture, header, source, *derived.derived_uids(source, algorithm, kind.name, content)
+    )
+    _refer(capture, source)
+    made = derived.creation_time(created)
+    derived.stamp(capture, made)
+    capture.DateOfSecondaryCapture, capture.TimeOfSecondaryCapture = DA(made.date()), TM(made.time())
+    return derived.to_bytes(capture)
 
 
 def _add_context(capture: Dataset, header: Dataset) -> None:
     """Add which way the picture lies, and whether the radiograph says that text is burnt in."""
+    capture.BodyPartExamined = "CHEST"
     capture.PatientOrientation = patient_orientation(header) or ""
     burned_in = values_of(header, "BurnedInAnnotation")
     if burned_in:

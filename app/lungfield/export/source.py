@@ -97,8 +97,17 @@ def source_of(radiograph: Radiograph, path: Path) -> Source:
             f"{path}: {radiograph.path} is {radiograph.file_format} and not DICOM, and a DICOM object made "
             "from it must refer to a DICOM image; write PNG or NIfTI instead."
         )
+    return source_of_header(radiograph.header, radiograph.path, path)
+
+
+def source_of_header(header: Dataset, source_path: Path, path: Path) -> Source:
+    """As `source_of`, from the header of the file `source_path`.
+
+    Raises:
+        HeaderError: it has no valid identifiers to refer to.
+    """
     keywords = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
-    uids = {keyword: text_of(radiograph.header, keyword) for keyword in keywords}
+    uids = {keyword: text_of(header, keyword) for keyword in keywords}
     # A component with a leading zero is not valid, but it is found in archives, and a reference must match.
     invalid = [
         keyword
@@ -107,7 +116,7 @@ def source_of(radiograph: Radiograph, path: Path) -> Source:
     ]
     if invalid:
         raise HeaderError(
-            f"{path}: {radiograph.path} lacks a valid {', '.join(invalid)}, so that no DICOM object can "
+            f"{path}: {source_path} lacks a valid {', '.join(invalid)}, so that no DICOM object can "
             "refer to it; repair the file, or write PNG or NIfTI instead."
         )
     return Source(*uids.values())

@@ -114,7 +114,7 @@ def save_structured_report(
     segments = (
         None if segmentation is None else _read_segments(Path(segmentation), source, radiograph.path, path)
     )
-    with derived.errors_of_header(radiograph, path, "structured report"):
+    with derived.errors_of_header(radiograph.path, path, "structured report"):
         groups = [
             _Group(lung, lung.title, figures=tuple(figures_of_lung(lung, measurements, density)))
             for lung in LUNGS

@@ -59,6 +59,7 @@ RESULT_COLUMNS: Mapping[str, type] = MappingProxyType(
         "bundle_version": str,
         "mask": str,
         "overlay": str,
+        "preview": str,
         "seg": str,
         "sr": str,
         "sc": str,

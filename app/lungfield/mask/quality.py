@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -59,7 +59,7 @@ class Quality:
 
     flags: tuple[Flag, ...]
     confidence: float
-    features: Features
+    features: Features = field(repr=False)
 
 
 # Thresholds: just outside of what good masks show on training and validation radiographs. Sizes and places

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lungfield.node.records import NOT_DELIVERED, Received, Sending, State
+from lungfield.node.records import NOT_DELIVERED, Received, Result, Sending, State
 
 
 def one_row(database: sqlite3.Connection, question: str, *values: Any) -> sqlite3.Row | None:
@@ -108,9 +108,35 @@ def begin_anew(database: sqlite3.Connection, delivery: sqlite3.Row) -> None:
     database.execute("UPDATE delivery SET since = ?, attempts = 0 WHERE id = ?", (now, delivery["id"]))
 
 
+def send(
+    database: sqlite3.Connection,
+    number: int,
+    results: Sequence[tuple[Result, int]],
+    destinations: Iterable[str],
+    code: str = "",
+    reason: str = "",
+) -> None:
+    """Let what was made of an instance, each with its size in bytes, wait for its destinations."""
+    database.executemany(
+        "INSERT OR REPLACE INTO result (instance_id, format, path, sop_class_uid, sop_instance_uid, "
+        "series_instance_uid, size) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                *(number, one.format, one.path, one.sop_class_uid, one.sop_instance_uid),
+                *(one.series_instance_uid, size),
+            )
+            for one, size in results
+        ],
+    )
+    move(database, number, State.SEGMENTED, code, reason)
+    for name in destinations:
+        address(database, number, name)
+    settle(database, number)
+
+
 def settle(database: sqlite3.Connection, number: int) -> None:
     """Bring a segmented instance to its end, once none of its deliveries is on its way."""
-    instance = one_row(database, "SELECT state FROM instance WHERE id = ?", number)
+    instance = one_row(database, "SELECT state, row FROM instance WHERE id = ?", number)
     rows = database.execute("SELECT state FROM delivery WHERE instance_id = ?", (number,)).fetchall()
     states = {row["state"] for row in rows}
     if instance is None or instance["state"] != State.SEGMENTED or states & {Sending.WAITING, Sending.SENT}:
@@ -119,6 +145,10 @@ def settle(database: sqlite3.Connection, number: int) -> None:
         move(
             database, number, State.PARKED, NOT_DELIVERED, "no try to deliver it is left; see its deliveries"
         )
+        return
+    said = json.loads(instance["row"] or "{}")
+    if said.get("status") == State.SKIPPED:  # what was delivered is a notice of that
+        move(database, number, State.SKIPPED, said["reason_code"], said["reason"])
     else:
         move(database, number, State.DELIVERED)
 

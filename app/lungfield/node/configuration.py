@@ -72,6 +72,10 @@ def _checked(settings: Settings) -> Settings:
     if not formats:
         raise DataError(f"There are no formats to make; choose from {', '.join(OBJECTS)}.")
     objects = tuple(one for one in formats if one in OBJECTS)
+    if settings.skipped_notice and "sc" not in objects:
+        raise DataError(
+            "'skipped_notice' makes secondary captures, and 'formats' has none; add 'sc', or leave it out."
+        )
     names: set[str] = set()
     destinations = []
     for one in settings.send_to:

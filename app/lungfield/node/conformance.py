@@ -30,7 +30,12 @@ from lungfield.node.settings import Destination, Limits, Settings
 from lungfield.node.specimens import Specimen, specimens
 from lungfield.radiograph.header.codes import MODALITIES
 
-_TITLES = {"seg": "Segmentation", "sr": "Measurement report (TID 1500)", "sc": "Picture"}
+_TITLES = {
+    "seg": "Segmentation",
+    "sr": "Measurement report (TID 1500)",
+    "sc": "Picture",
+    "notice": "Notice of what was skipped (`skipped_notice`)",
+}
 
 
 def statement() -> str:
@@ -56,7 +61,7 @@ def statement() -> str:
         received=[_uid(UID(one)) for one in kinds.RADIOGRAPHS],
         received_syntaxes=[_uid(UID(one)) for one in kinds.TRANSFER_SYNTAXES],
         statuses=[(f"{status:04X}", text) for status, text in kinds.STATUSES.items()],
-        sent=[(*_uid(one.sop_class), _syntaxes(one)) for one in made],
+        sent=list(dict.fromkeys((*_uid(one.sop_class), _syntaxes(one)) for one in made)),
         sent_statuses=[_range(statuses, text) for statuses, text in SENT_STATUSES],
         made=[(_TITLES[one.format], *_uid(one.sop_class), _rows(one)) for one in made],
         modalities=sorted(MODALITIES),

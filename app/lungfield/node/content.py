@@ -57,7 +57,7 @@ def read_content(path: Path, limits: Limits) -> Content:
     Into the digest go the standard attributes before PixelData, and the bytes of that. Not into it go what
     archives change when they send an object again: the lengths of groups, sequences and items, private
     attributes, and where the object lies. So an object has one digest in Implicit and Explicit VR Little
-    Endian; compressed otherwise, it is another content.
+    Endian; compressed otherwise it has another (`transcoding` tells whether it is the same nevertheless).
 
     Raises:
         UnreadableError: it is no DICOM data set, or over a limit.
@@ -81,6 +81,13 @@ def read_content(path: Path, limits: Limits) -> Content:
         raise
     except Exception as error:  # pydicom raises anything; its messages may quote the header
         raise UnreadableError(f"{path.name}: is no DICOM data set ({type(error).__name__})") from error
+
+
+def header_sha256(header: Dataset) -> str:
+    """The digest of the standard attributes before PixelData, in hexadecimal."""
+    digest = hashlib.sha256()
+    _add(digest, header)
+    return digest.hexdigest()
 
 
 def _syntax(path: Path) -> str:

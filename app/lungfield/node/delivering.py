@@ -175,6 +175,8 @@ class Courier(threading.Thread):
             lost = [one.format for one in parcel.items if not one.path.is_file()]
             if lost:
                 error = f"the {', '.join(lost)} is gone from the state folder; send the radiograph again"
+            elif parcel.instance.skipped_code and not parcel.items:
+                error = "a notice of what was skipped is a secondary capture, and this destination gets none"
             elif self._destination.formats and not parcel.items:
                 error = f"none of {', '.join(self._destination.formats)} was made of it; see its warnings"
             else:

@@ -16,9 +16,10 @@ from lungfield.errors import DataError, OutputError, Reason, UnreadableError
 from lungfield.export.derived import MANUFACTURER
 from lungfield.node.content import Content, read_content
 from lungfield.node.kinds import RADIOGRAPHS
-from lungfield.node.records import Receipt, Received
+from lungfield.node.records import Instance, Receipt, Received
 from lungfield.node.settings import Settings
 from lungfield.node.store import Store
+from lungfield.node.transcoding import is_transcoded
 from lungfield.radiograph.limits import DEFAULT_LIMITS
 
 _PARTS = ".parts"
@@ -41,6 +42,7 @@ class Incoming:
         self._arrived = arrived
         self._parts = settings.incoming / _PARTS
         self._reading = threading.Semaphore(_READERS)
+        self._comparing = threading.Lock()
         self._busy = 0
         self._rest = threading.Condition()
         # A data set may be as large as an object, inflated or not; what it holds is looked at by the workers.
@@ -147,9 +149,11 @@ class Incoming:
     def _keep(self, part: Path, content: Content, source: str, calling_ae_title: str) -> Receipt:
         uid, digest = content.sop_instance_uid, content.sha256
         known = self._store.find(uid)
-        if known is not None and known.content_sha256 == digest:
-            return Receipt.KNOWN
         name = hashlib.sha256(f"{uid}#{digest}".encode()).hexdigest()
+        if known is not None and (
+            known.content_sha256 == digest or self._is_known_otherwise(part, content, known, name)
+        ):
+            return Receipt.KNOWN
         path = self._settings.incoming / name[:2] / f"{name}.dcm"
         if not path.parent.is_dir():
             path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -175,6 +179,24 @@ class Incoming:
         if receipt is Receipt.OWN:
             self._discard(path)
         return receipt
+
+    def _is_known_otherwise(self, part: Path, content: Content, known: Instance, name: str) -> bool:
+        """Whether an object is the known one, its pixels compressed in another way.
+
+        Where the file of the known one is deleted already, nobody can tell: it is not.
+        """
+        key = f"transcoded:{name}"
+        if self._store.knows(key):
+            return True
+        if content.transfer_syntax_uid == known.transfer_syntax_uid or known.purged:
+            return False
+        with self._comparing:
+            same = is_transcoded(
+                part, self._settings.state / known.path, memory_bytes=self._settings.memory_limit_bytes
+            )
+        if same:
+            self._store.remember(key)
+        return same
 
     def _discard(self, path: Path) -> None:
         """Remove a file whose row could not be written, unless another thread has made it."""

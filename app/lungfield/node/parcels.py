@@ -132,5 +132,7 @@ def parcel_of(settings: Settings, store: Store, destination: Destination, delive
         for one in made.values()
         if one.format in destination.formats
     )
-    missing = tuple(one for one in destination.formats if one in settings.formats and one not in made)
+    # Of what was skipped there is a notice alone.
+    wanted = () if instance.skipped_code else destination.formats
+    missing = tuple(one for one in wanted if one in settings.formats and one not in made)
     return Parcel(delivery, instance, whole(settings.state, instance.path), items, missing)

@@ -110,6 +110,12 @@ class Instance(Received):
     changed_at: float = 0.0
     purged: bool = False
 
+    @property
+    def skipped_code(self) -> str:
+        """The code of why it was skipped, also while a notice of that is on its way; else ''."""
+        said = self.row or {}
+        return str(said.get("reason_code") or "") if said.get("status") == State.SKIPPED else ""
+
 
 @dataclass(frozen=True)
 class Result:

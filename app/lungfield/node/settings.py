@@ -196,6 +196,8 @@ class Settings:
         views: 'frontal' skips what a header says to be no frontal view; 'any' does not.
         structures: what DICOM SEG holds, of 'lungs' (always there), 'heart' and 'clavicles'.
         viewer_geometry: place DICOM SEG objects in an invented plane, for viewers that insist on one.
+        skipped_notice: of an image that is skipped, send a secondary capture that says why, to those
+            destinations that get secondary captures.
         log_file: where the log goes as JSON lines; None for standard error.
     """
 
@@ -226,6 +228,7 @@ class Settings:
     views: Literal["frontal", "any"] = "frontal"
     structures: tuple[str, ...] = ONLY_LUNGS
     viewer_geometry: bool = False
+    skipped_notice: bool = False
     log_file: Path | None = None
 
     @property

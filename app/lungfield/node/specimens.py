@@ -14,6 +14,7 @@ from pydicom.datadict import keyword_for_tag
 from pydicom.uid import UID, DigitalXRayImageStorageForPresentation
 
 from lungfield import export
+from lungfield.errors import Reason
 from lungfield.mask import measure
 from lungfield.records import Radiograph, Spacing
 
@@ -53,7 +54,7 @@ class Specimen:
     """What is told of a kind of object.
 
     Attributes:
-        format: its name in `formats`.
+        format: its name in `formats`, or 'notice' (`skipped_notice`).
         sop_class: its SOP class.
         transfer_syntax: that of its file.
         copied: keywords of the attributes that have the radiograph's value.
@@ -71,14 +72,19 @@ def specimens() -> Iterator[Specimen]:
     """Make one object of each kind, and read what it has."""
     radiograph, label_map = _radiograph(), _label_map()
     algorithm = export.Algorithm("lungfield specimen", "1.0", "0" * 64)
-    how = {"algorithm": algorithm, "created": datetime.datetime(2001, 2, 3, tzinfo=datetime.UTC)}
+    created = datetime.datetime(2001, 2, 3, tzinfo=datetime.UTC)
+    how = {"algorithm": algorithm, "created": created}
     with tempfile.TemporaryDirectory() as folder:
-        seg, sr, sc = (Path(folder) / f"{name}.dcm" for name in ("seg", "sr", "sc"))
+        names = ("seg", "sr", "sc", "notice")
+        seg, sr, sc, notice = (Path(folder) / f"{name}.dcm" for name in names)
         export.save_dicom_seg(radiograph, label_map, seg, **how)  # type: ignore[arg-type]
         measurements = measure(label_map, radiograph.spacing)
         export.save_structured_report(radiograph, measurements, sr, segmentation=seg, **how)  # type: ignore[arg-type]
         export.save_secondary_capture(radiograph, label_map, sc, **how)  # type: ignore[arg-type]
-        for path in (seg, sr, sc):
+        export.save_skipped_notice(
+            radiograph.header, radiograph.path, Reason.OTHER_VIEW, notice, created=created
+        )
+        for path in (seg, sr, sc, notice):
             yield _described(path, radiograph.header)
 
 

@@ -119,7 +119,7 @@ class Outcome:
     Attributes:
         instance: its number.
         state: by the words of `State`.
-        code: of a skipped one, the reason's code; else ''.
+        code: of one that was skipped, or of which a notice is on its way, the reason's code; else ''.
         flags: of the quality of its mask.
         confidence: in [0, 1]; None where nothing was segmented.
         right_cm2: area of the right lung in cm²; None where it or the spacing is not known.
@@ -285,7 +285,7 @@ def _outcome(one: Instance, results: Sequence[Result], now: float) -> Outcome:
     return Outcome(
         instance=one.id,
         state=str(one.state),
-        code=one.reason_code,
+        code=one.reason_code or one.skipped_code,
         flags=one.flags,
         confidence=said.get("confidence"),
         right_cm2=cm2("right_lung"),

@@ -9,7 +9,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lungfield.node.changes import address, begin_anew, forward, insert, keep_row, move, one_row, settle
+from lungfield.node.changes import (
+    address,
+    begin_anew,
+    forward,
+    insert,
+    keep_row,
+    move,
+    one_row,
+    send,
+    settle,
+)
 from lungfield.node.reading import Reading, to_instance
 from lungfield.node.records import (
     BY_HAND,
@@ -97,41 +107,40 @@ class Store(Reading):
         """
 
         def change(database: sqlite3.Connection) -> None:
-            if not keep_row(database, number, row):
-                return
-            database.executemany(
-                "INSERT OR REPLACE INTO result (instance_id, format, path, sop_class_uid, sop_instance_uid, "
-                "series_instance_uid, size) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (
-                        *(number, one.format, one.path, one.sop_class_uid, one.sop_instance_uid),
-                        *(one.series_instance_uid, size),
-                    )
-                    for one, size in results
-                ],
-            )
-            move(database, number, State.SEGMENTED)
-            for name in destinations:
-                address(database, number, name)
-            settle(database, number)
+            if keep_row(database, number, row):
+                send(database, number, results, destinations)
 
         self._database.write(change)
         self.release(number)
 
-    def skipped(self, number: int, code: str, reason: str, row: Mapping[str, Any] | None = None) -> None:
-        """A received instance holds nothing to segment."""
-        self._without_results(number, State.SKIPPED, code, reason, row)
+    def skipped(
+        self,
+        number: int,
+        code: str,
+        reason: str,
+        row: Mapping[str, Any] | None = None,
+        notice: Sequence[tuple[Result, int]] = (),
+        destinations: Iterable[str] = (),
+    ) -> None:
+        """A received instance holds nothing to segment; a notice of that, if any, is delivered."""
+
+        def change(database: sqlite3.Connection) -> None:
+            if not keep_row(database, number, row):
+                return
+            if notice:
+                send(database, number, notice, destinations, code, reason)
+            else:
+                move(database, number, State.SKIPPED, code, reason)
+
+        self._database.write(change)
+        self.release(number)
 
     def parked(self, number: int, code: str, reason: str, row: Mapping[str, Any] | None = None) -> None:
         """A received instance could not be segmented."""
-        self._without_results(number, State.PARKED, code, reason, row)
 
-    def _without_results(
-        self, number: int, state: State, code: str, reason: str, row: Mapping[str, Any] | None
-    ) -> None:
         def change(database: sqlite3.Connection) -> None:
             if keep_row(database, number, row):
-                move(database, number, state, code, reason)
+                move(database, number, State.PARKED, code, reason)
 
         self._database.write(change)
         self.release(number)
@@ -227,7 +236,7 @@ class Store(Reading):
     # Keeping house
 
     def remember(self, key: str) -> None:
-        """Note the key of something that was watched or polled."""
+        """Note the key of something that was watched, polled, or came in another compression."""
         self._database.write(
             lambda database: database.execute("INSERT OR IGNORE INTO known VALUES (?, ?)", (key, time.time()))
         )

@@ -7,6 +7,7 @@ import logging
 import socket
 import threading
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -65,9 +66,7 @@ class Server:
         elif not is_loopback(host):
             logger.warning("the page is not encrypted and reached from other machines; give it http_tls")
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [self._socket]}, name="page", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, name="page", daemon=True)
 
     @property
     def url(self) -> str:
@@ -86,6 +85,19 @@ class Server:
         if self._thread.is_alive():
             self._thread.join(_STOP_S + 2)
         self._socket.close()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=_Loop) as runner:
+            runner.run(self._server.serve(sockets=[self._socket]))
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """Bounds the TLS handshake: asyncio gives it a minute, and uvicorn has no setting for that."""
+
+    async def create_server(self, *args: Any, **options: Any) -> Any:
+        if options.get("ssl") is not None:
+            options["ssl_handshake_timeout"] = _FIRST_BYTE_S
+        return await super().create_server(*args, **options)
 
 
 class _Protocol(H11Protocol):

@@ -42,7 +42,7 @@ class Working:
         settings: of the node.
         store: its queue.
         context: of `batch.processes.start_forkserver`.
-        segmented: called, in the thread, after results are in the queue.
+        segmented: called, in the thread, after there may be results in the queue.
         failed: called, in the thread, where it cannot go on.
 
     Raises:
@@ -128,6 +128,7 @@ class Working:
             viewer_geometry=settings.viewer_geometry,
             require_frontal=settings.views == "frontal",
             memory_bytes=settings.memory_limit_bytes,
+            skipped_notice=settings.skipped_notice,
         )
         with self._pool(shared, device) as pool:
             self._pool_at_work = pool
@@ -191,12 +192,16 @@ class Working:
                 "seconds": round(row.get("seconds", 0.0), 3),
             },
         )
-        if state == "segmented":
+        if state != "parked":
             self._segmented()
 
     def _note(self, instance: Instance, row: Mapping[str, Any]) -> str:
         if row["status"] == SKIPPED:
-            self._store.skipped(instance.id, row["reason_code"], row["reason"], row)
+            notice = self._results(row)
+            names = [one.name for one in self._settings.first_destinations if "sc" in one.formats]
+            self._store.skipped(
+                instance.id, row["reason_code"], row["reason"], row, notice, names if notice else ()
+            )
             return "skipped"
         if row["status"] != DONE:
             self._store.parked(instance.id, row["reason_code"], row["reason"], row)

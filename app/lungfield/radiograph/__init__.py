@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lungfield.radiograph.dicom import read_header, read_stored_values
 from lungfield.radiograph.files import Found, InputFile, find_files, output_stems, search
 from lungfield.radiograph.header import HeaderCheck, check_header
 from lungfield.radiograph.limits import Limits
@@ -15,6 +16,8 @@ __all__ = [
     "check_header",
     "find_files",
     "output_stems",
+    "read_header",
     "read_radiograph",
+    "read_stored_values",
     "search",
 ]

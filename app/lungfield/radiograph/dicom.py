@@ -18,9 +18,10 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from lungfield.errors import NotFrontalChestError, Reason, UnreadableError
 from lungfield.pose import UPRIGHT, Pose
 from lungfield.radiograph import contrast, grayscale
+from lungfield.radiograph.content import File, path_of
 from lungfield.radiograph.decoding import NATIVE, decode
 from lungfield.radiograph.header import HeaderCheck, check_header, directions
-from lungfield.radiograph.limits import Limits
+from lungfield.radiograph.limits import DEFAULT_LIMITS, Limits
 from lungfield.radiograph.polarity import read_polarity
 from lungfield.radiograph.shutter import valid_pixels
 from lungfield.radiograph.spacing import read_pixel_aspect, read_spacing
@@ -34,7 +35,7 @@ BULKY_GROUPS = {*range(0x6000, 0x6020, 2), PIXEL_GROUP}
 """Overlays and pixel data."""
 
 
-def read_dicom(path: Path, *, require_frontal: bool, limits: Limits) -> Radiograph:
+def read_dicom(file: File, *, require_frontal: bool, limits: Limits) -> Radiograph:
     """Return the radiograph in a DICOM file, with or without preamble and file meta information.
 
     The header is judged before any pixel is read.
@@ -47,22 +48,59 @@ def read_dicom(path: Path, *, require_frontal: bool, limits: Limits) -> Radiogra
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's remarks on odd values, which may be a patient's
-        with dicom_stream(path, limits) as stream:
+        with dicom_stream(file, limits) as stream:
             dataset = _read_header(stream)
             check = _check(dataset, require_frontal=require_frontal)
-            check_size(dataset, limits)
-            # What lies behind the pixels may be padding without end.
-            pixels = read_dataset(
-                stream, *dataset.original_encoding, stop_when=lambda tag, *_: tag.group != PIXEL_GROUP
-            )
-            dataset.update(pixels)
+            _read_pixels(stream, dataset, limits)
         photometric_told, remarks = complete_photometric(dataset)
         stored, more = decode(dataset, limits=limits)
         dataset.buffer = None  # an inflated file would live on there
         for tag in [tag for tag in dataset.keys() if tag.group in BULKY_GROUPS]:  # noqa: SIM118
             del dataset[tag]
-        radiograph = _radiograph(path, stored, dataset, check, remarks + more)
+        radiograph = _radiograph(path_of(file), stored, dataset, check, remarks + more)
         return radiograph if photometric_told else replace(radiograph, polarity_told=False)
+
+
+def read_stored_values(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> tuple[Dataset, NDArray[Any]]:
+    """The header of a DICOM file, and the stored values of its one frame, whatever it shows.
+
+    Returns:
+        The header up to the pixels; and (H, W) of the stored integer type, or (H, W, 3) of red, green, blue.
+
+    Raises:
+        UnreadableError: damaged, of a transfer syntax that cannot be decoded, of several frames, or over a
+            limit.
+    """
+    header = read_header(path, limits=limits)
+    if number_of_frames(header) > 1:
+        raise UnreadableError(f"{path.name}: has several frames", reason=Reason.UNSUPPORTED)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with dicom_stream(path, limits) as stream:
+            dataset = _read_header(stream)
+            _read_pixels(stream, dataset, limits)
+        complete_photometric(dataset)
+        stored, _ = decode(dataset, limits=limits)
+    return header, stored
+
+
+def read_header(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> Dataset:
+    """The header of a DICOM file, up to its pixels.
+
+    Raises:
+        UnreadableError: it is no DICOM file, or over a limit.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's remarks on odd values, which may be a patient's
+        try:
+            with dicom_stream(path, limits) as stream:
+                header: Dataset = _read_header(stream)
+        except UnreadableError:
+            raise
+        except Exception as error:  # pydicom raises anything; its messages may quote the header
+            raise UnreadableError(f"{path.name}: is no DICOM data set ({type(error).__name__})") from error
+    header.buffer = None
+    return header
 
 
 def _read_header(stream: BinaryIO) -> Any:
@@ -73,6 +111,16 @@ def _read_header(stream: BinaryIO) -> Any:
         explicit = ExplicitVRLittleEndian if little_endian else ExplicitVRBigEndian
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
     return dataset
+
+
+def _read_pixels(stream: BinaryIO, dataset: Dataset, limits: Limits) -> None:
+    """Read the pixels, which come next in the stream."""
+    check_size(dataset, limits)
+    # What lies behind them may be padding without end.
+    pixels = read_dataset(
+        stream, *dataset.original_encoding, stop_when=lambda tag, *_: tag.group != PIXEL_GROUP
+    )
+    dataset.update(pixels)
 
 
 def _check(header: Dataset, *, require_frontal: bool) -> HeaderCheck:

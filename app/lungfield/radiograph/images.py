@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 import warnings
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import imagecodecs
@@ -16,6 +15,7 @@ from PIL import Image
 from lungfield.errors import NotFrontalChestError, Reason, UnreadableError
 from lungfield.pose import UPRIGHT, Pose
 from lungfield.radiograph.codestream import parse_codestream, without_tail
+from lungfield.radiograph.content import File, path_of
 from lungfield.radiograph.contrast import luminance, refuse_mask_in_jpeg, to_unit
 from lungfield.radiograph.limits import Limits
 from lungfield.records import Radiograph
@@ -31,7 +31,7 @@ ONE_PICTURE = ("JPEG",)
 """Formats whose further pictures are previews and depths of the first one, as phones write them (MPO)."""
 
 
-def read_image(path: Path, *, file_format: str, limits: Limits) -> Radiograph:
+def read_image(file: File, *, file_format: str, limits: Limits) -> Radiograph:
     """Return the radiograph in a picture file of a format of `lungfield.radiograph.reading`.
 
     Grey of up to 32 bits or floating point, a palette, and colour that is grey, with or without an alpha
@@ -45,13 +45,13 @@ def read_image(path: Path, *, file_format: str, limits: Limits) -> Radiograph:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the limits decide what is too large
-        values, pose = _READERS.get(file_format, partial(_read_pillow, file_format=file_format))(path, limits)
+        values, pose = _READERS.get(file_format, partial(_read_pillow, file_format=file_format))(file, limits)
     if file_format == "JPEG":
         refuse_mask_in_jpeg(values)
     upright = pose or UPRIGHT
     pixels, valid = to_unit(np.ascontiguousarray(upright.upright(values)))
     return Radiograph(
-        path=path,
+        path=path_of(file),
         pixels=pixels,
         valid=valid,
         pose=upright,
@@ -60,28 +60,28 @@ def read_image(path: Path, *, file_format: str, limits: Limits) -> Radiograph:
     )
 
 
-def _read_pillow(path: Path, limits: Limits, *, file_format: str) -> tuple[NDArray[Any], Pose | None]:
+def _read_pillow(file: File, limits: Limits, *, file_format: str) -> tuple[NDArray[Any], Pose | None]:
     """Grey values (H, W) as stored, and the pose that the file tells."""
-    try:
-        image = Image.open(path, formats=(file_format,))
-    except Image.DecompressionBombError as error:  # beyond Pillow's own limit, before ours is asked
-        raise UnreadableError("more pixels than the limit", reason=Reason.OVER_LIMIT) from error
-    with image:
+    with file.open("rb") as stream:
+        deep = file_format == "PNG" and stream.read(26)[PNG_DEPTH_AND_COLOUR] in PNG_DEEP_COLOUR
+        stream.seek(0)
+        try:
+            image = Image.open(stream, formats=(file_format,))
+        except Image.DecompressionBombError as error:  # beyond Pillow's own limit, before ours is asked
+            raise UnreadableError("more pixels than the limit", reason=Reason.OVER_LIMIT) from error
         pictures = 1 if file_format in ONE_PICTURE else getattr(image, "n_frames", 1)
-        _check(path, limits, image.height, image.width, pictures)
+        _check(file, limits, image.height, image.width, pictures)
         pose = Pose.of_picture(image)
-        with path.open("rb") as stream:
-            deep = file_format == "PNG" and stream.read(26)[PNG_DEPTH_AND_COLOUR] in PNG_DEEP_COLOUR
-        values = _of_samples(imagecodecs.png_decode(path.read_bytes())) if deep else _grey_values(image)
+        values = of_samples(imagecodecs.png_decode(file.read_bytes())) if deep else grey_values(image)
     return values, pose
 
 
-def _read_jpeg_2000(path: Path, limits: Limits) -> tuple[NDArray[Any], Pose | None]:
-    content = _codestream(path.read_bytes())
+def _read_jpeg_2000(file: File, limits: Limits) -> tuple[NDArray[Any], Pose | None]:
+    content = _codestream(file.read_bytes())
     header = parse_codestream(content)
-    _check(path, limits, header.rows, header.columns, 1)
+    _check(file, limits, header.rows, header.columns, 1)
     values = np.asarray(imagecodecs.jpeg2k_decode(without_tail(content)))
-    return _of_samples(_eight_bits(values, header.precision)), None
+    return of_samples(_eight_bits(values, header.precision)), None
 
 
 def _codestream(content: bytes) -> bytes:
@@ -102,16 +102,17 @@ def _codestream(content: bytes) -> bytes:
     return content
 
 
-def _check(path: Path, limits: Limits, rows: int, columns: int, pictures: int) -> None:
+def _check(file: File, limits: Limits, rows: int, columns: int, pictures: int) -> None:
     limits.check_shape(rows, columns)
-    limits.check_compressed_bytes(rows * columns, path.stat().st_size)
+    limits.check_compressed_bytes(rows * columns, file.stat().st_size)
     if pictures > 1:
         raise NotFrontalChestError(
             f"a file of {pictures} pictures; save the radiograph alone", reason=Reason.SEVERAL_FRAMES
         )
 
 
-def _grey_values(image: Image.Image) -> NDArray[Any]:
+def grey_values(image: Image.Image) -> NDArray[Any]:
+    """The grey values (H, W) of a Pillow image, in its own type; colour has to be grey."""
     if image.mode in GREY_MODES:
         return np.asarray(image)
     if image.mode in ("1", "LA"):
@@ -119,8 +120,9 @@ def _grey_values(image: Image.Image) -> NDArray[Any]:
     return luminance(np.asarray(image.convert("RGB")))
 
 
-def _read_tiff(path: Path, limits: Limits) -> tuple[NDArray[Any], Pose | None]:
-    tiff = read_tiff(path, partial(_check, path, limits))
+def _read_tiff(file: File, limits: Limits) -> tuple[NDArray[Any], Pose | None]:
+    with file.open("rb") as stream:
+        tiff = read_tiff(stream, partial(_check, file, limits))
     values, photometric = tiff.values, tiff.photometric
     mode, samples = {CMYK: ("CMYK", 4), YCBCR: ("YCbCr", 3)}.get(photometric, ("", 0))
     if photometric == PALETTE and tiff.colours is not None:
@@ -132,7 +134,7 @@ def _read_tiff(path: Path, limits: Limits) -> tuple[NDArray[Any], Pose | None]:
             "the colours of this TIFF cannot be read; save it in grey", reason=Reason.UNSUPPORTED
         )
     else:
-        grey = _of_samples(_eight_bits(values, tiff.bits))
+        grey = of_samples(_eight_bits(values, tiff.bits))
     return grey, Pose.of_exif(tiff.orientation)
 
 
@@ -148,7 +150,7 @@ def _eight_bits(values: NDArray[Any], bits: int) -> NDArray[Any]:
     return np.rint(values * np.float32(255 / (2**bits - 1))).astype(np.uint8)
 
 
-def _of_samples(values: NDArray[Any]) -> NDArray[Any]:
+def of_samples(values: NDArray[Any]) -> NDArray[Any]:
     """Grey values (H, W) of (H, W) or (H, W, S): grey or colour, and whatever follows is left out."""
     if values.ndim == 2:
         return values

@@ -15,6 +15,7 @@ from nibabel.nifti2 import Nifti2Image, Nifti2Pair
 from lungfield.errors import NotFrontalChestError, Reason, UnreadableError
 from lungfield.nifti_pose import is_frontal, pose_of
 from lungfield.pose import UPRIGHT
+from lungfield.radiograph.content import File, InMemory, path_of
 from lungfield.radiograph.contrast import luminance, to_unit
 from lungfield.radiograph.limits import Limits
 from lungfield.radiograph.spacing import believable
@@ -35,15 +36,15 @@ PAIRS = (Nifti1Pair, Nifti2Pair, AnalyzeImage)
 UNITS_MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 
 
-def is_nifti(path: Path, head: bytes) -> bool:
+def is_nifti(file: File, head: bytes) -> bool:
     """Tell from the first `HEADER_BYTES` of a file whether it is NIfTI or Analyze, gzipped or not."""
     if head.startswith(GZIP_MAGIC):
-        with gzip.open(path) as stream:
+        with file.open("rb") as packed, gzip.open(packed) as stream:
             head = stream.read(HEADER_BYTES)
     return _kind(head) is not None
 
 
-def read_nifti(path: Path, *, limits: Limits) -> Radiograph:
+def read_nifti(file: File, *, limits: Limits) -> Radiograph:
     """Return the radiograph in a NIfTI file with one plane, or in a pair of files (NIfTI or Analyze).
 
     A pair is named by its .hdr file; its .img file lies beside that.
@@ -55,7 +56,7 @@ def read_nifti(path: Path, *, limits: Limits) -> Radiograph:
         NotFrontalChestError: a volume, or a label map.
         UnreadableError: damaged, not of grey values, over a limit, or (nearly) uniform.
     """
-    image, size = _opened(path, limits)
+    image, size = _opened(file, limits)
     planar = [axis for axis, length in enumerate(image.shape) if length > 1]
     if len(planar) > 2:
         raise NotFrontalChestError(
@@ -78,7 +79,7 @@ def read_nifti(path: Path, *, limits: Limits) -> Radiograph:
     upright = pose or UPRIGHT
     pixels, valid = to_unit(np.ascontiguousarray(upright.upright(values)))
     return Radiograph(
-        path=path,
+        path=path_of(file),
         pixels=pixels,
         valid=valid,
         spacing=spacing.transposed() if spacing and upright.transposed else spacing,
@@ -98,19 +99,24 @@ def _kind(head: bytes) -> Any:
     return next(found, None)
 
 
-def _opened(path: Path, limits: Limits) -> tuple[Any, int]:
+def _opened(file: File, limits: Limits) -> tuple[Any, int]:
     """The image, not yet decoded, and how many bytes there are of it."""
-    content = _content(path, limits)
+    content = _content(file, limits)
     kind = _kind(content[:HEADER_BYTES])
     if kind not in PAIRS:
         return kind.from_bytes(content), len(content)
-    values = _content(_beside(path), limits)
+    values = _content(_beside(file), limits)
     files = {"header": BytesIO(content), "image": BytesIO(values)}
     return kind.from_file_map(kind.make_file_map(files)), len(values)
 
 
-def _beside(header: Path) -> Path:
+def _beside(header: File) -> Path:
     """The file with the values of a pair."""
+    if isinstance(header, InMemory):
+        raise UnreadableError(
+            "the header of a pair alone; name its file, beside which the .img file lies",
+            reason=Reason.UNSUPPORTED,
+        )
     stem = header.with_suffix("") if header.suffix.lower() == ".gz" else header
     for suffix in (".img", ".IMG", ".img.gz"):
         if (values := stem.with_suffix(suffix)).is_file():
@@ -118,10 +124,11 @@ def _beside(header: Path) -> Path:
     raise UnreadableError("the .img file beside this .hdr file is missing", reason=Reason.DAMAGED)
 
 
-def _content(path: Path, limits: Limits) -> bytes:
-    with path.open("rb") as raw:
+def _content(file: File, limits: Limits) -> bytes:
+    with file.open("rb") as raw:
         gzipped = raw.read(2) == GZIP_MAGIC
-    with gzip.open(path) if gzipped else path.open("rb") as stream:
+        raw.seek(0)
+        stream: Any = gzip.open(raw) if gzipped else raw  # noqa: SIM115 - closed with what it reads
         content = stream.read(limits.max_inflated_bytes + 1)
     if len(content) > limits.max_inflated_bytes:
         raise UnreadableError(

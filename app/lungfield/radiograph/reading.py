@@ -1,21 +1,24 @@
-"""The one way in: from a path to a `Radiograph`, whatever the format."""
+"""The one way in: from a file, or from what lies in memory, to a `Radiograph`, whatever the format."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 from lungfield.errors import LungfieldError, Reason, UnreadableError
 from lungfield.formats import MAGIC, has_preamble
 from lungfield.radiograph.codestream import JPEG_2000_START
+from lungfield.radiograph.content import File, path_of
 from lungfield.radiograph.dicom import read_dicom
 from lungfield.radiograph.images import read_image
 from lungfield.radiograph.limits import DEFAULT_LIMITS, Limits
+from lungfield.radiograph.memory import as_told, content_of, read_in_memory
 from lungfield.radiograph.nifti import HEADER_BYTES, is_nifti, read_nifti
 from lungfield.radiograph.streams import GZIP_MAGIC, is_gzipped_dicom
 from lungfield.records import Radiograph
@@ -42,50 +45,90 @@ _DAMAGED = "damaged, or of a kind that is not supported"
 
 
 def read_radiograph(
-    path: Path, *, require_frontal: bool = True, limits: Limits = DEFAULT_LIMITS
+    source: Any,
+    *,
+    require_frontal: bool = True,
+    limits: Limits = DEFAULT_LIMITS,
+    spacing_mm: float | tuple[float, float] | None = None,
+    orientation: Sequence[str] | None = None,
+    inverted: bool | None = None,
 ) -> Radiograph:
-    """Return the radiograph in a file, upright, lungs dark.
+    """Return the radiograph in a file, or in what lies in memory, upright, lungs dark.
 
     The format is told by the content, not by the name: DICOM (with or without preamble, gzipped or not),
     PNG, JPEG, TIFF, JPEG 2000, WebP, BMP, GIF, NIfTI (gzipped or not, or a pair of files).
 
+    An array has rows from the head to the feet and columns from the patient's right to the left, lungs dark,
+    unless `orientation` and `inverted` say otherwise. What is not told is found out by the mask where that is
+    not one of lungs (`lungfield.correction`). Arrays that MONAI's `LoadImage` loads are transposed: give
+    `image[0].T`.
+
     Args:
-        path: a regular file, which has to stay as it is while it is read.
-        require_frontal: turn down an image whose DICOM header says that it is no frontal view of the
-            chest. Objects that are no radiographs at all (SEG, SR, CT) and cines are always turned down.
+        source: the path of a regular file, which has to stay as it is while it is read; or bytes, or a binary
+            file that is open; a `pydicom.Dataset` with its pixels; an image of Pillow; an array of numpy or a
+            tensor of torch, (H, W), (1, H, W), (H, W, 1), or 3 or 4 channels of one colour. Numbers of 8 bits
+            count from 0 to 255, others by their range.
+        require_frontal: skip (with an error) an image whose DICOM header says that it is no frontal view
+            of the chest. Objects that are no radiographs at all (SEG, SR, CT) and cines are always skipped.
         limits: what is too large or too small to be read.
+        spacing_mm: distance of pixels in mm, or that of rows and of columns as they are stored; in the place
+            of what the file says.
+        orientation: where rows and columns run to, as in PatientOrientation: ('L', 'F') for an upright
+            picture; likewise.
+        inverted: True where the lungs are bright in what would be read otherwise, False where they are dark
+            for sure. None: not known.
 
     Raises:
+        DataError: `spacing_mm` or `orientation` is none.
         NotFrontalChestError: a readable file that is not a frontal chest radiograph.
         UnreadableError: a file that is damaged, unsupported, over a limit, out of reach, or that changed
-            meanwhile. Nothing else is raised for a file, and the `reason` of either error is its code.
+            meanwhile, or what is no picture. Nothing else is raised for a file, and the `reason` of either
+            error is its code.
     """
-    path = Path(path)
+    if isinstance(source, Radiograph):
+        radiograph = source
+    elif isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        try:
+            with _unchanged(path) as status:
+                if not stat.S_ISREG(status.st_mode):
+                    raise UnreadableError("not a regular file", reason=Reason.INACCESSIBLE)
+                radiograph = _read(path, status.st_size, require_frontal=require_frontal, limits=limits)
+        except Exception as error:
+            raise _explained(path, error) from error
+    else:
+        radiograph = _read_memory(source, require_frontal=require_frontal, limits=limits)
+    return as_told(radiograph, spacing_mm=spacing_mm, orientation=orientation, inverted=inverted)
+
+
+def _read_memory(source: Any, *, require_frontal: bool, limits: Limits) -> Radiograph:
+    name = Path(type(source).__name__)
     try:
-        with _unchanged(path) as status:
-            return _read(path, status, require_frontal=require_frontal, limits=limits)
+        file = content_of(source, limits)
+        if file is None:
+            return read_in_memory(source, limits)
+        name = path_of(file)
+        return _read(file, len(file.content), require_frontal=require_frontal, limits=limits)
     except Exception as error:
-        raise _explained(path, error) from error
+        raise _explained(name, error) from error
 
 
-def _read(path: Path, status: os.stat_result, *, require_frontal: bool, limits: Limits) -> Radiograph:
-    if not stat.S_ISREG(status.st_mode):
-        raise UnreadableError("not a regular file", reason=Reason.INACCESSIBLE)
-    limits.check_file_bytes(status.st_size)
-    if has_preamble(path):
-        return read_dicom(path, require_frontal=require_frontal, limits=limits)
-    with path.open("rb") as stream:
+def _read(file: File, size: int, *, require_frontal: bool, limits: Limits) -> Radiograph:
+    limits.check_file_bytes(size)
+    if has_preamble(file):
+        return read_dicom(file, require_frontal=require_frontal, limits=limits)
+    with file.open("rb") as stream:
         head = stream.read(HEADER_BYTES)
     for magic, file_format in IMAGE_MAGIC.items():
         if head.startswith(magic):
-            return read_image(path, file_format=file_format, limits=limits)
+            return read_image(file, file_format=file_format, limits=limits)
     if (head[:4], head[8:12]) == WEBP_MAGIC:
-        return read_image(path, file_format="WebP", limits=limits)
-    if is_nifti(path, head):
-        return read_nifti(path, limits=limits)
-    gzipped_dicom = head.startswith(GZIP_MAGIC) and is_gzipped_dicom(path)
+        return read_image(file, file_format="WebP", limits=limits)
+    if is_nifti(file, head):
+        return read_nifti(file, limits=limits)
+    gzipped_dicom = head.startswith(GZIP_MAGIC) and is_gzipped_dicom(file)
     if gzipped_dicom or head.startswith((MAGIC, *BARE_DICOM_STARTS)):
-        return read_dicom(path, require_frontal=require_frontal, limits=limits)
+        return read_dicom(file, require_frontal=require_frontal, limits=limits)
     if head.startswith(ARCHIVE_MAGIC) or head[TAR_MAGIC_AT:].startswith(TAR_MAGIC):
         raise UnreadableError("an archive; unpack it, and name the folder", reason=Reason.UNSUPPORTED)
     raise UnreadableError("neither DICOM, NIfTI nor a picture that is known", reason=Reason.UNKNOWN_FORMAT)

@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedIOBase, BufferedReader, BytesIO, FileIO
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from pydicom.dataset import FileMetaDataset
@@ -19,6 +18,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEnd
 
 from lungfield.errors import Reason, UnreadableError
 from lungfield.formats import MAGIC, PREAMBLE_BYTES
+from lungfield.radiograph.content import File, InMemory
 from lungfield.radiograph.limits import Limits
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -32,22 +32,27 @@ LARGE_READ_BYTES = 1 << 16
 BLOCK_BYTES = 1 << 20
 
 
-def is_gzipped_dicom(path: Path) -> bool:
+def is_gzipped_dicom(file: File) -> bool:
     """Tell whether a gzipped file has the preamble and the prefix of DICOM inside."""
-    with path.open("rb") as file:
-        start = b"".join(block for block, _ in zip(_inflate(file, GZIP_BITS), range(1), strict=False))
+    with file.open("rb") as stream:
+        start = b"".join(block for block, _ in zip(_inflate(stream, GZIP_BITS), range(1), strict=False))
     return start[PREAMBLE_BYTES : PREAMBLE_BYTES + len(MAGIC)] == MAGIC
 
 
 @contextmanager
-def dicom_stream(path: Path, limits: Limits) -> Iterator[BinaryIO]:
+def dicom_stream(file: File, limits: Limits) -> Iterator[BinaryIO]:
     """A DICOM file at its start, as pydicom can read it; gzipped, deflated, or without its preamble.
 
     Raises:
         UnreadableError: it is over a limit, or the compressed part of it is cut off.
     """
-    with _File(FileIO(path), limits=limits) as file:
-        yield _inflated(_complete(file, limits), limits)
+    opened: _File | _Buffer
+    if isinstance(file, InMemory):
+        opened = _Buffer(file.content, limits=limits)
+    else:
+        opened = _File(FileIO(file), limits=limits)
+    with opened as stream:
+        yield _inflated(_complete(stream, limits), limits)
 
 
 class _Bounded(BufferedIOBase):

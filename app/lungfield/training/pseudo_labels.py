@@ -81,8 +81,10 @@ def make_pseudo_labels(
         structures = {one: f"{one}/{name}.png" for one in stored.get("structures") or {}}
         for structure, path in structures.items():
             write_whole(output / path, (source / stored["structures"][structure]).read_bytes())
-        told = stored.get("spacing_mm"), stored.get("group"), structures or None
-        sections[section].append(layout.Item(name, image, label, item["dataset"], *told))
+        told = {key: stored.get(key) for key in ("spacing_mm", "group", "fold")}
+        sections[section].append(
+            layout.Item(name, image, label, item["dataset"], **told, structures=structures or None)
+        )
     described = {field.name: content.get(field.name) or "" for field in fields(SetDescription)}
     bundle = predictor.bundle
     teacher = {"bundle": bundle.name, "version": bundle.version, "weights_sha256": bundle.weights_sha256}

@@ -106,7 +106,7 @@ class LungLabelMapd(MapTransform):
         """Replace the logits by the label map."""
         result = dict(data)
         for key, orig_key in self.key_iterator(result, self.orig_keys):
-            logits, shape, meta = self._upright(result, key, orig_key)
+            logits, shape, meta = self.upright(result, key, orig_key)
             lung, right = lung_logits(logits.float(), self.classes)
             label_map = native_label_map(
                 convert_to_numpy(lung),
@@ -130,10 +130,15 @@ class LungLabelMapd(MapTransform):
         masks = native_structures(channels, label_map, label_map.shape, level=self.logit)
         return [masks[label.name] for label in structures_of(self.classes)]
 
-    def _upright(
+    def upright(
         self, data: Mapping[Hashable, Any], key: Hashable, orig_key: Hashable
     ) -> tuple[torch.Tensor, tuple[int, int], dict[str, Any]]:
-        """Logits (C, h, w) of rows and columns, the upright image's (rows, columns), and its metadata."""
+        """The logits of one of the keys over all of the upright image.
+
+        Returns:
+            Logits (C, h, w) of rows and columns, coarser than the image or not; the image's (rows, columns);
+            and its metadata.
+        """
         if self.transform is None:
             restored = data[key]
         elif (file := _before_resizing(data[orig_key])) is not None:

@@ -36,7 +36,7 @@ class RadiographReader(ImageReader):
     Args:
         kind: 'radiograph', 'mask', or 'label': a mask that may be unknown in places
             (`lungfield.labels.UNKNOWN`).
-        require_frontal: turn down what is not a frontal chest radiograph, as far as the file tells.
+        require_frontal: skip (with an error) what is no frontal chest radiograph, as far as the file tells.
 
     Raises:
         ValueError: `kind` is none of these.
@@ -64,7 +64,7 @@ class RadiographReader(ImageReader):
         """Return the (W, H) array of the file and its metadata.
 
         Raises:
-            LungfieldError: the file cannot be read or is turned down.
+            LungfieldError: the file cannot be read or is to be skipped.
         """
         if self.kind != "radiograph":
             mask = read_reference(img, UPRIGHT, partial=self.kind == "label")

@@ -30,7 +30,7 @@ MAIN = (
 """What the table of the report shows unless all columns are asked for, in this order."""
 
 _WHOLE_MASKS = tuple(f"{label.name}_{kind}" for kind in ("mask", "nifti") for label in (HEART, *CLAVICLES))
-OUTPUTS = ("overlay", "mask", "nifti", *_WHOLE_MASKS, "seg", "sr", "sc")
+OUTPUTS = ("overlay", "preview", "mask", "nifti", *_WHOLE_MASKS, "seg", "sr", "sc")
 """The columns that hold the path of a file that was written."""
 
 _UNITS = {"mm2": ("mm²", 0), "mm": ("mm", 1), "px": ("px", 0)}
@@ -43,6 +43,7 @@ _TITLES = {
     "lungfield": "lungfield",
     "monai": "MONAI",
     "nifti": "NIfTI",
+    "preview": "Layers (SVG)",
     "sc": "Secondary Capture",
     "seg": "DICOM SEG",
     "sr": "Structured Report",

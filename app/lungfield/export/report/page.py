@@ -26,7 +26,7 @@ from lungfield.export.report.messages import FLAGS, REASONS
 from lungfield.export.report.rows import Table, collect
 from lungfield.export.report.thumbnails import MEDIA_TYPE, embed
 from lungfield.export.tables import json_ready
-from lungfield.labels import HEART, LEFT_LUNG, LUNGS, RIGHT_LUNG
+from lungfield.labels import LEFT_LUNG, LUNGS, RIGHT_LUNG, STRUCTURES
 from lungfield.names import shown
 
 DISCLAIMER = (
@@ -35,6 +35,8 @@ DISCLAIMER = (
 )
 
 _BUDGET_BYTES = 20_000_000
+_SCRIPTS = ("data.js", "review.js", "list.js", "picture.js", "viewer.js")
+_LABELS = [label for labels in STRUCTURES.values() for label in labels]
 _SUMMARY = (
     "bundle",
     "bundle_version",
@@ -61,9 +63,10 @@ def write_report(
     """Write the report of a batch as one HTML page that loads nothing from any network.
 
     The page says of the radiographs what the rows say, and nothing else. Files come worst first: those that
-    failed, then those with the lowest Dice coefficient or, where there is no reference, the lowest
-    confidence. Their thumbnails are embedded in this order as far as the budget goes; the pictures of the
-    others, and the large ones, are looked for in `overlay_root`, by their way from the page.
+    failed, then those with flags, then the others; in each, those with the lowest Dice coefficient or, where
+    there is no reference, the lowest confidence. Their thumbnails are embedded in this order as far as the
+    budget goes; the pictures of the others, and the large ones, are looked for in `overlay_root`, by their
+    way from the page.
 
     Args:
         path: the file to write.
@@ -86,9 +89,14 @@ def write_report(
     table = collect(rows, overlay_root)
     names = (f"{structure}_area" for structure in (RIGHT_LUNG.name, LEFT_LUNG.name, "total"))
     areas = [f"{name}_mm2" if table.values(f"{name}_mm2") else f"{name}_px" for name in names]
-    styles, script = _styles(), _asset("script.js")
+    styles, theme = _styles(), _asset("theme.js")
+    script = Markup("").join(map(_asset, _SCRIPTS))
+    known = dict.fromkeys(_SUMMARY) | json_ready(summary)
+    drawn = [label for label in _LABELS if label in LUNGS or any(table.values(f"{label.name}_area_px"))]
     data = _script_json(
         {
+            "id": _identity(known, table),
+            "structures": [(label.name, label.title) for label in _LABELS] + [("total", "Total")],
             "outputs": OUTPUTS,
             "columns": [vars(column) for column in table.columns],
             "main": [name for name in MAIN if "_area_" not in name or name in areas],  # areas in one unit
@@ -98,7 +106,6 @@ def write_report(
             "meanings": {"flag": FLAGS, "reason": REASONS},
         }
     )
-    known = dict.fromkeys(_SUMMARY) | json_ready(summary)
     agreement = known["agreement"] or {}
     overview = overview or _overview(table)
     place = uuid.uuid4().hex  # of the thumbnails, whose room is known when all else is there
@@ -116,10 +123,12 @@ def write_report(
             metrics=[(describe(name), figures) for name, figures in agreement.items()],
             metric_histograms=_histograms(table, agreement),
             histograms=_histograms(table, ("confidence", "cardiothoracic_ratio", *areas)),
-            labels=(*LUNGS, *((HEART,) if table.values("heart_area_px") else ())),
+            drawn=drawn,
             styles=styles,
+            theme=theme,
             script=script,
             style_hash=_hash(styles),
+            theme_hash=_hash(theme),
             script_hash=_hash(script),
             data=data,
             thumbnails=place,
@@ -128,6 +137,13 @@ def write_report(
     )
     thumbnails = embed(table.pictures, room_bytes=budget_bytes - len(page))
     write_whole(path, page.replace(place.encode(), _script_json(thumbnails).encode()))
+
+
+def _identity(summary: Mapping[str, Any], table: Table) -> str:
+    """What tells this report from others, by which the browser keeps its review; no name of a file."""
+    files = "\0".join(sorted(map(str, table.values("file"))))
+    told = "\0".join(str(summary[name]) for name in ("bundle", "bundle_version", "started"))
+    return hashlib.sha256(f"{told}\0{files}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _overview(table: Table) -> dict[str, Any]:
@@ -194,11 +210,11 @@ def _asset(name: str) -> Markup:
 
 
 def _styles() -> Markup:
-    """The style sheet, with the colours that lungs and heart have everywhere."""
-    colours = "".join(
-        f"--{label.name.replace('_', '-')}: rgb{label.colour_rgb};" for label in (*LUNGS, HEART)
-    )
-    return Markup(f":root {{ {colours} }}\n") + _asset("style.css")  # noqa: S704
+    """The style sheet, with the colours that the structures have everywhere."""
+    names = {label.name.replace("_", "-"): label.colour_rgb for label in _LABELS}
+    colours = "".join(f"--{name}: rgb{colour};" for name, colour in names.items())
+    swatches = "".join(f".swatch.{name} {{ background: var(--{name}); }}\n" for name in names)
+    return Markup(f":root {{ {colours} }}\n{swatches}") + _asset("style.css")  # noqa: S704
 
 
 def _hash(text: str) -> str:

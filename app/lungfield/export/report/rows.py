@@ -48,8 +48,9 @@ def collect(rows: Iterable[Mapping[str, Any]], root: Path) -> Table:
     Distances to the reference get their unit into the name of the column, as millimetres and pixels must not
     stand, or be sorted, in one. `input` is added: the number of the row as it came. Paths start from `root`.
 
-    First come the files that failed, then those with the lowest Dice coefficient or, without a reference, the
-    lowest confidence, then those with most flags; those that were skipped come last.
+    First come the files that failed, then those with flags, then the others; those that were skipped come
+    last. In each of these the lowest Dice coefficient or, without a reference, the lowest confidence comes
+    first, then whatever has most flags.
     """
     places: dict[str, int] = {}
     collected: list[tuple[tuple[float, ...], list[Any], str | None]] = []
@@ -110,4 +111,5 @@ def _badness(row: Mapping[str, Any], number: int) -> tuple[float, ...]:
     """What sorts the worst rows first."""
     scores = (json_ready(row.get(name)) for name in ("dice", "confidence"))
     score = next((score for score in scores if score is not None), _NO_SCORE)
-    return _STATUS_ORDER.get(row["status"], 0), score, -len(row.get("flags") or ()), number
+    flags = len(row.get("flags") or ())
+    return _STATUS_ORDER.get(row["status"], 0), not flags, score, -flags, number

@@ -1,0 +1,154 @@
+"""Several bundles that segment together: the mean of their probabilities."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+from lungfield.bundles.predictor import Answer, Outcome, Predictor, Prepared, Processing, Result, Steps, drive
+from lungfield.bundles.registry import Bundle
+from lungfield.errors import BundleError
+from lungfield.labels import CLAVICLE_SIDE_UNKNOWN, HEART
+from lungfield.mask.native import native_label_map
+from lungfield.mask.structures import native_structures
+from lungfield.records import Radiograph
+from lungfield.transforms import lung_logits
+
+Map = NDArray[np.float32]
+
+_VALUES = {HEART.value: "heart", CLAVICLE_SIDE_UNKNOWN: "clavicles"}
+# A mean of 0 or 1 has no logit; no network means more by a probability beyond this.
+_LEAST = 1e-6
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """The bundles that segmented together, named and told apart as one bundle is."""
+
+    bundles: tuple[Bundle, ...]
+
+    @property
+    def name(self) -> str:
+        """Their names: 'unet + gsconv_unet'."""
+        return " + ".join(bundle.name for bundle in self.bundles)
+
+    @property
+    def version(self) -> str:
+        """Their versions, in the same order."""
+        return " + ".join(bundle.version for bundle in self.bundles)
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """SHA-256 of the SHA-256 of their weights, in hexadecimal; it does not depend on their order."""
+        hashes = sorted(bundle.weights_sha256 for bundle in self.bundles)
+        return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+class EnsembleProcessing:
+    """What comes before and after the networks of several bundles, as `Processing` is for one.
+
+    The probabilities of a structure are averaged over the networks that give it, on the finest of their
+    grids, and the mean is treated as the output of a single network with the threshold 0.5. Right and left
+    are told by the networks that tell them, else by position.
+
+    Args:
+        members: of each bundle.
+    """
+
+    def __init__(self, members: Sequence[Processing]) -> None:
+        self.members = tuple(members)
+        self.bundle = Ensemble(tuple(member.bundle for member in members))
+
+    def prepare(self, radiograph: Radiograph) -> list[Prepared]:
+        """Preprocess a radiograph for each of the networks."""
+        return [member.prepare(radiograph) for member in self.members]
+
+    def network_input(self, prepared: list[Prepared]) -> list[torch.Tensor]:
+        """What each network is given: (C, h, w) float32."""
+        return [member.network_input(one) for member, one in zip(self.members, prepared, strict=True)]
+
+    def outcome(self, prepared: list[Prepared], answers: Sequence[Answer], radiograph: Radiograph) -> Outcome:
+        """Average the networks' answers, and turn the mean into what there is to know of a radiograph.
+
+        Raises:
+            BundleError: a network gives other channels than its metadata name.
+        """
+        lungs, rights, mirrored = [], [], []
+        further: dict[int, list[Map]] = {}
+        for member, one, (logits, logits_of_mirrored) in zip(self.members, prepared, answers, strict=True):
+            over_picture = member.over_picture(one, logits).float()
+            lung, right = lung_logits(over_picture, member.classes)
+            lungs.append(lung.numpy())
+            if right is not None:
+                rights.append(right.numpy())
+            for value, channel in zip(member.classes, over_picture, strict=True):
+                if value in _VALUES:
+                    further.setdefault(value, []).append(channel.numpy())
+            if logits_of_mirrored is not None:
+                other, _ = lung_logits(member.over_picture(one, logits_of_mirrored).float(), member.classes)
+                mirrored.append(other.numpy())
+        grid = tuple(np.max([lung.shape for lung in lungs], axis=0).tolist())
+        probability = _mean(lungs, grid)
+        mean_logits = {value: _logit(_mean(maps, grid)) for value, maps in further.items()}
+        label_map = native_label_map(
+            _logit(probability), radiograph.shape, right=_logit(_mean(rights, grid)) if rights else None
+        )
+        masks = native_structures(mean_logits, label_map, radiograph.shape)
+        stored = radiograph.pose.stored
+        return Outcome(
+            np.ascontiguousarray(stored(label_map)),
+            probability,
+            _mean(mirrored, grid) if mirrored else None,
+            {name: np.ascontiguousarray(stored(mask)) for name, mask in masks.items()},
+            {"lungs": _logit(probability)} | {_VALUES[value]: one for value, one in mean_logits.items()},
+        )
+
+
+class EnsemblePredictor:
+    """The networks of several bundles with what comes before and after them, as `Predictor` is for one.
+
+    Raises:
+        BundleError: as `Predictor`; or there are not at least two bundles, each named once.
+    """
+
+    def __init__(
+        self, bundles: Sequence[Bundle], *, device: str, backend: str, check_mirrored: bool = False
+    ) -> None:
+        if len(bundles) < 2 or len({bundle.root.resolve() for bundle in bundles}) < len(bundles):
+            raise BundleError("An ensemble takes two bundles or more, each of them once.")
+        self.members = [
+            Predictor(bundle, device=device, backend=backend, check_mirrored=check_mirrored)
+            for bundle in bundles
+        ]
+        self.processing = EnsembleProcessing([member.processing for member in self.members])
+        self.device = self.members[0].device
+        self.backend = " + ".join(dict.fromkeys(member.backend for member in self.members))
+
+    def drive(self, steps: Steps[Result]) -> Result:
+        """As `Predictor.drive`, with an input and an answer for each network."""
+        return drive(steps, self.answer)
+
+    def answer(self, inputs: Sequence[torch.Tensor]) -> list[Answer]:
+        """What each network says to its input (C, h, w)."""
+        return [member.answer(one) for member, one in zip(self.members, inputs, strict=True)]
+
+
+def _mean(logits: Sequence[Map], grid: tuple[int, ...]) -> Map:
+    """The mean of the probabilities of logits on several grids over the same picture, on one of `grid`."""
+    height, width = grid
+    resized = [cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR) for one in logits]
+    mean: Map = np.mean(expit(resized), axis=0, dtype=np.float32)
+    return mean
+
+
+def _logit(probability: Map) -> Map:
+    result: Map = logit(np.clip(probability, _LEAST, 1 - _LEAST)).astype(np.float32)
+    return result

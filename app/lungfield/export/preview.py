@@ -1,0 +1,98 @@
+"""A picture in layers for the report: the radiograph, and the contours on it, each to be shown or not."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import cv2
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+from lungfield.atomic import write_whole
+from lungfield.export.overlay import reduced_picture
+from lungfield.labels import LUNGS, STRUCTURES
+from lungfield.mask.components import bounding_box
+from lungfield.records import Radiograph
+
+_JPEG_QUALITY = 85
+# How far a contour may be from the mask's, in pixels of the picture.
+_TOLERANCE_PX = 0.4
+_REFERENCE_RGB = (255, 255, 255)
+_LABELS = [label for labels in STRUCTURES.values() for label in labels]
+# By itself all of it shows; by the name of a layer after '#', that one alone.
+_STYLE = (
+    "svg:has(.layer:target) .layer:not(:target){display:none}"
+    "path{fill:none;stroke-width:2px;stroke-linejoin:round;vector-effect:non-scaling-stroke}"
+    "#reference path{stroke-dasharray:6 4}"
+)
+
+
+def save_preview(
+    radiograph: Radiograph,
+    label_map: NDArray[np.uint8],
+    path: Path,
+    *,
+    structures: Mapping[str, NDArray[np.bool_]] | None = None,
+    reference: NDArray[np.generic] | None = None,
+    longest_side: int = 768,
+) -> None:
+    """Write a radiograph and its contours as SVG with the layers 'picture', 'prediction' and 'reference'.
+
+    A browser shows one of them where its name follows the address, as in `a.svg#prediction`. The picture is a
+    JPEG within, and holds nothing from the file's header.
+
+    Args:
+        radiograph: the radiograph.
+        label_map: (H, W) uint8 on the pixels as the file stores them, with the values of `lungfield.labels`.
+        path: the file to write.
+        structures: (H, W) bool masks beside the lungs, likewise, by the names of `lungfield.labels`.
+        reference: (H, W), likewise, a reference mask: not 0 on lung; None where there is none.
+        longest_side: in pixels, about, as for `save_overlay`.
+
+    Raises:
+        OutputError: the file could not be written.
+    """
+    factor, picture = reduced_picture(radiograph, longest_side)
+    grey = np.asarray(picture)
+    jpeg = base64.b64encode(imagecodecs.jpeg8_encode(grey, level=_JPEG_QUALITY)).decode("ascii")
+    height, width = grey.shape
+    masks = {label.name: label_map == label.value for label in LUNGS} | dict(structures or {})
+    drawn = "".join(
+        _path(masks[label.name], factor, label.colour_rgb, label.name)
+        for label in _LABELS
+        if label.name in masks
+    )
+    against = "" if reference is None else _path(reference != 0, factor, _REFERENCE_RGB, "reference_lungs")
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+        f'viewBox="0 0 {width} {height}"><style>{_STYLE}</style>'
+        f'<image class="layer" id="picture" width="{width}" height="{height}" '
+        f'href="data:image/jpeg;base64,{jpeg}"/>'
+        f'<g class="layer" id="prediction">{drawn}</g><g class="layer" id="reference">{against}</g></svg>\n'
+    )
+    write_whole(path, svg.encode("ascii"))
+
+
+def _path(mask: NDArray[np.bool_], factor: int, colour_rgb: tuple[int, int, int], name: str) -> str:
+    """The contours of a (H, W) mask, in pixels of a picture that is smaller by a factor, as an SVG path."""
+    lines = "".join(_lines(mask, factor))
+    return f'<path data-structure="{name}" stroke="rgb{colour_rgb}" d="{lines}"/>' if lines else ""
+
+
+def _lines(mask: NDArray[np.bool_], factor: int) -> Iterator[str]:
+    box = bounding_box(mask)
+    if box is None:
+        return
+    crop = np.ascontiguousarray(mask[box]).view(np.uint8)
+    contours, _ = cv2.findContours(crop, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    corner = np.array([box[1].start, box[0].start])
+    for contour in contours:
+        # Tenths of a pixel, each point by its way from the one before.
+        simple = cv2.approxPolyDP(contour, _TOLERANCE_PX * factor, closed=True)[:, 0]
+        points = np.rint(10 * (simple + corner + 0.5) / factor).astype(int)
+        x, y = points[0] / 10
+        ways = " ".join(f"{dx:g} {dy:g}" for dx, dy in np.diff(points, axis=0) / 10)
+        yield f"M{x:g} {y:g}l{ways}z"
