@@ -34,7 +34,6 @@ from lungfield.mask import (
     read_reference,
     with_structures,
 )
-from lungfield.mask.chest import Point
 from lungfield.radiograph.header import check_header
 from lungfield.records import Radiograph
 
@@ -69,9 +68,10 @@ class Segmentation:
         """One line: what was segmented, by what, and how sure it is."""
         total, quality = self.measurements.total, self.quality
         area = f"{total.area_px:,} px" if total.area_mm2 is None else f"{total.area_mm2 / 100:,.0f} cm²"
-        flags = ", ".join(quality.flags) or "none"
-        told = f"lungs {area}, confidence {quality.confidence:.2f}, flags: {flags}, by {self.bundle.name}"
-        return f"<Segmentation of {self.radiograph.path.name}: {told}>"
+        told = (
+            f"lungs {area}, confidence {quality.confidence:.2f}, flags: {', '.join(quality.flags) or 'none'}"
+        )
+        return f"<Segmentation of {self.radiograph.path.name}: {told}, by {self.bundle.name}>"
 
     def _repr_html_(self) -> str:
         """What notebooks show: the overlay, measurements, flags."""
@@ -79,8 +79,7 @@ class Segmentation:
             self.radiograph,
             self.label_map,
             longest_side=export.notebook.LONGEST_SIDE_PX,
-            structures=self.structures,
-            heart=self.heart,
+            **self._further,
         )
         facts = export.notebook.facts(self.radiograph, self.measurements, self.quality, self.heart)
         facts["Bundle"] = f"{self.bundle.name} {self.bundle.version}"
@@ -113,13 +112,9 @@ class Segmentation:
 
     def to_row(self) -> dict[str, Any]:
         """What was read and measured, as columns of results.csv."""
-        radiograph = self.radiograph
+        radiograph, heart = self.radiograph, self.heart
         rows, columns = radiograph.stored_shape
-        spacing = radiograph.stored_spacing
-
-        def stored(point: Point) -> Point:
-            return radiograph.pose.stored_point(point, radiograph.shape)
-
+        spacing, pose, shape = radiograph.stored_spacing, radiograph.pose, radiograph.shape
         return {
             "format": radiograph.file_format,
             "rows": rows,
@@ -130,7 +125,7 @@ class Segmentation:
             "spacing_source": spacing.source if spacing else None,
             **self.measurements.to_row(),
             **self.density.to_row(),
-            **(self.heart.to_row(stored) if self.heart else {}),
+            **(heart.to_row(lambda point: pose.stored_point(point, shape)) if heart else {}),
             "bundle": self.bundle.name,
             "bundle_version": self.bundle.version,
         }
@@ -138,8 +133,7 @@ class Segmentation:
     def native_logits(self, structure: str = "lungs") -> NDArray[np.float32]:
         """The logits of a structure on the file's own pixels, before cleaning: (H, W) float32.
 
-        Interpolated bilinearly; they are above 0 where the label map is not 0, but for what cleaning removed
-        or filled.
+        Interpolated bilinearly; above 0 where the label map is not 0, but for what cleaning changed.
 
         Raises:
             BundleError: the network gives no such structure.
@@ -205,6 +199,11 @@ class Segmentation:
         return self.radiograph.pose.upright(self.label_map)
 
     @property
+    def _further(self) -> dict[str, Any]:
+        """What pictures show beside the lungs."""
+        return {"structures": self.structures, "heart": self.heart}
+
+    @property
     def algorithm(self) -> export.Algorithm:
         """What DICOM objects name as their maker."""
         bundle = self.bundle
@@ -216,9 +215,7 @@ class Segmentation:
         Raises:
             DataError: the file cannot be read, or its size is another.
         """
-        mask: NDArray[Any] = (
-            reference if isinstance(reference, np.ndarray) else self.read_reference(reference)
-        )
+        mask = reference if isinstance(reference, np.ndarray) else self.read_reference(reference)
         upright = self.radiograph.pose.upright
         return agreement(self.upright_label_map, upright(mask), spacing=self.radiograph.spacing)
 
@@ -328,9 +325,8 @@ class Segmentation:
             self.label_map,
             Path(path),
             algorithm=self.algorithm,
-            structures=self.structures,
-            heart=self.heart,
             created=created,
+            **self._further,
         )
 
     def save_overlay(self, path: str | Path, *, longest_side: int = 768) -> None:
@@ -340,12 +336,7 @@ class Segmentation:
             OutputError: the name has another suffix, or the file cannot be written.
         """
         export.save_overlay(
-            self.radiograph,
-            self.label_map,
-            Path(path),
-            longest_side=longest_side,
-            structures=self.structures,
-            heart=self.heart,
+            self.radiograph, self.label_map, Path(path), longest_side=longest_side, **self._further
         )
 
     def save_preview(self, path: str | Path, *, reference: NDArray[np.generic] | None = None) -> None:
