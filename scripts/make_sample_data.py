@@ -8,7 +8,7 @@ libraries give the same bytes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydicom import uid
 
 from lungfield.datasets import layout
-from lungfield.labels import LUNGS, Code
+from lungfield.labels import CLAVICLES, HEART, LUNGS, Code
 from lungfield.radiograph import read_radiograph
 from phantoms import code_item, make_phantom, phantom_dataset, write_dicom
 
@@ -205,9 +205,10 @@ def write_sample(folder: Path, sample: Sample, number: int) -> layout.Item:
         dataset=DESCRIPTION.name,
         spacing_mm=(round(spacing.row_mm, 4), round(spacing.column_mm, 4)) if spacing else None,
     )
-    if sample.section != "turned_down":
-        layout.write_png(folder / item.label, phantom.label_map)
-    return item
+    if sample.section == "turned_down":
+        return item
+    layout.write_png(folder / item.label, phantom.label_map)
+    return replace(item, structures=layout.write_structures(folder, sample.stem, phantom.structures))
 
 
 def write_ct(folder: Path, number: int) -> layout.Item:
@@ -254,7 +255,7 @@ def ct_slice() -> NDArray[np.int64]:
 
 def main(folder: Path = typer.Argument(ROOT / "sample_data", help="Where to.")) -> None:
     """Write the sample data into `folder`."""
-    layout.start_set(folder)
+    layout.start_set(folder, [label.name for label in (HEART, *CLAVICLES)])
     sections: dict[str, list[layout.Item]] = {"training": [], "validation": [], "test": []}
     for number, sample in enumerate(SAMPLES, start=1):
         sections[sample.section].append(write_sample(folder, sample, number))

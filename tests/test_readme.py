@@ -42,7 +42,9 @@ def test_python_example_runs(tmp_path, monkeypatch, capsys):
     (tmp_path / "sample_data").symlink_to(ROOT / "sample_data")
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})  # noqa: S102
-    assert 10_000 < float(capsys.readouterr().out) < 100_000  # mm²: two lungs
+    area_mm2, ratio = map(float, capsys.readouterr().out.split())
+    assert 10_000 < area_mm2 < 100_000  # of two lungs
+    assert 0.3 < ratio < 0.7
     assert (tmp_path / "lungs.png").is_file()
     assert (tmp_path / "lungs.jpg").is_file()
 

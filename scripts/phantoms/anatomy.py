@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
-from lungfield.labels import BACKGROUND, LEFT_LUNG, RIGHT_LUNG
+from lungfield.labels import BACKGROUND, HEART, LEFT_LUNG, RIGHT_LUNG
 from phantoms.frame import Frame, Plane, ellipse, rounded, smooth_noise, tube
 from phantoms.skeleton import skeleton
 from phantoms.vessels import vessels
@@ -78,11 +78,13 @@ class Chest:
         bone_cm: (H, W) float32, compact bone.
         label_map: (H, W) uint8, the lung fields: what is seen of the lungs beside heart and mediastinum and
             above the domes.
+        structures: (H, W) bool masks of heart and clavicles, by the names of `lungfield.labels`.
     """
 
     soft_cm: Plane
     bone_cm: Plane
     label_map: NDArray[np.uint8]
+    structures: dict[str, NDArray[np.bool_]]
 
 
 # Lateral border of a lung: distance from the spine at depths below its top, both in mm. The border is
@@ -96,6 +98,9 @@ _MEDIAL = (50, 37, 29, 21, 14, 10, 8, 8, 8, 8)
 _MIDDLE_Y = (-150, -30, 0, 25, 50, 68, 82, 96, 108, 120, 140, 160, 180, 196, 208, 220, 420)
 _MIDDLE_RIGHT = (34, 34, 32, 27, 25, 25, 26, 27, 28, 31, 40, 46, 47, 43, 36, 30, 26)
 _MIDDLE_LEFT = (34, 36, 34, 28, 26, 33, 38, 36, 32, 36, 48, 63, 76, 82, 78, 55, 28)
+
+# The heart is the lower part of them, from below the pulmonary trunk to where it lies on the diaphragm.
+_HEART_MIDDLE_Y, _HEART_HALF_HEIGHT = 154, 52
 
 
 def build_chest(build: Build, frame: Frame, rng: np.random.Generator) -> Chest:
@@ -116,8 +121,10 @@ def build_chest(build: Build, frame: Frame, rng: np.random.Generator) -> Chest:
     vessel_cm = (np.minimum(vessels(frame, rng) / 10, 2.5) + _hila(x, y)) * np.clip(lung_cm / 3, 0, 1)
     soft = body + _breasts(x, y, build) - lung_cm * (1 - density) + vessel_cm
     soft -= np.minimum(_gas(x, y, build), np.maximum(body - 6, 0)) + _airways(frame)
-    bone = build.bone * skeleton(frame, _lateral_border(build), rng)
-    return Chest(np.maximum(soft, 0), bone, label_map)
+    bone, clavicles = skeleton(frame, _lateral_border(build), rng)
+    heart = (middle > 0) & (np.abs(_height(y, build) - _HEART_MIDDLE_Y) < _HEART_HALF_HEIGHT)
+    structures = {HEART.name: heart, **clavicles}
+    return Chest(np.maximum(soft, 0), build.bone * bone, label_map, structures)
 
 
 def _lateral_border(build: Build) -> PchipInterpolator:
@@ -171,8 +178,7 @@ def _body(x: Plane, y: Plane, build: Build) -> Plane:
 
 def _middle(x: Plane, y: Plane, build: Build) -> Plane:
     """How much of a ray's way heart and mediastinum take from the lungs: 0 beside them, 1 at the spine."""
-    base = 0.5 * (build.dome_right + build.dome_left)
-    height = np.clip(y + 198 - base, _MIDDLE_Y[0], _MIDDLE_Y[-1])
+    height = np.clip(_height(y, build), _MIDDLE_Y[0], _MIDDLE_Y[-1])
     # The heart varies in size, the vessels above it hardly.
     size = 1 + (build.heart_size - 1) * np.clip((height - 100) / 40, 0, 1)
     shift = build.heart_shift * np.clip((height - 70) / 60, 0, 1)
@@ -180,6 +186,11 @@ def _middle(x: Plane, y: Plane, build: Build) -> Plane:
     left = PchipInterpolator(_MIDDLE_Y, _MIDDLE_LEFT)(height) * size + shift
     part = np.abs(x) / np.where(x < 0, right, left)
     return np.sqrt(np.maximum(1 - part**3, 0)).astype(np.float32)
+
+
+def _height(y: Plane, build: Build) -> Plane:
+    """The height y that a place has in a patient whose domes are at 198."""
+    return y + 198 - 0.5 * (build.dome_right + build.dome_left)
 
 
 def _texture(frame: Frame, rng: np.random.Generator) -> Plane:

@@ -1,4 +1,4 @@
-"""Phantoms: synthetic chest radiographs whose lung fields are known exactly."""
+"""Phantoms: synthetic chest radiographs whose lung fields, heart and clavicles are known exactly."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ class Phantom:
         pixels: (H, W) float32 in [0, 1], lungs dark.
         label_map: (H, W) uint8, the lung fields (values of `lungfield.labels`).
         spacing_mm: distance of pixels at the detector, the same both ways.
+        structures: (H, W) bool masks of heart and clavicles, by the names of `lungfield.labels`.
     """
 
     pixels: NDArray[np.float32]
     label_map: NDArray[np.uint8]
     spacing_mm: float
+    structures: dict[str, NDArray[np.bool_]]
 
 
 def make_phantom(seed: int | list[int], *, shape: tuple[int, int] = (512, 512)) -> Phantom:
@@ -54,12 +56,13 @@ def make_phantom(seed: int | list[int], *, shape: tuple[int, int] = (512, 512)) 
     chest = build_chest(Build.draw(rng), frame, rng)
     pixels = expose(chest, Exposure.draw(rng), frame, rng)
     pixels = _add_letter(pixels, frame, rng)
-    label_map = chest.label_map
+    label_map, structures = chest.label_map, chest.structures
     if rng.random() < _COLLIMATED:
         edges = _draw_edges(shape, rng)
         pixels = cover_edges(pixels, edges, value=float(rng.choice([0.0, 0.0, 1.0])))
         label_map = cover_edges(label_map, edges, value=BACKGROUND)
-    return Phantom(pixels.astype(np.float32), label_map, spacing_mm)
+        structures = {name: cover_edges(mask, edges, value=False) for name, mask in structures.items()}
+    return Phantom(pixels.astype(np.float32), label_map, spacing_mm, structures)
 
 
 def _add_letter(pixels: Plane, frame: Frame, rng: np.random.Generator) -> Plane:

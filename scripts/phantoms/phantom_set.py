@@ -8,13 +8,13 @@ from lungfield.datasets import layout
 from lungfield.datasets.preparation import PreparedSet, Track
 from lungfield.datasets.splits import Split
 from lungfield.errors import DataError
-from lungfield.labels import LUNGS
+from lungfield.labels import CLAVICLES, HEART, LUNGS
 from phantoms.dicom import phantom_dataset, write_dicom
 from phantoms.phantom import make_phantom
 
 DESCRIPTION = layout.SetDescription(
     name="phantoms",
-    description="Synthetic chest radiographs whose lung fields are known exactly.",
+    description="Synthetic chest radiographs whose lungs, heart and clavicles are known exactly.",
     source="Made by scripts/make_phantoms.py",
     licence="Apache-2.0",
 )
@@ -53,7 +53,7 @@ def prepare_phantoms(
     names = split.apply(dict.fromkeys(numbers), set_name=DESCRIPTION.name)
     section_of = {name: section for section, members in names.items() for name in members}
     sections: dict[str, list[layout.Item]] = {section: [] for section in names}
-    layout.start_set(output)
+    layout.start_set(output, [label.name for label in (HEART, *CLAVICLES)])
     for name in track(sorted(section_of)):
         item = _write_phantom(output, name, numbers[name], size=size, seed=seed)
         sections[section_of[name]].append(item)
@@ -79,4 +79,5 @@ def _write_phantom(output: Path, name: str, number: int, *, size: int, seed: int
     image, label = f"{layout.IMAGES}/{name}.dcm", f"{layout.LABELS}/{name}.png"
     write_dicom(output / image, dataset)
     layout.write_png(output / label, phantom.label_map)
-    return layout.Item(name, image, label, DESCRIPTION.name, spacing_mm)
+    structures = layout.write_structures(output, name, phantom.structures)
+    return layout.Item(name, image, label, DESCRIPTION.name, spacing_mm, structures=structures)

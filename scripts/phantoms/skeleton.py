@@ -8,18 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lungfield.labels import CLAVICLES
 from phantoms.frame import Frame, Plane, ellipse, tube
 
 Curve = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 _RIBS = 10
 _SIDES = (-1, 1)
+_CLAVICLE_RADIUS_MM = 6.5
 
 
 def skeleton(
     frame: Frame, lateral_border: Callable[[Any], NDArray[np.float64]], rng: np.random.Generator
-) -> Plane:
-    """Thickness of compact bone.
+) -> tuple[Plane, dict[str, Mask]]:
+    """Thickness of compact bone, and the clavicles in it.
 
     Args:
         frame: of the image.
@@ -28,15 +31,22 @@ def skeleton(
         rng: draws the small differences between patients.
 
     Returns:
-        (H, W) float32 in cm.
+        (H, W) float32 in cm; (H, W) bool masks of the clavicles, by the names of `lungfield.labels`.
     """
+    ribs = _ribs(frame, lateral_border, rng)
+    curves = _clavicles(rng)
+    clavicles = 0.9 * _shell(frame.distance_to(curves), _CLAVICLE_RADIUS_MM, 1.5) / 10
+    masks = {
+        label.name: frame.distance_to([curve]) < _CLAVICLE_RADIUS_MM
+        for label, curve in zip(CLAVICLES, curves, strict=True)
+    }
     parts = (
-        _ribs(frame, lateral_border, rng),
-        _clavicles(frame, rng),
+        ribs,
+        clavicles,
         _shoulders(frame, rng),
         _spine(frame, rng),
     )
-    return np.sum(parts, axis=0, dtype=np.float32)
+    return np.sum(parts, axis=0, dtype=np.float32), masks
 
 
 def _shell(distance_mm: Plane, radius_mm: float, wall_mm: float) -> Plane:
@@ -76,14 +86,15 @@ def _ring(side: int, reach: float, top: float, fall: float, angle: Curve) -> Cur
     return np.stack([side * reach * np.sin(angle), top + fall * (1 - np.cos(angle))], axis=1)
 
 
-def _clavicles(frame: Frame, rng: np.random.Generator) -> Plane:
+def _clavicles(rng: np.random.Generator) -> list[Curve]:
+    """The axes of the right and of the left clavicle."""
     lift = rng.uniform(-8, 14)
     curves = []
     for side in _SIDES:
         along = np.linspace(0, 1, 40)
         height = 30 - (34 + lift) * along + 9 * np.sin(2 * np.pi * along)
         curves.append(np.stack([side * (17 + 138 * along), height], axis=1))
-    return 0.9 * _shell(frame.distance_to(curves), 6.5, 1.5) / 10
+    return curves
 
 
 def _shoulders(frame: Frame, rng: np.random.Generator) -> Plane:

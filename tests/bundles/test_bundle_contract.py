@@ -10,6 +10,7 @@ from ignite.engine import Engine
 from monai.bundle import ConfigParser
 
 from lungfield.bundles import BUNDLES, all_bundles, find_bundle
+from lungfield.bundles.classes import output_classes, overlapping_classes
 
 REFERENCE = "unet"
 """The bundle that the others are held against."""
@@ -81,12 +82,16 @@ def test_metadata_says_what_the_network_is(bundle):
     assert image["spatial_shape"] == config(bundle, "inference.yaml")["image_size"]
     with torch.device("meta"):
         logits = network(torch.rand(1, image["num_channels"], *image["spatial_shape"]))
-    assert logits.shape == (1, 1, *metadata["network_data_format"]["outputs"]["pred"]["spatial_shape"])
+    output = metadata["network_data_format"]["outputs"]["pred"]
+    assert logits.shape == (1, output["num_channels"], *output["spatial_shape"])
+    assert len(output_classes(metadata)) == output["num_channels"]
 
 
 def test_metadata_is_that_of_the_other_bundles_but_for_the_network(bundle):
     own = {"name", "version", "changelog", "description", "references", "parameters", "eval_metrics"}
+    further = config(bundle, "train.yaml").get("further")
     own |= {"data_source"} if bundle.name == OF_NO_PAPER else set()
+    own |= {"label_classes", "pred_classes"} if further else set()
     metadata, reference = bundle.metadata, find_bundle(REFERENCE).metadata
     assert metadata.keys() | {"eval_metrics"} == reference.keys() | {"eval_metrics"}
     packages = dict(metadata["required_packages_version"])
@@ -97,7 +102,11 @@ def test_metadata_is_that_of_the_other_bundles_but_for_the_network(bundle):
         assert metadata[key] == reference[key], key
     for kind, name in (("inputs", "image"), ("outputs", "pred")):
         one, other = (each["network_data_format"][kind][name] for each in (metadata, reference))
-        assert one | {"spatial_shape": None} == other | {"spatial_shape": None}
+        differing = {"spatial_shape": None}
+        if further and kind == "outputs":
+            assert output_classes(metadata) == overlapping_classes(further)
+            differing |= {"num_channels": None, "channel_def": None}
+        assert one | differing == other | differing
 
 
 def test_networks_are_the_same_in_all_configs(bundle):
@@ -107,6 +116,9 @@ def test_networks_are_the_same_in_all_configs(bundle):
         assert train["network_def"].pop("pretrained") == expected
         assert inference["network_def"].pop("pretrained") is False
         assert config(bundle, "evaluate.yaml")["pretrained"] is False
+    if "further" in train:
+        assert train["network_def"].pop("further_channels") == "$len(@further)"
+        assert inference["network_def"].pop("further_channels") == len(train["further"])
     assert train["network_def"] == inference["network_def"]
     assert train["image_size"] == inference["image_size"]
 

@@ -69,15 +69,23 @@ def folder(call_lungfield, tmp_path_factory):
         sides = np.asarray(Image.open(path))
         mask = convex_hull_image(sides == 1) | convex_hull_image(sides == 2)
         Image.fromarray(mask.astype(np.uint8) * 255).save(folder / "my" / "masks" / path.name)
-    (prepare,) = commands("lungfield prepare")
-    assert call_lungfield(*prepare[1:], cwd=folder).returncode == 0
+    (folder / "my" / "hearts").symlink_to(folder / "phantoms" / "heart")
+    (folder / "my" / "aortas").mkdir()
+    for path in (folder / "phantoms" / "heart").iterdir():  # what lies above the heart
+        heart = np.asarray(Image.open(path))
+        Image.fromarray(np.roll(heart, -np.count_nonzero(heart.any(axis=1)), axis=0)).save(
+            folder / "my" / "aortas" / path.name
+        )
+    for prepare in commands("lungfield prepare"):
+        done = call_lungfield(*prepare[1:], cwd=folder)
+        assert done.returncode == 0, done.stderr
     return folder
 
 
 @pytest.fixture(scope="module")
 def measured(folder):
     """Mean Dice on the test section, of the shipped weights and of the fine-tuned ones."""
-    training, decoder_alone = commands("python -m monai.bundle run training")
+    training, _, decoder_alone = commands("python -m monai.bundle run training")
     evaluations = commands("python -m monai.bundle run evaluating")
     run_monai(
         folder,
@@ -108,6 +116,29 @@ def test_the_decoder_can_be_trained_alone(folder, measured):
     names = [name for name in before if not name.endswith(statistics)]
     changed = {name for name in names if not torch.equal(before[name].float(), after[name])}
     assert changed == {name for name in names if not name.startswith("encoder")}
+
+
+def test_structures_of_ones_own_are_learnt_beside_the_lungs(folder):
+    """And the lungs, of which nothing is trained, stay as they are."""
+    _, training, _ = commands("python -m monai.bundle run training")
+    evaluating, _ = commands("python -m monai.bundle run evaluating")
+    evaluating = [word.replace("bundles/unet", "bundles/efficientnet_lite0_unet") for word in evaluating]
+    options = ["--dataset_dir", "data/structures", "--output_dir", "runs/structures/test"]
+    options += ["--checkpoint", "runs/structures/best_model.pt", "--further", "[heart,aorta]"]
+    run_monai(
+        folder,
+        [*training[2:], *SMALL, "--max_epochs", "4"],
+        [*evaluating[2:], *SMALL, *options],
+    )
+    trained = torch.load(folder / "runs" / "structures" / "best_model.pt", weights_only=True)
+    shipped = torch.load(find_bundle("efficientnet_lite0_unet").weights, weights_only=True)
+    for name, value in shipped.items():
+        if not name.startswith("further."):
+            assert torch.equal(trained[name].to(value.dtype), value), name
+    assert len(trained["further.head.weight"]) == 2
+    summary = json.loads((folder / "runs" / "structures" / "test" / "summary.json").read_text())["mine"]
+    assert summary["heart_dice"]["mean"] > 0.6
+    assert 0 < summary["aorta_dice"]["mean"] <= 1
 
 
 def test_the_own_bundle_segments_by_the_own_definition(folder, measured, call_lungfield):

@@ -145,3 +145,21 @@ def test_a_partial_label_is_refused_as_a_mask(tmp_path):
     with pytest.raises(DataError, match="unknown in places"):
         read_mask(tmp_path / "one.png")
     np.testing.assert_array_equal(read_reference(tmp_path / "one.png", UPRIGHT, partial=True), values)
+
+
+def test_masks_of_further_structures_are_taken_over(tmp_path):
+    save(tmp_path / "images" / "one.png", picture())
+    heart = np.zeros((SIDE, SIDE), dtype=bool)
+    heart[120:200, 90:180] = True
+    save(tmp_path / "hearts" / "one.png", heart)
+    prepare_folders(
+        tmp_path / "images",
+        tmp_path / "set",
+        unlabelled=True,
+        structures={"heart": tmp_path / "hearts"},
+        split=Split("1:0:0"),
+    )
+    make_pseudo_labels(tmp_path / "set", tmp_path / "out", Teacher())
+    (item,) = load_data_list(tmp_path / "out", "training", labelled=True, structures=["heart"])
+    assert Path(item["structures"]["heart"]).is_relative_to(tmp_path / "out")
+    np.testing.assert_array_equal(np.asarray(Image.open(item["structures"]["heart"])), heart)

@@ -164,6 +164,14 @@ def label_values(values: Iterable[int]) -> dict[int, str]:
     return {BACKGROUND: "background"} | {value: names[value] for value in sorted(values)}
 
 
+def write_structures(folder: Path, name: str, masks: Mapping[str, NDArray[np.bool_]]) -> dict[str, str]:
+    """Write the (H, W) masks of an image's further structures; their paths from the set's folder, by name."""
+    paths = {structure: f"{structure}/{name}.png" for structure in masks}
+    for structure, mask in masks.items():
+        write_png(folder / paths[structure], mask)
+    return paths
+
+
 def write_png(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.bool_]) -> None:
     """Write an (H, W) array of 1, 8 or 16 bits as a grey PNG; `OutputError` where that fails."""
     buffer = io.BytesIO()

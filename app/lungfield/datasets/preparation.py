@@ -166,8 +166,7 @@ def prepare(
             if moved:
                 swapped.append(name)
             layout.write_png(output / item.label, label_map)
-        for structure, mask in _structure_masks(case, image, shape).items():
-            layout.write_png(output / structure / f"{name}.png", mask)
+        layout.write_structures(output, name, _structure_masks(case, image, shape))
         sections[section_of[name]].append(item)
     layout.finish_set(
         output, description, sections, label_values=layout.label_values(values), split=split.describe()

@@ -71,10 +71,11 @@ class EfficientNetLite0UNet(nn.Module):
         height, width = image.shape[-2:]
         # As the packaged weights of the encoder were trained, and near to what timm's were.
         features: list[Tensor] = self.encoder(pad_to_multiple(image, self.divisor) * 2 - 1)
-        logits = self.head(self.decoder(features))
+        logits = _doubled(self.head(self.decoder(features)))
         if self.further is not None:
-            logits = torch.cat([logits, self.further["head"](self.further["decoder"](features))], dim=1)
-        return _doubled(logits)[..., :height, :width]
+            further = self.further["head"](self.further["decoder"](features))
+            logits = torch.cat([logits, _doubled(further)], dim=1)
+        return logits[..., :height, :width]
 
 
 class _Decoder(nn.ModuleList):

@@ -46,7 +46,8 @@ def make_pseudo_labels(
     A radiograph without a label is segmented as it is and mirrored. It is kept where the two masks agree and
     have two lungs; where they differ, its label is unknown. In a partial label the teacher fills in what is
     unknown and what both its masks take for lung; the rest stays unknown. A whole label stays as it is. The
-    test section is left out, as a network must not be measured by its own masks.
+    test section is left out, as a network must not be measured by its own masks. Masks of further structures
+    are taken over.
 
     Raises:
         DataError: the source is no prepared set, or the output holds one.
@@ -63,7 +64,8 @@ def make_pseudo_labels(
     sections: dict[str, list[layout.Item]] = {section: [] for section in names}
     doubtful: list[str] = []
     values: set[int] = set()
-    layout.start_set(output)
+    further = {name for one in names for entry in content[one] for name in entry.get("structures") or {}}
+    layout.start_set(output, further)
     for section, item, stored in track(
         [(one, *pair) for one in names for pair in zip(entries[one], content[one], strict=True)]
     ):
@@ -76,8 +78,13 @@ def make_pseudo_labels(
         image, label = f"{layout.IMAGES}/{name}{original.suffix}", f"{layout.LABELS}/{name}.png"
         write_whole(output / image, original.read_bytes())
         layout.write_png(output / label, label_map)
-        told = (stored.get(key) for key in ("spacing_mm", "group", "fold"))
-        sections[section].append(layout.Item(name, image, label, item["dataset"], *told))
+        structures = {one: f"{one}/{name}.png" for one in stored.get("structures") or {}}
+        for structure, path in structures.items():
+            write_whole(output / path, (source / stored["structures"][structure]).read_bytes())
+        told = {key: stored.get(key) for key in ("spacing_mm", "group", "fold")}
+        sections[section].append(
+            layout.Item(name, image, label, item["dataset"], **told, structures=structures or None)
+        )
     described = {field.name: content.get(field.name) or "" for field in fields(SetDescription)}
     bundle = predictor.bundle
     teacher = {"bundle": bundle.name, "version": bundle.version, "weights_sha256": bundle.weights_sha256}
