@@ -11,7 +11,7 @@ from scipy import ndimage
 
 import hard_cases
 from lungfield import Segmenter
-from lungfield.mask import Flag, assess, flip_agreement
+from lungfield.mask import Flag, HeartMeasurements, NoRatio, assess, flip_agreement
 from lungfield.mask import quality as quality_module
 from lungfield.mask.components import bounding_box
 from lungfield.pipeline import segmenting
@@ -32,6 +32,7 @@ class Chest:
         self.pixels = phantom.pixels.copy()
         self.probabilities = self.probabilities_of(self.label_map)
         self.flipped = None
+        self.heart = HeartMeasurements(None, 5000, cardiothoracic_ratio=0.45)
         self.radiograph = {"spacing": Spacing(phantom.spacing_mm, phantom.spacing_mm, "PixelSpacing")}
 
     @staticmethod
@@ -51,7 +52,7 @@ class Chest:
 
     def assess(self):
         radiograph = Radiograph(Path("chest.png"), self.pixels, **self.radiograph)
-        return assess(self.label_map, self.probabilities, radiograph, flipped=self.flipped)
+        return assess(self.label_map, self.probabilities, radiograph, flipped=self.flipped, heart=self.heart)
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +139,26 @@ def seen_from_the_side(chest):
     chest.radiograph["header"].PatientOrientation = ["A", "F"]
 
 
+def without_heart(chest):
+    chest.heart = HeartMeasurements(NoRatio.NO_HEART, 0)
+
+
+def cut_heart(chest):
+    chest.heart = HeartMeasurements(NoRatio.CUT_OFF, 5000, heart_touches_edge=True)
+
+
+def huge_heart(chest):
+    chest.heart = HeartMeasurements(None, 5000, cardiothoracic_ratio=0.76)
+
+
+def tiny_heart(chest):
+    chest.heart = HeartMeasurements(None, 5000, cardiothoracic_ratio=0.29)
+
+
+def seen_from_the_front(chest):
+    chest.radiograph["view"] = "AP"
+
+
 PROVOKED = (
     (no_lung, Flag.NO_LUNG),
     (one_lung, Flag.ONE_LUNG),
@@ -156,6 +177,11 @@ PROVOKED = (
     (seen_from_the_side, Flag.TAG_CONTRADICTION),
     (turned_by_its_mask, Flag.ORIENTATION_CORRECTED),
     (inverted_by_its_mask, Flag.POLARITY_CORRECTED),
+    (without_heart, Flag.NO_HEART),
+    (cut_heart, Flag.HEART_TOUCHES_BORDER),
+    (huge_heart, Flag.UNUSUAL_RATIO),
+    (tiny_heart, Flag.UNUSUAL_RATIO),
+    (seen_from_the_front, Flag.AP_RATIO),
 )
 
 
