@@ -16,6 +16,7 @@ import monai.bundle
 import pytest
 import typer
 import yaml
+from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
 from pages import ROOT, Block, blocks
 
 from lungfield.bundles import DEFAULT_BUNDLE, find_bundle
@@ -146,7 +147,8 @@ def check_run(words):
     for file in files:
         known |= yaml.safe_load(file.read_text(encoding="utf-8"))
     assert words[1].startswith("--") or words[1] in known, f"no run {words[1]}"
-    check_keys([word[2:].split("=")[0] for word in words if word.startswith("--")], files)
+    tracked = DEFAULT_EXP_MGMT_SETTINGS["mlflow"]["configs"] if "--tracking" in words else {}
+    check_keys([word[2:].split("=")[0] for word in words if word.startswith("--")], files, tracked)
     for option in (word for word in words if word.startswith("--") and "::" in word):
         at = known
         for part in option[2:].split("::")[:-1]:  # the last may be an argument that the config leaves out
