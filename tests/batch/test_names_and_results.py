@@ -69,6 +69,7 @@ def test_every_name_is_segmented_told_and_resumed(odd, tmp_path, run):
     assert sorted(done(again)) == expected
 
 
+@pytest.mark.slow
 def test_the_terminal_and_the_log_show_names_escaped(odd, tmp_path, call_lungfield):
     (odd / os.fsdecode(b"broken_\xe9\x1b[2J.dcm")).write_bytes(bytes(128) + b"DICM\1\2")
     log = tmp_path / "log.jsonl"

@@ -193,6 +193,7 @@ distributed.from_all("waits for the other")
 """
 
 
+@pytest.mark.slow
 def test_statistics_are_those_of_the_first_process_and_a_failure_ends_all(tmp_path):
     (tmp_path / "process.py").write_text(PROCESS)
     done = torchrun(tmp_path, "process.py")

@@ -20,5 +20,6 @@ def test_the_picture_shows_the_contract():
 
 def test_every_room_has_its_layer():
     settings = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    rooms = {path.stem for path in (ROOT / "app" / "lungfield").iterdir() if not path.name.startswith("_")}
+    places = (ROOT / "app" / "lungfield").iterdir()
+    rooms = {path.stem for path in places if path.suffix in ("", ".py") and not path.name.startswith("_")}
     assert {room for room in rooms if f"lungfield.{room}" not in settings} == set()

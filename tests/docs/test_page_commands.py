@@ -191,6 +191,7 @@ def test_page_runs(page, root):
 @pytest.mark.parametrize(
     "name", [bundle.name for bundle in all_bundles() if bundle.has_weights and bundle.name != DEFAULT_BUNDLE]
 )
+@pytest.mark.slow
 def test_shipped_weights_segment(name):
     """What the cards of the bundles show first; the default bundle is in other tests."""
     lungs = lungfield.Segmenter(name, device="cpu")(ROOT / "sample_data" / "images" / "01_dx_explicit.dcm")

@@ -135,9 +135,8 @@ def test_computes_in_the_precision_of_autocast(kind):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    "kind", ["graph", *(pytest.param(one, marks=pytest.mark.slow) for one in KINDS if one != "graph")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
 def test_onnx_takes_any_size(export_to_onnx, kind):
     torch.manual_seed(0)
     block = gsconv(kind, 3, 8, norm="batch").eval().requires_grad_(False)

@@ -122,6 +122,7 @@ def test_sigterm_drains_and_what_was_not_done_is_done_after_the_next_start(tmp_p
         assert "Traceback" not in log + node.output.read_text()
 
 
+@pytest.mark.slow
 def test_a_full_disk_refuses_and_loses_nothing(tmp_path):
     small = tmp_path / "small"
     small.mkdir()

@@ -113,6 +113,7 @@ def test_workers_are_those_of_the_engine(tmp_path, monkeypatch):
     assert Engine.of(predictor, 5).workers == 5
 
 
+@pytest.mark.slow
 def test_network_rate_is_that_of_processes_that_run_the_network():
     predictor = Predictor(find_bundle("unet"), device="cpu", backend="torch")
     inputs = [np.zeros((1, 32, 32), np.float32)] * 3
@@ -154,6 +155,7 @@ def test_files_that_are_not_segmented_are_not_timed(files, tmp_path):
         run(call)
 
 
+@pytest.mark.slow
 def test_failure_of_the_stock_way_is_told(tmp_path):
     bundle = find_bundle("unet")
     with pytest.raises(BenchmarkError, match="wrote 0 of 1 masks: "):

@@ -225,6 +225,7 @@ def test_weights_can_be_loaded_from_the_download(fetched):
     assert alone.keys() == weights.keys()
 
 
+@pytest.mark.slow
 def test_the_download_segments_like_the_shipped_bundle(fetched):
     folder, command = fetched
     done = subprocess.run(
