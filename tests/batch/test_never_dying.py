@@ -97,7 +97,7 @@ def test_results_of_a_run_are_not_written_over_unasked(asking, tmp_path, run):
     with pytest.raises(DataError, match="holds the results of a run"):
         run(folder, tmp_path / "out")
     with pytest.raises(
-        DataError, match=r"formats: \['mask', 'overlay', 'preview', 'seg'\] instead of \['mask'\]"
+        DataError, match=r"'preview', 'seg'\] instead of \['mask'\]"
     ):
         run(folder, tmp_path / "out", resume=True, formats=("mask",))
     assert ends(run(folder, tmp_path / "out", overwrite=True, formats=("mask",)))["a"] == ("done", "")
