@@ -222,7 +222,8 @@ class TestWhatIsRun:
     """By `create_workflow`, as `python -m monai.bundle run NAME` does."""
 
     @pytest.fixture
-    def create(self, configs):
+    def create(self, configs, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)  # tracking writes the config into `output_dir`
         check = "$__import__('lungfield.bundles.command_line').bundles.command_line.check_overrides()"
         content = CONFIG | {"initialize": [check]}
         (configs / "train.json").write_text(json.dumps(content))
