@@ -247,7 +247,7 @@ def test_benchmark_measures_all_in_one_run(tmp_path):
 
     stages = {one["name"]: one for one in figures["stages"]}
     by_default = ["read", "prepare", "post-process", "quality", "measure"]
-    by_default += ["write mask", "write overlay", "write seg"]
+    by_default += ["write mask", "write overlay", "write preview", "write seg"]
     assert [name for name, one in stages.items() if one["by_default"]] == by_default
     assert set(stages) - set(by_default) == {"write nifti", "write sr", "write sc"}
     assert sum(stages[name]["percent"] for name in by_default) == pytest.approx(100, abs=0.01)
