@@ -96,9 +96,7 @@ def test_results_of_a_run_are_not_written_over_unasked(asking, tmp_path, run):
     run(folder, tmp_path / "out")
     with pytest.raises(DataError, match="holds the results of a run"):
         run(folder, tmp_path / "out")
-    with pytest.raises(
-        DataError, match=r"'preview', 'seg'\] instead of \['mask'\]"
-    ):
+    with pytest.raises(DataError, match=r"'preview', 'seg'\] instead of \['mask'\]"):
         run(folder, tmp_path / "out", resume=True, formats=("mask",))
     assert ends(run(folder, tmp_path / "out", overwrite=True, formats=("mask",)))["a"] == ("done", "")
 

@@ -22,6 +22,7 @@ from benchmarking.summary import rate_between, ratios, spent
 from lungfield.batch import Options, segment_files
 from lungfield.batch import run as engine
 from lungfield.batch.pool import available_cores
+from lungfield.batch.processes import stop_forkserver
 from lungfield.bundles import find_bundle, shipped
 from lungfield.bundles.predictor import Predictor
 from lungfield.radiograph import read_radiograph
@@ -113,7 +114,15 @@ def test_workers_are_those_of_the_engine(tmp_path, monkeypatch):
     assert Engine.of(predictor, 5).workers == 5
 
 
+@pytest.fixture
+def no_forkserver_left():
+    """Else later tests get workers that know nothing of what has changed in the environment since."""
+    yield
+    stop_forkserver()
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_forkserver_left")
 def test_network_rate_is_that_of_processes_that_run_the_network():
     predictor = Predictor(find_bundle("unet"), device="cpu", backend="torch")
     inputs = [np.zeros((1, 32, 32), np.float32)] * 3
