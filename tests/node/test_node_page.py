@@ -20,7 +20,7 @@ from orthanc import MISSING
 from pacs_pages import ROOT, blocks, on_free_ports, pacs_commands, run_with_orthanc
 
 PAGE = ROOT / "docs" / "node.md"
-TIMEOUT_S = 280
+TIMEOUT_S = 450
 
 
 @pytest.fixture(scope="module")
