@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import warnings
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import imagecodecs
@@ -48,10 +49,25 @@ def read_image(file: File, *, file_format: str, limits: Limits) -> Radiograph:
         values, pose = _READERS.get(file_format, partial(_read_pillow, file_format=file_format))(file, limits)
     if file_format == "JPEG":
         refuse_mask_in_jpeg(values)
+    return radiograph_of(path_of(file), values, pose, file_format)
+
+
+def radiograph_of(path: Path, values: NDArray[Any], pose: Pose | None, file_format: str) -> Radiograph:
+    """The radiograph of grey values (H, W) as stored, upright, without a spacing.
+
+    Args:
+        path: what it is called.
+        values: grey values.
+        pose: as the source tells it; None where it does not.
+        file_format: what the values come from.
+
+    Raises:
+        UnreadableError: the values are (nearly) uniform.
+    """
     upright = pose or UPRIGHT
     pixels, valid = to_unit(np.ascontiguousarray(upright.upright(values)))
     return Radiograph(
-        path=path_of(file),
+        path=path,
         pixels=pixels,
         valid=valid,
         pose=upright,

@@ -15,10 +15,10 @@ from pydicom import dcmwrite
 from pydicom.dataset import Dataset
 
 from lungfield.errors import DataError, NotFrontalChestError, Reason, UnreadableError
-from lungfield.pose import UPRIGHT, Pose
+from lungfield.pose import Pose
 from lungfield.radiograph.content import InMemory
-from lungfield.radiograph.contrast import refuse_mask_in_jpeg, to_unit
-from lungfield.radiograph.images import ONE_PICTURE, grey_values, of_samples
+from lungfield.radiograph.contrast import refuse_mask_in_jpeg
+from lungfield.radiograph.images import ONE_PICTURE, grey_values, of_samples, radiograph_of
 from lungfield.radiograph.limits import Limits
 from lungfield.radiograph.spacing import MAX_MM, MIN_MM, believable
 from lungfield.records import Radiograph, Spacing
@@ -87,16 +87,7 @@ def read_in_memory(source: Any, limits: Limits) -> Radiograph:
         name = file_format = "array"
         values = _grey(_as_array(source))
         limits.check_shape(*values.shape)
-    upright = pose or UPRIGHT
-    pixels, valid = to_unit(np.ascontiguousarray(upright.upright(values)))
-    return Radiograph(
-        path=Path(name),
-        pixels=pixels,
-        valid=valid,
-        pose=upright,
-        pose_told=pose is not None,
-        file_format=file_format,
-    )
+    return radiograph_of(Path(name), values, pose, file_format)
 
 
 def as_told(
