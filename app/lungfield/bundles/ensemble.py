@@ -13,10 +13,20 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from lungfield.bundles.predictor import Answer, Outcome, Predictor, Prepared, Processing, Result, Steps, drive
+from lungfield.bundles.predictor import (
+    LOGIT_NAMES,
+    Answer,
+    Outcome,
+    Predictor,
+    Prepared,
+    Processing,
+    Result,
+    Steps,
+    drive,
+    logits_by_name,
+)
 from lungfield.bundles.registry import Bundle
 from lungfield.errors import BundleError
-from lungfield.labels import CLAVICLE_SIDE_UNKNOWN, HEART
 from lungfield.mask.native import native_label_map
 from lungfield.mask.structures import native_structures
 from lungfield.records import Radiograph
@@ -24,7 +34,6 @@ from lungfield.transforms import lung_logits
 
 Map = NDArray[np.float32]
 
-_VALUES = {HEART.value: "heart", CLAVICLE_SIDE_UNKNOWN: "clavicles"}
 # A mean of 0 or 1 has no logit; no network means more by a probability beyond this.
 _LEAST = 1e-6
 
@@ -82,33 +91,34 @@ class EnsembleProcessing:
             BundleError: a network gives other channels than its metadata name.
         """
         lungs, rights, mirrored = [], [], []
-        further: dict[int, list[Map]] = {}
+        further: dict[str, list[Map]] = {}
         for member, one, (logits, logits_of_mirrored) in zip(self.members, prepared, answers, strict=True):
             over_picture = member.over_picture(one, logits).float()
-            lung, right = lung_logits(over_picture, member.classes)
-            lungs.append(lung.numpy())
+            _, right = lung_logits(over_picture, member.classes)
+            named = logits_by_name(over_picture, member.classes)
+            lungs.append(named.pop("lungs"))
             if right is not None:
                 rights.append(right.numpy())
-            for value, channel in zip(member.classes, over_picture, strict=True):
-                if value in _VALUES:
-                    further.setdefault(value, []).append(channel.numpy())
+            for name, channel in named.items():
+                further.setdefault(name, []).append(channel)
             if logits_of_mirrored is not None:
                 other, _ = lung_logits(member.over_picture(one, logits_of_mirrored).float(), member.classes)
                 mirrored.append(other.numpy())
         grid = tuple(np.max([lung.shape for lung in lungs], axis=0).tolist())
         probability = _mean(lungs, grid)
-        mean_logits = {value: _logit(_mean(maps, grid)) for value, maps in further.items()}
+        mean_logits = {name: _logit(_mean(maps, grid)) for name, maps in further.items()}
         label_map = native_label_map(
             _logit(probability), radiograph.shape, right=_logit(_mean(rights, grid)) if rights else None
         )
-        masks = native_structures(mean_logits, label_map, radiograph.shape)
+        by_value = {value: mean_logits[name] for value, name in LOGIT_NAMES.items() if name in mean_logits}
+        masks = native_structures(by_value, label_map, radiograph.shape)
         stored = radiograph.pose.stored
         return Outcome(
             np.ascontiguousarray(stored(label_map)),
             probability,
             _mean(mirrored, grid) if mirrored else None,
             {name: np.ascontiguousarray(stored(mask)) for name, mask in masks.items()},
-            {"lungs": _logit(probability)} | {_VALUES[value]: one for value, one in mean_logits.items()},
+            {"lungs": _logit(probability)} | mean_logits,
         )
 
 

@@ -43,7 +43,8 @@ Of an ensemble, it yields lists of inputs, one for each network, and is sent lis
 """
 Prepared = dict[str, Any]
 """A radiograph after the preprocessing: MONAI's dictionary, with what the way back needs."""
-_OF_LOGITS = {LUNG_SIDE_UNKNOWN: "lungs", HEART.value: "heart", CLAVICLE_SIDE_UNKNOWN: "clavicles"}
+LOGIT_NAMES = {LUNG_SIDE_UNKNOWN: "lungs", HEART.value: "heart", CLAVICLE_SIDE_UNKNOWN: "clavicles"}
+"""What the logits of a channel are called, by the value that the channel stands for."""
 
 
 class Finished(NamedTuple):
@@ -270,7 +271,7 @@ def logits_by_name(logits: torch.Tensor, classes: Sequence[int]) -> dict[str, ND
     """The logits (h, w) float32 of each structure, called as in `lungfield.labels.STRUCTURES`."""
     lung, _ = lung_logits(logits.float(), classes)
     further = zip(classes, logits.float(), strict=True) if BACKGROUND not in classes else ()
-    named = {_OF_LOGITS[value]: channel.numpy() for value, channel in further if value in _OF_LOGITS}
+    named = {LOGIT_NAMES[value]: channel.numpy() for value, channel in further if value in LOGIT_NAMES}
     return {"lungs": lung.numpy()} | named
 
 
