@@ -3,7 +3,8 @@
 python scripts/soak_node.py --minutes 10                  # the long form; --minutes 1 is the short one
 python scripts/soak_node.py --minutes 1 --queued 10000    # and the memory with so many in the queue
 
-Needs Orthanc (Debian: orthanc, orthanc-dicomweb). Ends with 1 where anything was lost or came twice.
+Needs Orthanc and dcmtk (Debian: orthanc, orthanc-dicomweb, dcmtk). Ends with 1 where anything was lost or
+came twice.
 """
 
 from __future__ import annotations
@@ -18,22 +19,27 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from pydicom import dcmread
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
 from orthanc import MISSING, Orthanc, free_port, running_orthanc
+from soaking.dcmtk import MISSING as NO_SENDER
+from soaking.dcmtk import rate_of_sending
 from soaking.node_process import NodeProcess
 from soaking.outcome import check, rows, wait_until_ended
 from soaking.radiographs import make_radiographs
 from soaking.sending import Senders
 
 _QUEUED_SIZE = 128
+_FIRST_LIMIT_S = 120.0
+"""Until the first radiograph is delivered, with the start of the workers."""
 _QUICK_RETRIES = {"first_retry_s": 1, "longest_retry_s": 5, "commitment": "never"}
 
 
 def main(
     minutes: float = typer.Option(10.0, min=0.2, help="How long, without the end in which all is delivered."),
-    radiographs: int = typer.Option(500, min=1, help="How many are sent."),
+    radiographs: int = typer.Option(500, min=4, help="How many are sent."),
     associations: int = typer.Option(8, min=1, help="Over how many associations at once."),
     size: int = typer.Option(512, min=64, help="Their rows and columns."),
     kills: int = typer.Option(30, min=0, help="How often the node is killed."),
@@ -43,8 +49,8 @@ def main(
     folder: Path | None = typer.Option(None, help="Where all files are; by default a temporary folder."),
 ) -> None:
     """Soak a node, and print what came of it as JSON."""
-    if MISSING:
-        raise SystemExit(MISSING)
+    if MISSING or NO_SENDER:
+        raise SystemExit(MISSING or NO_SENDER)
     with contextlib.ExitStack() as stack:
         root = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="soak-")))
         root.mkdir(parents=True, exist_ok=True)
@@ -69,28 +75,34 @@ def soak(
     archive_kills: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Send half of the radiographs in peace and half amid kills; what came of them, and the figures."""
+    """Send half of the radiographs in peace and half amid kills; what came of them, and the figures.
+
+    The rate of receiving is that of the first half: sent by dcmtk, as fast as it goes, while workers segment.
+    """
     dice = random.Random(seed)  # noqa: S311  (moments, not secrets)
     paths = make_radiographs(root / "radiographs", count, size=size, seed=seed)
     archive_folder = root / "archive"
     archive_folder.mkdir()
     with _Archive(archive_folder) as archive:
         node = NodeProcess(root / "state", free_port(), ["--config", str(_config(root, archive))])
-        node.start()
         try:
-            in_peace = Senders(node.port, paths[: count // 2], associations=associations)
-            begun = time.monotonic()
-            in_peace.start()
-            peaceful = in_peace.wait(seconds)
-            rate = len(in_peace.answered) / (time.monotonic() - begun)
-            amid = Senders(node.port, paths[count // 2 :], associations=associations, over_s=seconds)
+            node.start()
+            first, *others = paths[: max(count // 2, 2)]
+            rate_of_sending(node.port, [first], associations=1, limit_s=seconds)
+            begun = wait_until_ended(node.state, _FIRST_LIMIT_S)
+            rate = rate_of_sending(node.port, others, associations=associations, limit_s=seconds)
+            meanwhile = sum(row["state"] != "received" for row in rows(node.state).values()) - 1
+            amid = Senders(node.port, paths[1 + len(others) :], associations=associations, over_s=seconds)
             amid.start()
             _kill_at_random(node, archive, kills, archive_kills, seconds, dice)
             sent = amid.wait(seconds + 120)
             ended = wait_until_ended(node.state, seconds + 20 * count)
             memory = node.memory_mib
             status = node.end()
-            answered = [*in_peace.answered, *amid.answered]
+            in_peace = [
+                str(dcmread(path, stop_before_pixels=True).SOPInstanceUID) for path in (first, *others)
+            ]
+            answered = [*in_peace, *amid.answered]
             outcome = check(node.state, answered, archive.orthanc.url)
         except BaseException:
             node.kill()
@@ -98,6 +110,7 @@ def soak(
     return {
         "answered": len(answered),
         "received_per_second": round(rate, 1),
+        "segmented_meanwhile": meanwhile,
         "states": outcome.states,
         "lost": len(outcome.lost),
         "twice": len(outcome.twice),
@@ -106,7 +119,7 @@ def soak(
         "kills": kills,
         "archive_kills": archive_kills,
         "sigterm_status": status,
-        "good": outcome.is_good and peaceful and sent and ended and status == 0 and len(answered) == count,
+        "good": outcome.is_good and begun and sent and ended and status == 0 and len(answered) == count,
     }
 
 
@@ -114,9 +127,9 @@ def queue_up(root: Path, count: int, *, associations: int) -> dict[str, Any]:
     """Queue radiographs faster than they are segmented, and tell the main process's memory on the way."""
     paths = make_radiographs(root / "radiographs", count, size=_QUEUED_SIZE)
     node = NodeProcess(root / "state", free_port(), ["--http", "", "--workers", "1"])
-    node.start()
     memory: dict[int, int] = {}
     try:
+        node.start()
         senders = Senders(node.port, paths, associations=associations)
         begun = time.monotonic()
         senders.start()

@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,17 +10,13 @@ import pytest
 from pydicom.uid import generate_uid
 
 from orthanc import free_port
+from soaking.dcmtk import MISSING
 from soaking.node_process import NodeProcess
 
 SAMPLES = Path(__file__).parents[2] / "sample_data" / "images"
 
 
-def dcmtk(name):
-    """The path of a program of dcmtk; pynetdicom's of the same names come first in an environment's PATH."""
-    return shutil.which(name, path="/usr/local/bin:/usr/bin:/opt/homebrew/bin")
-
-
-needs_dcmtk = pytest.mark.skipif(dcmtk("storescu") is None, reason="needs storescu (Debian: dcmtk)")
+needs_dcmtk = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 
 
 def radiograph(folder, number=0, *, sample="03_cr_monochrome1_implicit.dcm", **changes):
@@ -34,27 +28,6 @@ def radiograph(folder, number=0, *, sample="03_cr_monochrome1_implicit.dcm", **c
     path = Path(folder) / f"{number:05}.dcm"
     dataset.save_as(path)
     return path
-
-
-def storescu(port, *paths, called="LUNGFIELD", calling="MODALITY", options=("-xs",)):
-    """Send files by dcmtk; its exit status and output."""
-    return subprocess.run(
-        [
-            dcmtk("storescu"),
-            "-aet",
-            calling,
-            "-aec",
-            called,
-            "-R",
-            *options,
-            "127.0.0.1",
-            str(port),
-            *map(str, paths),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
 
 
 def with_limits(settings, **limits):

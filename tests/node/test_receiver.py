@@ -15,7 +15,7 @@ from pathlib import Path
 import pydicom
 import pynetdicom
 import pytest
-from peers import SAMPLES, dcmtk, needs_dcmtk, radiograph, storescu, with_limits
+from peers import SAMPLES, needs_dcmtk, radiograph, with_limits
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     ImplicitVRLittleEndian,
@@ -33,6 +33,7 @@ from lungfield.node.incoming import Incoming
 from lungfield.node.receiver import Receiver
 from lungfield.node.records import Receipt, State
 from lungfield.node.settings import Tls
+from soaking.dcmtk import dcmtk, storescu
 
 SYNTAXES = {
     "01_dx_explicit.dcm": "-x=",

@@ -6,9 +6,10 @@ import time
 
 import pydicom
 import pytest
-from peers import dcmtk, needs_dcmtk, radiograph, running_node, storescu
+from peers import needs_dcmtk, radiograph, running_node
 
 from orthanc import MISSING, free_port, running_orthanc
+from soaking.dcmtk import dcmtk, storescu
 from soaking.outcome import check, rows, wait_until_ended
 from soaking.sending import Senders
 

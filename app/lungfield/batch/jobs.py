@@ -43,6 +43,7 @@ class WorkerSettings:
         memory_bytes: how much memory a worker may take for its files; more is refused to it.
         skipped_notice: write a secondary capture that says why, of a DICOM image that is skipped.
         carrier: carries inputs and results; None where they lie in folders of this machine.
+        niceness: added to that of the process that starts the workers (nice(2)), where there is such a thing.
     """
 
     bundle: Bundle
@@ -58,6 +59,7 @@ class WorkerSettings:
     memory_bytes: int | None = None
     skipped_notice: bool = False
     carrier: Carrier | None = None
+    niceness: int = 0
 
 
 @dataclass(frozen=True)

@@ -89,12 +89,17 @@ def start_worker(connection: Connection, settings: WorkerSettings, network: Conn
     work(connection, settings, network)
 
 
-def prepare_worker() -> None:
+def prepare_worker(niceness: int = 0) -> None:
     """Leave interrupts to the main process; on Linux, end as soon as the fork server does.
 
     The fork server ends with the main process, however that ends. A worker alone would notice only after the
     file that it works on.
+
+    Args:
+        niceness: added to that of the main process (nice(2)): the more, the later the system's turn for it.
     """
+    if niceness and hasattr(os, "nice"):
+        os.nice(niceness)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))

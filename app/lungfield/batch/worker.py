@@ -42,7 +42,7 @@ def work(connection: Connection, settings: WorkerSettings, network: Connection |
         settings: what all files share.
         network: to a `gpu.BatchedNetwork`; None to run the network here, on the CPU.
     """
-    prepare_worker()
+    prepare_worker(settings.niceness)
     compute_in_one_thread()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         try:

@@ -33,6 +33,8 @@ _LOOK_EVERY_S = 2.0
 _PAUSE_S = 15.0
 """After results could not be written, before the next is tried."""
 _BATCH_SIZE = 16
+_NICENESS = 10
+"""Of the workers: receiving and delivering come first. A sender that waits too long gives up."""
 
 
 class Working:
@@ -129,6 +131,7 @@ class Working:
             require_frontal=settings.views == "frontal",
             memory_bytes=settings.memory_limit_bytes,
             skipped_notice=settings.skipped_notice,
+            niceness=_NICENESS,
         )
         with self._pool(shared, device) as pool:
             self._pool_at_work = pool
