@@ -406,6 +406,7 @@ def test_a_review_is_kept_saved_and_loaded(opened, tmp_path):
     page.keyboard.press("r")  # taken back
     page.keyboard.press("Escape")
     page.locator(".card .verdict.rejected").wait_for()
+    page.wait_for_function("() => !location.hash.includes('file=')")  # else the reloaded page shows the file
     page.reload()
     assert page.locator(".verdict").all_inner_texts() == ["✓ accepted", "✗ rejected"]
     page.select_option("#review", "rejected")

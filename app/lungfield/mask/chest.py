@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from lungfield.mask.components import bounding_box
+from lungfield.mask.components import bounding_box, centre, counted
 from lungfield.mask.features import likeness
 
 Mask = NDArray[np.bool_]
@@ -62,23 +61,30 @@ class Chest:
     @classmethod
     def of(cls, right: Mask, left: Mask, aspect: float) -> Chest | None:
         """Of both lungs and the height of a pixel by its width; None where no row holds both."""
-        lungs = right | left
-        rows = np.flatnonzero(right.any(axis=1) & left.any(axis=1))
-        boxes = [bounding_box(mask) for mask in (lungs, right, left)]
-        if rows.size == 0 or boxes[0] is None:
+        boxes = bounding_box(right), bounding_box(left)
+        if boxes[0] is None or boxes[1] is None:
             return None
-        first = lungs[rows].argmax(axis=1)
-        last = lungs.shape[1] - 1 - lungs[rows, ::-1].argmax(axis=1)
-        widths = [box[1].stop - box[1].start for box in boxes[1:] if box is not None]
-        slopes = [_slope_degrees(of(right), of(left), aspect) for of in (_top, ndimage.center_of_mass)]
+        top, left_end = (min(box[axis].start for box in boxes if box) for axis in (0, 1))
+        bottom, right_end = (max(box[axis].stop for box in boxes if box) for axis in (0, 1))
+        box = slice(top, bottom), slice(left_end, right_end)
+        right, left = right[box], left[box]
+        rows = np.flatnonzero(right.any(axis=1) & left.any(axis=1))
+        if rows.size == 0:
+            return None
+        lungs = right | left
+        both = lungs[rows]
+        first = both.argmax(axis=1)
+        last = both.shape[1] - 1 - both[:, ::-1].argmax(axis=1)
+        widths = [one[1].stop - one[1].start for one in boxes if one is not None]
+        slopes = [_slope_degrees(of(right), of(left), aspect) for of in (_top, centre)]
         return cls(
-            rows,
-            first,
-            last,
-            boxes[0],
-            likeness(lungs[boxes[0]]),
+            rows + top,
+            first + left_end,
+            last + left_end,
+            box,
+            likeness(lungs),
             min(widths) / max(widths),
-            float(np.median(1 - lungs[rows].sum(axis=1) / (last - first + 1))),
+            float(np.median(1 - counted(both, axis=1) / (last - first + 1))),
             float(np.mean(slopes)),
         )
 

@@ -11,11 +11,26 @@ _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice] | None:
     """The smallest rows and columns (slices) that hold all of a (H, W) bool mask; None where it is empty."""
-    rows = np.flatnonzero(mask.any(axis=1))
-    columns = np.flatnonzero(mask.any(axis=0))
+    if mask.size == 0:
+        return None
+    # Counting takes OpenCV a tenth of the time of NumPy's `any`.
+    rows, columns = (np.flatnonzero(counted(mask, axis)) for axis in (1, 0))
     if rows.size == 0:
         return None
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def centre(mask: NDArray[np.bool_]) -> tuple[float, float]:
+    """The mean (row, column) of the pixels of a (H, W) bool mask, which is not empty."""
+    counts = [counted(mask, axis).astype(np.float64) for axis in (1, 0)]
+    row, column = (float(np.average(np.arange(count.size), weights=count)) for count in counts)
+    return row, column
+
+
+def counted(mask: NDArray[np.bool_], axis: int) -> NDArray[np.int32]:
+    """How many pixels of a (H, W) bool mask lie in each row (axis 1) or column (axis 0)."""
+    counts: NDArray[np.int32] = cv2.reduce(_as_bytes(mask), axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel()
+    return counts
 
 
 def label_components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from scipy.spatial import ConvexHull
 
 from lungfield.labels import LEFT_LUNG, RIGHT_LUNG
-from lungfield.mask.components import bounding_box, dilated, eroded
+from lungfield.mask.components import bounding_box, centre, dilated, eroded
 from lungfield.mask.sampling import occupancy, sampled
 from lungfield.records import Radiograph
 
@@ -102,7 +101,7 @@ def _shape_features(labels: NDArray[np.uint8], *, aspect: float) -> Features:
     """
     mask = labels != 0
     box = _box(mask)
-    row, column = ndimage.center_of_mass(mask)
+    row, column = centre(mask)
     sides = {name: labels == label.value for name, label in SIDES.items()}
     areas = [int(np.count_nonzero(side)) for side in sides.values()]
     features = {

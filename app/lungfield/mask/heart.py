@@ -245,6 +245,9 @@ def _costophrenic(lung: Mask, outward_first: slice) -> Point | None:
         return None
     columns = np.arange(box[1].start, box[1].stop)[outward_first]
     columns = columns[: math.ceil(len(columns) / 2)]
-    half = lung[box[0], columns]
-    row = int(np.flatnonzero(half.any(axis=1))[-1])
-    return box[0].start + row, int(columns[half[row].argmax()])
+    lateral = slice(min(columns[0], columns[-1]), max(columns[0], columns[-1]) + 1)
+    lowest = bounding_box(lung[box[0], lateral])
+    if lowest is None:
+        return None
+    row = box[0].start + lowest[0].stop - 1
+    return row, int(columns[lung[row, columns].argmax()])

@@ -44,7 +44,7 @@ def native_structures(
         (H, W) bool masks by the names of `lungfield.labels`, each whole where structures overlap.
     """
     found: dict[str, Mask] = {}
-    lung_fraction = float(np.mean(lungs != BACKGROUND))
+    lung_fraction = np.count_nonzero(lungs) / lungs.size
     if HEART.value in logits:
         heart = logits[HEART.value]
         kept = _largest(heart > level, _MIN_HEART * lung_fraction * heart.size)
