@@ -198,6 +198,11 @@ class Segmentation:
         """The label map on the pixels of the upright radiograph."""
         return self.radiograph.pose.upright(self.label_map)
 
+    @cached_property
+    def _reduced(self) -> export.Reduced:
+        """The radiograph in the size of pictures to look at, shared by all of them."""
+        return export.reduced_picture(self.radiograph)
+
     @property
     def _further(self) -> dict[str, Any]:
         """What pictures show beside the lungs."""
@@ -329,14 +334,19 @@ class Segmentation:
             **self._further,
         )
 
-    def save_overlay(self, path: str | Path, *, longest_side: int = 768) -> None:
+    def save_overlay(self, path: str | Path, *, longest_side: int = export.LONGEST_SIDE_PX) -> None:
         """Write the radiograph with all contours, and the lines that the ratio comes from, as .png or .jpg.
 
         Raises:
             OutputError: the name has another suffix, or the file cannot be written.
         """
         export.save_overlay(
-            self.radiograph, self.label_map, Path(path), longest_side=longest_side, **self._further
+            self.radiograph,
+            self.label_map,
+            Path(path),
+            longest_side=longest_side,
+            reduced=self._reduced if longest_side == export.LONGEST_SIDE_PX else None,
+            **self._further,
         )
 
     def save_preview(self, path: str | Path, *, reference: NDArray[np.generic] | None = None) -> None:
@@ -347,5 +357,10 @@ class Segmentation:
             reference: (H, W) as the file stores it, not 0 on lung: a layer of its own.
         """
         export.save_preview(
-            self.radiograph, self.label_map, Path(path), structures=self.structures, reference=reference
+            self.radiograph,
+            self.label_map,
+            Path(path),
+            structures=self.structures,
+            reference=reference,
+            reduced=self._reduced,
         )

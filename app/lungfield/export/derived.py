@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
@@ -32,8 +32,8 @@ RESEARCH_USE_ONLY = "For research use only: not a medical device, not for diagno
 MANUFACTURER = "lungfield"
 _LONGEST_LO = 64
 
-# What highdicom is given in the place of the radiograph's identifiers, which it writes to its log.
-_STAND_IN = Source(ComputedRadiographyImageStorage, *(generate_uid() for _ in range(3)))
+STAND_IN = Source(ComputedRadiographyImageStorage, *(generate_uid() for _ in range(3)))
+"""What highdicom is given in the place of the radiograph's identifiers, which it writes to its log."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,10 @@ def require_its_label_map(radiograph: Radiograph, label_map: NDArray[np.uint8], 
 def stand_in() -> Dataset:
     """A radiograph with invented identifiers and nothing else in it, for highdicom to derive objects from."""
     dataset = Dataset()
-    dataset.SOPClassUID = _STAND_IN.sop_class
-    dataset.SOPInstanceUID = _STAND_IN.instance
-    dataset.SeriesInstanceUID = _STAND_IN.series
-    dataset.StudyInstanceUID = _STAND_IN.study
+    dataset.SOPClassUID = STAND_IN.sop_class
+    dataset.SOPInstanceUID = STAND_IN.instance
+    dataset.SeriesInstanceUID = STAND_IN.series
+    dataset.StudyInstanceUID = STAND_IN.study
     for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "ReferringPhysicianName"):
         setattr(dataset, keyword, "")
     for keyword in ("StudyDate", "StudyTime", "StudyID", "AccessionNumber"):
@@ -81,9 +81,12 @@ def stand_in() -> Dataset:
     return dataset
 
 
-def refer_to_source(derived: Dataset, source: Source) -> None:
-    """Put the radiograph's identifiers in the place of those of `stand_in`, wherever they are."""
-    names = dict(zip(astuple(_STAND_IN), astuple(source), strict=True))
+def refer_to_source(derived: Dataset, source: Source, others: Mapping[str, str] | None = None) -> None:
+    """Put the radiograph's identifiers in the place of those of `stand_in`, wherever they are.
+
+    `others` are further identifiers to replace, and by what.
+    """
+    names = dict(zip(astuple(STAND_IN), astuple(source), strict=True)) | dict(others or {})
     for element in derived.iterall():
         if element.VR == "UI" and str(element.value) in names:
             element.validation_mode = IGNORE

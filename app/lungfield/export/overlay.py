@@ -22,6 +22,9 @@ from lungfield.mask.components import bounding_box
 from lungfield.mask.heart import HeartMeasurements
 from lungfield.records import Radiograph
 
+LONGEST_SIDE_PX = 768
+"""About how large pictures are: enough to judge a contour."""
+
 _COLOURS = {label.value: label.colour_rgb for label in LUNGS} | {LUNG_SIDE_UNKNOWN: (0, 200, 120)}
 _THORAX_RGB = (240, 240, 240)
 _FILL_OPACITY = 0.1
@@ -41,10 +44,11 @@ def save_overlay(
     label_map: NDArray[np.uint8],
     path: Path,
     *,
-    longest_side: int = 768,
+    longest_side: int = LONGEST_SIDE_PX,
     caption: str | None = None,
     structures: Mapping[str, NDArray[np.bool_]] | None = None,
     heart: HeartMeasurements | None = None,
+    reduced: Reduced | None = None,
 ) -> None:
     """Write what `render_overlay` draws as PNG or JPEG.
 
@@ -56,6 +60,7 @@ def save_overlay(
         caption: a line of text below the picture, or None.
         structures: masks beside the lungs.
         heart: what was measured on them.
+        reduced: the radiograph in the picture's size.
 
     Raises:
         OutputError: the name has another suffix, the shapes differ, or the file could not be written.
@@ -75,6 +80,7 @@ def save_overlay(
         caption=caption,
         structures=structures,
         heart=heart,
+        reduced=reduced,
     )
     write_whole(path, encode(np.asarray(picture)))
 
@@ -100,10 +106,11 @@ def render_overlay(
     radiograph: Radiograph,
     label_map: NDArray[np.uint8],
     *,
-    longest_side: int = 768,
+    longest_side: int = LONGEST_SIDE_PX,
     caption: str | None = None,
     structures: Mapping[str, NDArray[np.bool_]] | None = None,
     heart: HeartMeasurements | None = None,
+    reduced: Reduced | None = None,
 ) -> Image.Image:
     """Draw each lung's contour, a light fill and the letter R or L on a radiograph; and what else there is.
 
@@ -122,11 +129,13 @@ def render_overlay(
         structures: (H, W) bool masks on the pixels as the file stores them, by the names of
             `lungfield.labels`.
         heart: what was measured on the upright picture.
+        reduced: what `reduced_picture` gives for this radiograph, where it is known already; `longest_side`
+            is that of the call then.
 
     Returns:
         An RGB picture, 8 bits a channel.
     """
-    factor, grey = reduced_picture(radiograph, longest_side)
+    factor, grey = reduced or reduced_picture(radiograph, longest_side)
     highest = label_map.max()
     lungs = {value: _find(label_map == value, factor) if value <= highest else None for value in _COLOURS}
     drawn = [(colour, lungs[value]) for value, colour in _COLOURS.items()]
@@ -151,14 +160,22 @@ def render_overlay(
     return _with_caption(picture, caption) if caption else picture
 
 
-def reduced_picture(radiograph: Radiograph, longest_side: int) -> tuple[int, Image.Image]:
-    """A radiograph as its file stores it, in 256 greys, reduced by a whole number.
+class Reduced(NamedTuple):
+    """A radiograph to look at, as its file stores it.
 
-    Returns:
-        The number that brings its longest side nearest to `longest_side`, and the picture.
+    Attributes:
+        factor: how many pixels of the file one of the picture is wide and high.
+        picture: in 256 greys.
     """
+
+    factor: int
+    picture: Image.Image
+
+
+def reduced_picture(radiograph: Radiograph, longest_side: int = LONGEST_SIDE_PX) -> Reduced:
+    """A radiograph reduced by the whole number that brings its longest side nearest to `longest_side`."""
     factor = max(1, round(max(radiograph.shape) / longest_side))
-    return factor, _reduced(_to_grey(radiograph.pose.stored(radiograph.pixels)), factor)
+    return Reduced(factor, _reduced(_to_grey(radiograph.pose.stored(radiograph.pixels)), factor))
 
 
 def _to_grey(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungfield.atomic import write_whole
-from lungfield.export.overlay import reduced_picture
+from lungfield.export.overlay import Reduced, reduced_picture
 from lungfield.labels import LUNGS, STRUCTURES
 from lungfield.mask.components import bounding_box
 from lungfield.records import Radiograph
@@ -37,7 +37,7 @@ def save_preview(
     *,
     structures: Mapping[str, NDArray[np.bool_]] | None = None,
     reference: NDArray[np.generic] | None = None,
-    longest_side: int = 768,
+    reduced: Reduced | None = None,
 ) -> None:
     """Write a radiograph and its contours as SVG with the layers 'picture', 'prediction' and 'reference'.
 
@@ -50,12 +50,12 @@ def save_preview(
         path: the file to write.
         structures: (H, W) bool masks beside the lungs, likewise, by the names of `lungfield.labels`.
         reference: (H, W), likewise, a reference mask: not 0 on lung; None where there is none.
-        longest_side: in pixels, about, as for `save_overlay`.
+        reduced: what `reduced_picture` gives for this radiograph, where it is known already.
 
     Raises:
         OutputError: the file could not be written.
     """
-    factor, picture = reduced_picture(radiograph, longest_side)
+    factor, picture = reduced or reduced_picture(radiograph)
     grey = np.asarray(picture)
     jpeg = base64.b64encode(imagecodecs.jpeg8_encode(grey, level=_JPEG_QUALITY)).decode("ascii")
     height, width = grey.shape

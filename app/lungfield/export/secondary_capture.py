@@ -90,13 +90,11 @@ def save_secondary_capture(
         structures=structures,
         heart=heart,
     )
-    masks = [label_map, *(structures or {}).values()]
-    drawn = b"".join(mask.tobytes() for mask in masks)
     with derived.errors_of_header(radiograph.path, path, "secondary capture"):
         capture, size = _capture(np.asarray(picture), _LUNGS, algorithm)
         _add_context(capture, radiograph.header)
         _tell_compression(capture, radiograph.header, size)
-        content = _finished(capture, _LUNGS, radiograph.header, source, algorithm, drawn, created)
+        content = _finished(capture, _LUNGS, radiograph.header, source, algorithm, created)
     write_whole(path, content)
 
 
@@ -141,7 +139,7 @@ def save_skipped_notice(
         capture.PatientOrientation = capture.Laterality = ""
         capture.BurnedInAnnotation = "NO"
         _tell_compression(capture, Dataset(), size)
-        content = _finished(capture, _NOTICE, header, source, algorithm, reason.encode(), created)
+        content = _finished(capture, _NOTICE, header, source, algorithm, created)
     write_whole(path, content)
 
 
@@ -180,13 +178,11 @@ def _finished(
     header: Dataset,
     source: Source,
     algorithm: derived.Algorithm,
-    content: bytes,
     created: datetime | None,
 ) -> bytes:
     """The file of a picture, with the identity of its source, a reference to that, and its time."""
-    derived.give_identity(
-        capture, header, source, *derived.derived_uids(source, algorithm, kind.name, content)
-    )
+    uids = derived.derived_uids(source, algorithm, kind.name, capture.PixelData)
+    derived.give_identity(capture, header, source, *uids)
     _refer(capture, source)
     made = derived.creation_time(created)
     derived.stamp(capture, made)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
 from pydicom import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage, generate_uid
 
 from lungfield.atomic import write_whole
 from lungfield.errors import OutputError
@@ -42,6 +44,13 @@ from lungfield.records import Radiograph
 _SERIES_DESCRIPTION = "Lung field measurements (research use only)"
 # Comes after the series of segmentations.
 _SERIES_NUMBER = 7302
+
+# What stands for the DICOM SEG that a report refers to, by keyword.
+_SEG_UIDS = {
+    "SOPClassUID": str(SegmentationStorage),
+    "SOPInstanceUID": str(generate_uid()),
+    "SeriesInstanceUID": str(generate_uid()),
+}
 
 _TITLE = Code("126000", "DCM", "Imaging Measurement Report")
 _DEVICE = Code("121007", "DCM", "Device")
@@ -138,12 +147,11 @@ def _read_segments(segmentation: Path, source: Source, radiograph: Path, path: P
 
     Raises `OutputError` where it cannot be read, or is of another radiograph.
     """
-    keywords = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID")
-    tags = [*keywords, "SourceImageSequence", "SegmentSequence"]
+    tags = [*_SEG_UIDS, "SourceImageSequence", "SegmentSequence"]
     try:
         header = pydicom.dcmread(segmentation, stop_before_pixels=True, specific_tags=tags)
         images = {text_of(item, "ReferencedSOPInstanceUID") for item in header.get("SourceImageSequence", ())}
-        uids = {keyword: text_of(header, keyword) for keyword in keywords}
+        uids = {keyword: text_of(header, keyword) for keyword in _SEG_UIDS}
     except Exception as error:
         raise OutputError(
             f"{path}: the DICOM SEG {segmentation} cannot be read ({type(error).__name__}); write it first."
@@ -167,15 +175,70 @@ def _report(
     algorithm: derived.Algorithm,
 ) -> Dataset:
     """The highdicom.sr.ComprehensiveSR of the measurements, of nobody yet."""
+    concepts = [concept for group in groups for concept in group.concepts]
+    has_private = any(concept.scheme == PRIVATE_SCHEME for concept in concepts)
+    refers = segments is not None and any(_segment_of(group, segments) is not None for group in groups)
+    report = pydicom.dcmread(BytesIO(_template(algorithm, refers, has_private)))
+    for element in _content(groups, comments, source, segments, algorithm):
+        report[element.tag] = element
+    others = {} if segments is None else {_SEG_UIDS[name]: str(segments[name].value) for name in _SEG_UIDS}
+    derived.refer_to_source(report, source, others)
+    return report
+
+
+@lru_cache(maxsize=16)
+def _template(algorithm: derived.Algorithm, has_segments: bool, has_private: bool) -> bytes:
+    """What highdicom makes of a report on one lung and nothing else, as a DICOM file.
+
+    Building and checking one costs more than all else, and all but the content and the identifiers is the
+    same for every radiograph: as in `lungfield.export.dicom_seg`, it is done once.
+    """
     # Imported on use: it takes a while, and not every run asks for reports.
     import highdicom
 
-    image = derived.stand_in()
     scheme = highdicom.coding_schemes.CodingSchemeIdentificationItem(
         PRIVATE_SCHEME, name="lungfield", version=derived.software_version()
     )
-    concepts = [concept for group in groups for concept in group.concepts]
-    has_private = any(concept.scheme == PRIVATE_SCHEME for concept in concepts)
+    image = derived.stand_in()
+    segments = _segments(LUNGS[0]) if has_segments else None
+    group = _Group(LUNGS[0], LUNGS[0].title)
+    report = highdicom.sr.ComprehensiveSR(
+        evidence=[image] if segments is None else [image, segments],
+        content=_content([group], [], derived.STAND_IN, segments, algorithm),
+        series_instance_uid=generate_uid(),
+        series_number=_SERIES_NUMBER,
+        series_description=_SERIES_DESCRIPTION,
+        sop_instance_uid=generate_uid(),
+        instance_number=1,
+        is_complete=True,
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        coding_schemes=[scheme] if has_private else None,
+        **derived.equipment(algorithm),
+    )
+    return derived.to_bytes(report)
+
+
+def _segments(label: Label) -> Dataset:
+    """A stand-in for a DICOM SEG of the stand-in for the radiograph, with a segment of one structure."""
+    segment, dataset = Dataset(), derived.stand_in()
+    segment.SegmentNumber = 1
+    segment.SegmentedPropertyTypeCodeSequence = [derived.concept(label.code)]
+    dataset.SegmentSequence = [segment]
+    for keyword, uid in _SEG_UIDS.items():
+        setattr(dataset, keyword, uid)
+    return dataset
+
+
+def _content(
+    groups: Sequence[_Group],
+    comments: Sequence[str],
+    source: Source,
+    segments: Dataset | None,
+    algorithm: derived.Algorithm,
+) -> Any:
+    """The root of the content (TID 1500): a highdicom.sr.ContainerContentItem."""
+    import highdicom
+
     content = highdicom.sr.MeasurementReport(
         observation_context=_observer(algorithm),
         procedure_reported=derived.concept(PROCEDURE),
@@ -190,21 +253,7 @@ def _report(
                 relationship_type=highdicom.sr.RelationshipTypeValues.CONTAINS,
             )
         )
-    report = highdicom.sr.ComprehensiveSR(
-        evidence=[image] if segments is None else [image, segments],
-        content=content,
-        series_instance_uid=generate_uid(),
-        series_number=_SERIES_NUMBER,
-        series_description=_SERIES_DESCRIPTION,
-        sop_instance_uid=generate_uid(),
-        instance_number=1,
-        is_complete=True,
-        transfer_syntax_uid=ExplicitVRLittleEndian,
-        coding_schemes=[scheme] if has_private else None,
-        **derived.equipment(algorithm),
-    )
-    derived.refer_to_source(report, source)
-    return report
+    return content[0]
 
 
 def _groups_of_heart(heart: HeartMeasurements, radiograph: Radiograph) -> Iterator[_Group]:
@@ -257,7 +306,7 @@ def _measured(group: _Group, source: Source, segments: Dataset | None, algorithm
             highdicom.sr.SourceImageForRegion(image.SOPClassUID, image.SOPInstanceUID),
         )
         return of_region(referenced_region=region, **described)
-    number = _segment_number(segments, label) if segments is not None and group.has_segment else None
+    number = None if segments is None else _segment_of(group, segments)
     if segments is None or number is None:
         reference = highdicom.sr.SourceImageForMeasurementGroup(image.SOPClassUID, image.SOPInstanceUID)
         return highdicom.sr.MeasurementsAndQualitativeEvaluations(source_images=[reference], **described)
@@ -284,11 +333,11 @@ def _coordinates(line: Positions) -> Any:
     )
 
 
-def _segment_number(segments: Dataset, label: Label) -> int | None:
-    """The number of a structure's segment; None where there is none."""
-    for item in segments.SegmentSequence:
+def _segment_of(group: _Group, segments: Dataset) -> int | None:
+    """The number of the segment that a group is about; None where there is none."""
+    for item in segments.SegmentSequence if group.has_segment and group.point is None else ():
         (kind,) = item.SegmentedPropertyTypeCodeSequence
-        if kind.get("CodeValue") == label.code.value:
+        if kind.get("CodeValue") == group.label.code.value:
             return int(item.SegmentNumber)
     return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -74,7 +75,7 @@ class Chest:
         lungs = right | left
         both = lungs[rows]
         first = both.argmax(axis=1)
-        last = both.shape[1] - 1 - both[:, ::-1].argmax(axis=1)
+        last = both.shape[1] - 1 - cv2.flip(both.view(np.uint8), 1).view(bool).argmax(axis=1)
         widths = [one[1].stop - one[1].start for one in boxes if one is not None]
         slopes = [_slope_degrees(of(right), of(left), aspect) for of in (_top, centre)]
         return cls(

@@ -81,7 +81,7 @@ def _enlarge(
     labels: NDArray[np.uint8], heights: NDArray[np.float32], shape: tuple[int, int]
 ) -> NDArray[np.uint8]:
     """Enlarge labels (h, w) to `shape`, ending the lungs where the interpolated heights (h, w) fall to 0."""
-    label_map = np.full(shape, BACKGROUND, dtype=np.uint8)
+    label_map = np.zeros(shape, dtype=np.uint8)
     corners = _corners(labels)
     lowest, highest = corners.min(axis=0), corners.max(axis=0)
     cells = np.where(lowest == highest, lowest, np.uint8(_MIXED))
@@ -92,17 +92,25 @@ def _enlarge(
     within = cells.take(columns.cells, axis=1).take(rows.cells, axis=0)
     places = np.flatnonzero(within == _MIXED)
     row, column = np.divmod(places, within.shape[1])
-    numbers = rows.cells[row] * cells.shape[1] + columns.cells[column]
+    # Of the cells with an edge repeated around them, the corners of the one in which each place lies.
+    stride = cells.shape[1] + 1
+    first = rows.cells[row] * stride + columns.cells[column]
     down, right = rows.weights[row], columns.weights[column]
-    weights = np.stack([(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right])
+    weights = ((1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right)
 
     def interpolate(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        return (weights * _corners(values).reshape(4, -1).take(numbers, axis=1)).sum(axis=0)
+        padded = np.pad(values, (0, 1), mode="edge").ravel()
+        corners = zip(weights, (0, 1, stride, stride + 1), strict=True)
+        return sum(weight * padded.take(first + offset) for weight, offset in corners)
 
-    # Where the lungs touch they are parted along a smooth line, not along the coarse pixels.
-    sides = (labels == RIGHT_LUNG.value).astype(np.float32) - (labels == LEFT_LUNG.value)
-    lung = np.where(interpolate(sides) >= 0, np.uint8(RIGHT_LUNG.value), np.uint8(LEFT_LUNG.value))
-    within.ravel()[places] = np.where(interpolate(heights) > 0, lung, np.uint8(BACKGROUND))
+    inside = interpolate(heights) > 0
+    if labels.max() == LEFT_LUNG.value:
+        # Where the lungs touch they are parted along a smooth line, not along the coarse pixels.
+        sides = (labels == RIGHT_LUNG.value).astype(np.float32) - (labels == LEFT_LUNG.value)
+        value = np.where(interpolate(sides) >= 0, np.uint8(RIGHT_LUNG.value), np.uint8(LEFT_LUNG.value))
+        within.ravel()[places] = value * inside
+    else:
+        within.ravel()[places] = inside
     label_map[rows.extent, columns.extent] = within
     return label_map
 

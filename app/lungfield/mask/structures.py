@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from lungfield.labels import BACKGROUND, CLAVICLE_SIDE_UNKNOWN, CLAVICLES, HEART, LEFT_LUNG, RIGHT_LUNG
 from lungfield.mask.components import bounding_box, fill_holes, label_components
 from lungfield.mask.native import enlarged
+from lungfield.mask.sampling import sampled
 
 Mask = NDArray[np.bool_]
 
@@ -44,6 +45,7 @@ def native_structures(
         (H, W) bool masks by the names of `lungfield.labels`, each whole where structures overlap.
     """
     found: dict[str, Mask] = {}
+    lungs = sampled(lungs, next(iter(logits.values())).shape)
     lung_fraction = np.count_nonzero(lungs) / lungs.size
     if HEART.value in logits:
         heart = logits[HEART.value]
@@ -71,15 +73,13 @@ def with_structures(label_map: NDArray[np.uint8], structures: Mapping[str, Mask]
 
 
 def _clavicles(mask: Mask, lungs: NDArray[np.uint8], lung_fraction: float) -> NDArray[np.uint8]:
-    """1 on the right clavicle and 2 on the left one, (h, w) uint8."""
+    """1 on the right clavicle and 2 on the left one, (h, w) uint8; all of the same shape."""
     sides = np.zeros(mask.shape, dtype=np.uint8)
     box = bounding_box(lungs != BACKGROUND)
     if box is None:
         return sides
-    scale = [coarse / fine for coarse, fine in zip(mask.shape, lungs.shape, strict=True)]
-    top, bottom = scale[0] * box[0].start, scale[0] * box[0].stop
-    above = slice(None, round(top + _MAX_CLAVICLE_HEIGHT * (bottom - top)))
-    cut = round(scale[1] * _midline(lungs, box))
+    above = slice(None, round(box[0].start + _MAX_CLAVICLE_HEIGHT * (box[0].stop - box[0].start)))
+    cut = round(_midline(lungs, box))
     for side, columns in ((1, slice(None, cut)), (2, slice(cut, None))):
         kept = _largest(mask[above, columns], _MIN_CLAVICLE * lung_fraction * mask.size)
         sides[above, columns][kept] = side
