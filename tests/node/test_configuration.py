@@ -76,7 +76,7 @@ def test_the_command_line_wins(tmp_path):
         ("send_to: ['https://user:pw9@host/x']", "secrets"),
         ("send_to: [{name: x}]", "'address'"),
         ("formats: [seg]\nsend_to: [{address: A@b:1, formats: [sc]}]", "'sc'"),
-        ("formats: [png]", "no output format 'png'"),
+        ("formats: [png]", "Unknown output format 'png'"),
         ("skipped_notice: true\nformats: [seg, sr]", "add 'sc'"),
         ("port: many", "not a whole number"),
         ("port: -1", "from 0 up"),

@@ -95,7 +95,7 @@ class NetworkActor:
         return self._error
 
     def _load(self, work: Work) -> None:
-        from lungfield.batch.gpu import BatchedNetwork, asking
+        from lungfield.batch.gpu import BatchedNetwork, remote_network
         from lungfield.bundles.predictor import Predictor
 
         options = work.options
@@ -106,7 +106,7 @@ class NetworkActor:
             check_mirrored=options.check_mirrored,
         )
         self._network = BatchedNetwork(predictor, batch_size=options.batch_size or BATCH_SIZE)
-        self._idle = [asking(self._network.connect()) for _ in range(_ASKED_AT_ONCE)]
+        self._idle = [remote_network(self._network.connect()) for _ in range(_ASKED_AT_ONCE)]
 
     def answer(self, network_input: Any) -> tuple[Any, Any]:
         """What the network says to an input (C, h, w) float32: logits, and those of the mirrored input."""

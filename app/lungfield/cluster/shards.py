@@ -25,11 +25,11 @@ from lungfield.batch.references import References
 from lungfield.batch.run import BATCH_SIZE, TRANSIENT
 from lungfield.batch.segment import forkserver
 from lungfield.bundles import Bundle, find_bundle
-from lungfield.cluster.carrying import StoreCarrier
 from lungfield.cluster.catalogue import Item
 from lungfield.cluster.manifests import Outcome, read_manifest, write_manifest
 from lungfield.cluster.plan import MOST_FILES, read_plan
 from lungfield.cluster.stores import Store
+from lungfield.cluster.transfer import StoreTransfer
 from lungfield.cluster.uris import local_path
 from lungfield.errors import BundleError, ClusterError, OutputError
 
@@ -95,7 +95,7 @@ class Work:
             references=self.references,
             require_frontal=options.views == "frontal",
             memory_bytes=options.memory_limit_bytes,
-            carrier=StoreCarrier(None if store.local else store, output, formats),
+            transfer=StoreTransfer(None if store.local else store, output, formats),
         )
 
 

@@ -18,7 +18,7 @@ from lungfield.radiograph.limits import DEFAULT_LIMITS
 
 
 @dataclass(frozen=True)
-class StoreCarrier:
+class StoreTransfer:
     """A `batch.jobs.Carrier`: inputs come from stores, results go to one, or stay where they were written.
 
     Attributes:
@@ -32,7 +32,7 @@ class StoreCarrier:
     formats: tuple[str, ...]
 
     @contextmanager
-    def at_hand(self, job: Job) -> Iterator[None]:
+    def downloaded(self, job: Job) -> Iterator[None]:
         """Download the file of a job, where it lies in a store, and remove it and what is left at the end."""
         try:
             if job.uri:
@@ -45,7 +45,7 @@ class StoreCarrier:
                 for name in self.formats:
                     (self.written / ALL_FORMATS[name].place(job.name)).unlink(missing_ok=True)
 
-    def deliver(self, places: Sequence[str]) -> None:
+    def upload(self, places: Sequence[str]) -> None:
         """Upload the results, each by a single put."""
         if self.output is not None:
             for place in places:
