@@ -252,7 +252,7 @@ class TestWhatIsRun:
         create(tracking=tracking, experiment_name="two")
         with pytest.raises(RuntimeError) as caught:
             create(experiment_name="two")
-        assert "--experiment_name is not known" in str(user_error(caught.value))
+        assert "--experiment_name is not defined" in str(user_error(caught.value))
 
     def test_the_config_that_tracking_saves_is_where_it_is_said_to_be(self, create, tmp_path):
         tracking = {"handlers_id": {}, "configs": {"save_execute_config": True}}
