@@ -10,9 +10,9 @@ from filled import ERROR, FLAGS
 from lungfield.errors import Reason
 from lungfield.export.report.messages import REASONS
 from lungfield.node.advice import ADVICE, UNKNOWN, advice
+from lungfield.node.formatting import duration, number, size
 from lungfield.node.records import State
 from lungfield.node.status import status_of
-from lungfield.node.words import duration, number, size
 
 
 def told(filled, **options):

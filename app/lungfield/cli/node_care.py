@@ -59,8 +59,8 @@ def retry(
     """
     if bool(numbers) == everything:
         raise typer.BadParameter("Give the numbers of parked radiographs, or --all.")
+    from lungfield.node.formatting import number
     from lungfield.node.records import State as Is
-    from lungfield.node.words import number
 
     with _opened(state) as store:
         found = {one: store.instance(one) for one in numbers or ()}
@@ -93,8 +93,8 @@ def export_failures(
     from datetime import UTC, datetime
 
     from lungfield.export.tables import write_results_csv
+    from lungfield.node.formatting import number
     from lungfield.node.status import parked_instance
-    from lungfield.node.words import number
 
     now = time.time()
 
@@ -140,7 +140,7 @@ def _opened(state: Path) -> Iterator[Store]:
 
 
 def _show(told: Status) -> None:
-    from lungfield.node.words import duration, number, size
+    from lungfield.node.formatting import duration, number, size
 
     console = Console(soft_wrap=True, highlight=False, markup=False)
     for notice in told.notices:
