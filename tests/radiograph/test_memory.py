@@ -145,8 +145,8 @@ def test_what_the_caller_knows_of_a_file_that_says_otherwise(tmp_path, picture, 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"spacing_mm": 0}, "distance of pixels"),
-        ({"spacing_mm": (1, 2, 3)}, "distance of pixels"),
+        ({"spacing_mm": 0}, "pixel spacing"),
+        ({"spacing_mm": (1, 2, 3)}, "pixel spacing"),
         ({"orientation": ("L", "P")}, "PatientOrientation"),
         ({"orientation": "L"}, "PatientOrientation"),
     ],

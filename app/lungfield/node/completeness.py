@@ -32,7 +32,7 @@ def check_complete(path: Path, limits: Limits) -> None:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydicom's remarks may quote a patient's values
+            warnings.simplefilter("ignore")  # pydicom's warnings may quote a patient's values
             with dicom_stream(path, limits) as stream:
                 header = dcmread(stream, stop_before_pixels=True, force=True)
                 kind = str(header.get("SOPClassUID") or "")

@@ -64,7 +64,7 @@ def read_content(path: Path, limits: Limits) -> Content:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydicom's remarks on odd values, which may be a patient's
+            warnings.simplefilter("ignore")  # pydicom's warnings may quote a patient's values
             with dicom_stream(path, limits) as stream:
                 header = dcmread(stream, stop_before_pixels=True, force=True)
                 syntax = _syntax(path)

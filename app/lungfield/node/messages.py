@@ -134,7 +134,7 @@ def message_of(radiograph: Path, row: Mapping[str, Any], created: float) -> Mess
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydicom's remarks may quote a patient's values
+            warnings.simplefilter("ignore")  # pydicom's warnings may quote a patient's values
             header = pydicom.dcmread(radiograph, stop_before_pixels=True, force=True)
             message = _message(header, row, created)
     except Exception as error:
