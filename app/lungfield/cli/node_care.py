@@ -1,4 +1,4 @@
-"""`lungfield node status`, `retry` and `export-failures`: looking after a node, whether it runs or not."""
+"""`lungfield node status`, `retry` and `export-failures`, for a running or stopped node."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ State = Annotated[
     Path, typer.Option("--state", help="State folder of the node.", exists=True, file_okay=False)
 ]
 
-#: Exit code where something that was asked for could not be done.
+#: Exit code if one of the given numbers is not parked.
 NOT_ALL = 1
 
 _COLUMNS = ("instance", "code", "reason", "what_to_do", "destinations", "attempts", "parked_since")
@@ -33,10 +33,9 @@ def status(
     state: State,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ) -> None:
-    """Show what a node has to do, what is stuck and why, and what to do about it.
+    """Show the queue of a node, the radiographs that are stuck and why, and what to do about it.
 
-    Works beside a running node and without one. Radiographs are named by their number; nothing tells who they
-    are of.
+    Works with and without a running node. Radiographs are named by their number; no patient is identified.
     """
     from lungfield.node.status import status_of
 
@@ -51,11 +50,11 @@ def status(
 def retry(
     state: State,
     numbers: Annotated[list[int] | None, typer.Argument(help="Numbers of parked radiographs.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All that are parked.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All parked radiographs.")] = False,
 ) -> None:
-    """Let parked radiographs go on: those of the numbers, or all.
+    """Retry parked radiographs, by number or all.
 
-    A running node takes them up at once. Ends with 1 where one of the numbers is not parked.
+    A running node continues with them at once. The exit status is 1 if one of the numbers is not parked.
     """
     if bool(numbers) == everything:
         raise typer.BadParameter("Give the numbers of parked radiographs, or --all.")
@@ -70,7 +69,7 @@ def retry(
         count = store.retry(None if everything else numbers)
     print(f"{number(count, 'radiograph goes', 'radiographs go')} on.")
     for one, instance in others.items():
-        why = "there is none of this number" if instance is None else f"it is {instance.state}, not parked"
+        why = "no such number" if instance is None else f"it is {instance.state}, not parked"
         print(f"lungfield: {one}: {why}.", file=sys.stderr)
     if others:
         raise typer.Exit(NOT_ALL)
@@ -83,12 +82,12 @@ def export_failures(
         bool,
         typer.Option(
             "--with-uids",
-            help="Add the UIDs of study, series and object, to look them up in the archive. They tell whom a "
-            "radiograph is of to all who have access to that.",
+            help="Add the UIDs of study, series and object, to find them in the archive. They identify the "
+            "patient to everyone with access to the archive.",
         ),
     ] = False,
 ) -> None:
-    """Write all parked radiographs, with reasons and what to do, to a table."""
+    """Write a table of all parked radiographs, with reasons and advice."""
     import time
     from datetime import UTC, datetime
 
@@ -106,7 +105,7 @@ def export_failures(
             "destinations": [f"{name}: {error}" for name, error in parked.destinations.items()],
             "parked_since": since.isoformat(timespec="seconds"),
         }
-        # What follows a '#' tells contents of one UID apart (see `Store.receive`).
+        # The part after '#' distinguishes objects with the same UID (see `Store.receive`).
         uids = {name: getattr(failure.instance, name).partition("#")[0] for name in _UIDS}
         return values | (uids if with_uids else {})
 
@@ -120,10 +119,10 @@ def export_failures(
 
 @contextmanager
 def _opened(state: Path) -> Iterator[Store]:
-    """The queue of a state folder.
+    """A context with the queue of a state folder.
 
     Raises:
-        DataError: no node has run there.
+        DataError: no node has used the folder.
     """
     from lungfield.errors import DataError
     from lungfield.node.settings import Settings
@@ -131,7 +130,7 @@ def _opened(state: Path) -> Iterator[Store]:
 
     path = Settings(state=state).database
     if not path.is_file():
-        raise DataError(f"{state}: no node has used this state folder; give that of its settings.")
+        raise DataError(f"{state}: no node has used this state folder; give the folder in its settings.")
     store = Store(path)
     try:
         yield store
