@@ -159,7 +159,7 @@ def test_what_is_no_spacing_or_orientation(picture, options, message):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (7, "int is nothing to read"),
+        (7, "type int is no radiograph"),
         (None, "give a path, an array"),
         (np.zeros((2, 1, 96, 80)), r"list\(batch\)"),
         (np.zeros((96, 80, 2)), "is not one picture"),

@@ -172,8 +172,8 @@ def _as_array(source: Any) -> NDArray[Any]:
         source = (source.float() if str(source.dtype) == "torch.bfloat16" else source).numpy()
     elif not hasattr(source, "__array__"):
         raise UnreadableError(
-            f"no radiograph can be read from a {type(source).__name__}; give a path, an array, a tensor, "
-            "a Pillow image, a DICOM data set, bytes, or an open file",
+            f"a value of type {type(source).__name__} is no radiograph; give a path, an array, a tensor, a "
+            "Pillow image, a DICOM data set, bytes, or an open file",
             reason=Reason.UNSUPPORTED,
         )
     values = np.asarray(source)
