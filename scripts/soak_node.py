@@ -1,9 +1,9 @@
-"""Soak a node: radiographs over several associations, the node and the archive killed at random moments.
+"""Soak test of a node: send radiographs over several associations, and kill node and archive at random.
 
 python scripts/soak_node.py --minutes 10                  # the long form; --minutes 1 is the short one
-python scripts/soak_node.py --minutes 1 --queued 10000    # and the memory with so many in the queue
+python scripts/soak_node.py --minutes 1 --queued 10000    # also the memory with this number in the queue
 
-Needs Orthanc (Debian: orthanc, orthanc-dicomweb). Ends with 1 where anything was lost or came twice.
+Needs Orthanc (Debian: orthanc, orthanc-dicomweb). The exit status is 1 if an object was lost or duplicated.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ _QUICK_RETRIES = {"first_retry_s": 1, "longest_retry_s": 5, "commitment": "never
 
 
 def main(
-    minutes: float = typer.Option(10.0, min=0.2, help="How long, without the end in which all is delivered."),
+    minutes: float = typer.Option(10.0, min=0.2, help="Duration, without the final delivery."),
     radiographs: int = typer.Option(500, min=1, help="How many are sent."),
     associations: int = typer.Option(8, min=1, help="Over how many associations at once."),
     size: int = typer.Option(512, min=64, help="Their rows and columns."),
     kills: int = typer.Option(30, min=0, help="How often the node is killed."),
     archive_kills: int = typer.Option(10, min=0, help="How often the archive is killed."),
-    queued: int = typer.Option(0, min=0, help="Also queue so many small ones, and tell the memory."),
+    queued: int = typer.Option(0, min=0, help="Also queue this number of small ones, and report the memory."),
     seed: int = typer.Option(0, min=0, help="Of the radiographs and the moments."),
     folder: Path | None = typer.Option(None, help="Where all files are; by default a temporary folder."),
 ) -> None:
-    """Soak a node, and print what came of it as JSON."""
+    """Run the soak test, and print the result as JSON."""
     if MISSING:
         raise SystemExit(MISSING)
     with contextlib.ExitStack() as stack:
@@ -69,7 +69,7 @@ def soak(
     archive_kills: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Send half of the radiographs in peace and half amid kills; what came of them, and the figures."""
+    """Send half of the radiographs undisturbed and half during kills; return the outcome and figures."""
     dice = random.Random(seed)  # noqa: S311  (moments, not secrets)
     paths = make_radiographs(root / "radiographs", count, size=size, seed=seed)
     archive_folder = root / "archive"
@@ -111,7 +111,7 @@ def soak(
 
 
 def queue_up(root: Path, count: int, *, associations: int) -> dict[str, Any]:
-    """Queue radiographs faster than they are segmented, and tell the main process's memory on the way."""
+    """Queue radiographs faster than they are segmented, and measure the main process's memory."""
     paths = make_radiographs(root / "radiographs", count, size=_QUEUED_SIZE)
     node = NodeProcess(root / "state", free_port(), ["--http", "", "--workers", "1"])
     node.start()
@@ -139,7 +139,7 @@ def queue_up(root: Path, count: int, *, associations: int) -> dict[str, Any]:
 
 
 class _Archive:
-    """Orthanc that can be killed and started again on the same ports and files."""
+    """An Orthanc that can be killed and restarted on the same ports and files."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._ports = folder, (free_port(), free_port())
@@ -173,7 +173,7 @@ def _config(root: Path, archive: _Archive) -> Path:
 def _kill_at_random(
     node: NodeProcess, archive: _Archive, kills: int, archive_kills: int, seconds: float, dice: random.Random
 ) -> None:
-    """Kill the one or the other, and start it again, until both have had their number."""
+    """Kill and restart node and archive in random order, each its number of times."""
     victims: list[NodeProcess | _Archive] = [*[node] * kills, *[archive] * archive_kills]
     dice.shuffle(victims)
     for victim in victims:
