@@ -48,14 +48,14 @@ def main(
     with contextlib.ExitStack() as stack:
         root = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="soak-")))
         root.mkdir(parents=True, exist_ok=True)
-        told = soak(
+        figures = soak(
             root, seconds=60 * minutes, count=radiographs, associations=associations, size=size,
             kills=kills, archive_kills=archive_kills, seed=seed,
         )  # fmt: skip
         if queued:
-            told |= queue_up(root / "queued", queued, associations=associations)
-    print(json.dumps(told, indent=2))
-    raise SystemExit(0 if told["good"] else 1)
+            figures |= queue_up(root / "queued", queued, associations=associations)
+    print(json.dumps(figures, indent=2))
+    raise SystemExit(0 if figures["good"] else 1)
 
 
 def soak(
@@ -78,19 +78,19 @@ def soak(
         node = NodeProcess(root / "state", free_port(), ["--config", str(_config(root, archive))])
         node.start()
         try:
-            in_peace = Senders(node.port, paths[: count // 2], associations=associations)
+            before_kills = Senders(node.port, paths[: count // 2], associations=associations)
             begun = time.monotonic()
-            in_peace.start()
-            peaceful = in_peace.wait(seconds)
-            rate = len(in_peace.answered) / (time.monotonic() - begun)
-            amid = Senders(node.port, paths[count // 2 :], associations=associations, over_s=seconds)
-            amid.start()
+            before_kills.start()
+            peaceful = before_kills.wait(seconds)
+            rate = len(before_kills.answered) / (time.monotonic() - begun)
+            during_kills = Senders(node.port, paths[count // 2 :], associations=associations, over_s=seconds)
+            during_kills.start()
             _kill_at_random(node, archive, kills, archive_kills, seconds, dice)
-            sent = amid.wait(seconds + 120)
+            sent = during_kills.wait(seconds + 120)
             ended = wait_until_ended(node.state, seconds + 20 * count)
             memory = node.memory_mib
             status = node.end()
-            answered = [*in_peace.answered, *amid.answered]
+            answered = [*before_kills.answered, *during_kills.answered]
             outcome = check(node.state, answered, archive.orthanc.url)
         except BaseException:
             node.kill()

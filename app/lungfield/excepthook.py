@@ -41,9 +41,9 @@ def _plain_text(error: BaseException) -> str | None:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted."
     # A data loader's worker process passes its error as text.
-    told = next((match[1] for one in chain if (match := _OF_A_WORKER.search(str(one)))), None)
-    if told is not None:
-        return told.strip()
+    message = next((match[1] for one in chain if (match := _OF_A_WORKER.search(str(one)))), None)
+    if message is not None:
+        return message.strip()
     if known is not None:
         return str(known)
     if any(type(one).__name__ == "OutOfMemoryError" for one in chain):

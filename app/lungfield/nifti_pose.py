@@ -59,8 +59,8 @@ def directions(image: Any, planar: tuple[int, int]) -> tuple[str, str] | None:
     files.
     """
     header = image.header
-    told = any(name in header and int(header[name]) > 0 for name in ("qform_code", "sform_code"))
-    if not told or np.array_equal(image.affine, np.eye(4)):
+    has_pose = any(name in header and int(header[name]) > 0 for name in ("qform_code", "sform_code"))
+    if not has_pose or np.array_equal(image.affine, np.eye(4)):
         return None
     # Imported on use: the import is slow, unless nibabel is imported already.
     from nibabel.orientations import aff2axcodes

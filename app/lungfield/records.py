@@ -85,10 +85,10 @@ class Radiograph:
         """One line: the file, its format, size and spacing; no pixels."""
         rows, columns = self.stored_shape
         spacing = self.stored_spacing
-        told = [f"{self.file_format}, {rows} x {columns} px"]
-        told += [f"{spacing.row_mm:g} x {spacing.column_mm:g} mm"] if spacing else []
-        told += [self.view] if self.view else []
-        return f"<Radiograph {self.path.name}: {', '.join(told)}>"
+        shown = [f"{self.file_format}, {rows} x {columns} px"]
+        shown += [f"{spacing.row_mm:g} x {spacing.column_mm:g} mm"] if spacing else []
+        shown += [self.view] if self.view else []
+        return f"<Radiograph {self.path.name}: {', '.join(shown)}>"
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -111,5 +111,5 @@ def run(call: Call) -> EndToEnd:
 def _check(rows: Sequence[Mapping[str, Any]], call: Call) -> None:
     others = [row for row in rows if row["status"] != "done"]
     if rows[0]["file"] != call.turned_down.name or len(others) != 1 or others[0] is not rows[0]:
-        told = next((row["reason"] for row in others if row is not rows[0]), "in another order than given")
-        raise BenchmarkError(f"{len(others)} of {len(rows)} files did not end as they should: {told}.")
+        reason = next((row["reason"] for row in others if row is not rows[0]), "in another order than given")
+        raise BenchmarkError(f"{len(others)} of {len(rows)} files did not end as they should: {reason}.")

@@ -40,10 +40,10 @@ def remove_leftovers(journal: Journal, output: Path, files: Sequence[str], *, ha
         has_report: whether the run writes a report, so that an older one may stay.
     """
     journal.retain(files)
-    vouched = {path for entry in read_entries(journal.path, files) for path in outputs_of(entry.row)}
+    results = {path for entry in read_entries(journal.path, files) for path in outputs_of(entry.row)}
     if has_report:
-        vouched.add(REPORT)
-    stale = [path for path in journal.announced() if path not in vouched and _is_ours(path)]
+        results.add(REPORT)
+    stale = [path for path in journal.announced() if path not in results and _is_ours(path)]
     for path in stale:
         _remove(output, output / path)
     remaining = [path for path in stale if os.path.lexists(output / path)]

@@ -40,11 +40,11 @@ def status(
     from lungfield.node.status import status_of
 
     with _opened(state) as store:
-        told = status_of(store, state)
+        report = status_of(store, state)
     if as_json:
-        print(json.dumps(told.to_json()))
+        print(json.dumps(report.to_json()))
     else:
-        _show(told)
+        _show(report)
 
 
 def retry(
@@ -138,29 +138,29 @@ def _opened(state: Path) -> Iterator[Store]:
         store.close()
 
 
-def _show(told: Status) -> None:
+def _show(report: Status) -> None:
     from lungfield.node.formatting import duration, number, size
 
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    for notice in told.notices:
+    for notice in report.notices:
         console.print(f"! {notice.text}\n  {notice.advice}")
-    if told.notices:
+    if report.notices:
         console.print()
-    for one in told.queue:
+    for one in report.queue:
         age = "" if one.oldest_s is None else f", oldest {duration(one.oldest_s)}"
         console.print(f"{one.state:<10}{one.count:>9,}{age}")
-    console.print(f"{'disk free':<10}{size(told.disk_free_bytes):>9}")
-    if told.deliveries:
+    console.print(f"{'disk free':<10}{size(report.disk_free_bytes):>9}")
+    if report.deliveries:
         table = Table("destination", box=None, padding=(0, 3, 0, 0))
         for name in ("waiting", "accepted", "delivered", "parked", "given over"):
             table.add_column(name, justify="right")
-        for each in told.deliveries:
+        for each in report.deliveries:
             table.add_row(each.destination, *(f"{count:,}" for count in each.counts.values()))
         console.print()
         console.print(table)
-    if told.parked:
+    if report.parked:
         console.print()
-    for parked in told.parked:
+    for parked in report.parked:
         where = "".join(f"; {name}: {error}" for name, error in parked.destinations.items())
         tries = number(parked.attempts, "try", "tries")
         since = duration(parked.parked_s)
@@ -168,6 +168,6 @@ def _show(told: Status) -> None:
             f"{parked.instance}: parked {since} ago, {tries}, {parked.code}: {parked.reason}{where}"
         )
         console.print(f"  {parked.advice}")
-    more = told.count("parked") - len(told.parked)
+    more = report.count("parked") - len(report.parked)
     if more > 0:
         console.print(f"and {more:,} more: lungfield node export-failures")

@@ -302,8 +302,8 @@ def _report(batch: BatchResult, console: Console) -> None:
         soft_wrap=True,
     )
     if batch.ratios:
-        told = "Cardiothoracic ratio: median {median:.2f}, {minimum:.2f} to {maximum:.2f}, of {count} files."
-        console.print(told.format(**batch.ratios), highlight=False)
+        text = "Cardiothoracic ratio: median {median:.2f}, {minimum:.2f} to {maximum:.2f}, of {count} files."
+        console.print(text.format(**batch.ratios), highlight=False)
     if batch.agreement:
         table = Table(title="Agreement with the reference")
         for heading in ("metric", "n", "mean", "sd", "95 % interval", "min", "max"):

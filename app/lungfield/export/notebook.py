@@ -53,15 +53,15 @@ def facts(
 ) -> dict[str, str]:
     """The rows of the table: size, areas, cardiothoracic ratio, confidence, flags and warnings, as text."""
     rows, columns = radiograph.stored_shape
-    told = {"Size": f"{rows} × {columns} pixels, {radiograph.file_format}"}
+    table = {"Size": f"{rows} × {columns} pixels, {radiograph.file_format}"}
     for label in LUNGS:
         extent = getattr(measurements, label.name)
-        told[label.title] = (
+        table[label.title] = (
             f"{extent.area_px:,} px" if extent.area_mm2 is None else f"{extent.area_mm2:,.0f} mm²"
         )
     if heart is not None and heart.cardiothoracic_ratio is not None:
-        told["Cardiothoracic ratio"] = f"{heart.cardiothoracic_ratio:.2f}"
-    return told | {
+        table["Cardiothoracic ratio"] = f"{heart.cardiothoracic_ratio:.2f}"
+    return table | {
         "Confidence": f"{quality.confidence:.2f}",
         "Flags": ", ".join(quality.flags) or "none",
         "Warnings": " ".join(radiograph.warnings) or "none",

@@ -86,8 +86,8 @@ class Options:
         """
         try:
             numbers = {name: value for name, value in vars(cls()).items() if name != "device"}
-            told = {name: type(value)(request.get(name, value)) for name, value in numbers.items()}
-            options = cls(**told, device=name_to_device(request.get("device")))
+            values = {name: type(value)(request.get(name, value)) for name, value in numbers.items()}
+            options = cls(**values, device=name_to_device(request.get("device")))
         except (TypeError, ValueError) as error:
             raise DataError(f"A training option is not a number: {error}.") from error
         if not (options.max_epochs >= 1 and options.batch_size >= 1 and options.learning_rate > 0):

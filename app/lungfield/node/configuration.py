@@ -27,7 +27,7 @@ from lungfield.node.settings import (
 )
 
 _LARGEST_FILE_BYTES = 1 << 20
-_TOLD_BY_ADDRESS = ("kind", "ae_title", "host", "port", "url", "folder")
+_GIVEN_BY_ADDRESS = ("kind", "ae_title", "host", "port", "url", "folder")
 
 
 def read_settings(config: Path | None, options: Mapping[str, Any]) -> Settings:
@@ -197,20 +197,20 @@ def _destination(value: Any, where: str) -> Destination:
     if not isinstance(given, Mapping) or not isinstance(given.get("address"), str):
         raise DataError(f"{where}: a destination needs an 'address', such as AET@HOST:PORT.")
     rest = {_key(key): one for key, one in given.items() if key != "address"}
-    told = parse_address(given["address"])
-    known = {one.name for one in fields(Destination)} - {*told, *_TOLD_BY_ADDRESS} | {"formats"}
+    parsed = parse_address(given["address"])
+    known = {one.name for one in fields(Destination)} - {*parsed, *_GIVEN_BY_ADDRESS} | {"formats"}
     for key in rest:
         if key not in known:
             raise DataError(f"{where}: there is no setting '{key}'{_near(key, known)}")
-    made: Destination = _made(Destination, {"name": _name_of(told), "formats": (), **told, **rest}, where)
+    made: Destination = _made(Destination, {"name": _name_of(parsed), "formats": (), **parsed, **rest}, where)
     checked_name(made.name)
     return made
 
 
-def _name_of(told: Mapping[str, Any]) -> str:
+def _name_of(parsed: Mapping[str, Any]) -> str:
     """A default name for a destination: its AE title, or its kind with its host."""
-    host = urlsplit(str(told.get("url", ""))).hostname or "files"
-    return re.sub("[^A-Za-z0-9_]", "-", str(told.get("ae_title") or f"{told['kind']}-{host}"))[:40]
+    host = urlsplit(str(parsed.get("url", ""))).hostname or "files"
+    return re.sub("[^A-Za-z0-9_]", "-", str(parsed.get("ae_title") or f"{parsed['kind']}-{host}"))[:40]
 
 
 def _key(key: object) -> str:

@@ -104,12 +104,12 @@ def _names(name: str) -> list[dict[str, Any]]:
     for group in name.split("="):
         parts = [" ".join(part.split()) for part in group.split("^")] + [""] * 5
         family, given, middle, prefix, suffix = parts[:5]
-        told: dict[str, Any] = {"family": family, "given": [one for one in (given, middle) if one]}
-        told |= {"prefix": [prefix] if prefix else [], "suffix": [suffix] if suffix else []}
-        told = {key: value for key, value in told.items() if value}
-        if told:
+        human_name: dict[str, Any] = {"family": family, "given": [one for one in (given, middle) if one]}
+        human_name |= {"prefix": [prefix] if prefix else [], "suffix": [suffix] if suffix else []}
+        human_name = {key: value for key, value in human_name.items() if value}
+        if human_name:
             text = " ".join(one for one in (prefix, given, middle, family, suffix) if one)
-            names.append({"use": "official", "text": text, **told})
+            names.append({"use": "official", "text": text, **human_name})
     return names
 
 

@@ -154,7 +154,7 @@ def _message(header: Dataset, row: Mapping[str, Any], created: float) -> Message
     findings = (*_findings(row), *_findings_of_heart(row))
     flags = tuple(map(str, row.get("flags") or ()))
     software, version = f"lungfield {row.get('bundle') or ''}".strip(), str(row.get("bundle_version") or "")
-    told = repr((findings, flags, software, version, created))
+    content = repr((findings, flags, software, version, created))
     request = next(iter(header.get("RequestAttributesSequence") or ()), Dataset())
     placer, filler = (_first(keyword, header, request) for keyword in _ORDER)
     return Message(
@@ -176,7 +176,7 @@ def _message(header: Dataset, row: Mapping[str, Any], created: float) -> Message
         remarks=tuple(_remarks(row)),
         software=software,
         version=version,
-        digest=sha256(f"{text_of(header, 'SOPInstanceUID')}\0{told}".encode()).hexdigest(),
+        digest=sha256(f"{text_of(header, 'SOPInstanceUID')}\0{content}".encode()).hexdigest(),
     )
 
 

@@ -247,11 +247,11 @@ def _queue(store: Reading) -> tuple[Queued, ...]:
 
 def _deliveries(store: Reading, configured: Sequence[str] | None, now: float) -> tuple[Deliveries, ...]:
     counts = store.delivery_counts()
-    told = []
+    deliveries = []
     for name in dict.fromkeys((*(configured or ()), *sorted(counts))):
         one = store.open_deliveries(name)
         next_at = one.next_attempt_at if one else None
-        told.append(
+        deliveries.append(
             Deliveries(
                 destination=name,
                 counts={str(state): counts.get(name, {}).get(state, 0) for state in Sending},
@@ -262,7 +262,7 @@ def _deliveries(store: Reading, configured: Sequence[str] | None, now: float) ->
                 configured=configured is None or name in configured,
             )
         )
-    return tuple(told)
+    return tuple(deliveries)
 
 
 def _waiting(one: Instance, deliveries: Sequence[Delivery], now: float) -> Waiting:

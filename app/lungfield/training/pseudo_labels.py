@@ -90,9 +90,9 @@ def make_pseudo_labels(
         structures = {one: f"{one}/{name}.png" for one in stored.get("structures") or {}}
         for structure, path in structures.items():
             write_whole(output / path, (source / stored["structures"][structure]).read_bytes())
-        told = {key: stored.get(key) for key in ("spacing_mm", "group", "fold")}
+        metadata = {key: stored.get(key) for key in ("spacing_mm", "group", "fold")}
         sections[section].append(
-            layout.Item(name, image, label, item["dataset"], **told, structures=structures or None)
+            layout.Item(name, image, label, item["dataset"], **metadata, structures=structures or None)
         )
     described = {field.name: content.get(field.name) or "" for field in fields(SetDescription)}
     bundle = predictor.bundle

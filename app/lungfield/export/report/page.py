@@ -140,8 +140,8 @@ def write_report(
 def _identity(summary: Mapping[str, Any], table: Table) -> str:
     """An identifier of this report, under which the browser stores the review; it holds no file name."""
     files = "\0".join(sorted(map(str, table.values("file"))))
-    told = "\0".join(str(summary[name]) for name in ("bundle", "bundle_version", "started"))
-    return hashlib.sha256(f"{told}\0{files}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    run = "\0".join(str(summary[name]) for name in ("bundle", "bundle_version", "started"))
+    return hashlib.sha256(f"{run}\0{files}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _overview(table: Table) -> dict[str, Any]:

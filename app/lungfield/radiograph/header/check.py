@@ -111,14 +111,14 @@ def _other_part(header: Any) -> str:
         "AnatomicRegionSequence": [_region(*code) for code in _codes(header, "AnatomicRegionSequence")],
         "BodyPartExamined": [part_in(_text(header, "BodyPartExamined"), as_body_part=True)],
     }
-    told = {
+    named_parts = {
         keyword: CHEST if CHEST in parts else next(filter(None, parts), "")
         for keyword, parts in specific.items()
     }
-    for keyword, part in told.items():
+    for keyword, part in named_parts.items():
         if part not in ("", CHEST):
             return f"{keyword} says {part}, not the chest"
-    if any(told.values()):
+    if any(named_parts.values()):
         return ""
     for keyword in (*DESCRIPTIONS, STUDY_DESCRIPTION):
         part = part_in(_text(header, keyword))
@@ -136,20 +136,20 @@ def _region(code: str, meaning: str) -> str:
 def _other_view(header: Any) -> str:
     frontal = False
     for keyword, views in _specific_views(header):
-        for told, other in views:
-            if other and not told:
+        for frontal_views, other in views:
+            if other and not frontal_views:
                 return f"{keyword} says {other}, not frontal"
-            frontal = frontal or bool(told)
+            frontal = frontal or bool(frontal_views)
     row, column = _directions(header)
     if {row, column} & {"A", "P"}:
         return f"PatientOrientation is {row}\\{column}: the plane is not frontal"
     if frontal:
         return ""
     for keyword in (*DESCRIPTIONS, STUDY_DESCRIPTION):
-        told, other = views_in(_text(header, keyword))
-        if told and not other:
+        frontal_views, other = views_in(_text(header, keyword))
+        if frontal_views and not other:
             return ""
-        if other and not told:  # 'PA and lateral' of a series says nothing of one image
+        if other and not frontal_views:  # 'PA and lateral' of a series says nothing of one image
             return f"{keyword} says {other}, not frontal"
     return ""
 
@@ -179,13 +179,13 @@ def _view(code: str, meaning: str) -> tuple[set[str], str]:
 
 def _frontal_view(header: Any) -> str | None:
     for _, views in _specific_views(header):
-        for told, _ in views:
-            if told:
-                return _one_of(told)
+        for frontal_views, _ in views:
+            if frontal_views:
+                return _one_of(frontal_views)
     for keyword in DESCRIPTIONS:
-        told, _ = views_in(_text(header, keyword))
-        if told:
-            return _one_of(told)
+        frontal_views, _ = views_in(_text(header, keyword))
+        if frontal_views:
+            return _one_of(frontal_views)
     return "frontal" if set(_directions(header)) & {"L", "R"} else None
 
 
