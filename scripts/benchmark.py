@@ -1,11 +1,11 @@
 """Measure how fast radiographs are segmented, what limits it, and how that compares with other ways.
 
     python scripts/benchmark.py                                   # minutes on two CPU cores
-    python scripts/benchmark.py --count 1000 --json gpu.json      # a GPU takes more files to get going
-    python scripts/benchmark.py --keep files/                     # the files stay, and are used again
+    python scripts/benchmark.py --count 1000 --json gpu.json      # a GPU needs more files for a stable rate
+    python scripts/benchmark.py --keep files/                     # keep the files, and use them again
 
-It makes its files itself and measures all on the same ones, in turn. The machine should do nothing else
-meanwhile. docs/benchmark.md says what each figure is.
+It makes its files itself, and takes all measurements in turn on the same files. The machine should be
+otherwise idle. docs/benchmark.md explains each figure.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-# Nothing that imports torch belongs here: processes that are timed import this file too.
+# Do not import torch here: timed processes import this file too.
 from lungfield.errors import LungfieldError
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
@@ -35,14 +35,14 @@ def benchmark(
     sizes: str = typer.Option("2048x2048,3000x2500", help="ROWSxCOLUMNS, separated by commas."),
     syntaxes: str = typer.Option(
         "uncompressed,jpeg-lossless,jpeg2000",
-        help="How pixels are stored. All but rates is measured with the first size and the first of these.",
+        help="How pixels are stored. All but rates is measured with the first size and the first syntax.",
     ),
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1, ..."),
     workers: int | None = typer.Option(None, min=1, help="Processes that read and write."),
-    repeat: int = typer.Option(3, min=1, help="How often each rate is measured; the median counts."),
+    repeat: int = typer.Option(3, min=1, help="Number of repeats of each rate; the median is reported."),
     stock_files: int = typer.Option(8, min=2, help="Radiographs for `monai.bundle run`, which is slow."),
     json_file: Path | None = typer.Option(None, "--json", help="Write all figures to this file."),
-    keep: Path | None = typer.Option(None, help="Folder for the files; they stay, and serve again."),
+    keep: Path | None = typer.Option(None, help="Folder for the files; they are kept and used again."),
 ) -> None:
     """Measure how fast radiographs are segmented, and what limits it."""
     from benchmarking.files import SYNTAXES, Kind
@@ -99,7 +99,7 @@ def _folder(keep: Path | None) -> Iterator[Path]:
 
 
 def main() -> None:
-    """Run the command line; exit 2 with one message where the call was wrong."""
+    """Run the command line; exit with status 2 and a message for a wrong call."""
     try:
         app()
     except LungfieldError as error:

@@ -1,9 +1,9 @@
-"""Measure what the engine of Ray costs: against that of one machine, and as a run grows.
+"""Measure the overhead of the Ray engine: against the local engine, and with the size of a run.
 
     python scripts/benchmark_ray.py overhead                 # both engines on the cores of this machine
     python scripts/benchmark_ray.py growth                   # 1,000 to 100,000 items of a millisecond each
 
-docs/cluster.md says what the figures are for. The machine should do nothing else meanwhile; its load tells.
+docs/cluster.md explains the figures. The machine should be otherwise idle; its load is printed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-# Nothing that imports torch or Ray belongs here: processes that are timed import this file too.
+# Do not import torch or Ray here: timed processes import this file too.
 from lungfield.errors import LungfieldError
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
@@ -27,14 +27,14 @@ _JSON = typer.Option(None, "--json", help="Write all figures to this file.")
 @app.command()
 def overhead(
     few: int = typer.Option(64, min=1, help="Files of the smaller run."),
-    many: int = typer.Option(256, min=2, help="Files of the larger run; the difference is what counts."),
+    many: int = typer.Option(256, min=2, help="Files of the larger run; the difference is measured."),
     size: int = typer.Option(1024, min=64, help="Rows and columns."),
     workers: int = typer.Option(2, min=1, help="Worker processes of either engine."),
-    repeat: int = typer.Option(3, min=1, help="How often each is measured, in turn; the median counts."),
+    repeat: int = typer.Option(3, min=1, help="Number of repeats, in turn; the median is reported."),
     bundle: str = typer.Option("efficientnet_lite0_unet", help="A shipped bundle with weights."),
     json_file: Path | None = _JSON,
 ) -> None:
-    """Seconds a file by both engines on the same cores, their starts left out."""
+    """Seconds per file of both engines on the same cores, without their start-up."""
     from benchmarking.ray_overhead import measure_overhead
 
     with tempfile.TemporaryDirectory(prefix="lungfield-benchmark-") as folder:
@@ -58,10 +58,10 @@ def overhead(
 def growth(
     counts: str = typer.Option("1000,10000,100000", help="How many items, separated by commas."),
     actors: int = typer.Option(2, min=1, help="Actors, one core each."),
-    milliseconds: float = typer.Option(1.0, min=0, help="What an item takes."),
+    milliseconds: float = typer.Option(1.0, min=0, help="Duration of an item."),
     json_file: Path | None = _JSON,
 ) -> None:
-    """Rate, and memory of the driver, of items that take a moment instead of being read and segmented."""
+    """Rate and driver memory for items that wait a moment instead of being read and segmented."""
     from benchmarking.ray_growth import measure_growth
 
     rows = [

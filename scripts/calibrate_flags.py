@@ -1,13 +1,13 @@
-"""Calibrate and measure the quality flags, on good and spoiled radiographs and on pictures without a chest.
+"""Calibrate and evaluate the quality flags on good and corrupted radiographs and pictures without a chest.
 
     python scripts/calibrate_flags.py DATASET_DIR -o runs/flags --bundle unet
     python scripts/calibrate_flags.py DATASET_DIR -o runs/flags --bundle unet --fit
 
-A case is a prepared radiograph, as it is or spoiled, or a picture without a chest (`hard_cases.py`). Each is
-segmented once and kept under runs/flags/cases; then all are assessed. runs/flags/cases.csv has features, Dice
-and flags of each case, summary.json the performance of the flags on the test cases, and quality-flags.png the
-curves. Constants are fitted on the other cases: training and validation radiographs, and every second
-picture; `--fit` prints those of `lungfield.mask.quality` and `lungfield.mask.mirror`.
+A case is a prepared radiograph, unchanged or corrupted, or a picture without a chest (`hard_cases.py`). Each
+is segmented once and stored under runs/flags/cases; then all are assessed. runs/flags/cases.csv has features,
+Dice and flags of each case, summary.json the performance of the flags on the test cases, and
+quality-flags.png the curves. Constants are fitted on the other cases: training and validation radiographs,
+and every second picture; `--fit` prints those of `lungfield.mask.quality` and `lungfield.mask.mirror`.
 """
 
 from __future__ import annotations
@@ -65,14 +65,14 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Case:
-    """One picture to segment and to judge.
+    """One picture to segment and to assess.
 
     Attributes:
         name: the name of its file.
         role: 'fit' or 'test'.
-        source: the data set, or 'picture' where there is no chest.
-        kind: 'clean', the name of a degradation, or what the picture shows.
-        load: gives pixels and reference; without a chest the reference is empty.
+        source: the data set, or 'picture' for a picture without a chest.
+        kind: 'clean', the name of a degradation, or the content of the picture.
+        load: returns pixels and reference; without a chest the reference is empty.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Case:
 
 
 def radiograph_cases(dataset_dir: Path, dataset: str) -> Iterator[Case]:
-    """Radiographs as they are and spoiled: two ways each for the fit, one for the test, all ways in turn."""
+    """Radiographs, unchanged and corrupted: in two ways each for the fit, in one way for the test."""
     for section, role, ways_each in (("training", "fit", 2), ("validation", "fit", 2), ("test", "test", 1)):
         items = [one for one in load_data_list(dataset_dir, section) if dataset in ("", one["dataset"])]
         if section == "training":
@@ -193,7 +193,7 @@ def roc(rows: Sequence[Row]) -> tuple[NDArray[np.floating], NDArray[np.floating]
 
 
 def figures(rows: Sequence[Row]) -> dict[str, float]:
-    """How well flags and confidence find poor masks."""
+    """The performance of flags and confidence for finding poor masks."""
     poor, flagged, with_mirrored = is_poor(rows), is_flagged(rows), is_flagged(rows, "flags")
     good = np.array([row["kind"] == "clean" and row["dice"] >= GOOD_DICE for row in rows], bool)
     return {
@@ -302,7 +302,7 @@ def main(
     fit: bool = typer.Option(False, help="Print the constants fitted on the cases for the fit."),
     threads: int = typer.Option(1, help="Threads of torch."),
 ) -> None:
-    """Segment the cases that are not there yet, judge all, and write the performance of the flags."""
+    """Segment the missing cases, assess all, and write the performance of the flags."""
     torch.set_num_threads(threads)
     rows: list[Row] = []
     for spec in bundle:

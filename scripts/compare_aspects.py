@@ -1,4 +1,4 @@
-"""How should an image that is not square be brought to a square network? Measures three ways.
+"""Compare three ways to fit an image that is not square to a square network input.
 
     python scripts/compare_aspects.py DATASET_DIR --section validation --dataset jsrt
 

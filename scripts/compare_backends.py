@@ -1,10 +1,10 @@
-"""What runs the network fastest on this CPU? Measures several backends on one thread each.
+"""Compare the speed of several backends on this CPU, with one thread each.
 
     python scripts/compare_backends.py --bundle unet
 
-Two threads run one radiograph at a time, each on one core. The backends take turns, so that other work on the
-machine slows all alike. The table has CPU and wall-clock time for a radiograph, the least of all rounds; and
-logits and masks in comparison with those of eager float32 on the sample radiographs.
+Two threads run one radiograph at a time, each on one core. The backends take turns, so that other load slows
+all of them equally. The table has CPU and wall-clock time per radiograph (the minimum over all rounds), and
+the differences of logits and masks from those of eager float32 on the sample radiographs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How well does the cardiothoracic ratio agree with that of reference masks? Tables, and a Bland-Altman plot.
+"""Compare the cardiothoracic ratio with that of reference masks: tables, and a Bland-Altman plot.
 
     python scripts/compare_heart_ratios.py data/jsrt -o runs/ratios --plot docs/figures/ctr_bland_altman.png
 
@@ -56,7 +56,7 @@ def row(segmenter: Segmenter, item: dict[str, Any]) -> dict[str, Any]:
     """The two ratios of a radiograph, or why there is none."""
     heart = segmenter(read_radiograph(Path(item["image"]), require_frontal=False)).heart
     if heart is None:
-        raise SystemExit(f"The network of the bundle {segmenter.bundle.name} does not give the heart.")
+        raise SystemExit(f"The network of the bundle {segmenter.bundle.name} does not segment the heart.")
     names = [label.name for label in (HEART, *CLAVICLES)]
     found = zip(names, read_structures(item["structures"], names), strict=True)
     masks = {name: mask for name, mask in found if mask is not None}

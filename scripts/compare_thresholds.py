@@ -1,4 +1,4 @@
-"""From which probability is a pixel lung? Measures several on a validation section.
+"""Compare probability thresholds of lung on a validation section.
 
     python scripts/compare_thresholds.py DATASET_DIR --bundle unet --section validation
 

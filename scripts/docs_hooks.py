@@ -1,8 +1,8 @@
-"""Hooks of MkDocs, named in mkdocs.yml, for pages that are read in the repository too.
+"""Hooks of MkDocs, named in mkdocs.yml, for pages that are also read in the repository.
 
-Bundles' cards, the changelog and CONTRIBUTING become pages of the site although they lie outside of docs/.
-Links lead to the same places on the site as in the repository. Notebooks become pages, too. The page of
-commands gets their help texts.
+Bundles' cards, the changelog and CONTRIBUTING become pages of the site, although they are outside of docs/.
+Links have the same targets on the site as in the repository. Notebooks become pages, and the page of commands
+gets their help texts.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, **_: object) -> str:
-    """Turn links to the site's places, drop remarks that are for the tests, and fill in the commands."""
+    """Convert links to the site's paths, remove comments for the tests, and insert the help texts."""
     here = repository_place(page.file.src_uri)
 
     def turn(match: re.Match[str]) -> str:
@@ -66,7 +66,7 @@ def on_page_markdown(markdown: str, *, page: Page, **_: object) -> str:
             return match[0]
         place = _resolved(here, match["target"])
         uri = site_place(place) + ("/README.md" if (ROOT / place).is_dir() else "")
-        if not page.file.src_uri.startswith("notebooks/"):  # whose own link is to the file itself
+        if not page.file.src_uri.startswith("notebooks/"):  # a notebook's page links to the file itself
             uri = re.sub(r"\.ipynb$", ".md", uri)
         return posixpath.relpath(uri, posixpath.dirname(page.file.src_uri))
 
@@ -77,14 +77,14 @@ def on_page_markdown(markdown: str, *, page: Page, **_: object) -> str:
 
 
 def on_page_content(html: str, *, page: Page, **_: object) -> str:
-    """Leave the width to a page's tables where it has no sections to list beside them."""
+    """Hide the table of contents of a page without sections, so that tables get the full width."""
     if not any(item.children for item in page.toc):
         page.meta["hide"] = ["toc"]
     return html
 
 
 def commands() -> str:
-    """What `lungfield --help` and the help of every command below it say, as Markdown."""
+    """The help texts of `lungfield` and all of its commands, as Markdown."""
     words = [sys.executable, "-m", "typer", "lungfield.cli.main", "utils", "docs", "--name", "lungfield"]
     text = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     return text.partition("\n")[2]  # the page has a title of its own

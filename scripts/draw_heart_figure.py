@@ -1,4 +1,4 @@
-"""Draw docs/figures/heart.jpg: on a phantom, what the measurements of heart and chest are.
+"""Draw docs/figures/heart.jpg: the measurements of heart and chest on a phantom.
 
 python scripts/draw_heart_figure.py docs/figures/heart.jpg
 """
@@ -65,7 +65,7 @@ def main(output: Path = typer.Argument(help="The JPEG to write."), seed: int = 4
 
 
 def heart_between(label_map: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """A heart for a drawing: what lies between the lungs from half of their height to the diaphragm."""
+    """A heart for a drawing: the region between the lungs from half of their height to the diaphragm."""
     rows = np.flatnonzero((label_map > 0).any(axis=1))
     top = rows[0] + int(0.47 * (rows[-1] - rows[0]))
     heart = np.zeros(label_map.shape, dtype=bool)

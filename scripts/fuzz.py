@@ -3,10 +3,10 @@
     python scripts/fuzz.py --cases 5000 --seed 1
     python scripts/fuzz.py --seed 1 --only 1234 --keep damaged/    # that case again, and its file
 
-A process of its own reads the files, within limits of memory and time. Native decoders may crash on damaged
-data: a process that dies is replaced and counted as `crashed`, one that hangs as `timed-out`. The exit status
-is 1 if read_radiograph ended in another way than with a radiograph or a LungfieldError, if a message or the
-log names the patient, if memory exceeded the limit, or if reading did not end.
+A separate process reads the files, with limits on memory and time. Native decoders may crash on damaged data:
+a process that dies is replaced and counted as `crashed`, one that hangs as `timed-out`. The exit status is 1
+if read_radiograph neither returned a radiograph nor raised a LungfieldError, if a message or the log names
+the patient, if memory exceeded the limit, or if reading did not end.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ MEBIBYTE = 1 << 20
 
 @dataclass(frozen=True)
 class Outcome:
-    """How reading one file ended.
+    """The outcome of reading one file.
 
     Attributes:
         code: 'read', a code of `Reason`, or 'escaped' for an error of any other kind.
         message: of the error, or the warnings.
         seconds: duration.
         memory_mib: peak memory of the process, less its memory before.
-        digest: of the pixels, '' where there are none.
+        digest: of the pixels, '' without pixels.
         warned: whether the radiograph has warnings.
     """
 
@@ -89,7 +89,7 @@ class Reader:
         return self._process.pid
 
     def read(self, path: Path) -> Outcome:
-        """Read a file there and return how it ended."""
+        """Read a file in the process, and return the outcome."""
         started = time.perf_counter()
         try:
             self._connection.send(path)
@@ -116,7 +116,7 @@ class Reader:
         )
         self._process.start()
         theirs.close()
-        self._connection.recv()  # its imports are done: they do not count as time of a file
+        self._connection.recv()  # wait for its imports, which must not count as time of a file
 
 
 def _serve(connection: Connection, log: Path, memory_mib: int) -> None:
@@ -140,7 +140,7 @@ def _serve(connection: Connection, log: Path, memory_mib: int) -> None:
 
 
 def outcome_of(path: Path) -> Outcome:
-    """Read a file here and return how it ended."""
+    """Read a file in this process, and return the outcome."""
     try:
         radiograph = read_radiograph(path)
     except LungfieldError as error:
@@ -152,7 +152,7 @@ def outcome_of(path: Path) -> Outcome:
 
 
 def _status_kib(name: str) -> int:
-    """A figure of this process's memory, in KiB (proc(5), /proc/pid/status)."""
+    """A memory value of this process, in KiB (proc(5), /proc/pid/status)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(f"{name}:")).split()[1])
 
@@ -211,7 +211,7 @@ def wrong(results: list[tuple[Case, Outcome]], *, memory_mib: int) -> Iterator[s
 
 
 def print_report(results: list[tuple[Case, Outcome]], whole: dict[str, Outcome], *, seed: int) -> None:
-    """Print outcomes by format and by code, crashes, the slowest files and those that took most memory."""
+    """Print outcomes by format and code, crashes, the slowest files and those with the highest memory."""
     console = Console(width=200)
     console.print(_table_of_outcomes(results, whole))
     for case, outcome in results:

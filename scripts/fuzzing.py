@@ -90,7 +90,7 @@ def make_case(bases: dict[str, bytes], *, seed: int, number: int) -> Case:
     mutation = names[generator.integers(len(names))]
     damaged = MUTATIONS[mutation](content, generator)
     if content.startswith(b"\x89PNG") and generator.random() < 0.7:
-        damaged = _with_right_checksums(damaged)  # else the decoder stops at the checksum
+        damaged = _with_right_checksums(damaged)  # otherwise the decoder stops at the checksum
     return Case(number, base, mutation, damaged)
 
 
@@ -148,7 +148,7 @@ def _saved(image: Image.Image, file_format: str, **options: Any) -> bytes:
 
 
 def _full_header() -> dict[str, Any]:
-    """Attributes that reading looks at, so that damage to a header reaches all of it."""
+    """Attributes that the reader uses, so that header damage affects all of its code."""
     modality, voi = Dataset(), Dataset()
     modality.add_new("LUTDescriptor", "US", [256, 0, 16])
     modality.add_new("LUTData", "US", list(range(256)))
@@ -194,7 +194,7 @@ def _overwrite(content: bytes, generator: np.random.Generator, start: int, end: 
 
 
 def _alter_length(content: bytes, generator: np.random.Generator) -> bytes:
-    """An extreme number where a number is: the length of an element, or any place of the header."""
+    """Replace a number by an extreme one: the length of an element, or any position of the header."""
     places = _length_fields(content)
     if places:
         place, size, order = places[generator.integers(len(places))]
@@ -277,7 +277,7 @@ def _length_fields(content: bytes) -> list[tuple[int, int, str]]:
 
 
 def _with_right_checksums(content: bytes) -> bytes:
-    """A PNG file with the checksum of each chunk put right (PNG specification, 5.3)."""
+    """A PNG file with a corrected checksum of each chunk (PNG specification, 5.3)."""
     damaged = bytearray(content)
     place = 8
     while place + 12 <= len(damaged):

@@ -22,7 +22,7 @@ LONGEST_SIDE = 512
 """Size in pixels that pictures are made in or reduced to, for speed."""
 
 
-# Ways to spoil a radiograph ---------------------------------------------------------------------------------
+# Ways to degrade a radiograph -------------------------------------------------------------------------------
 
 
 def rotated(pixels: Pixels, reference: Mask, rng: np.random.Generator) -> tuple[Pixels, Mask]:
@@ -38,7 +38,7 @@ def upside_down(pixels: Pixels, reference: Mask, _: np.random.Generator) -> tupl
 
 
 def inverted(pixels: Pixels, reference: Mask, _: np.random.Generator) -> tuple[Pixels, Mask]:
-    """The polarity is the wrong one."""
+    """With the wrong polarity."""
     return 1 - pixels, reference
 
 
@@ -50,7 +50,7 @@ def halved(pixels: Pixels, reference: Mask, rng: np.random.Generator) -> tuple[P
 
 
 def noisy(pixels: Pixels, reference: Mask, rng: np.random.Generator) -> tuple[Pixels, Mask]:
-    """White noise, coarse enough to outlive the reduction to the network's size."""
+    """White noise, coarse enough to remain after the reduction to the network's size."""
     rows, columns = pixels.shape
     noise = rng.normal(0, rng.uniform(0.2, 0.6), (rows // 4, columns // 4))
     return np.clip(pixels + transform.resize(noise, pixels.shape, order=0), 0, 1), reference
@@ -169,13 +169,13 @@ def _detected(picture: NDArray[np.floating], rng: np.random.Generator) -> Pixels
 
 
 def _ellipse(side: int, centre: tuple[float, float], axes: tuple[float, float]) -> Mask:
-    """Centre and half axes, (row, column) in parts of the side."""
+    """Centre and half axes, (row, column), as parts of the side."""
     rows, columns = np.mgrid[0 : 1 : side * 1j, 0 : 1 : side * 1j]
     return ((rows - centre[0]) / axes[0]) ** 2 + ((columns - centre[1]) / axes[1]) ** 2 <= 1
 
 
 def _capsule(side: int, start: ArrayLike, end: ArrayLike, radius: float) -> Mask:
-    """What lies within `radius` of a segment from `start` to `end`, (row, column) in parts of the side."""
+    """The pixels within `radius` of the line from `start` to `end`, (row, column) as parts of the side."""
     start, end = np.asarray(start), np.asarray(end)
     points = np.moveaxis(np.mgrid[0 : 1 : side * 1j, 0 : 1 : side * 1j], 0, -1) - start
     along = end - start
@@ -189,7 +189,7 @@ PHOTOGRAPHS = (
     "coins.png", "grass.png", "gravel.png", "horse.png", "hubble_deep_field.jpg", "ihc.png", "moon.png",
     "motorcycle_left.png", "page.png", "retina.jpg", "rocket.jpg", "text.png",
 )  # fmt: skip
-"""Pictures that scikit-image carries in its wheel: people, animals, cells, stones, text."""
+"""Pictures in the wheel of scikit-image: people, animals, cells, stones, text."""
 
 
 def photograph(name: str) -> Pixels:

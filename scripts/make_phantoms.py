@@ -23,7 +23,7 @@ def main(
     split: str = typer.Option("7:1:2", help="Training, validation and test, in relation or as exact counts."),
     seed: int = typer.Option(0, min=0, help="Seed of the phantoms and of the shuffle."),
 ) -> None:
-    """Make phantoms, as many as one likes, and print how many there are of each section."""
+    """Make phantoms, and print their number in each section."""
     try:
         made = prepare_phantoms(
             output,

@@ -1,8 +1,8 @@
 """Make the synthetic sample data that ship with lungfield: `python scripts/make_sample_data.py [FOLDER]`.
 
 Seven phantoms as DICOM files with different headers and encodings, their exact masks, and two files that
-must be refused. FOLDER, by default sample_data, must not hold them already. The same versions of the
-libraries give the same bytes.
+must be refused. FOLDER, by default sample_data, must not contain them already. With the same versions of the
+libraries, the bytes are the same.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Measure how often a turned, mirrored or inverted radiograph is corrected where the file says nothing.
+"""Measure how often a rotated, mirrored or inverted radiograph without orientation is corrected.
 
     python scripts/measure_corrections.py DATASET_DIR -o runs/corrections --bundle unet
 

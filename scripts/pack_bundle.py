@@ -5,7 +5,7 @@
     python scripts/pack_bundle.py resnet101_unet -o dist --weights model.pt --weights-url https://.../model.pt
 
 A bundle without weights in its folder is refused, unless one of the last two options is given. The same files
-give the same bytes. docs/model-zoo.md says more.
+give the same bytes. See docs/model-zoo.md.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Package:
     Attributes:
         name: `<name>_v<version>.zip`, as MONAI names it.
         content: the bytes of the zip.
-        weights: where the weights are, in words.
+        weights: where the weights are, as text.
         left_out: files of the bundle's folder that are no part of the package, without hidden ones.
     """
 
@@ -62,7 +62,7 @@ def remote_weights(bundle: Bundle, file: Path, url: str) -> str:
         BundleError: the URL is not one of HTTP, or the file does not hold weights of the bundle's network.
     """
     if not re.match(r"https?://\S+$", url):
-        raise BundleError(f"{url!r} is no address to download from; give one that begins with https://.")
+        raise BundleError(f"{url!r} is no download URL; give one that begins with https://.")
     _require_that_weights_fit(bundle, file)
     entry = {"path": WEIGHTS, "url": url, "hash_type": "sha256", "hash_val": sha256(file.read_bytes())}
     return yaml.safe_dump({"large_files": [entry]}, sort_keys=False)
@@ -96,7 +96,7 @@ def pack(bundle: Bundle, *, large_files: str | None = None, without_weights: boo
     elif LARGE_FILES in files:
         weights = "its weights are to be downloaded, as large_files.yml says"
     elif without_weights:
-        weights = "WITHOUT WEIGHTS: whoever gets it has to train it"
+        weights = "WITHOUT WEIGHTS: its users have to train it"
     else:
         raise BundleError(
             f"{bundle.name} has no weights ({bundle.weights}). Train it and put them there, say where others "
@@ -105,7 +105,7 @@ def pack(bundle: Bundle, *, large_files: str | None = None, without_weights: boo
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", compression=zipfile.ZIP_STORED) as archive:
         for name, content in sorted(files.items()):
-            entry = zipfile.ZipInfo(f"{bundle.name}/{name}")  # of 1980, where zip's times begin
+            entry = zipfile.ZipInfo(f"{bundle.name}/{name}")  # with the earliest date of a zip
             entry.create_system = 3  # Unix, on every system
             entry.external_attr = 0o100644 << 16
             archive.writestr(entry, content)
@@ -113,10 +113,10 @@ def pack(bundle: Bundle, *, large_files: str | None = None, without_weights: boo
 
 
 def check(bundle: Bundle) -> None:
-    """Refuse what the model zoo would refuse first.
+    """Check the requirements of the model zoo.
 
     Raises:
-        BundleError: names all that is wrong.
+        BundleError: a requirement is not met; the message lists all of them.
     """
     wrong = []
     if not re.fullmatch(r"[A-Za-z0-9_]+", bundle.name) or "_v" in bundle.name:

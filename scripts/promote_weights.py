@@ -3,10 +3,10 @@
     python scripts/promote_weights.py runs/unet/training/best_model.pt bundles/unet
     python scripts/promote_weights.py runs/unet/2/best_model.pt runs/unet/3/best_model.pt bundles/unet
 
-The weights of several runs of which each began where the one before ended are averaged (Wortsman et al. 2022,
-'Model soups', arXiv:2203.05482).
+The weights of several runs, each of which started from the end of the one before, are averaged (Wortsman et
+al. 2022, 'Model soups', arXiv:2203.05482).
 
-Training saves elsewhere on purpose: a worse run must not replace the weights that a bundle ships.
+Training saves elsewhere, so that a worse run cannot replace the shipped weights.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Render the configs of the bundles from their one source, bundles/source.
 
     python scripts/render_bundles.py           # writes bundles/<name>/configs/*.yaml
-    python scripts/render_bundles.py --check   # writes nothing, and fails where a file is not up to date
+    python scripts/render_bundles.py --check   # writes nothing, and fails if a file is not up to date
 
-A bundle is copied, packed and loaded alone, so each has the whole recipe in its own files. The recipe stands
-once, in bundles/source/*.yaml, and what is a network's own in bundles/source/networks/<name>.yaml: its class
-and options, the size of its input, and how its encoder starts. Jinja fills in << ... >> and <% ... %>.
+A bundle is copied, packed and loaded alone, so each has the whole recipe in its own files. The common recipe
+is in bundles/source/*.yaml, and the settings of a network in bundles/source/networks/<name>.yaml: its class
+and options, the size of its input, and the start of its encoder. Jinja fills in << ... >> and <% ... %>.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SOURCE = BUNDLES / "source"
 
 
 def rendered() -> dict[Path, str]:
-    """The text of every config that is rendered, by its path."""
+    """The text of every rendered config, by its path."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(SOURCE),
         undefined=jinja2.StrictUndefined,
@@ -45,7 +45,7 @@ def rendered() -> dict[Path, str]:
 def main(
     check: bool = typer.Option(False, "--check", help="Write nothing; fail where a file differs."),
 ) -> None:
-    """Write the configs, or check that they are what their source gives."""
+    """Write the configs, or check that they are up to date."""
     texts = rendered()
     stale = [
         path for path, text in texts.items() if not path.is_file() or path.read_text(encoding="utf-8") != text

@@ -1,4 +1,4 @@
-"""Train and measure what the papers claim, and draw tables and figures from what was measured.
+"""Train and evaluate the networks of the papers, and make tables and figures of the results.
 
     python scripts/reproduce.py run DATA --quick          # hours on a CPU; without --quick days on a GPU
     python scripts/reproduce.py status DATA --quick       # what is done, running and missing
@@ -53,10 +53,10 @@ def run(
     device: str = DEVICE,
     experiments: Path = EXPERIMENTS,
 ) -> None:
-    """Do everything that is missing."""
+    """Run all missing trainings and evaluations."""
 
     def stop(*_: object) -> None:
-        print("Stopped. The same command goes on from the last checkpoints.", file=sys.stderr)
+        print("Stopped. The same command continues from the last checkpoints.", file=sys.stderr)
         sys.exit(130)
 
     # SIGINT too: a process that a shell starts in the background ignores it by default.
@@ -75,7 +75,7 @@ def run(
 
 
 def finish(plan: Plan, one: Run, data: Path, device: str) -> None:
-    """Do what is missing of a run, unless another process works on it.
+    """Complete a run, unless another process works on it.
 
     Raises:
         PlanError: a training or a measurement ended in an error.
@@ -98,7 +98,7 @@ def finish(plan: Plan, one: Run, data: Path, device: str) -> None:
                 status = subprocess.call(words, stdout=file, stderr=subprocess.STDOUT, pass_fds=[lock])
             if status:
                 last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1]
-                raise PlanError(f"{last} (exit status {status}; all of it in {log})")
+                raise PlanError(f"{last} (exit status {status}; full log: {log})")
 
 
 @contextmanager
@@ -122,7 +122,7 @@ def status(
     output: Path = OUTPUT,
     experiments: Path = EXPERIMENTS,
 ) -> None:
-    """Show what is done, running and missing."""
+    """Show the runs that are done, running and missing."""
     plan = load_plan(experiments)
     plan.check_sets(data)
     runs = plan.runs(only, MODES[quick], output, seeds)
@@ -160,7 +160,7 @@ def report(
     only: list[str] = ONLY,
     experiments: Path = EXPERIMENTS,
 ) -> None:
-    """Draw tables and figures from what was measured so far."""
+    """Make tables and figures of the results so far."""
     from reproduction.report import write_report
 
     for path in write_report(load_plan(experiments), only, output, to, figures or to.parent / "figures"):
@@ -168,7 +168,7 @@ def report(
 
 
 def main() -> None:
-    """Run the command line; exit 2 with one message where the call was wrong."""
+    """Run the command line; exit with status 2 and a message for a wrong call."""
     try:
         app()
     except LungfieldError as error:

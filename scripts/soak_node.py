@@ -1,10 +1,10 @@
-"""Soak a node: radiographs over several associations, the node and the archive killed at random moments.
+"""Soak test of a node: send radiographs over several associations, and kill node and archive at random.
 
 python scripts/soak_node.py --minutes 10                  # the long form; --minutes 1 is the short one
-python scripts/soak_node.py --minutes 1 --queued 10000    # and the memory with so many in the queue
+python scripts/soak_node.py --minutes 1 --queued 10000    # also the memory with this number in the queue
 
-Needs Orthanc and dcmtk (Debian: orthanc, orthanc-dicomweb, dcmtk). Ends with 1 where anything was lost or
-came twice.
+Needs Orthanc and dcmtk (Debian: orthanc, orthanc-dicomweb, dcmtk). The exit status is 1 if an object was lost
+or duplicated.
 """
 
 from __future__ import annotations
@@ -38,30 +38,30 @@ _QUICK_RETRIES = {"first_retry_s": 1, "longest_retry_s": 5, "commitment": "never
 
 
 def main(
-    minutes: float = typer.Option(10.0, min=0.2, help="How long, without the end in which all is delivered."),
+    minutes: float = typer.Option(10.0, min=0.2, help="Duration, without the final delivery."),
     radiographs: int = typer.Option(500, min=4, help="How many are sent."),
     associations: int = typer.Option(8, min=1, help="Over how many associations at once."),
     size: int = typer.Option(512, min=64, help="Their rows and columns."),
     kills: int = typer.Option(30, min=0, help="How often the node is killed."),
     archive_kills: int = typer.Option(10, min=0, help="How often the archive is killed."),
-    queued: int = typer.Option(0, min=0, help="Also queue so many small ones, and tell the memory."),
+    queued: int = typer.Option(0, min=0, help="Also queue this number of small ones, and report the memory."),
     seed: int = typer.Option(0, min=0, help="Of the radiographs and the moments."),
     folder: Path | None = typer.Option(None, help="Where all files are; by default a temporary folder."),
 ) -> None:
-    """Soak a node, and print what came of it as JSON."""
+    """Run the soak test, and print the result as JSON."""
     if MISSING or NO_SENDER:
         raise SystemExit(MISSING or NO_SENDER)
     with contextlib.ExitStack() as stack:
         root = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="soak-")))
         root.mkdir(parents=True, exist_ok=True)
-        told = soak(
+        figures = soak(
             root, seconds=60 * minutes, count=radiographs, associations=associations, size=size,
             kills=kills, archive_kills=archive_kills, seed=seed,
         )  # fmt: skip
         if queued:
-            told |= queue_up(root / "queued", queued, associations=associations)
-    print(json.dumps(told, indent=2))
-    raise SystemExit(0 if told["good"] else 1)
+            figures |= queue_up(root / "queued", queued, associations=associations)
+    print(json.dumps(figures, indent=2))
+    raise SystemExit(0 if figures["good"] else 1)
 
 
 def soak(
@@ -75,9 +75,9 @@ def soak(
     archive_kills: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Send half of the radiographs in peace and half amid kills; what came of them, and the figures.
+    """Send half of the radiographs undisturbed and half during kills; return the outcome and figures.
 
-    The rate of receiving is that of the first half: sent by dcmtk, as fast as it goes, while workers segment.
+    The rate of receiving is that of the first half, which dcmtk sends as fast as it can while workers run.
     """
     dice = random.Random(seed)  # noqa: S311  (moments, not secrets)
     paths = make_radiographs(root / "radiographs", count, size=size, seed=seed)
@@ -92,17 +92,18 @@ def soak(
             begun = wait_until_ended(node.state, _FIRST_LIMIT_S)
             rate = rate_of_sending(node.port, others, associations=associations, limit_s=seconds)
             meanwhile = sum(row["state"] != "received" for row in rows(node.state).values()) - 1
-            amid = Senders(node.port, paths[1 + len(others) :], associations=associations, over_s=seconds)
-            amid.start()
+            rest = paths[1 + len(others) :]
+            during_kills = Senders(node.port, rest, associations=associations, over_s=seconds)
+            during_kills.start()
             _kill_at_random(node, archive, kills, archive_kills, seconds, dice)
-            sent = amid.wait(seconds + 120)
+            sent = during_kills.wait(seconds + 120)
             ended = wait_until_ended(node.state, seconds + 20 * count)
             memory = node.memory_mib
             status = node.end()
-            in_peace = [
+            before_kills = [
                 str(dcmread(path, stop_before_pixels=True).SOPInstanceUID) for path in (first, *others)
             ]
-            answered = [*in_peace, *amid.answered]
+            answered = [*before_kills, *during_kills.answered]
             outcome = check(node.state, answered, archive.orthanc.url)
         except BaseException:
             node.kill()
@@ -124,7 +125,7 @@ def soak(
 
 
 def queue_up(root: Path, count: int, *, associations: int) -> dict[str, Any]:
-    """Queue radiographs faster than they are segmented, and tell the main process's memory on the way."""
+    """Queue radiographs faster than they are segmented, and measure the main process's memory."""
     paths = make_radiographs(root / "radiographs", count, size=_QUEUED_SIZE)
     node = NodeProcess(root / "state", free_port(), ["--http", "", "--workers", "1"])
     memory: dict[int, int] = {}
@@ -152,7 +153,7 @@ def queue_up(root: Path, count: int, *, associations: int) -> dict[str, Any]:
 
 
 class _Archive:
-    """Orthanc that can be killed and started again on the same ports and files."""
+    """An Orthanc that can be killed and restarted on the same ports and files."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._ports = folder, (free_port(), free_port())
@@ -186,7 +187,7 @@ def _config(root: Path, archive: _Archive) -> Path:
 def _kill_at_random(
     node: NodeProcess, archive: _Archive, kills: int, archive_kills: int, seconds: float, dice: random.Random
 ) -> None:
-    """Kill the one or the other, and start it again, until both have had their number."""
+    """Kill and restart node and archive in random order, each its number of times."""
     victims: list[NodeProcess | _Archive] = [*[node] * kills, *[archive] * archive_kills]
     dice.shuffle(victims)
     for victim in victims:

@@ -1,7 +1,7 @@
-"""Take a picture of a mask in OHIF, the viewer that a MONAI Label server brings at /ohif.
+"""Take a screenshot of a mask in OHIF, the viewer of a MONAI Label server at /ohif.
 
-The server must serve a DICOMweb archive in which the study has a DICOM SEG; docs/monai-label-pacs.md says how
-to get there. Needs Playwright (`pip install playwright`) and Chromium.
+The server must serve a DICOMweb archive in which the study has a DICOM SEG; see docs/monai-label-pacs.md.
+Needs Playwright (`pip install playwright`) and Chromium.
 
     python scripts/viewer_screenshot.py http://127.0.0.1:8000 STUDY_INSTANCE_UID picture.png
 """
@@ -16,7 +16,7 @@ import typer
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-# OHIF draws with WebGL, which needs no graphics card this way; the rest keeps Chromium off the network.
+# Software rendering of OHIF's WebGL, without a GPU; the other options keep Chromium off the network.
 CHROMIUM = (
     "--no-sandbox",
     "--disable-quic",
@@ -37,7 +37,7 @@ def open_mask(page: Page, server: str, study: str) -> None:
     """Open a study and lay its newest segmentation on its radiograph."""
     page.goto(f"{server}/ohif/viewer?StudyInstanceUIDs={study}")
     page.click("[data-cy=confirm-and-hide-button]")
-    # The first image has to be there, else a double click is lost.
+    # Wait for the first image, as an earlier double click would be lost.
     page.wait_for_function("document.querySelector('.cornerstone-canvas')?.width > 300")
     page.dblclick("[data-cy=study-browser-thumbnail-no-image] >> nth=0")
     page.get_by_role("button", name="Yes").click()
@@ -58,7 +58,7 @@ def main(
         browser = driver.chromium.launch(executable_path=chromium, args=CHROMIUM)
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.set_default_timeout(LOADING_MS)
-        # OHIF waits for a typeface from the internet, which is out of reach.
+        # OHIF waits for a font from the internet, which cannot be reached.
         page.route("**/*", lambda route: route.continue_() if host in route.request.url else route.abort())
         open_mask(page, server.rstrip("/"), study)
         page.screenshot(path=picture)

@@ -3,7 +3,7 @@
     python scripts/worst_cases.py DATASET_DIR --bundle unet --count 10 -o worst.png
 
 Orange is the reference, blue the bundle's mask; sorted by Dice, the worst first. With several bundles, the
-masks of the others on the worst cases of the first stand beside its own.
+worst cases of the first are drawn with the masks of all bundles side by side.
 """
 
 from __future__ import annotations

@@ -87,9 +87,9 @@ def test_a_network_of_lungs_alone_has_no_heart(heart_dicom):
 
 def test_a_bundle_that_lacks_a_structure_is_told(heart_dicom, tmp_path):
     lungs = Segmenter("unet", device="cpu", backend="torch")(heart_dicom())
-    with pytest.raises(BundleError, match="does not give heart"):
+    with pytest.raises(BundleError, match="does not segment heart"):
         lungs.save_seg(tmp_path / "a.dcm", structures=("heart",))
-    with pytest.raises(BundleError, match="'unet' does not give clavicles"):
+    with pytest.raises(BundleError, match="'unet' does not segment clavicles"):
         segment_files([tmp_path], tmp_path / "out", "unet", options=Options(structures=("clavicles",)))
 
 

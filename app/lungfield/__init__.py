@@ -1,4 +1,4 @@
-"""Lung fields on frontal chest radiographs: DICOM in, masks, measurements and metrics out.
+"""Segmentation of the lung fields on frontal chest radiographs: masks, measurements and metrics from DICOM.
 
     import lungfield
 
@@ -39,9 +39,9 @@ __all__ = [*_PUBLIC, "__version__"]
 
 
 def _name_unknown_user() -> None:
-    """Give the user a name where the system has none, as in a container that is run under any number.
+    """Set USER if the system has no name for the user, as in a container with an arbitrary user ID.
 
-    torch asks for it when MONAI is imported, and its error would name neither the cause nor the way out.
+    torch needs a user name when MONAI is imported, and its error message names neither cause nor remedy.
     """
     if os.name != "posix" or any(os.environ.get(name) for name in ("LOGNAME", "USER", "LNAME", "USERNAME")):
         return

@@ -1,4 +1,4 @@
-"""Writing files whole: a result is either there, complete, under its name, or not there at all."""
+"""Write files atomically: a file is either complete or does not exist."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from lungfield.errors import OutputError
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that nobody ever finds half of it; its folder is made where it is missing.
+    """Write a file atomically; its folder is created if missing.
 
-    The bytes go to a hidden file in the same folder, reach the disk, and then take the final name in one
-    step; an older file of that name is replaced. Whatever fails on the way, the hidden file is removed.
-    Within `written_together`, the last two steps wait for the end of that block.
+    The content is written to a hidden file in the same folder, synced to disk and renamed; an existing file
+    is replaced. On failure the hidden file is removed. Within `written_together`, sync and rename wait for
+    the end of the block.
 
     Raises:
         OutputError: the file could not be written (no permission, a file in a folder's place, disk full).
@@ -35,13 +35,13 @@ def write_whole(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def written_together() -> Iterator[None]:
-    """Let all files that the block writes reach the disk at its end, one after the other.
+    """A context at whose end all files written in it are synced and renamed.
 
-    The first brings most of what the others have written with it: one wait for the disk instead of many. If
-    the block fails, none of its files takes its name.
+    The first sync also writes most of the other files' data, so this is faster than one sync after each file.
+    If the block raises, none of the files is renamed.
 
     Raises:
-        OutputError: one of them could not be written.
+        OutputError: a file could not be written.
     """
     parts: list[_Part] = []
     token = _group.set(parts)
@@ -57,7 +57,7 @@ def written_together() -> Iterator[None]:
 
 
 class _Part:
-    """A hidden file on its way to its final name."""
+    """A hidden file that will be renamed to its final name."""
 
     def __init__(self, path: Path, content: bytes) -> None:
         self.path = path
@@ -72,7 +72,7 @@ class _Part:
             raise
 
     def finish(self) -> None:
-        """Let it reach the disk and take its name."""
+        """Sync the file and rename it."""
         try:
             os.fsync(self._file.fileno())
             self._file.close()
@@ -81,8 +81,8 @@ class _Part:
             self.discard()
 
     def discard(self) -> None:
-        """Remove what has not taken its name; nothing where it has."""
-        with contextlib.suppress(OSError):  # of what could not be written before
+        """Remove the hidden file, unless it was renamed."""
+        with contextlib.suppress(OSError):  # the disk may still be unwritable
             self._file.close()
         self._hidden.unlink(missing_ok=True)
 
@@ -97,5 +97,5 @@ def _errors_of(path: Path) -> Iterator[None]:
     except OSError as error:
         raise OutputError(
             f"{path}: cannot be written: {error.strerror or type(error).__name__}; "
-            "check that its folder can be made and written to, and that there is space."
+            "check that its folder can be created and written to, and that there is space."
         ) from error

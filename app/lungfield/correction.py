@@ -1,7 +1,8 @@
-"""Finding out how a radiograph lies, and which of its values are dark, where its file does not say.
+"""Find the orientation and polarity of a radiograph from its mask, if its file does not give them.
 
-Only a radiograph whose first mask is not that of lungs pays for it. The constants below were measured by
-`scripts/measure_corrections.py` on real radiographs; docs/orientation.md shows what they are worth.
+Other poses and the opposite polarity are only tried if the first mask does not look like lungs. The constants
+below were calibrated by `scripts/measure_corrections.py` on real radiographs; docs/orientation.md reports
+their accuracy.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from lungfield.records import Radiograph
 
 _Trial = TypeVar("_Trial")
 
-# Log odds that a mask is that of an upright chest with dark lungs. The shape counts for more than in the
-# confidence: a network may be as sure of lungs that lie upside down.
+# Logistic regression that a mask is that of an upright chest with dark lungs. The shape has more weight than
+# in the confidence, as a network can be equally certain of lungs that are upside down.
 _INTERCEPT = -15.74
 _COEFFICIENTS = {"contour_confidence": 12.17, "shape_likeness": 11.67, "lung_contrast": 2.83}
-# A mask is doubted below this plausibility, or where one of these flags is set.
+# A mask is doubtful below this plausibility, or with one of these flags.
 _MIN_PLAUSIBILITY = 0.8
 _DOUBTS = {
     Flag.NO_LUNG,
@@ -36,29 +37,31 @@ _DOUBTS = {
     Flag.LOW_CONFIDENCE,
     Flag.BRIGHT_LUNGS,
 }
-# A change is believed where its mask is as plausible as this, with log odds so much above those of the first.
+# A change is accepted if its mask has this plausibility, and this gain in log odds over the first mask.
 _MIN_CHANGED_PLAUSIBILITY = 0.3
 _MIN_GAIN = 1.5
-# Trials are run on a copy whose shorter side has at least so many pixels.
+# Trials use a copy whose shorter side has at least this number of pixels.
 _REDUCED_SIDE_PX = 400
 
 
 @dataclass(frozen=True)
 class Change:
-    """What may bring a radiograph upright and make its lungs dark.
+    """A change of orientation and polarity to try on a radiograph.
 
-    `pose` is how it seems to lie, after what its file says was done.
+    Attributes:
+        pose: the assumed pose of the radiograph, after the pose in its file was applied.
+        inverted: whether to invert the grey values.
     """
 
     pose: Pose = UPRIGHT
     inverted: bool = False
 
     def mirrored(self) -> Change:
-        """The same, and mirrored."""
+        """The same change, plus mirroring."""
         return replace(self, pose=self.pose.then(MIRRORED))
 
     def applied_to(self, radiograph: Radiograph) -> Radiograph:
-        """The radiograph turned and inverted, with flags and warnings that say so."""
+        """The changed radiograph, with the corresponding flags and warnings."""
         changed = radiograph.in_pose(self.pose)
         if self.inverted:
             pixels = 1 - changed.pixels
@@ -76,20 +79,20 @@ class Change:
             directions = "\\".join(radiograph.pose.then(self.pose).directions)
             flags.append(Flag.ORIENTATION_CORRECTED)
             warnings.append(
-                "The file does not say how the picture lies; by its mask, its rows and columns run to "
-                f"{directions} (as in PatientOrientation)."
+                "The file gives no orientation; according to the mask, its rows and columns have the "
+                f"directions {directions} (as in PatientOrientation)."
             )
         if self.inverted:
             flags.append(Flag.POLARITY_CORRECTED)
-            warnings.append("By its mask, the lungs are bright as the file asks to show them: inverted.")
+            warnings.append("According to the mask, the lungs were bright: the picture was inverted.")
         return tuple(map(str, flags)), tuple(warnings)
 
 
 def possible_changes(radiograph: Radiograph, quality: Quality) -> list[Change]:
-    """What to try on a radiograph by the quality of its first mask.
+    """The changes to try on a radiograph, given the quality of its first mask.
 
-    Nothing where the mask is plausible or the file is clear. Bright lungs are tried to be inverted whatever
-    the file says: the picture contradicts it.
+    Empty if the mask is plausible, or the file gives orientation and polarity. For bright lungs, inversion is
+    tried even if the file gives the polarity, as the picture contradicts it.
     """
     flags = set(quality.flags)
     if plausibility(quality) >= _MIN_PLAUSIBILITY and not flags & _DOUBTS:
@@ -103,9 +106,14 @@ def possible_changes(radiograph: Radiograph, quality: Quality) -> list[Change]:
 def best_change(
     first: Quality, tried: Sequence[tuple[Change, Quality, _Trial]]
 ) -> tuple[Change, _Trial] | None:
-    """The change whose mask is that of lungs, if there is one that is clearly better than the first mask.
+    """The change with the most plausible mask, if it is clearly better than the first mask; else None.
 
-    `tried` are changes, with the quality of their masks and whatever belongs to them.
+    Args:
+        first: quality of the first mask.
+        tried: changes, each with the quality of its mask and any further value.
+
+    Returns:
+        The change and its further value.
     """
     change, quality, trial = max(tried, key=lambda one: plausibility(one[1]))
     gain = _log_odds(plausibility(quality)) - _log_odds(plausibility(first))
@@ -120,7 +128,7 @@ def plausibility(quality: Quality) -> float:
 
 
 def reduced(radiograph: Radiograph) -> Radiograph:
-    """A small copy to try changes on: each pixel the mean of a square of pixels."""
+    """A copy of a radiograph reduced by an integer factor, for trials; each pixel is the mean of a square."""
     factor = min(radiograph.shape) // _REDUCED_SIDE_PX
     if factor <= 1:
         return radiograph

@@ -1,4 +1,4 @@
-"""What a DICOMweb archive is asked for: series, headers, objects, and to keep some (PS3.18, chapter 10)."""
+"""Access to a DICOMweb archive: query series, retrieve and store objects (PS3.18, chapter 10)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from requests import RequestException
 from lungfield.errors import DataError, OutputError
 from lungfield.export.derived import to_bytes
 
-_AS_STORED = (("application/dicom", "*"),)  # else archives decompress what they send
+_AS_STORED = (("application/dicom", "*"),)  # otherwise archives decompress objects
 
 
 @dataclass(frozen=True)
 class InstanceReference:
-    """Where an object lies: StudyInstanceUID, SeriesInstanceUID and SOPInstanceUID, and its Modality."""
+    """StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID and Modality of an object."""
 
     study: str
     series: str
@@ -40,7 +40,7 @@ class InstanceReference:
 
     @property
     def info(self) -> dict[str, str]:
-        """The reference in DICOM's own words."""
+        """The reference by DICOM keywords."""
         return {
             "StudyInstanceUID": self.study,
             "SeriesInstanceUID": self.series,
@@ -50,9 +50,9 @@ class InstanceReference:
 
 
 class Archive:
-    """An archive that speaks DICOMweb, with errors that name it.
+    """A DICOMweb archive, with errors that name its URL.
 
-    All methods raise `DataError` where the archive does not answer, or refuses.
+    All methods raise `DataError` if the archive does not answer or refuses the request.
     """
 
     def __init__(self, client: DICOMwebClient) -> None:
@@ -60,17 +60,17 @@ class Archive:
 
     @property
     def url(self) -> str:
-        """Its address."""
+        """Its URL."""
         return str(self._client.base_url)
 
     def series(self, filters: Mapping[str, str]) -> Iterator[Dataset]:
-        """Every series that matches (QIDO-RS), however many the archive tells at once.
+        """All matching series (QIDO-RS), over all pages of the answer.
 
         Args:
             filters: values by DICOM keyword.
 
         Raises:
-            DataError: the archive does not answer, or refuses.
+            DataError: the archive does not answer, or refuses the request.
         """
         yield from self._pages(
             "SeriesInstanceUID",
@@ -78,10 +78,10 @@ class Archive:
         )
 
     def instances(self, study: str, series: str) -> Iterator[Dataset]:
-        """Every object of a series (QIDO-RS), however many the archive tells at once.
+        """All objects of a series (QIDO-RS), over all pages of the answer.
 
         Raises:
-            DataError: the archive does not answer, or refuses.
+            DataError: the archive does not answer, or refuses the request.
         """
         yield from self._pages(
             "SOPInstanceUID", lambda offset: self._client.search_for_instances(study, series, offset=offset)
@@ -93,20 +93,20 @@ class Archive:
             with self._errors("cannot be searched"):
                 found = {str(one[keyword].value): one for one in map(_dataset, ask(len(seen)))}
             new = found.keys() - seen
-            if not new:  # the end; or an archive without paging, which told everything the first time
+            if not new:  # the last page; or an archive without paging, which repeats its answer
                 return
             yield from (one for uid, one in found.items() if uid in new)
             seen |= new
 
     def headers(self, study: str, series: str) -> list[Dataset]:
-        """The headers of a series' objects (WADO-RS metadata), by InstanceNumber, without what is bulky."""
+        """The headers of a series' objects (WADO-RS metadata) by InstanceNumber, without bulk data."""
         with self._errors("gave no headers"):
             headers = [_dataset(one) for one in self._client.retrieve_series_metadata(study, series)]
         return sorted(headers, key=lambda header: int(header.get("InstanceNumber") or 0))
 
     @contextmanager
     def fetched(self, reference: InstanceReference) -> Iterator[Path]:
-        """An object as a temporary file, in the transfer syntax in which the archive has it (WADO-RS)."""
+        """A context with an object as a temporary file, in the archive's transfer syntax (WADO-RS)."""
         with self._errors("gave no image"):
             dataset = self._client.retrieve_instance(
                 reference.study, reference.series, reference.instance, media_types=_AS_STORED
@@ -115,18 +115,18 @@ class Archive:
             yield path
 
     def send(self, *datasets: Dataset, insist: bool = False) -> list[str]:
-        """Have the archive keep objects (STOW-RS, PS3.18, section 10.5).
+        """Store objects in the archive (STOW-RS, PS3.18, section 10.5).
 
         Args:
             datasets: the objects.
-            insist: whether an object that the answer does not name as kept counts as not kept.
+            insist: raise an error for an object that the answer does not list as stored.
 
         Returns:
-            What it did differently: a line for each object that it kept with a warning.
+            A line for each object that was stored with a warning.
 
         Raises:
-            DataError: the archive does not answer, or refuses to answer.
-            OutputError: it did not keep one of them.
+            DataError: the archive does not answer, or refuses the request.
+            OutputError: an object was not stored.
         """
         try:
             with self._errors("took no object"):
@@ -137,7 +137,7 @@ class Archive:
                 raise
         for failure in answer.get("FailedSOPSequence") or ():
             raise OutputError(
-                f"{self.url}: did not keep a {_kind(failure, datasets)} object (FailureReason "
+                f"{self.url}: did not store a {_kind(failure, datasets)} object (FailureReason "
                 f"{int(failure.get('FailureReason') or 0):#06x}, PS3.18 annex I); see the archive's log."
             )
         kept = {
@@ -146,33 +146,33 @@ class Archive:
         for dataset in datasets if insist else ():
             if str(dataset.SOPInstanceUID) not in kept:
                 raise OutputError(
-                    f"{self.url}: does not say that it kept a {dataset.Modality} object; "
+                    f"{self.url}: does not confirm that it stored a {dataset.Modality} object; "
                     "see the archive's log."
                 )
         return [
-            f"kept a {_kind(one, datasets)} object with WarningReason {int(one.WarningReason):#06x}"
+            f"stored a {_kind(one, datasets)} object with WarningReason {int(one.WarningReason):#06x}"
             for one in kept.values()
             if one.get("WarningReason")
         ]
 
     @contextmanager
     def _errors(self, what: str) -> Iterator[None]:
-        """Turn what the client raises into an error that says where and what to do."""
+        """Turn the client's exceptions into a `DataError` with the URL and advice."""
         try:
             yield
-        # ValueError: it answered, and not with what DICOMweb says.
+        # ValueError: the answer is no valid DICOMweb answer.
         except (RequestException, ValueError, AttributeError) as error:
             response = getattr(error, "response", None)
             status = "" if response is None else f" {response.status_code}"
             raise DataError(
-                f"{self.url}: the archive {what} ({type(error).__name__}{status}); is that the root of its "
-                "DICOMweb services, is it up, and are user and password right?"
+                f"{self.url}: the archive {what} ({type(error).__name__}{status}); check that this is the "
+                "root of its DICOMweb services, that it is up, and that user and password are right."
             ) from error
 
 
 @contextmanager
 def as_file(dataset: Dataset) -> Iterator[Path]:
-    """A data set as a temporary file, in a folder that only its owner may read."""
+    """A context with a data set as a temporary file, in a folder that only its owner may read."""
     with tempfile.TemporaryDirectory(prefix="lungs-") as folder:
         path = Path(folder) / "object.dcm"
         path.write_bytes(to_bytes(dataset))
@@ -180,22 +180,22 @@ def as_file(dataset: Dataset) -> Iterator[Path]:
 
 
 def _kind(item: Dataset, datasets: Sequence[Dataset]) -> str:
-    """The modality of the object that an answer is about."""
+    """The modality of the object that an item of the answer refers to."""
     uid = item.get("ReferencedSOPInstanceUID")
     named = datasets if len(datasets) == 1 else [one for one in datasets if one.SOPInstanceUID == uid]
     return str(named[0].Modality) if named else "DICOM"
 
 
 def _refusals(error: BaseException | None) -> Dataset | None:
-    """What an archive says of each object in an answer of failure (409), None where it does not."""
+    """The data set in an answer of failure (409), with a reason for each object; None without one."""
     response = getattr(error, "response", None)
     try:
         answer = Dataset.from_json(response.json()) if response is not None else Dataset()
-    except Exception:  # no JSON, or not that of DICOM
+    except Exception:  # no JSON, or no DICOM JSON
         return None
     return answer if answer.get("FailedSOPSequence") else None
 
 
 def _dataset(item: Mapping[str, Any]) -> Dataset:
-    """A header in the JSON of DICOM (PS3.18, annex F); what is told by an address only is left empty."""
+    """A header from DICOM JSON (PS3.18, annex F); values that are given by a URI are empty."""
     return Dataset.from_json(dict(item), bulk_data_uri_handler=lambda uri: None)  # noqa: ARG005

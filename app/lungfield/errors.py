@@ -1,4 +1,4 @@
-"""The errors that lungfield raises; each says what is wrong, where, and what to do about it."""
+"""The errors that lungfield raises; the message says what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import ClassVar
 
 
 class Reason(StrEnum):
-    """Why a file was not segmented: the short list of codes that tables, journal and report use.
+    """Reason codes of files that were not segmented, for tables, journal and report.
 
-    What each means and what to do is in docs/reasons.md. The first five come with `NotFrontalChestError`,
-    those up to `CHANGED`, and `OUT_OF_MEMORY`, with `UnreadableError`.
+    docs/reasons.md explains them. The first five belong to `NotFrontalChestError`; those up to `CHANGED`, and
+    `OUT_OF_MEMORY`, to `UnreadableError`.
     """
 
-    # Readable, but nothing to segment: the file is skipped.
+    # The file is readable, but there is nothing to segment: it is skipped.
     OTHER_OBJECT = "other-object"
     OTHER_BODY_PART = "other-body-part"
     OTHER_VIEW = "other-view"
     SEVERAL_FRAMES = "several-frames"
     LABEL_MAP = "label-map"
 
-    # Something is wrong with the file: it failed.
+    # The file has an error: it fails.
     UNKNOWN_FORMAT = "unknown-format"
     DAMAGED = "damaged"
     UNSUPPORTED = "unsupported"
@@ -31,7 +31,7 @@ class Reason(StrEnum):
     INACCESSIBLE = "inaccessible"
     CHANGED = "changed"
 
-    # Something went wrong with it here: it failed, and may succeed another time.
+    # Processing failed: it may succeed another time.
     CRASHED = "crashed"
     TIMED_OUT = "timed-out"
     OUT_OF_MEMORY = "out-of-memory"
@@ -40,11 +40,11 @@ class Reason(StrEnum):
 
 
 class LungfieldError(Exception):
-    """Base of every error that a user of lungfield can cause and mend.
+    """Base class of all errors that a user can cause and fix.
 
     Args:
         message: what is wrong, where, and what to do.
-        reason: the code of it, where a file is what is wrong; by default that of the class.
+        reason: the reason code, for an error of a file; by default that of the class.
     """
 
     default_reason: ClassVar[Reason] = Reason.INTERNAL
@@ -55,13 +55,13 @@ class LungfieldError(Exception):
 
 
 class UnreadableError(LungfieldError):
-    """A file could not be read as an image: damaged, unsupported, over a limit, or out of reach."""
+    """A file could not be read as an image: damaged, unsupported, over a limit, or inaccessible."""
 
     default_reason = Reason.DAMAGED
 
 
 class NotFrontalChestError(LungfieldError):
-    """A readable image that is not a frontal chest radiograph, with the reason why."""
+    """A readable image that is no frontal chest radiograph."""
 
     default_reason = Reason.OTHER_OBJECT
 
@@ -85,11 +85,11 @@ class ClusterError(LungfieldError):
 
 
 class HeaderError(OutputError):
-    """The header of a radiograph does not allow a DICOM object that refers to it."""
+    """No DICOM object that refers to a radiograph can be made from its header."""
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what lies behind it (`__cause__`), the outermost first; MONAI wraps what it calls."""
+    """An error and its causes (`__cause__`), the outermost first, as MONAI wraps exceptions."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -98,10 +98,10 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def user_error(error: BaseException | None) -> LungfieldError | None:
-    """The `LungfieldError` that is `error` or lies behind it, if there is one."""
+    """The first `LungfieldError` among an error and its causes, or None."""
     return next((one for one in causes(error) if isinstance(one, LungfieldError)), None)
 
 
 def first_line(error: BaseException) -> str:
-    """What a library's error says in its first line; its name where it says nothing."""
+    """The first line of an exception's message; its class name if the message is empty."""
     return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,4 +1,4 @@
-"""Errors as a user should meet them: one clear message instead of a traceback."""
+"""Show user errors as one clear message instead of a traceback."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from lungfield.errors import causes, first_line, user_error
 from lungfield.names import shown_lines
 
 TRACEBACK = "LUNGFIELD_TRACEBACK"
-"""The variable of the environment that brings the tracebacks back, for those who look for a bug."""
+"""The environment variable that restores tracebacks, for debugging."""
 
 _OF_A_WORKER = re.compile(r"^lungfield\.errors\.\w+: (.*?)(?:\n\n|\Z)", re.MULTILINE | re.DOTALL)
 _OF_MONAI = re.compile(r"Failed to (?:instantiate component '(?P<component>[^']*)'|evaluate )")
 
 
 def report_plainly() -> None:
-    """From now on, end this process with one line for what its user can mend; bugs keep their traceback.
+    """Install an excepthook that prints one line for a user error; bugs keep their traceback.
 
-    For processes whose main function is not ours, such as `python -m monai.bundle run`. A user can mend a
-    `LungfieldError`, values that a config cannot be built with, too little memory on a GPU, and Ctrl-C.
+    For processes whose main function is not ours, such as `python -m monai.bundle run`. User errors are a
+    `LungfieldError`, values with which a config cannot be built, insufficient GPU memory, and Ctrl-C.
     """
 
     def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -35,15 +35,15 @@ def report_plainly() -> None:
 
 
 def _plain_text(error: BaseException) -> str | None:
-    """What to tell the user of an error; None for a bug."""
+    """The message for a user error; None for a bug."""
     chain = list(causes(error))
     known = user_error(error)
     if isinstance(error, KeyboardInterrupt):
         return "interrupted."
-    # A loader's worker process hands its error on as text.
-    told = next((match[1] for one in chain if (match := _OF_A_WORKER.search(str(one)))), None)
-    if told is not None:
-        return told.strip()
+    # A data loader's worker process passes its error as text.
+    message = next((match[1] for one in chain if (match := _OF_A_WORKER.search(str(one)))), None)
+    if message is not None:
+        return message.strip()
     if known is not None:
         return str(known)
     if any(type(one).__name__ == "OutOfMemoryError" for one in chain):
@@ -56,11 +56,11 @@ def _plain_text(error: BaseException) -> str | None:
         f"{components[-1].rpartition('.')[2]} cannot be built" if components else "the config does not work"
     )
     cause = f"{type(chain[-1]).__name__}: {first_line(chain[-1]).rstrip('.')}"
-    return f"{what}: {cause}. Check the values that were given. ({TRACEBACK}=1 shows where it was raised.)"
+    return f"{what}: {cause}. Check the given values. ({TRACEBACK}=1 shows the traceback.)"
 
 
 def _ran(error: BaseException) -> bool:
-    """Whether an engine was at work already: what its config says was taken then."""
+    """Whether an engine was running already, so that the error is not one of the config."""
     trace = error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_globals.get("__name__") == "ignite.engine.engine":

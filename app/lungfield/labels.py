@@ -1,7 +1,7 @@
-"""Label values, names, codes and colours of the structures: the one place that knows them.
+"""Label values, names, codes and colours of the structures.
 
-'Right' and 'left' are the patient's. Codes are SNOMED CT concept identifiers, as DICOM PS3.16 uses
-them (scheme designator SCT).
+'Right' and 'left' are the patient's. Codes are SNOMED CT concept identifiers, as in DICOM PS3.16 (scheme
+designator SCT).
 """
 
 from __future__ import annotations
@@ -27,10 +27,15 @@ LEFT = Code("7771000", "SCT", "Left")
 
 @dataclass(frozen=True)
 class Label:
-    """One segmented structure: its value in a label map and how it is called, coded and drawn.
+    """A segmented structure.
 
     Attributes:
-        laterality: of a structure whose code stands for either side; None where the code tells the side.
+        value: in a label map.
+        name: in columns and files.
+        title: for people.
+        code: SNOMED CT concept.
+        colour_rgb: in pictures and DICOM SEG, 0 to 255.
+        laterality: side of a structure whose code is for both sides; None if the code includes the side.
     """
 
     value: int
@@ -50,36 +55,36 @@ RIGHT_CLAVICLE = Label(4, "right_clavicle", "Right clavicle", _CLAVICLE, (90, 20
 LEFT_CLAVICLE = Label(5, "left_clavicle", "Left clavicle", _CLAVICLE, (170, 220, 90), LEFT)
 CLAVICLES = (RIGHT_CLAVICLE, LEFT_CLAVICLE)
 STRUCTURES = {"lungs": LUNGS, "heart": (HEART,), "clavicles": CLAVICLES}
-"""The labels that each choice of structures stands for. Heart and clavicles overlap the lungs, or each other:
-a mask of its own holds each whole."""
+"""The labels of each selectable structure. Heart and clavicles may overlap the lungs and each other, so each
+has its own mask."""
 
 ONLY_LUNGS = ("lungs",)
-"""What masks hold unless more is asked for."""
+"""The default structures."""
 
 
 def mask_names(structure: str) -> tuple[str, ...]:
-    """The names of the masks that make up a structure: by `STRUCTURES`, or its own where it is not there."""
+    """The names of a structure's masks, from `STRUCTURES`; for another structure, its own name."""
     return tuple(label.name for label in STRUCTURES[structure]) if structure in STRUCTURES else (structure,)
 
 
 LUNG_SIDE_UNKNOWN = 255
-"""Lung in a label map whose side is not told, as in reference masks that hold both lungs in one."""
+"""Lung of unknown side in a label map, as in reference masks with both lungs together."""
 
 LUNG_FIELD = (LUNG_SIDE_UNKNOWN,)
-"""What the channels of a network stand for that gives one: lung of either side against all else."""
+"""The classes of a network with one channel: lung of either side against background."""
 
 CLAVICLE_SIDE_UNKNOWN = 253
-"""What a channel of a network stands for that gives both clavicles in one."""
+"""The class of a network's channel for both clavicles together."""
 
 
 def structures_of(classes: Sequence[int]) -> tuple[Label, ...]:
-    """The labels beside the lungs that the channels of a network stand for, in the order of their values."""
+    """The labels of a network's classes besides the lungs, in the order of their values."""
     clavicles = CLAVICLES if CLAVICLE_SIDE_UNKNOWN in classes else ()
     return ((HEART,) if HEART.value in classes else ()) + clavicles
 
 
 UNKNOWN = 254
-"""Of this pixel a label map does not tell what it is: training leaves it out of the loss."""
+"""A pixel with an unknown label, which is left out of the training loss."""
 
 CHEST = Code("816094009", "SCT", "Chest")
 ANATOMICAL_STRUCTURE = Code("123037004", "SCT", "Anatomical Structure")

@@ -1,4 +1,4 @@
-"""File names as people see them: what a terminal or a reader would trip over is escaped."""
+"""Escape file names for display: control characters and invalid bytes."""
 
 from __future__ import annotations
 
@@ -7,31 +7,30 @@ import unicodedata
 from collections.abc import Collection
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
-"""Unicode's categories of control and format characters (such as ESC, or those that turn the direction of
-writing), of bytes that are no text, and of line breaks."""
+"""The Unicode categories of control and format characters (such as ESC, or those that change the direction of
+writing), surrogates for invalid bytes, private characters, and line breaks."""
 
 
 def shown(text: str) -> str:
-    r"""A text with whatever is not to be seen as an escape: `chest\xe9.dcm`, `a\x1b[31m.dcm`.
+    r"""A text with hidden characters and invalid bytes escaped: `chest\xe9.dcm`, `a\x1b[31m.dcm`.
 
-    Bytes of a file name that are no text appear as the bytes that they are. For people: programs find the
-    exact names in results.json.
+    For display to people; results.json has the exact names for programs.
     """
     return _escaped(text, _HIDDEN)
 
 
 def shown_lines(text: str) -> str:
-    """As `shown`, for a message of several lines: line feeds stay."""
+    """As `shown`, for a message of several lines: line feeds are kept."""
     return "\n".join(map(shown, text.split("\n")))
 
 
 def as_text(name: str) -> str:
-    """A name that UTF-8 can hold: bytes that are no text are escaped as in `shown`, all else stays."""
+    """A name as valid UTF-8 text: invalid bytes are escaped as in `shown`, other characters are kept."""
     return _escaped(name, {"Cs"})
 
 
 def json_escaped(text: str) -> str:
-    r"""JSON with hidden characters in its strings as `\u` escapes: the same values, safe to be looked at."""
+    r"""JSON with hidden characters in its strings as `\u` escapes: the same values, safe to display."""
     lines = text.split("\n")
     return "\n".join(one if one.isprintable() else "".join(map(_json_escape, one)) for one in lines)
 
@@ -48,7 +47,7 @@ def _json_escape(character: str) -> str:
 
 def _escape(character: str) -> str:
     code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that is no text (PEP 383)
+    if 0xDC80 <= code <= 0xDCFF:  # an invalid byte (PEP 383)
         code -= 0xDC00
     if code <= 0xFF:
         return f"\\x{code:02x}"

@@ -1,4 +1,4 @@
-"""How the picture in a NIfTI file lies, by its affine; and the affine and header of a mask that lies so."""
+"""The pose of a NIfTI file's picture from its affine, and the affine and header for a mask of that pose."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from lungfield.pose import Pose
 
 _LETTERS = (("L", "R"), ("P", "A"), ("F", "H"))
-"""Of the negative and the positive direction of each axis, as in PatientOrientation of DICOM."""
+"""The negative and the positive direction of each axis, as in DICOM's PatientOrientation."""
 _VERTICAL = {"P": "F", "A": "H"}
-"""What stands for down and up in a picture that has no place in the patient."""
+"""The axes that represent down and up in a picture without patient coordinates."""
 _AS_ANY_PICTURE = ("L", "P")
-"""What writers such as ITK make of a picture of which they know nothing."""
+"""The directions that writers such as ITK use for a picture of unknown orientation."""
 _UNITS = {"L": (-1, 0, 0), "R": (1, 0, 0), "F": (0, -1, 0), "H": (0, 1, 0)}
 _GEOMETRY = (
     "pixdim",
@@ -28,12 +28,15 @@ _GEOMETRY = (
 
 
 def pose_of(image: Any, planar: tuple[int, int]) -> Pose | None:
-    """The pose that the affine of a nibabel image of one plane tells, or None.
+    """The pose from the affine of a nibabel image with one plane; None if the affine does not give it.
 
-    In a coronal plane that is what the affine says. A picture that was never placed in the patient lies in
-    the plane of left and posterior for most writers, where posterior stands for down; what such a writer
-    makes of any picture, first axis to the left and second to posterior, tells nothing. `planar` are the axes
-    that run along a row and along a column.
+    For a coronal plane it follows from the affine. For a picture without patient coordinates, most writers
+    use the plane of left and posterior, where posterior represents down; their default for any picture (first
+    axis left, second axis posterior) gives no information.
+
+    Args:
+        image: the nibabel image.
+        planar: the axes along a row and along a column.
     """
     found = directions(image, planar)
     if found is None or found == _AS_ANY_PICTURE:
@@ -44,22 +47,22 @@ def pose_of(image: Any, planar: tuple[int, int]) -> Pose | None:
 
 
 def is_frontal(image: Any, planar: tuple[int, int]) -> bool:
-    """Whether the affine of a nibabel image, if it means anything, leaves its picture a frontal one."""
+    """Whether the affine of a nibabel image is not valid or describes a frontal plane."""
     found = directions(image, planar)
     return found is None or ("" not in found and bool(set(found) & {"L", "R"}))
 
 
 def directions(image: Any, planar: tuple[int, int]) -> tuple[str, str] | None:
-    """The main directions of a row and of a column, of A, P, R, L, H, F; each '' where it points nowhere.
+    """The main directions of a row and a column, of A, P, R, L, H, F; '' for a zero vector.
 
-    None where the affine means nothing: qform_code and sform_code are 0, or it is the identity of files that
-    are made at home.
+    None if the affine is not valid: qform_code and sform_code are 0, or it is the identity, as in self-made
+    files.
     """
     header = image.header
-    told = any(name in header and int(header[name]) > 0 for name in ("qform_code", "sform_code"))
-    if not told or np.array_equal(image.affine, np.eye(4)):
+    has_pose = any(name in header and int(header[name]) > 0 for name in ("qform_code", "sform_code"))
+    if not has_pose or np.array_equal(image.affine, np.eye(4)):
         return None
-    # Imported on use: it takes a while, though not where there is an image of it already.
+    # Imported on use: the import is slow, unless nibabel is imported already.
     from nibabel.orientations import aff2axcodes
 
     if max(planar) > 2 or not np.isfinite(image.affine).all():
@@ -69,22 +72,22 @@ def directions(image: Any, planar: tuple[int, int]) -> tuple[str, str] | None:
 
 
 def affine_of(pose: Pose, zooms: tuple[float, float]) -> NDArray[np.float64]:
-    """The (4, 4) affine by which `pose_of` tells the pose of a picture, which starts at 0.
+    """The (4, 4) float64 affine, with the origin 0, from which `pose_of` returns `pose`.
 
-    `zooms` are the lengths of a pixel along a row and along a column.
+    `zooms` are the sizes of a pixel along a row and along a column.
     """
     affine = np.eye(4)
     for axis, (direction, zoom) in enumerate(zip(pose.directions, zooms, strict=True)):
         affine[:3, axis] = np.multiply(_UNITS[direction], zoom)
     if np.array_equal(affine, np.eye(4)):
-        affine[2, 2] = -1  # the identity would tell nothing
+        affine[2, 2] = -1  # the identity would count as not valid
     return affine
 
 
 def geometry_of(header: Any) -> Any:
-    """A NIfTI-1 header that has all from another one (NIfTI or Analyze) that places its array, and no text.
+    """A NIfTI-1 header with the geometry of another header (NIfTI or Analyze), and without its text fields.
 
-    Texts such as descrip and aux_file may hold identity.
+    Text fields such as descrip and aux_file may identify a patient.
     """
     from nibabel import Nifti1Header
 
@@ -92,6 +95,6 @@ def geometry_of(header: Any) -> Any:
     for name in _GEOMETRY:
         if name in header:
             geometry[name] = header[name]
-    if abs(float(geometry["pixdim"][0])) != 1:  # Analyze has something else there
+    if abs(float(geometry["pixdim"][0])) != 1:  # Analyze uses this field for something else
         geometry["pixdim"][0] = 1
     return geometry

@@ -1,4 +1,4 @@
-"""One radiograph, from its file to its results: the only file that joins the stages."""
+"""Segment one radiograph, from its file to its results: this module combines the stages."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Segmenter:
 
     Args:
         bundle: the name of a shipped bundle, or the folder of any other. A bundle's config can run code:
-            load only those that you trust. Several, in a list, segment together (`Ensemble`): by the mean of
+            load only those that you trust. A list of several is an ensemble (`Ensemble`), with the mean of
             their probabilities.
         device: 'auto' (CUDA where there is one), 'cpu', 'cuda', 'cuda:1', ...
-        backend: what runs the network: 'torch', 'openvino' (on a CPU), or 'auto' for the faster one.
-        check_mirrored: also segment the mirrored radiograph, as a second opinion for the quality flags.
+        backend: 'torch', 'openvino' (on a CPU), or 'auto' for OpenVINO if its masks agree with torch's.
+        check_mirrored: also run the network on the mirrored radiograph, for the quality flags.
 
     Raises:
-        BundleError: there is no such bundle, it has no weights, or the device or the backend is not there.
+        BundleError: the bundle does not exist or has no weights, or device or backend is not available.
 
     Examples:
         >>> segmenter = Segmenter()
@@ -55,7 +55,7 @@ class Segmenter:
         self.bundle = self._predictor.processing.bundle
 
     def __repr__(self) -> str:
-        """The bundle, and where it runs."""
+        """The bundle, the device and the backend."""
         predictor = self._predictor
         return f"<Segmenter {self.bundle.name} on {predictor.device}, by {predictor.backend}>"
 
@@ -67,15 +67,15 @@ class Segmenter:
         """Segment a radiograph, or a list of them one after the other.
 
         Args:
-            radiograph: the path of a file, or whatever else `read_radiograph` takes: an array, a tensor, an
-                image of Pillow, a DICOM data set, a file that is open, bytes, or a `Radiograph`. A list or a
+            radiograph: the path of a file, or any other source of `read_radiograph`: an array, a tensor, a
+                Pillow image, a DICOM data set, an open file, bytes; or a `Radiograph`. A list or a
                 tuple of these gives a list.
             **reading: the options of `read_radiograph`, for all of them: `spacing_mm`, `orientation`,
                 `inverted`, `require_frontal`, `limits`.
 
         Raises:
-            UnreadableError: it cannot be read.
-            NotFrontalChestError: it says that it is something else than a frontal chest radiograph.
+            UnreadableError: the radiograph cannot be read.
+            NotFrontalChestError: its header names something else than a frontal chest radiograph.
         """
         if isinstance(radiograph, (list, tuple)):
             return [self._segment(one, reading) for one in radiograph]
@@ -89,25 +89,25 @@ class Segmenter:
 def segmenting(
     radiograph: Radiograph, processing: Processing | EnsembleProcessing, *, correct: bool = True
 ) -> Steps[Segmentation]:
-    """Segment a radiograph in steps, whoever runs the network: the one place where a result is put together.
+    """Segment a radiograph with a generator that leaves running the network to its caller.
 
-    Where the file does not say how the picture lies, or which of its values are dark, and the first mask is
-    not that of lungs, the other poses and the opposite polarity are tried on a small copy
+    If the file does not give orientation or polarity, and the first mask does
+    not look like lungs, the other poses and the opposite polarity are tried on a small copy
     (`lungfield.correction`).
 
     Args:
-        radiograph: as `read_radiograph` gives it.
-        processing: of the bundle, or of several.
-        correct: False to leave the radiograph as its file says.
+        radiograph: from `read_radiograph`.
+        processing: of the bundle or the ensemble.
+        correct: False to keep the orientation and polarity of the file.
 
     Yields:
-        What the network is to be given: (C, h, w) float32; of several, a list.
+        The network's input: (C, h, w) float32; for an ensemble, a list of inputs.
 
     Returns:
         The segmentation.
 
     Raises:
-        BundleError: the bundle's post-processing does not end in a map of the radiograph's size.
+        BundleError: the bundle's post-processing does not return a map of the radiograph's size.
     """
     lungs = yield from _segmenting_as_it_is(radiograph, processing)
     changes = correction.possible_changes(radiograph, lungs.quality) if correct else []

@@ -1,4 +1,4 @@
-"""What passes between the stages: immutable records, free of torch and of file formats."""
+"""Immutable records that the stages exchange, independent of torch and of file formats."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Spacing:
     Attributes:
         row_mm: between rows (down a column), in mm, positive and finite.
         column_mm: between columns (along a row), in mm, positive and finite.
-        source: the attribute it was taken from: a DICOM keyword such as `PixelSpacing` or
+        source: the attribute that it was read from: a DICOM keyword such as `PixelSpacing` or
             `ImagerPixelSpacing`, or `NIfTI header`.
-        plane: where the distance holds: 'patient' (calibrated, or divided by the magnification), 'detector'
-            (in the plane of the detector: lengths in the patient are smaller), or 'unknown'.
+        plane: the plane of the distance: 'patient' (calibrated, or divided by the magnification), 'detector'
+            (lengths in the patient are smaller), or 'unknown'.
     """
 
     row_mm: float
@@ -36,35 +36,34 @@ class Spacing:
         return self.row_mm * self.column_mm
 
     def transposed(self) -> Spacing:
-        """The same with rows and columns in each other's place."""
+        """The same with rows and columns exchanged."""
         return replace(self, row_mm=self.column_mm, column_mm=self.row_mm)
 
 
 @dataclass(frozen=True)
 class Radiograph:
-    """A frontal chest radiograph, decoded, brought upright, and ready for every later stage.
+    """A frontal chest radiograph, decoded and upright.
 
     Pixels, valid pixels, spacing and shape are those of the upright picture: head at the top, the patient's
-    right on the left side. What is named stored is that of the file.
+    right on the left side. Attributes named 'stored' are those of the file.
 
     Attributes:
-        path: the file it came from; of what lay in memory, its name or what it was.
-        pixels: (H, W) float32 in [0, 1]; upright; lungs dark.
-        valid: (H, W) bool, False where the file says there is no image (padding, shutter), or None
-            where all of it is image.
-        spacing: distance of pixels, or None where the file gives none that can be believed.
-        stored_aspect: height of a pixel by its width as the file stores it, where `spacing` is None.
-        pose: how the picture lies in the file.
-        pose_told: whether the file says how it lies; where it does not, `pose` is the usual one.
-        corrections: what was done to the picture because its mask showed what the file does not tell, by the
-            flags of `lungfield.mask.Flag`.
-        polarity_told: whether the file says, without contradicting itself, which of its values are dark.
+        path: of the file; for a source in memory, its name or kind.
+        pixels: (H, W) float32 in [0, 1]; upright; lungs are dark.
+        valid: (H, W) bool, False on pixel padding and outside of shutters, or None if all pixels are valid.
+        spacing: pixel spacing, or None if the file gives no plausible one.
+        stored_aspect: height / width of a pixel as stored, used if `spacing` is None.
+        pose: of the picture in the file.
+        pose_told: whether the file gives the pose; otherwise `pose` is the default.
+        corrections: changes of pose or polarity that were derived from the mask, as values of
+            `lungfield.mask.Flag`.
+        polarity_told: whether the file gives the polarity without a contradiction.
         file_format: 'DICOM', 'NIfTI' (or Analyze), 'PNG', 'JPEG', 'TIFF', 'JPEG 2000', 'WebP', 'BMP', 'GIF'.
-        view: 'PA', 'AP' or 'frontal' where the file says so, else None.
-        warnings: remarks for the user on what was odd and how it was resolved, free of identity.
-        header: the DICOM data set without its pixels (`pydicom.Dataset`), else None; needed to
-            reference the source image in a DICOM SEG.
-        nifti_header: the header of a NIfTI file (nibabel), else None; masks take affine and shape from it.
+        view: 'PA', 'AP' or 'frontal' if the file names it, else None.
+        warnings: remarks for the user on unusual properties of the file; without identities.
+        header: the DICOM data set without its pixels (`pydicom.Dataset`), else None; derived DICOM objects
+            need it.
+        nifti_header: the header of a NIfTI file (nibabel), else None; masks get affine and shape from it.
     """
 
     path: Path
@@ -86,10 +85,10 @@ class Radiograph:
         """One line: the file, its format, size and spacing; no pixels."""
         rows, columns = self.stored_shape
         spacing = self.stored_spacing
-        told = [f"{self.file_format}, {rows} x {columns} px"]
-        told += [f"{spacing.row_mm:g} x {spacing.column_mm:g} mm"] if spacing else []
-        told += [self.view] if self.view else []
-        return f"<Radiograph {self.path.name}: {', '.join(told)}>"
+        shown = [f"{self.file_format}, {rows} x {columns} px"]
+        shown += [f"{spacing.row_mm:g} x {spacing.column_mm:g} mm"] if spacing else []
+        shown += [self.view] if self.view else []
+        return f"<Radiograph {self.path.name}: {', '.join(shown)}>"
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -98,7 +97,7 @@ class Radiograph:
         return rows, columns
 
     def in_pose(self, further: Pose) -> Radiograph:
-        """The radiograph turned by a further pose, which then counts as upright."""
+        """The radiograph after a further pose is applied, as the new upright picture."""
         if further.is_upright:
             return self
         return replace(
@@ -111,7 +110,7 @@ class Radiograph:
 
     @property
     def pixel_aspect(self) -> float:
-        """Height of a pixel by its width; 1 where nothing is known."""
+        """Height / width of a pixel; 1 if not known."""
         if self.spacing is not None:
             return self.spacing.row_mm / self.spacing.column_mm
         return 1 / self.stored_aspect if self.pose.transposed else self.stored_aspect

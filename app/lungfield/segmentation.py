@@ -1,4 +1,4 @@
-"""What is known of one segmented radiograph: what it measures, shows and saves."""
+"""The result for one segmented radiograph: its masks, measurements, pictures and files."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ class Segmentation:
     """The lung fields of one radiograph.
 
     Attributes:
-        radiograph: what was segmented.
+        radiograph: the segmented radiograph.
         label_map: (H, W) uint8 on the file's own pixels: 0 background, 1 the patient's right lung, 2 left.
         probability: (h, w) float32 in [0, 1], the probability of lung on the network's own grid, upright.
-        bundle: what segmented it.
-        probability_of_mirrored: as `probability`, from the mirrored radiograph and mirrored back, where that
-            second opinion was asked for.
-        structures: (H, W) bool on the file's own pixels of each structure beside the lungs that the network
-            gives, by its name in `lungfield.labels`: 'heart', 'right_clavicle', 'left_clavicle'. Each is
-            whole, also where it lies over a lung.
+        bundle: the bundle or ensemble that segmented it.
+        probability_of_mirrored: as `probability`, for the mirrored radiograph, mirrored back; None without
+            `check_mirrored`.
+        structures: (H, W) bool in the file's pixels for each structure besides the lungs that the network
+            segments, by its name in `lungfield.labels`: 'heart', 'right_clavicle', 'left_clavicle'. They may
+            overlap each other and the lungs.
         logits: (h, w) float32 of each structure before cleaning, on a grid that covers the upright picture:
-            'lungs', and 'heart' and 'clavicles' where the network gives them. `native_logits` enlarges them.
+            'lungs', and 'heart' and 'clavicles' if the network segments them. `native_logits` enlarges them.
     """
 
     radiograph: Radiograph
@@ -65,7 +65,7 @@ class Segmentation:
     logits: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        """One line: what was segmented, by what, and how sure it is."""
+        """One line: the radiograph, the areas, confidence, flags and bundle."""
         total, quality = self.measurements.total, self.quality
         area = f"{total.area_px:,} px" if total.area_mm2 is None else f"{total.area_mm2 / 100:,.0f} cm²"
         told = (
@@ -74,7 +74,7 @@ class Segmentation:
         return f"<Segmentation of {self.radiograph.path.name}: {told}, by {self.bundle.name}>"
 
     def _repr_html_(self) -> str:
-        """What notebooks show: the overlay, measurements, flags."""
+        """HTML for notebooks: the overlay, measurements and flags."""
         picture = export.render_overlay(
             self.radiograph,
             self.label_map,
@@ -86,10 +86,10 @@ class Segmentation:
         return export.notebook.as_html(picture, self.radiograph.path.name, facts)
 
     def plot(self, axes: Any = None) -> Any:
-        """Draw the upright radiograph with the contours of all structures by matplotlib.
+        """Draw the upright radiograph with the contours of all structures with matplotlib.
 
         Args:
-            axes: matplotlib's axes to draw on; None for the current ones. They come back.
+            axes: matplotlib's axes to draw on; None for the current ones. They are returned.
 
         Raises:
             OutputError: matplotlib is not installed.
@@ -100,7 +100,7 @@ class Segmentation:
         return export.notebook.plot(self.radiograph, masks, axes)
 
     def to_dict(self) -> dict[str, Any]:
-        """All that is measured, as JSON can hold it; called as the columns of results.csv are."""
+        """All measurements as JSON-serialisable values, by the names of the columns of results.csv."""
         quality = self.quality
         return {
             "file": str(self.radiograph.path),
@@ -111,7 +111,7 @@ class Segmentation:
         }
 
     def to_row(self) -> dict[str, Any]:
-        """What was read and measured, as columns of results.csv."""
+        """Properties and measurements, by the names of the columns of results.csv."""
         radiograph, heart = self.radiograph, self.heart
         rows, columns = radiograph.stored_shape
         spacing, pose, shape = radiograph.stored_spacing, radiograph.pose, radiograph.shape
@@ -133,10 +133,10 @@ class Segmentation:
     def native_logits(self, structure: str = "lungs") -> NDArray[np.float32]:
         """The logits of a structure on the file's own pixels, before cleaning: (H, W) float32.
 
-        Interpolated bilinearly; above 0 where the label map is not 0, but for what cleaning changed.
+        Interpolated bilinearly; above 0 where the label map is not 0, except where cleaning changed the mask.
 
         Raises:
-            BundleError: the network gives no such structure.
+            BundleError: the network does not segment this structure.
         """
         if structure not in self.logits:
             raise BundleError(
@@ -156,7 +156,7 @@ class Segmentation:
 
     @cached_property
     def measurements(self) -> Measurements:
-        """Areas, heights and widths, in pixels and where the spacing is known in mm."""
+        """Areas, heights and widths in pixels, and in mm if the spacing is known."""
         return measure(self.upright_label_map, self.radiograph.spacing)
 
     @cached_property
@@ -166,7 +166,7 @@ class Segmentation:
 
     @cached_property
     def heart(self) -> HeartMeasurements | None:
-        """Heart and chest: widths, cardiothoracic ratio; None where the network gives no heart.
+        """Heart and chest: widths, cardiothoracic ratio; None if the network does not segment the heart.
 
         Its rows and columns are those of the upright radiograph.
         """
@@ -184,7 +184,7 @@ class Segmentation:
 
     @cached_property
     def quality(self) -> Quality:
-        """Flags and a confidence: whether somebody should look at this mask."""
+        """Quality flags and confidence of the mask."""
         return assess(
             self.upright_label_map,
             self.probability,
@@ -205,27 +205,27 @@ class Segmentation:
 
     @property
     def _further(self) -> dict[str, Any]:
-        """What pictures show beside the lungs."""
+        """The arguments of pictures for structures besides the lungs."""
         return {"structures": self.structures, "heart": self.heart}
 
     @property
     def algorithm(self) -> export.Algorithm:
-        """What DICOM objects name as their maker."""
+        """The algorithm that DICOM objects name."""
         bundle = self.bundle
         return export.Algorithm(f"lungfield {bundle.name}", bundle.version, bundle.weights_sha256)
 
     def agreement(self, reference: str | Path | NDArray[np.generic]) -> Agreement:
-        """Compare with a reference mask: (H, W) as the file stores it, not 0 on lung; or the path of a file.
+        """Compare with a reference mask, (H, W) in the file's pixels, non-zero on lung, or a file of one.
 
         Raises:
-            DataError: the file cannot be read, or its size is another.
+            DataError: the file cannot be read, or has another size.
         """
         mask = reference if isinstance(reference, np.ndarray) else self.read_reference(reference)
         upright = self.radiograph.pose.upright
         return agreement(self.upright_label_map, upright(mask), spacing=self.radiograph.spacing)
 
     def read_reference(self, path: str | Path) -> NDArray[np.uint8]:
-        """The reference mask in a file on the pixels of this radiograph's file; (H, W), not 0 on lung.
+        """Read a reference mask in the pixels of this radiograph's file: (H, W) uint8, non-zero on lung.
 
         Raises:
             DataError: the file cannot be read.
@@ -234,13 +234,13 @@ class Segmentation:
         return pose.stored(read_reference(Path(path), pose))
 
     def masks_of(self, structures: Sequence[str] = ONLY_LUNGS) -> dict[str, NDArray[np.bool_]]:
-        """The masks of `structures` beside the lungs, by the names of `lungfield.labels`.
+        """The masks of `structures` besides the lungs, by the names of `lungfield.labels`.
 
         Args:
-            structures: of 'lungs' (always there), 'heart' and 'clavicles'.
+            structures: 'lungs' (always included), 'heart', 'clavicles'.
 
         Raises:
-            BundleError: the network does not give one of them.
+            BundleError: the network does not segment one of them.
         """
         masks = {}
         for one in structures:
@@ -251,15 +251,15 @@ class Segmentation:
         return masks
 
     def save_mask(self, path: str | Path, *, structures: Sequence[str] = ONLY_LUNGS) -> None:
-        """Write the label map as an 8-bit PNG or as NIfTI, as the name says: .png, .nii or .nii.gz.
+        """Write the label map as an 8-bit PNG or as NIfTI, by the suffix: .png, .nii or .nii.gz.
 
         Args:
-            path: where to.
-            structures: as for `masks_of`; those beside the lungs fill what is background without them, with
-                the values of `lungfield.labels`. `save_structure` writes each whole.
+            path: the file to write.
+            structures: as for `masks_of`; those besides the lungs are drawn outside of the lungs, with
+                the values of `lungfield.labels`. `save_structure` writes each without cuts.
 
         Raises:
-            BundleError: the network does not give one of the structures.
+            BundleError: the network does not segment one of the structures.
             OutputError: the name has another suffix, or the file cannot be written.
         """
         export.save_label_map(
@@ -267,7 +267,7 @@ class Segmentation:
         )
 
     def save_structure(self, name: str, path: str | Path) -> None:
-        """Write one mask of `structures` whole, also where it lies over a lung: 0 and its value.
+        """Write one mask of `structures`, including its overlap with a lung: 0 and its label value.
 
         Args:
             name: 'heart', 'right_clavicle' or 'left_clavicle'.
@@ -289,7 +289,7 @@ class Segmentation:
     ) -> None:
         """Write a DICOM SEG that refers to the radiograph, which must have come from DICOM.
 
-        `structures` are those of `masks_of`; each is a segment of its own, or one a side, and whole.
+        `structures` are as for `masks_of`; each is a segment, or one per side, and segments may overlap.
         """
         export.save_dicom_seg(
             self.radiograph,
@@ -307,8 +307,8 @@ class Segmentation:
         """Write the measurements as a DICOM structured report (TID 1500) on a radiograph from DICOM.
 
         Args:
-            path: where to.
-            created: date and time that the report bears; None for now.
+            path: the file to write.
+            created: date and time in the report; None for now.
             segmentation: the file that `save_seg` wrote, for the report to refer to.
         """
         export.save_structured_report(
@@ -335,7 +335,7 @@ class Segmentation:
         )
 
     def save_overlay(self, path: str | Path, *, longest_side: int = export.LONGEST_SIDE_PX) -> None:
-        """Write the radiograph with all contours, and the lines that the ratio comes from, as .png or .jpg.
+        """Write the radiograph with all contours, and the lines of the ratio, as .png or .jpg.
 
         Raises:
             OutputError: the name has another suffix, or the file cannot be written.
@@ -350,11 +350,11 @@ class Segmentation:
         )
 
     def save_preview(self, path: str | Path, *, reference: NDArray[np.generic] | None = None) -> None:
-        """Write the radiograph and its contours as SVG in layers, as the report shows them.
+        """Write the radiograph and its contours as an SVG with layers, for the report.
 
         Args:
-            path: where to.
-            reference: (H, W) as the file stores it, not 0 on lung: a layer of its own.
+            path: the file to write.
+            reference: a reference mask, (H, W) in the file's pixels, non-zero on lung, as a separate layer.
         """
         export.save_preview(
             self.radiograph,

@@ -1,4 +1,4 @@
-"""TIFF files as they are stored: all of their bits, no orientation applied; low values are dark."""
+"""Read TIFF files with all of their bits and without applying the orientation; low values are dark."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REDUCED = 1
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
 """PhotometricInterpretation (TIFF 6.0, sections 4 to 8, 16 and 21)."""
 JPEG_COMPRESSIONS = (6, 7, 34892, 33007)
-"""Compression by JPEG: tifffile makes RGB of YCbCr in these, and in no others."""
+"""JPEG compressions: tifffile converts YCbCr to RGB only for these."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Tiff:
     """The image in a TIFF file.
 
     Attributes:
-        values: (H, W), or (H, W, S) of several samples; of the type that is stored. Of grey values, the low
-            ones are dark: those of a file where white is zero are reversed.
-        bits: of a sample, of integers; values are at most 2 ** bits - 1 where they are unsigned.
-        photometric: PhotometricInterpretation, of the values as they are here.
+        values: (H, W), or (H, W, S) with several samples, of the stored type. Low grey values are dark: those
+            of a file with WhiteIsZero are inverted.
+        bits: bits per sample of integers; unsigned values are at most 2 ** bits - 1.
+        photometric: PhotometricInterpretation of `values`.
         orientation: Orientation (TIFF 6.0, section 8), 1 to 8.
-        colours: (N, 3) uint8, of a palette; else None.
+        colours: (N, 3) uint8 palette, or None.
     """
 
     values: NDArray[Any]
@@ -42,19 +42,21 @@ class Tiff:
 
 
 def read_tiff(source: Path | BinaryIO, check: Callable[[int, int, int], None]) -> Tiff:
-    """Read the image of a TIFF file, or of a stream of one at its start.
+    """Read the image of a TIFF file, or of a stream at its start.
 
-    `check` is called with rows, columns and the number of images in the file, thumbnails left out, before
-    anything is decoded; it raises where these will not do.
+    Args:
+        source: the file or stream.
+        check: called with rows, columns and the number of images without thumbnails, before decoding; it
+            raises an error if they are not acceptable.
 
     Raises:
         UnreadableError: a part of the image is missing from the file.
-        Exception: whatever tifffile or a codec raises for a damaged or unsupported file.
+        Exception: any exception of tifffile or a codec for a damaged or unsupported file.
     """
-    # Imported on use: it takes a while, and few files are TIFF.
+    # Imported on use: the import is slow, and few files are TIFF.
     import tifffile
 
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its remarks quote tags
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its messages quote tags
     with tifffile.TiffFile(source) as file:
         pages = [file.pages[number] for number in range(len(file.pages))]
         whole = [page for page in pages if not int(page.aspage().subfiletype or 0) & REDUCED] or pages[:1]
@@ -72,7 +74,7 @@ def read_tiff(source: Path | BinaryIO, check: Callable[[int, int, int], None]) -
     colours = None
     if palette is not None:
         colours = (palette >> 8 if palette.max() > 255 else palette).T.astype(np.uint8)
-    if values.ndim == 3 and axes.startswith("S"):  # one plane a sample
+    if values.ndim == 3 and axes.startswith("S"):  # one plane per sample
         values = np.moveaxis(values, 0, -1)
     if photometric == WHITE_IS_ZERO:
         values, photometric = _reversed(values, bits), BLACK_IS_ZERO
@@ -80,7 +82,7 @@ def read_tiff(source: Path | BinaryIO, check: Callable[[int, int, int], None]) -
 
 
 def _reversed(values: NDArray[Any], bits: int) -> NDArray[Any]:
-    """Values with dark and bright in each other's place."""
+    """The values inverted."""
     if values.dtype.kind == "f":
         return -values
     if values.dtype.kind in "bi":

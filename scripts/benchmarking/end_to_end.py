@@ -1,4 +1,4 @@
-"""`segment_files` as a user runs it: in a process of its own, timed from outside."""
+"""`segment_files` as a user runs it: in a separate process, timed from outside."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lungfield.errors import LungfieldError
 
 
 class BenchmarkError(LungfieldError):
-    """What was to be timed did not do its work."""
+    """A timed call failed."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class EndToEnd:
 
     @property
     def images_per_s(self) -> float:
-        """Files a second, starting and closing left out."""
+        """Files per second, without start-up and closing."""
         return self.files / self.segmenting_s
 
 
@@ -50,7 +50,7 @@ class Call:
 
     Attributes:
         files: radiographs that can be segmented.
-        turned_down: a file that is refused at once; it goes first, and its end tells when work began.
+        turned_down: a file that is refused at once; it comes first, and its end marks the start of work.
         output: folder of the results.
         bundle: name or folder.
     """
@@ -111,5 +111,5 @@ def run(call: Call) -> EndToEnd:
 def _check(rows: Sequence[Mapping[str, Any]], call: Call) -> None:
     others = [row for row in rows if row["status"] != "done"]
     if rows[0]["file"] != call.turned_down.name or len(others) != 1 or others[0] is not rows[0]:
-        told = next((row["reason"] for row in others if row is not rows[0]), "in another order than given")
-        raise BenchmarkError(f"{len(others)} of {len(rows)} files did not end as they should: {told}.")
+        reason = next((row["reason"] for row in others if row is not rows[0]), "in another order than given")
+        raise BenchmarkError(f"{len(others)} of {len(rows)} files did not end as they should: {reason}.")

@@ -21,7 +21,7 @@ SYNTAXES: Mapping[str, uid.UID] = {
 """Lossless ways to store pixels, by their names in tables."""
 
 DISTINCT = 4
-"""Different pictures; the other files are copies with UIDs of their own."""
+"""Number of different pictures; the other files are copies with other UIDs."""
 
 _SEED = 4711
 _BITS_STORED = 12
@@ -35,12 +35,12 @@ class Kind:
     syntax: str
 
     def __str__(self) -> str:
-        """What tables call it."""
+        """The name in tables."""
         return f"{self.shape[0]}x{self.shape[1]} {self.syntax}"
 
 
 def place(folder: Path, kind: Kind, number: int) -> Path:
-    """Where the file of a number is, from 0 up."""
+    """The path of the file with a number, counted from 0."""
     return folder / str(kind).replace(" ", "-") / f"{number:05d}.dcm"
 
 

@@ -1,4 +1,4 @@
-"""The limits of the whole: the network alone and reading alone, as the engine runs each of them."""
+"""Upper bounds of the rate: the network alone and reading alone, as the engine runs them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Engine:
 def network_rate(
     predictor: Predictor, inputs: Sequence[NDArray[np.float32]], engine: Engine, *, count: int
 ) -> float:
-    """Radiographs a second through the network, from prepared ones in memory, as the engine runs it.
+    """Radiographs per second of the network alone, from prepared inputs in memory, as the engine runs it.
 
     Args:
         predictor: the loaded bundle.
@@ -64,7 +64,7 @@ def network_rate(
             initargs=(predictor.bundle, engine.backend, inputs),
         ) as pool,
     ):
-        # The first ones choose algorithms and take memory.
+        # Warm-up: the first calls choose algorithms and allocate memory.
         return _rate(pool, _answer, range(4 * engine.workers), range(count))
 
 
@@ -94,7 +94,7 @@ def _answer(number: int) -> None:
 
 
 def reading_rate(files: Sequence[Path], *, workers: int) -> float:
-    """Radiographs a second from files to pixels in as many processes as the engine has workers."""
+    """Radiographs per second from files to pixels, with as many processes as the engine has workers."""
     with ProcessPoolExecutor(workers, mp_context=start_forkserver()) as pool:
         # Each process imports its decoders with its first file.
         return _rate(pool, _read, list(islice(cycle(files), 4 * workers)), files)
@@ -105,7 +105,7 @@ def _read(file: Path) -> None:
 
 
 def _rate(pool: ProcessPoolExecutor, work: Callable[[Any], None], first: Sequence, timed: Sequence) -> float:
-    """Items a second of `timed`, after `first`."""
+    """Items per second of `timed`, after a warm-up with `first`."""
     list(pool.map(work, first))
     start = time.perf_counter()
     list(pool.map(work, timed))

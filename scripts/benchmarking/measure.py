@@ -1,4 +1,4 @@
-"""All measurements of a benchmark, in turn, so that other work on the machine slows all of them alike."""
+"""All measurements of a benchmark, in turn, so that other load on the machine slows all of them equally."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from lungfield.radiograph import read_radiograph
 from reproduction.cost import device_name
 
 _MORE = 4
-"""So many times the files, to see whether memory grows with them."""
+"""Factor of the number of files for the measurement of memory growth."""
 _STAGE_FILES = 12
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What to measure, as the options of scripts/benchmark.py say.
+    """The options of scripts/benchmark.py.
 
-    All `kinds` are segmented and read; the other measurements take the first. `workers` are the engine's own
-    choice where they are None.
+    All `kinds` are segmented and read; the other measurements use the first. With None, the engine chooses
+    the number of `workers`.
     """
 
     bundle: str

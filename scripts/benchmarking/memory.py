@@ -1,4 +1,4 @@
-"""The memory that a process and all that it started take together (Linux)."""
+"""The memory of a process and its descendants together (Linux)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _INTERVAL_S = 0.1
 class Peak:
     """The largest sum of the processes' proportional set sizes, and the number of processes then.
 
-    `size_bytes` is None where the system does not tell it.
+    `size_bytes` is None if the system does not report it.
     """
 
     size_bytes: int | None = None

@@ -26,8 +26,8 @@ def torchxrayvision_rate(files: Sequence[Path], *, device: str, threads: int) ->
         threads: of torch, within the network.
 
     Returns:
-        `name` of the tool; `images_per_s` from files to masks in memory, None where it was not timed; and
-        `remark`, what it did, or why not.
+        `name` of the tool; `images_per_s` from files to masks in memory, None if it was not timed; and
+        `remark`, the work that was timed, or why it was not timed.
     """
     tool = {"name": "TorchXRayVision PSPNet", "images_per_s": None}
     try:

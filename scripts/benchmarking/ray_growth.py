@@ -1,4 +1,4 @@
-"""The engine of Ray with stages that take a moment: how its cost grows with the number of items."""
+"""The Ray engine with stages that only wait: its cost as a function of the number of items."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _PAGE = 1000
 
 
 def measure_growth(items: int, *, actors: int, seconds: float) -> dict[str, Any]:
-    """Segment items that take `seconds` each, in a process of its own, whose memory is that of the driver.
+    """Process items that take `seconds` each, in a separate process, whose memory is that of the driver.
 
     Returns:
-        `items`; `rate`, items a second from the first shard that ended to the last; the seconds of listing,
-        of the stage and of the tables; `driver_cpu_s`, the seconds of a processor that the driver took for
-        the stage; `driver_mb`, the most memory that it took (resident).
+        `items`; `rate`, items per second from the end of the first shard to the end of the last; the seconds
+        of listing, stage and tables; `driver_cpu_s`, CPU seconds of the driver during the stage; `driver_mb`,
+        the driver's peak resident memory.
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -88,7 +88,7 @@ def _measure(connection: Any, items: int, actors: int, seconds: float) -> None:
 
 
 def light_pools(seconds: float) -> Callable[[Work, int, Sequence[Any]], OpenPool]:
-    """What opens pools that wait for `seconds` for each item, and say that it is done."""
+    """Opens pools that wait `seconds` for each item and report it as done."""
 
     def of_an_actor(_work: Work, _workers: int, _networks: Sequence[Any]) -> OpenPool:
         @contextmanager
@@ -101,7 +101,7 @@ def light_pools(seconds: float) -> Callable[[Work, int, Sequence[Any]], OpenPool
 
 
 class LightPool:
-    """Stands for worker processes."""
+    """A replacement for worker processes."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -135,6 +135,6 @@ def _work(output: str) -> Work:
 
 
 def _peak_mb() -> float:
-    """The most memory that this process has had resident, in MB (Linux)."""
+    """The peak resident memory of this process, in MB (Linux)."""
     status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1000

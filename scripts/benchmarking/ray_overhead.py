@@ -1,4 +1,4 @@
-"""Both engines on the same files and cores: what one more file costs."""
+"""Compare both engines on the same files and cores: the cost of an additional file."""
 
 from __future__ import annotations
 
@@ -24,12 +24,11 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 def measure_overhead(
     folder: Path, *, bundle: str, counts: tuple[int, int], size: int, workers: int, repeat: int
 ) -> dict[str, Any]:
-    """What one more file costs with each engine, and the overhead of Ray as a part of the local cost.
+    """The cost of an additional file with each engine, and the overhead of Ray relative to the local cost.
 
-    Each is the cost of a larger run less that of a smaller one, over the files between them: the starts of
-    processes, of Ray and of the network go out. The engines take turns. Two costs are told: the time that
-    passed (`wall_s`), and that of all processors and processes together (`cpu_s`), which does not depend on
-    what else the machine does.
+    Each is the difference in cost of a larger and a smaller run, divided by the difference in files, so that
+    start-up cancels out. The engines take turns. Two costs are reported: wall-clock time (`wall_s`), and CPU
+    time of all processes (`cpu_s`), which does not depend on other load.
 
     Args:
         folder: an empty folder.
@@ -59,7 +58,7 @@ def measure_overhead(
 
 
 def _cost(inputs: Path, output: Path, bundle: str, engine: str, workers: int) -> dict[str, float]:
-    """What a run costs from its call to its end."""
+    """The cost of a run from its call to its end."""
     words = ["segment", inputs, "-o", output, "--bundle", bundle, "--no-report", "--device", "cpu"]
     words += ["--engine", engine, "--workers", workers]
     start = time.perf_counter()
@@ -75,9 +74,9 @@ def _cost(inputs: Path, output: Path, bundle: str, engine: str, workers: int) ->
 
 @contextmanager
 def _processor_time(process: int) -> Iterator[dict[int, float]]:
-    """The seconds of processors that a process and each of its descendants take while the block runs.
+    """The CPU seconds of a process and each of its descendants during the block.
 
-    They are looked at five times a second: what a process does between the last look and its end is missed.
+    They are sampled five times per second; CPU time between the last sample and a process's end is missed.
     """
     seconds: dict[int, float] = {}
     ended = threading.Event()

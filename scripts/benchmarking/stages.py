@@ -1,4 +1,4 @@
-"""The time of one core for a radiograph beside the network, by stage."""
+"""The time of one core for a radiograph without the network, by stage."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from lungfield.radiograph import read_radiograph
 
 
 def stage_costs(files: Sequence[Path], bundle: Bundle, output: Path) -> list[dict[str, Any]]:
-    """Take files of one kind through the stages of a worker, on the CPU, in a process started as workers are.
+    """Time the stages of a worker for files of one kind, on the CPU, in a process started like a worker.
 
     The time of the network is left out.
 
     Returns:
-        For each stage its `name` and the medians over the files: `cpu_ms`, time of the processor; `wall_ms`,
-        time that passed, in which the process also waits for the disk; `by_default`, whether it is done
-        unless asked for otherwise; `percent` of the processor's time of all stages done by default.
+        For each stage its `name` and the medians over the files: `cpu_ms`, CPU time; `wall_ms`, wall-clock
+        time, including waits for the disk; `by_default`, whether it is done by default; `percent` of the CPU
+        time of all default stages.
     """
     with ProcessPoolExecutor(1, mp_context=start_forkserver()) as one_process:
         return one_process.submit(_stage_costs, files, bundle, output).result()

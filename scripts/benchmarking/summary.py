@@ -17,13 +17,13 @@ GOALS: Mapping[str, tuple[str, float]] = {
 
 
 def rate_between(few: int, seconds_of_few: float, many: int, seconds_of_many: float) -> float | None:
-    """Files a second without the start-up, from two runs; None where more files did not take longer."""
+    """Files per second without start-up, from two runs; None if more files did not take longer."""
     longer = seconds_of_many - seconds_of_few
     return (many - few) / longer if many > few and longer > 0 else None
 
 
 def ratios(parts: Mapping[str, Any]) -> dict[str, Any]:
-    """Ratios of the rates; None where one of the two is missing.
+    """Ratios of the rates; None if one of the two is missing.
 
     The bound is the rate of reading and the network, one after the other.
 
@@ -55,7 +55,7 @@ def spent(parts: Mapping[str, Any], engine: Engine) -> dict[str, float]:
 
     Returns:
         `available`, the time of all cores at the measured rate; `network`; `stages`, those done by default;
-        and `rest`, below 0 where the parts were measured slower than the whole.
+        and `rest`, which is negative if the parts were measured slower than the whole.
     """
     available = 1000 * engine.cores / parts["end_to_end"][0]["images_per_s"]
     network = 1000 * engine.workers / parts["network"]["images_per_s"] if engine.device == "cpu" else 0.0

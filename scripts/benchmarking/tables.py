@@ -25,7 +25,7 @@ _RATIOS_BY_KIND = {
 
 
 def tables(parts: Mapping[str, Any]) -> Iterator[Table]:
-    """All that was measured, a table for each question."""
+    """All measurements, as tables."""
     headings = ("what", "median", "each", "start, s", "first file, s", "end, s")
     yield _table("Radiographs a second", headings, _rates(parts))
     kind = parts["end_to_end"][0]["kind"]

@@ -16,21 +16,21 @@ from phantoms.vessels import vessels
 
 @dataclass(frozen=True)
 class Build:
-    """What makes one patient differ from another; lengths in mm of the average adult.
+    """The individual properties of a patient; lengths in mm of the average adult.
 
     Attributes:
         dome_right, dome_left: y of the top of each hemidiaphragm.
-        sinus_depth: how far the costophrenic angles reach below the domes.
-        lung_width: lateral border of the lungs against the average one.
-        heart_size: of the heart against the average one.
+        sinus_depth: distance of the costophrenic angles below the domes.
+        lung_width: lateral border of the lungs relative to the average.
+        heart_size: relative to the average.
         heart_shift: of the heart towards the patient's left.
         depth_cm: front to back of the trunk.
         lung_depth_cm: front to back of the lungs at their widest.
-        lung_density: of the inflated lung against water.
+        lung_density: of the inflated lung relative to water.
         breasts_cm: thickness of the breasts, 0 for none to be seen.
         stomach_gas_cm: thickness of the gas bubble under the left dome, 0 for none.
-        bone: strength of the skeleton against the average one.
-        arms_out: how far the arms are held from the trunk.
+        bone: strength of the skeleton relative to the average.
+        arms_out: distance of the arms from the trunk.
     """
 
     dome_right: float
@@ -71,12 +71,12 @@ class Build:
 
 @dataclass(frozen=True)
 class Chest:
-    """What a ray meets at each pixel.
+    """The thicknesses along the ray of each pixel.
 
     Attributes:
-        soft_cm: (H, W) float32, soft tissue, as the water that weakens rays as much.
+        soft_cm: (H, W) float32, soft tissue, as the equivalent thickness of water.
         bone_cm: (H, W) float32, compact bone.
-        label_map: (H, W) uint8, the lung fields: what is seen of the lungs beside heart and mediastinum and
+        label_map: (H, W) uint8, the lung fields: the parts of the lungs beside heart and mediastinum and
             above the domes.
         structures: (H, W) bool masks of heart and clavicles, by the names of `lungfield.labels`.
     """
@@ -132,7 +132,7 @@ def _lateral_border(build: Build) -> PchipInterpolator:
 
 
 def _inside_lung(u: Plane, y: Plane, build: Build) -> Plane:
-    """How far a pixel lies inside of a lung's lateral or upper border in mm; below 0 outside.
+    """Signed distance of a pixel from a lung's lateral or upper border in mm; negative outside.
 
     Args:
         u: distance from the spine towards the lung's side.
@@ -177,7 +177,7 @@ def _body(x: Plane, y: Plane, build: Build) -> Plane:
 
 
 def _middle(x: Plane, y: Plane, build: Build) -> Plane:
-    """How much of a ray's way heart and mediastinum take from the lungs: 0 beside them, 1 at the spine."""
+    """Fraction of the ray's path in heart and mediastinum instead of lung: 0 beside them, 1 at the spine."""
     height = np.clip(_height(y, build), _MIDDLE_Y[0], _MIDDLE_Y[-1])
     # The heart varies in size, the vessels above it hardly.
     size = 1 + (build.heart_size - 1) * np.clip((height - 100) / 40, 0, 1)
@@ -189,7 +189,7 @@ def _middle(x: Plane, y: Plane, build: Build) -> Plane:
 
 
 def _height(y: Plane, build: Build) -> Plane:
-    """The height y that a place has in a patient whose domes are at 198."""
+    """The height y of a position in a patient whose domes are at 198."""
     return y + 198 - 0.5 * (build.dome_right + build.dome_left)
 
 

@@ -22,7 +22,7 @@ from pydicom.uid import (
 from lungfield.atomic import write_whole
 from lungfield.labels import CHEST, Code
 
-# Of the files written here, so that their bytes do not depend on the version of pydicom.
+# ImplementationClassUID of the files, so that their bytes do not depend on the version of pydicom.
 _IMPLEMENTATION_UID = generate_uid(entropy_srcs=["lungfield", "phantoms"])
 _PA_VIEW = Code("272479007", "SCT", "postero-anterior")
 
@@ -44,11 +44,11 @@ def phantom_dataset(
         pixels: (H, W) in [0, 1], lungs dark.
         name: PatientName.
         number: of the phantom, in PatientID and StudyID.
-        entropy: what the unique identifiers are derived from; the same gives the same ones.
-        bits_stored: bits of a pixel, 8 to 16; the pixels' range 0 to 1 fills them.
-        monochrome1: store bright what is dark, as MONOCHROME1 says.
-        transfer_syntax: how to encode the pixels.
-        **keywords: further attributes by DICOM keyword, which win over those set here; None leaves one out.
+        entropy: texts from which the UIDs are derived; the same texts give the same UIDs.
+        bits_stored: bits per pixel, 8 to 16; [0, 1] is scaled to their range.
+        monochrome1: store inverted values, as MONOCHROME1.
+        transfer_syntax: of the pixels.
+        **keywords: further attributes by DICOM keyword, which override those set here; None omits one.
     """
     dataset = Dataset()
     _add_patient_and_study(dataset, name, number, entropy)
@@ -74,8 +74,8 @@ def add_pixels(
 
     Args:
         dataset: with SOPClassUID and SOPInstanceUID; added to.
-        stored: (H, W) whole numbers from 0 up.
-        bits_stored: bits of a pixel, 8 to 16.
+        stored: (H, W) non-negative integers.
+        bits_stored: bits per pixel, 8 to 16.
         transfer_syntax: one that pydicom can write, or JPEG Lossless.
     """
     pixels = stored.astype(np.uint8 if bits_stored == 8 else np.uint16)

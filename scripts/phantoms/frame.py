@@ -24,14 +24,14 @@ Plane = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Frame:
-    """Where the patient stands in front of the detector.
+    """The position of the patient in front of the detector.
 
     Attributes:
         shape: (rows, columns) of the image.
-        spacing_mm: distance of pixels, the same both ways.
+        spacing_mm: pixel spacing, the same in both directions.
         centre_mm: (x, y) of the anatomy at the middle of the image.
-        scale: (x, y) size of this patient against the average one.
-        tilt: how far the patient leans, in radians.
+        scale: (x, y) size of this patient relative to the average.
+        tilt: of the patient, in radians.
     """
 
     shape: tuple[int, int]

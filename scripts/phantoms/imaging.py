@@ -23,15 +23,15 @@ _BONE_PER_CM = 0.604
 
 @dataclass(frozen=True)
 class Exposure:
-    """How the picture was taken and processed.
+    """The exposure and processing of a picture.
 
     Attributes:
-        scatter: part of the mean signal that scatter adds everywhere nearby, with a grid.
-        photons: quanta that reach a pixel where nothing is in the way.
-        blur_px: blur of focal spot and detector.
-        detail: how much the unit lifts detail against the large differences; 0 leaves the film's look.
+        scatter: fraction of the mean signal nearby that is added as scatter, with a grid.
+        photons: quanta per pixel without attenuation.
+        blur_px: blur of focal spot and detector, in pixels.
+        detail: strength of the unit's detail enhancement; 0 for the look of film.
         contrast: steepness of the middle of the tone curve.
-        black_air: whether the unit turns what lies beside the patient black.
+        black_air: whether the unit shows air beside the patient as black.
     """
 
     scatter: float
@@ -62,7 +62,7 @@ def expose(chest: Chest, exposure: Exposure, frame: Frame, rng: np.random.Genera
     """
     attenuation = _SOFT_PER_CM * chest.soft_cm + _BONE_PER_CM * chest.bone_cm
     primary = ndimage.gaussian_filter(np.exp(-attenuation), exposure.blur_px)
-    # Scatter comes from thick parts of the body; air beside it would drown everything.
+    # Scatter comes from thick parts of the body; with the air beside it, scatter would dominate.
     in_body = np.minimum(primary, 0.35)
     scatter = exposure.scatter * ndimage.gaussian_filter(in_body, 35 / frame.spacing_mm)
     signal = primary + scatter
@@ -72,7 +72,7 @@ def expose(chest: Chest, exposure: Exposure, frame: Frame, rng: np.random.Genera
 
 
 def _process(measured: Plane, exposure: Exposure, frame: Frame) -> Plane:
-    """Process for presentation: even out, set the range by the body, apply the tone curve."""
+    """Process for presentation: equalise, set the range from the body, apply the tone curve."""
     base = ndimage.gaussian_filter(measured, 16 / frame.spacing_mm)
     evened = (1 - 0.45 * exposure.detail) * base + (1 + 0.35 * exposure.detail) * (measured - base)
     body = evened[measured > 0.5]
@@ -90,7 +90,7 @@ def _tone(linear: Plane, contrast: float) -> Plane:
 
 
 def add_marker(pixels: Plane, frame: Frame, *, letter: str, spot: tuple[float, float]) -> Plane:
-    """Add a lead letter, 'R' or 'L', with its middle at `spot`, (row, column) in parts of the image."""
+    """Add a lead letter, 'R' or 'L', centred at `spot`, (row, column) as fractions of the image."""
     strokes = {
         "L": [[(-4, -8), (-4, 8), (5, 8)]],
         "R": [[(-4, 8), (-4, -8), (2, -8), (5, -5), (5, -3), (2, 0), (-4, 0)], [(0, 0), (5, 8)]],
@@ -103,12 +103,12 @@ def add_marker(pixels: Plane, frame: Frame, *, letter: str, spot: tuple[float, f
 
 
 def cover_edges(pixels: NDArray[T], edges: Edges, *, value: float) -> NDArray[T]:
-    """Cover the borders that the collimator keeps from the rays.
+    """Cover the collimated borders.
 
     Args:
         pixels: (H, W), a picture or a label map.
         edges: rows at the top and bottom, columns at the left and right.
-        value: of what is covered.
+        value: of the covered pixels.
     """
     top, bottom, left, right = edges
     rows, columns = pixels.shape

@@ -12,7 +12,7 @@ from phantoms.anatomy import Build, build_chest
 from phantoms.frame import Frame, Plane
 from phantoms.imaging import Edges, Exposure, add_marker, cover_edges, expose
 
-# Part of the phantoms that show the edges of the collimator.
+# Fraction of the phantoms with visible collimator edges.
 _COLLIMATED = 0.25
 
 
@@ -23,7 +23,7 @@ class Phantom:
     Attributes:
         pixels: (H, W) float32 in [0, 1], lungs dark.
         label_map: (H, W) uint8, the lung fields (values of `lungfield.labels`).
-        spacing_mm: distance of pixels at the detector, the same both ways.
+        spacing_mm: pixel spacing at the detector, the same in both directions.
         structures: (H, W) bool masks of heart and clavicles, by the names of `lungfield.labels`.
     """
 

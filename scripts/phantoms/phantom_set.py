@@ -1,4 +1,4 @@
-"""A prepared set of phantoms, as many as one likes."""
+"""A prepared set of any number of phantoms."""
 
 from __future__ import annotations
 
@@ -34,15 +34,14 @@ def prepare_phantoms(
 
     Args:
         output: folder of the prepared set.
-        count: how many.
+        count: number of phantoms.
         size: rows and columns.
-        seed: the same seed gives the same phantoms, whatever their number.
-        split: how to divide the set.
-        track: shows progress.
+        seed: the same seed gives the same phantoms for any count.
+        split: into sections.
+        track: wraps the iteration, for a progress bar.
 
     Raises:
-        DataError: a count or size that makes no sense, a split that does not fit, or an output folder that
-            holds a set.
+        DataError: the count or size is invalid, the split does not fit, or the output folder holds a set.
         OutputError: the set cannot be written.
     """
     if count < 1 or size < _MIN_SIZE:

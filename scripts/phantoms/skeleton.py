@@ -98,7 +98,7 @@ def _clavicles(rng: np.random.Generator) -> list[Curve]:
 
 
 def _shoulders(frame: Frame, rng: np.random.Generator) -> Plane:
-    """Shoulder blades, turned out of the lungs as far as the patient managed, and upper arms."""
+    """Shoulder blades, rotated out of the lungs by a random amount, and upper arms."""
     x, y = frame.grid
     u = np.abs(x)
     inner = rng.uniform(108, 138)

@@ -26,7 +26,7 @@ def vessels(frame: Frame, rng: np.random.Generator) -> Plane:
         rng: draws the trees.
 
     Returns:
-        (H, W) float32 in mm; branches also run where no lung is.
+        (H, W) float32 in mm; branches also extend outside of the lungs.
     """
     segments: dict[int, list[Segment]] = defaultdict(list)
     for x, y in _HILA:
@@ -49,7 +49,7 @@ def _grow(
     generation: int,
     rng: np.random.Generator,
 ) -> None:
-    """Grow a branch from `start` and all that comes of it.
+    """Grow a branch from `start`, with its sub-branches.
 
     Args:
         segments: polylines by generation, added to.

@@ -1,1 +1,1 @@
-"""Trains, measures and reports what the papers claim; `scripts/reproduce.py` is its command line."""
+"""Train and evaluate the networks of the papers, and report; `scripts/reproduce.py` is the command line."""

@@ -1,9 +1,10 @@
-"""What the networks cost: parameters, operations, and milliseconds an image, kept in cost.csv.
+"""The cost of the networks: parameters, operations, and milliseconds per image, stored in cost.csv.
 
-Operations are counted from the shapes alone, two for each multiply-add: `torch.utils.flop_counter` counts
-convolutions and transposed convolutions; the sums over 3x3 neighbourhoods, which it does not know, are added.
-With H x W pixels, a similarity of E channels takes 9 E H W multiply-adds (nine dot products a pixel), and an
-aggregate of C channels 9 C H W. Normalisation, activations, softmax and pooling are left out for all alike.
+Operations are counted from the shapes, two for each multiply-add: `torch.utils.flop_counter` counts
+convolutions and transposed convolutions; the sums over 3x3 neighbourhoods, which it does not count, are
+added. With H x W pixels, a similarity of E channels takes 9 E H W multiply-adds (nine dot products per
+pixel), and an aggregate of C channels 9 C H W. Normalisation, activations, softmax and pooling are not
+counted.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ REPEATS = 15
 
 
 def measure_costs(plan: Plan, output: Path, device_wanted: str) -> Path:
-    """Measure all variants, and put them into cost.csv in place of what it has of the same device."""
+    """Measure all variants, and replace the rows of the same device in cost.csv."""
     device = find_device(device_wanted)
     networks = {name: build_network(variant) for name, variant in plan.variants.items()}
     name_of_device, path = device_name(device), output / "cost.csv"
@@ -54,7 +55,7 @@ def measure_costs(plan: Plan, output: Path, device_wanted: str) -> Path:
                 "torch": torch.__version__,
             }
         )
-    # All in turn, so that whatever else goes on slows all alike.
+    # In turn, so that other load slows all of them equally.
     image = torch.rand(1, 1, *SIZE, device=device).contiguous(memory_format=torch.channels_last)
     timers = [
         Timer(

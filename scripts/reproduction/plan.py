@@ -1,4 +1,4 @@
-"""What experiments.yaml declares, and the runs that follow: their folders, progress and commands."""
+"""The declarations of experiments.yaml, and their runs: folders, progress and commands."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _CHECKPOINT = re.compile(r"checkpoint_epoch=(\d+)\.pt")
 
 
 class PlanError(LungfieldError):
-    """experiments.yaml, what was asked of it, or what a run left makes no sense."""
+    """experiments.yaml, a request for it, or the state of a run is invalid."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A network to train: a bundle, with changes. experiments.yaml says what each entry is."""
+    """A network to train: a bundle, with overrides. experiments.yaml explains the entries."""
 
     name: str
     bundle: str
@@ -54,7 +54,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How networks are trained. experiments.yaml says what each entry is."""
+    """How networks are trained. experiments.yaml explains the entries."""
 
     name: str
     label: str
@@ -76,7 +76,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A question that several runs answer together. experiments.yaml says what each entry is."""
+    """An experiment with several runs. experiments.yaml explains the entries."""
 
     name: str
     title: str
@@ -109,7 +109,7 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """Where it lies."""
+        """Its folder."""
         return self.output / self.name
 
     @property
@@ -126,15 +126,15 @@ class Run:
         return self.folder / f"evaluation-{dataset}"
 
     def epochs(self, number: int) -> int:
-        """How many epochs a stage is to have."""
+        """The number of epochs of a stage."""
         return self.recipe.settings(self.variant, number)["max_epochs"]
 
     def checkpoint(self, number: int) -> tuple[int, Path | None]:
-        """The last whole checkpoint of a stage with its epoch; 0 and None where there is none."""
+        """The epoch and the path of the last complete checkpoint of a stage; 0 and None without one."""
         found = [
             (int(match[1]), path)
             for path in self.stage(number).glob("*.pt")
-            # A process that was ended while it wrote leaves half an archive, without the table at its end.
+            # A process that was killed while writing leaves an incomplete archive, without its final table.
             if (match := _CHECKPOINT.fullmatch(path.name)) and zipfile.is_zipfile(path)
         ]
         return max(found, default=(0, None))
@@ -153,32 +153,32 @@ class Run:
         return all(map(self.trained, self.stages)) and all(map(self.evaluated, self.tests))
 
     def options(self, number: int) -> dict[str, Any]:
-        """What is declared of a stage."""
+        """The declared options of a stage."""
         encoder = {"pretrained": self.recipe.pretrained} if self.variant.encoder else {}
         return {**encoder, **self.recipe.stages[number - 1], **self.variant.overrides}
 
     def check(self) -> None:
-        """Make sure that what is there was trained as it is declared now.
+        """Check that existing results were trained as the experiment is declared now.
 
         Raises:
-            PlanError: it was not; figures of two recipes must not be mixed under one name.
+            PlanError: they were not; results of two recipes must not be mixed under one name.
         """
         for number in self.stages:
             path = self.stage(number) / "declared.json"
             if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != self.options(number):
                 raise PlanError(
                     f"{self.stage(number)} was not trained as it is declared now; see {path.name} there. "
-                    f"Delete {self.folder} to train it anew, or put the declaration back as it was."
+                    f"Delete {self.folder} to train it again, or restore the declaration."
                 )
 
     def commands(self, sets: Path, device: str) -> Iterator[tuple[str, Path, list[str]]]:
-        """What is missing, in order; each command must have ended before the next is asked for.
+        """The missing commands in order; each must have ended before the next is requested.
 
-        A stage goes on from its last checkpoint, or starts from the end of the stage before. `sets` is the
+        A stage resumes from its last checkpoint, or starts from the end of the stage before. `sets` is the
         folder of the sets, in the recipe's split.
 
         Yields:
-            What a command does, the folder that it writes to, and its words.
+            The description of a command, the folder that it writes to, and its arguments.
 
         Raises:
             PlanError: a training ended before its last epoch.
@@ -196,7 +196,7 @@ class Run:
                 what = f"stage {number} of {len(self.stages)}, {self.epochs(number)} epochs"
                 if checkpoint is not None:
                     options["resume_from"] = checkpoint
-                    what += f", going on after {done}"
+                    what += f", resumed after {done}"
                 elif number > 1:
                     options["initial_weights"] = self.checkpoint(number - 1)[1]
                 write_whole(folder / "declared.json", json.dumps(self.options(number)).encode())
@@ -232,7 +232,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that is declared, by name. experiments.yaml says what each entry is."""
+    """All declarations, by name. experiments.yaml explains the entries."""
 
     sets: Mapping[str, str]
     variants: Mapping[str, Variant]
@@ -244,7 +244,7 @@ class Plan:
         """The experiments of these names, or all.
 
         Raises:
-            PlanError: there is none of a name.
+            PlanError: a name does not exist.
         """
         for name in names:
             if name not in self.experiments:
@@ -252,7 +252,7 @@ class Plan:
         return [self.experiments[name] for name in names or self.experiments]
 
     def runs(self, only: Sequence[str], mode: str, output: Path, seeds: int | None = None) -> list[Run]:
-        """The runs that the experiments named need in a mode, each once, first seeds first.
+        """The runs of the named experiments in a mode, each once, sorted by seed.
 
         `seeds`: how many, instead of what is declared. An experiment without a recipe for a mode needs none.
         """

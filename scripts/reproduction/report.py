@@ -1,4 +1,4 @@
-"""Tables and figures of what was measured, from the runs' files alone; docs/results.md explains them."""
+"""Tables and figures of the results, from the runs' files; docs/results.md explains them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lungfield.mask.metrics import DISTANCES
 from reproduction.plan import ALL, MODES, Experiment, Plan, PlanError, Recipe, Run, Variant, read_table
 
 MISSING = "–"
-"""Stands where nothing was measured."""
+"""The text for a missing value."""
 
 _METRIC_NAMES = {"dice": "Dice", "iou": "IoU", "mean_iou": "mean IoU", "hd95": "HD95", "assd": "ASSD"}
 _RESAMPLES = 2000
@@ -29,12 +29,12 @@ _CURVES = {
     "val_mean_dice": "Dice of validation",
     "val_mean_iou": "IoU of validation",
 }
-"""Columns of history.csv that are drawn, and what they are."""
+"""Columns of history.csv that are drawn, and their titles."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured of a variant that was trained on `train`, on the test sections of the sets `test`.
+    """The results of a variant that was trained on `train`, on the test sections of the sets `test`.
 
     `images` holds for each finished seed, by (set, id), a mapping of metric to value for each image.
     """
@@ -45,13 +45,13 @@ class Row:
     images: Mapping[int, Mapping[tuple[str, str], Mapping[str, str]]]
 
     def spread_over(self) -> str:
-        """What the standard deviations are over, in words; empty where nothing was measured."""
+        """The population of the standard deviations, as text; empty without results."""
         if len(self.images) > 1:
             return f"{len(self.images)} seeds"
         return "".join(f"{len(images)} images" for images in self.images.values())
 
     def values(self, metric: str) -> dict[int, dict[tuple[str, str], float]]:
-        """The values of a metric by seed and image; images where it is undefined are left out."""
+        """The values of a metric by seed and image, without images for which it is undefined."""
         found = {
             seed: {image: float(row[metric]) for image, row in rows.items() if row.get(metric)}
             for seed, rows in self.images.items()
@@ -59,10 +59,10 @@ class Row:
         return {seed: values for seed, values in found.items() if values}
 
     def figure(self, metric: str) -> tuple[float, float, str] | None:
-        """Mean, sample standard deviation and unit over seeds, or over the images where there is one seed.
+        """Mean, sample standard deviation and unit over seeds, or over the images of a single seed.
 
-        None where there is none, and where millimetres would be mixed with pixels; the deviation of a single
-        value is NaN.
+        None without values, or if millimetres would be mixed with pixels; the deviation of a single value is
+        NaN.
         """
         units = {row["distance_unit"] for rows in self.images.values() for row in rows.values()}
         by_seed = [[*values.values()] for values in self.values(metric).values()]
@@ -77,9 +77,9 @@ def _deviation(values: Sequence[float]) -> float:
 
 
 def difference(row: Row, baseline: Row, metric: str) -> dict[str, str]:
-    """How a row differs from the baseline, over the seeds that both have, in the cells of a table.
+    """The difference of a row from the baseline, over their common seeds, as cells of a table.
 
-    A difference is claimed where, over three seeds or more, it exceeds the standard deviation by which two
+    A difference is claimed if, over three seeds or more, it exceeds the standard deviation by which two
     single runs would differ. The interval is a paired bootstrap over the images.
     """
     ours, theirs = row.values(metric), baseline.values(metric)
@@ -129,7 +129,7 @@ class Results:
         return runs
 
     def rows(self) -> list[Row]:
-        """A row for each variant on each test, those with nothing measured too."""
+        """A row for each variant on each test, including those without results."""
         rows = []
         for one in self.experiment.measure:
             for test in [one["test"]] if self.experiment.pooled else [[name] for name in one["test"]]:
@@ -147,7 +147,7 @@ class Results:
         return rows
 
     def caption(self) -> str:
-        """How the figures came about."""
+        """The description of how the results were obtained."""
         paper, stages = self.experiment.paper, []
         for number in range(1, len(self.recipe.stages) + 1):
             of = self.recipe.settings(self.plan.variants[self.experiment.variants[0]], number)
@@ -160,13 +160,13 @@ class Results:
             ratio = ":".join(map(str, self.recipe.split))
             parts.append(f"Split {ratio} of all images, another for each seed.")
         if paper and not self.recipe.config_of:
-            parts.append("This is not the paper's recipe: it can neither bear out nor refute its figures.")
+            parts.append("This is not the paper's recipe: it can neither confirm nor refute its figures.")
         if paper:
             parts.append(f"The paper's figures are claims on its own data: {paper['citation']}.")
         return " ".join([*parts, *paper.get("notes", [])])
 
     def tables(self) -> tuple[list[str], list[dict[str, Any]]]:
-        """Tables in Markdown, and the same figures unrounded as rows of a CSV file."""
+        """Tables in Markdown, and the same values unrounded as rows of a CSV file."""
         experiment, claims = self.experiment, self.experiment.paper.get("claims", {})
         lines, differences, records, rows = [], [], [], self.rows()
         for row in rows:
@@ -263,20 +263,22 @@ def _figure_text(figure: tuple[float, float, str] | None) -> str:
 
 
 def markdown(rows: Sequence[Mapping[str, str]]) -> str:
-    """A table in Markdown; what a row lacks is left empty."""
+    """A table in Markdown; missing values are empty."""
     headings = list(dict.fromkeys(key for row in rows for key in row))
     lines = [headings, ["---"] * len(headings), *([row.get(key, "") for key in headings] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def write_report(plan: Plan, only: Sequence[str], output: Path, to: Path, figures: Path) -> Iterator[Path]:
-    """Write a page and a CSV file into `to` for each experiment, and its figures; yields what it wrote.
+    """Write a page and a CSV file into `to` for each experiment, and its figures; yields the paths.
 
     Raises:
         PlanError: there are no runs.
     """
     if not output.is_dir():
-        raise PlanError(f"There are no runs in {output}. Give their folder by --output, or start with `run`.")
+        raise PlanError(
+            f"There are no runs in {output}. Give their folder with --output, or start with `run`."
+        )
     costs = read_table(output / "cost.csv")
     for one in plan.select(only):
         parts, records = [f"## {one.title}"], []

@@ -1,1 +1,1 @@
-"""A node under load: radiographs, senders, kills, and the check that nothing is lost or comes twice."""
+"""Soak test of a node: radiographs, senders, kills, and a check for lost and duplicated objects."""

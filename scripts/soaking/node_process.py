@@ -1,4 +1,4 @@
-"""A node as a process of its own, which can be killed and started again."""
+"""A node as a separate process that can be killed and restarted."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class NodeProcess:
 
     @property
     def pid(self) -> int:
-        """Of the main process."""
+        """The ID of the main process."""
         assert self._process is not None
         return self._process.pid
 
@@ -58,7 +58,7 @@ class NodeProcess:
             time.sleep(0.05)
 
     def kill(self) -> None:
-        """End it at once, as a power failure does to a process."""
+        """Kill it at once, as a power failure would."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()
@@ -75,6 +75,6 @@ class NodeProcess:
 
     @property
     def memory_mib(self) -> float:
-        """What the main process has in memory, in MiB (Linux)."""
+        """The memory of the main process, in MiB (Linux)."""
         status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024

@@ -1,4 +1,4 @@
-"""What became of what was sent: all of it at the archive once, or parked with a reason."""
+"""Check the outcome: every object sent is in the archive once, or parked with a reason."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import requests
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was found of the radiographs that were answered with success.
+    """The outcome of the radiographs that were answered with success.
 
     Attributes:
-        states: how many are in each state.
-        lost: SOPInstanceUIDs of which there is neither a row nor all results at the archive.
-        twice: those of which the archive has more results than were made.
-        unreasoned: those that are parked without a reason.
+        states: number of radiographs by state.
+        lost: SOPInstanceUIDs without a row, or without all results in the archive.
+        twice: SOPInstanceUIDs with more results in the archive than were made.
+        unreasoned: SOPInstanceUIDs that are parked without a reason.
     """
 
     states: Mapping[str, int]
@@ -31,7 +31,7 @@ class Outcome:
 
     @property
     def is_good(self) -> bool:
-        """Whether nothing is lost and nothing came twice."""
+        """Whether nothing is lost or duplicated."""
         return not (self.lost or self.twice or self.unreasoned)
 
 
@@ -53,7 +53,7 @@ def rows(state: Path) -> dict[str, dict[str, Any]]:
 
 
 def wait_until_ended(state: Path, limit_s: float) -> bool:
-    """Wait until nothing is received or segmented any more; False where that takes longer, in seconds."""
+    """Wait until no instance is received or segmented; return False after `limit_s` seconds."""
     end = time.monotonic() + limit_s
     while time.monotonic() < end:
         if not {"received", "segmented"} & {row["state"] for row in rows(state).values()}:
@@ -63,7 +63,7 @@ def wait_until_ended(state: Path, limit_s: float) -> bool:
 
 
 def check(state: Path, answered: Iterable[str], archive_url: str) -> Outcome:
-    """Compare what was answered with success with the queue and with the archive.
+    """Compare the radiographs that were answered with success with the queue and the archive.
 
     Args:
         state: the node's state folder.

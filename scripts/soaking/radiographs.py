@@ -1,4 +1,4 @@
-"""Radiographs to send: a few phantoms, each under many identifiers."""
+"""Radiographs to send: a few phantoms, each with many UIDs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _PHANTOMS = 8
 
 
 def make_radiographs(folder: Path, count: int, *, size: int, seed: int = 0) -> list[Path]:
-    """Write radiographs, each of a study of its own.
+    """Write radiographs, each in its own study.
 
     Args:
-        folder: made where it is missing.
-        count: how many.
+        folder: created if missing.
+        count: number of radiographs.
         size: rows and columns.
-        seed: the same gives the same ones.
+        seed: the same seed gives the same radiographs.
     """
     folder.mkdir(parents=True, exist_ok=True)
     phantoms = []

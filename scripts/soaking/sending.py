@@ -1,4 +1,4 @@
-"""Senders that, as a modality does, send each radiograph until it is answered with success."""
+"""Senders that, like a modality, repeat each radiograph until it is answered with success."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Senders:
 
     Attributes:
         answered: SOPInstanceUIDs that were answered with success, with the time.
-        tries: how often sending was tried.
+        tries: number of attempts.
 
     Args:
         port: of the node, on 127.0.0.1.
-        paths: what to send.
-        associations: how many at once.
+        paths: files to send.
+        associations: number of parallel associations.
         ae_title: of the node.
-        over_s: in how many seconds, with pauses; 0 for as fast as it goes.
+        over_s: duration of sending in seconds, with pauses; 0 for as fast as possible.
     """
 
     def __init__(
@@ -49,19 +49,19 @@ class Senders:
         ]
 
     def start(self) -> None:
-        """Begin."""
+        """Start the senders."""
         for one in self._threads:
             one.start()
 
     def wait(self, limit_s: float) -> bool:
-        """Wait until all is answered; False where that takes longer than a limit in seconds."""
+        """Wait until all are answered; return False after `limit_s` seconds."""
         end = time.monotonic() + limit_s
         for one in self._threads:
             one.join(max(0.0, end - time.monotonic()))
         return not any(one.is_alive() for one in self._threads)
 
     def stop(self) -> None:
-        """Send no more."""
+        """Stop sending."""
         self._stop.set()
 
     def _send(self, paths: Sequence[Path]) -> None:

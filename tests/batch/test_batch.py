@@ -249,7 +249,7 @@ def test_wrong_calls_are_refused(tmp_path, run, dark_is_lung):
     (tmp_path / "a.png").write_bytes(b"x")
     with pytest.raises(DataError, match=r"reference masks .* does not exist"):
         run(tmp_path / "a.png", tmp_path / "out", references=tmp_path / "nowhere")
-    with pytest.raises(DataError, match="no output format 'gif'"):
+    with pytest.raises(DataError, match="Unknown output format 'gif'"):
         run(tmp_path / "a.png", tmp_path / "out", formats=("gif",))
     with pytest.raises(DataError, match="resumed or overwritten"):
         run(tmp_path / "a.png", tmp_path / "out", resume=True, overwrite=True)

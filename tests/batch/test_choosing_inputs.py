@@ -70,7 +70,7 @@ def test_a_list_names_files(folder, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"\n\n", "names none"),
+        (b"\n\n", "is empty"),
         (b"list.txt\nno.png\n", "Line 2 of the list of files list.txt names no.png"),
         (b"a\0b\n", "Line 1"),
         (None, "cannot be read: No such file"),

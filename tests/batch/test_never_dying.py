@@ -87,7 +87,7 @@ def test_a_full_disk_stops_the_run_and_resuming_goes_on(asking, tmp_path, run):
 
 def test_two_runs_on_one_folder_refuse_each_other(asking, tmp_path, run):
     (tmp_path / "out").mkdir()
-    with Journal(tmp_path / "out"), pytest.raises(DataError, match="Another run is at work"):
+    with Journal(tmp_path / "out"), pytest.raises(DataError, match="Another run is writing"):
         run(asking(a=None), tmp_path / "out")
 
 

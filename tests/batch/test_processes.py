@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from lungfield.batch import processes
-from lungfield.batch.gpu import BatchedNetwork, NetworkError, asking
+from lungfield.batch.gpu import BatchedNetwork, NetworkError, remote_network
 from lungfield.batch.interrupts import Interrupted, deferred, interruptible
 from lungfield.bundles.precision import PrecisionInferer
 from lungfield.errors import DataError, Reason, causes
@@ -186,7 +186,7 @@ def test_a_failure_of_the_network_is_raised_in_the_worker():
     ours, theirs = Pipe()
     ours.send(NetworkError("the network failed on it (KeyError)", reason=Reason.OUT_OF_MEMORY))
     with pytest.raises(NetworkError) as caught:
-        asking(theirs)(torch.zeros(1, 2, 2))
+        remote_network(theirs)(torch.zeros(1, 2, 2))
     assert caught.value.reason == Reason.OUT_OF_MEMORY
 
 

@@ -190,7 +190,7 @@ def test_unknown_override_is_an_error(root, run_bundle, tmp_path):
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     message = done.stderr.strip().splitlines()[-1]
-    assert "--outputdir is not known" in message
+    assert "--outputdir is not defined" in message
     assert "--output_dir" in message
 
 

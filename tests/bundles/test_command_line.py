@@ -147,8 +147,8 @@ def test_the_command_line_runs_the_bundle_of_its_args_file(small, tmp_path):
 @pytest.mark.parametrize(
     ("given", "words", "message"),
     [
-        ({}, ["--outputdir=z"], "--outputdir is not known to run.yaml. Did you mean --output_dir?"),
-        ({"outputdir": "z"}, [], "outputdir in a.json is not known to run.yaml. Did you mean output_dir?"),
+        ({}, ["--outputdir=z"], "--outputdir is not defined in run.yaml. Did you mean --output_dir?"),
+        ({"outputdir": "z"}, [], "outputdir in a.json is not defined in run.yaml. Did you mean output_dir?"),
     ],
 )
 def test_the_command_line_refuses_what_is_misspelt(given, words, message, small, tmp_path):
@@ -212,7 +212,7 @@ def test_known_keys_pass(configs, train):
 def test_unknown_keys_are_named_with_what_is_near(train, key, near):
     with pytest.raises(BundleError) as caught:
         check_keys([key], train)
-    assert f"--{key} is not known to train.json" in str(caught.value)
+    assert f"--{key} is not defined in train.json" in str(caught.value)
     if near:
         assert f"Did you mean --{near}?" in str(caught.value)
 
@@ -245,14 +245,14 @@ class TestWhatIsRun:
     def test_what_is_not_there_is_refused(self, create):
         with pytest.raises(RuntimeError) as caught:
             create(run_id="trainin")
-        assert "The section 'trainin' is not there." in str(user_error(caught.value))
+        assert "The section 'trainin' does not exist." in str(user_error(caught.value))
 
     def test_settings_of_tracking_are_known_where_there_is_tracking(self, create, configs):
         tracking = {"handlers_id": {}, "configs": {"experiment_name": "one", "save_execute_config": False}}
         create(tracking=tracking, experiment_name="two")
         with pytest.raises(RuntimeError) as caught:
             create(experiment_name="two")
-        assert "--experiment_name is not known" in str(user_error(caught.value))
+        assert "--experiment_name is not defined" in str(user_error(caught.value))
 
     def test_the_config_that_tracking_saves_is_where_it_is_said_to_be(self, create, tmp_path):
         tracking = {"handlers_id": {}, "configs": {"save_execute_config": True}}

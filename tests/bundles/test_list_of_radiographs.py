@@ -29,5 +29,5 @@ def test_masks_that_would_have_one_name_are_refused(tmp_path, make_dicom, pictur
     saved = {name_to_save({"filename_or_obj": f"/x/{name}"}, None)["subject"] for name in ("1.2", "1.3")}
     assert saved == {"/x/1.2.png", "/x/1.3.png"}
     make_dicom(tmp_path / "a.dicom", picture)
-    with pytest.raises(DataError, match="one name"):
+    with pytest.raises(DataError, match="the same name"):
         list_radiographs(tmp_path, tmp_path / "out")

@@ -95,7 +95,7 @@ def test_training_measures_the_lungs_alone(root, tiny_dataset, run, tmp_path):
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        ({"num_channels": 1}, "gives 3 channels, and the bundle's metadata.json speaks of 1"),
+        ({"num_channels": 1}, "has 3 output channels, but the bundle's metadata.json names 1"),
         ({"channel_def": {"0": "lung", "1": "heart", "2": "background"}}, "Name each channel"),
         ({"channel_def": {}}, "names none"),
     ],

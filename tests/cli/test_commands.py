@@ -32,7 +32,7 @@ def test_bundles_are_listed_for_people_and_programs(call_here):
     ("words", "message"),
     [
         (["segment"], "Missing option"),
-        (["segment", "-o", "out"], "no input: name files or folders, or give a list of them by --files-from"),
+        (["segment", "-o", "out"], "no input: name files or folders"),
         (["segment", "-o", "out", "--files-from", "no.txt"], "no.txt cannot be read"),
         (["segment", ".", "-o", "out", "--include", "/a"], "'/a' cannot be included"),
         (["segment", "."], "--output"),

@@ -128,7 +128,7 @@ def test_a_table_may_name_paths_from_its_own_folder(tmp_path, inputs):
     found, _ = listed([table])
     assert [item.uri for item in found] == [str(inputs / "a.png"), str(inputs / "ward" / "a.dcm")]
     table.write_text("in/../a.png\n")
-    with pytest.raises(DataError, match="is no path"):
+    with pytest.raises(DataError, match="is no valid path"):
         listed([table])
 
 

@@ -127,5 +127,5 @@ def test_runs_of_two_kinds_do_not_share_a_folder(inputs, tmp_path, in_shards, as
     with pytest.raises(DataError, match="a run in shards"):
         as_ever(inputs, output)
     (output / ".lungfield" / "journal.sqlite").write_bytes(b"")
-    with pytest.raises(DataError, match="not in shards"):
+    with pytest.raises(DataError, match="not sharded"):
         in_shards(inputs, output)

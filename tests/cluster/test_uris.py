@@ -56,5 +56,5 @@ def test_options_that_contradict_each_other_are_refused():
         ClusterOptions(engine="ray", shard=(1, 2)).checked()
     with pytest.raises(DataError, match="--engine ray"):
         ClusterOptions(ray_address="auto").checked()
-    with pytest.raises(DataError, match="no engine"):
+    with pytest.raises(DataError, match="Unknown engine"):
         ClusterOptions(engine="dask").checked()

@@ -353,7 +353,7 @@ def test_masks_of_further_structures(folders: Path, make_heart: Any, save_pictur
     [
         ("Heart", "small letters"),
         ("../heart", "small letters"),
-        ("images", "cannot be the name"),
+        ("images", "is no valid name"),
         ("clavicles", "right_clavicle and left_clavicle"),
         ("lungs", "--masks"),
     ],

@@ -334,5 +334,5 @@ def test_an_object_that_was_not_kept_is_an_error():
     segmentation = pydicom.Dataset()
     segmentation.Modality = "SEG"
     Archive(Shelf()).send(segmentation)
-    with pytest.raises(OutputError, match=r"http://shelf: did not keep a SEG object \(FailureReason 0xa700"):
+    with pytest.raises(OutputError, match=r"http://shelf: did not store a SEG object \(FailureReason 0xa700"):
         Archive(Shelf(failure=0xA700)).send(segmentation)

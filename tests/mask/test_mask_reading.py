@@ -169,7 +169,7 @@ def test_a_picture_is_not_a_mask(tmp_path):
 
 
 def test_what_is_no_mask_at_all(tmp_path, labels):
-    cases = {"missing.png": "no such mask file"}
+    cases = {"missing.png": "the mask file does not exist"}
     (tmp_path / "text.png").write_text("not a picture")
     cases["text.png"] = "cannot be read as a mask"
     (tmp_path / "broken.nii").write_bytes(b"short")
@@ -177,7 +177,7 @@ def test_what_is_no_mask_at_all(tmp_path, labels):
     nibabel.save(nibabel.Nifti1Image(np.zeros((3, 4, 5), np.uint8), np.eye(4)), tmp_path / "volume.nii")
     cases["volume.nii"] = "two dimensions"
     nibabel.save(nibabel.Nifti1Image(np.full((3, 4), np.nan, np.float32), np.eye(4)), tmp_path / "nan.nii")
-    cases["nan.nii"] = "finite values"
+    cases["nan.nii"] = "no finite numbers"
     Image.new("RGB", (4, 4), (255, 0, 0)).save(tmp_path / "red.png")
     cases["red.png"] = "colour picture"
     frames = [Image.fromarray(labels * factor) for factor in (40, 90)]

@@ -49,7 +49,7 @@ def test_retry_of_what_is_not_parked_is_said(call_here, filled):
     done = run(call_here, filled, "retry", filled.undelivered, filled.delivered, 4711)
     assert (done.returncode, done.stdout) == (1, "1 radiograph goes on.\n")
     assert f"{filled.delivered}: it is delivered, not parked." in done.stderr
-    assert "4711: there is none of this number." in done.stderr
+    assert "4711: no such number." in done.stderr
     assert filled.store.instance(filled.undelivered).state is State.SEGMENTED
 
 

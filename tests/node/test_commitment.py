@@ -150,10 +150,10 @@ def test_what_the_archive_lost_is_sent_again_until_it_is_kept(tmp_path):
 @pytest.mark.parametrize(
     ("report", "options", "said"),
     [
-        (lambda uids: ([], uids), {}, "does not commit itself to the sc"),
+        (lambda uids: ([], uids), {}, "does not commit to the sc"),
         (lambda uids: ([], []), {}, "does not name the sc"),
-        (lambda uids: None, {}, "no storage commitment came"),
-        (lambda uids: (uids, []), {"status": 0x0110}, "offers storage commitment, and refuses it: 0x0110"),
+        (lambda uids: None, {}, "no storage commitment arrived"),
+        (lambda uids: (uids, []), {"status": 0x0110}, "offers storage commitment, but refuses it: 0x0110"),
     ],
 )
 def test_what_is_never_committed_is_parked_with_the_reason(tmp_path, report, options, said):

@@ -9,10 +9,10 @@ import pytest
 from pynetdicom import AE, build_context
 from pynetdicom.sop_class import CTImageStorage, PatientRootQueryRetrieveInformationModelFind, Verification
 
-from lungfield.node import kinds
+from lungfield.node import storage_service
 from lungfield.node.conformance import statement
+from lungfield.node.example_objects import example_objects
 from lungfield.node.receiver import Receiver
-from lungfield.node.specimens import specimens
 
 PAGE = Path(__file__).parents[2] / "docs" / "dicom-conformance.md"
 
@@ -30,7 +30,10 @@ def test_everything_that_the_page_tells_to_receive_is_accepted(page, settings, i
     receiving = page[page.index("## Receiving") : page.index("## Sending")]
     classes = re.findall(r"\| ([\d.]+) \| SCP \| all below", receiving)
     syntaxes = re.findall(r"^\| [^|]+ \| ([\d.]+) \|$", receiving, re.MULTILINE)
-    assert (tuple(classes), tuple(syntaxes)) == (kinds.RADIOGRAPHS, kinds.TRANSFER_SYNTAXES)
+    assert (tuple(classes), tuple(syntaxes)) == (
+        storage_service.RADIOGRAPHS,
+        storage_service.TRANSFER_SYNTAXES,
+    )
     receiver = Receiver(settings, incoming)
     client = AE(ae_title="TESTS")
     try:
@@ -53,12 +56,12 @@ def test_everything_that_the_page_tells_to_receive_is_accepted(page, settings, i
 def test_every_status_has_its_line(page):
     receiving = page[page.index("## Receiving") : page.index("## Sending")]
     told = {int(one, 16) for one in re.findall(r"^\| ([0-9A-F]{4}) \|", receiving, re.MULTILINE)}
-    assert told == set(kinds.STATUSES)
+    assert told == set(storage_service.STATUSES)
     assert told >= {0x0000, 0xA700, 0xA900, 0xC000}
 
 
 def test_objects_are_told_as_they_are_made(page):
-    made = {one.format: one for one in specimens()}
+    made = {one.format: one for one in example_objects()}
     assert made.keys() == {"seg", "sr", "sc", "notice"}
     for one in made.values():
         assert f"| {one.sop_class.name} | {one.sop_class} | SCU |" in page

@@ -130,7 +130,7 @@ def test_an_archive_without_the_class_says_which_format_it_does_not_take(tmp_pat
         (number,) = one.add(1, ("seg", "sc"))
         one.start()
         one.until(number, State.PARKED)
-        assert "takes no seg (Segmentation Storage)" in one.delivery(number, "pacs").error
+        assert "accepts no seg (Segmentation Storage)" in one.delivery(number, "pacs").error
 
 
 def test_an_archive_without_jpeg_gets_the_same_object_uncompressed(tmp_path):
@@ -262,7 +262,7 @@ def test_what_waits_for_a_destination_that_is_gone_is_parked(tmp_path):
         (number,) = one.add()
         one.restart(archive(peer.port, "new"))
         one.until(number, State.PARKED)
-        assert "no destination has the name old" in one.delivery(number, "old").error
+        assert "the destination old is no longer configured" in one.delivery(number, "old").error
         one.restart(archive(peer.port, "old"))
         assert one.store.retry([number]) == 1
         one.until(number, State.DELIVERED)
@@ -275,7 +275,7 @@ def test_a_result_whose_file_is_gone_is_parked_at_once(tmp_path):
         (one.settings.results / result.path).unlink()
         one.start()
         one.until(numbers[0], State.PARKED)
-        assert "gone from the state folder" in one.delivery(numbers[0], "pacs").error
+        assert "missing in the state folder" in one.delivery(numbers[0], "pacs").error
         one.until(numbers[1], State.DELIVERED)
 
 

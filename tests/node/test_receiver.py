@@ -28,7 +28,7 @@ from pydicom.uid import (
 from pynetdicom.sop_class import ComputedRadiographyImageStorage, CTImageStorage, Verification
 
 from lungfield.errors import DataError, OutputError
-from lungfield.node import kinds, transcoding
+from lungfield.node import storage_service, transcoding
 from lungfield.node.incoming import Incoming
 from lungfield.node.receiver import Receiver
 from lungfield.node.records import Receipt, State
@@ -184,7 +184,7 @@ def keep(incoming, path):
 
 def test_our_own_results_are_not_taken_back(listen, store, tmp_path):
     dataset = dataset_of(tmp_path, SourceImageSequence=[pydicom.Dataset()])
-    assert send(listen(), dataset) == kinds.NOT_AUTHORIZED
+    assert send(listen(), dataset) == storage_service.NOT_AUTHORIZED
     assert sum(store.counts().values()) == 0
 
 
@@ -199,7 +199,7 @@ def test_what_does_not_match_or_has_no_uid_is_refused(listen, store, tmp_path):
     association._reactor_checkpoint.clear()
     association.dimse.send_msg(request, 1)
     _, answer = association.dimse.get_msg(block=True)
-    assert answer.Status == kinds.DOES_NOT_MATCH
+    assert answer.Status == storage_service.DOES_NOT_MATCH
     association._reactor_checkpoint.set()
     association.release()
     assert sum(store.counts().values()) == 0
@@ -254,7 +254,7 @@ def test_no_more_associations_than_the_limit(listen, settings):
 
 def test_under_the_threshold_of_the_disk_objects_are_refused(listen, settings, store, tmp_path):
     receiver = listen(with_limits(settings, disk_free_bytes=1 << 60))
-    assert send(receiver, dataset_of(tmp_path)) == kinds.OUT_OF_RESOURCES
+    assert send(receiver, dataset_of(tmp_path)) == storage_service.OUT_OF_RESOURCES
     assert sum(store.counts().values()) == 0
     assert list(settings.incoming.rglob("*.dcm")) == []
 
@@ -281,7 +281,7 @@ def test_a_disk_that_is_full_while_an_object_comes_is_told(listen, settings, sto
     monkeypatch.setattr(Incoming, "part", failing)
     receiver._server.admission = replace(receiver._server.admission, part=lambda: failing(receiver._incoming))
     association = associate(receiver)
-    assert association.send_c_store(dataset).get("Status") == kinds.OUT_OF_RESOURCES
+    assert association.send_c_store(dataset).get("Status") == storage_service.OUT_OF_RESOURCES
     receiver._server.admission = replace(receiver._server.admission, part=lambda: real(receiver._incoming))
     association.release()
     assert send(receiver, dataset) == 0
@@ -293,7 +293,7 @@ def test_an_object_over_the_limit_is_refused_and_the_next_one_taken(listen, sett
     association = associate(receiver)
     large = dataset_of(tmp_path)
     assert len(large.PixelData) > 150_000
-    assert association.send_c_store(large).get("Status") == kinds.OUT_OF_RESOURCES
+    assert association.send_c_store(large).get("Status") == storage_service.OUT_OF_RESOURCES
     small = dataset_of(tmp_path, Rows=100, Columns=100)
     small.PixelData = small.PixelData[:20_000]
     assert association.send_c_store(small).get("Status") == 0

@@ -109,7 +109,7 @@ def test_sigterm_drains_and_what_was_not_done_is_done_after_the_next_start(tmp_p
         command = [sys.executable, "-m", "lungfield.cli", "node", "--state", node.state, "--http", ""]
         second = subprocess.run([*command, "--port", "0"], capture_output=True, text=True, timeout=90)
         assert second.returncode == 2
-        assert "Another node works on" in second.stderr.replace("\n", " ")
+        assert "Another node uses" in second.stderr.replace("\n", " ")
         begun = time.monotonic()
         assert node.end(30) == 0
         assert time.monotonic() - begun < 30

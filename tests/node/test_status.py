@@ -10,9 +10,9 @@ from filled import ERROR, FLAGS
 from lungfield.errors import Reason
 from lungfield.export.report.messages import REASONS
 from lungfield.node.advice import ADVICE, UNKNOWN, advice
+from lungfield.node.formatting import duration, number, size
 from lungfield.node.records import State
 from lungfield.node.status import status_of
-from lungfield.node.words import duration, number, size
 
 
 def told(filled, **options):
@@ -88,7 +88,7 @@ def test_a_commitment_that_does_not_come_and_a_lost_destination_are_said(filled)
     (text,) = (one.text for one in told(filled, now=time.time() + 3600).notices if "pacs" in one.text)
     assert "has not confirmed that they are stored" in text
     (text,) = (one.text for one in told(filled, destinations=["web"]).notices if "pacs" in one.text)
-    assert "the node's settings have no such destination" in text
+    assert "the node's settings do not define this destination" in text
 
 
 def test_a_long_wait_for_workers_is_said(filled):

@@ -213,7 +213,7 @@ def test_a_later_schema_and_a_damaged_file_are_refused(tmp_path):
     later = sqlite3.connect(tmp_path / "later")
     later.execute("PRAGMA user_version = 99")
     later.close()
-    with pytest.raises(DataError, match="schema is 99"):
+    with pytest.raises(DataError, match="schema version is 99"):
         Store(tmp_path / "later")
     (tmp_path / "damaged").write_bytes(b"not a database" * 1000)
     with pytest.raises(DataError, match="backup"):

@@ -96,7 +96,7 @@ def test_a_copy_that_stalls_is_left_and_taken_when_it_goes_on(watcher, store, fo
         for _ in range(3):
             watcher.look()
     assert sum(store.counts().values()) == 0
-    assert "is left: " in caplog.text
+    assert "is ignored: " in caplog.text
     assert "Doe" not in caplog.text
     path.write_bytes(whole)
     for _ in range(3):
@@ -115,7 +115,7 @@ def test_other_files_are_left_and_cost_no_radiograph(watcher, store, folder, cap
     for _ in range(3):
         watcher.look()
     assert received(store) == 1
-    assert caplog.text.count("is left") == 3
+    assert caplog.text.count("is ignored") == 3
 
 
 def test_a_file_that_may_not_be_read_is_told_of_once_and_taken_later(

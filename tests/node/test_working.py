@@ -114,13 +114,13 @@ def test_each_ends_as_it_should_and_a_bad_one_costs_itself_alone(work, store, in
 def test_an_instance_that_is_segmented_again_has_the_same_results(work, store, incoming, settings, tmp_path):
     uid = taken(incoming, radiograph(tmp_path))
     working = work()
-    assert working.hindrance  # they are being started
+    assert working.not_ready_reason  # they are being started
     wait_for(working.done.is_set)
-    assert working.hindrance == ""
+    assert working.not_ready_reason == ""
     number = store.find(uid).id
     before = {one.format: (settings.results / one.path).read_bytes() for one in store.results(number)}
     working.close(20)
-    assert working.hindrance == "the workers are not at work; see the log"
+    assert working.not_ready_reason == "the workers do not run; see the log"
     # As after a kill between the files and the row.
     store._database.write(
         lambda database: [

@@ -145,8 +145,8 @@ def test_what_the_caller_knows_of_a_file_that_says_otherwise(tmp_path, picture, 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"spacing_mm": 0}, "distance of pixels"),
-        ({"spacing_mm": (1, 2, 3)}, "distance of pixels"),
+        ({"spacing_mm": 0}, "pixel spacing"),
+        ({"spacing_mm": (1, 2, 3)}, "pixel spacing"),
         ({"orientation": ("L", "P")}, "PatientOrientation"),
         ({"orientation": "L"}, "PatientOrientation"),
     ],
@@ -159,7 +159,7 @@ def test_what_is_no_spacing_or_orientation(picture, options, message):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (7, "int is nothing to read"),
+        (7, "type int is no radiograph"),
         (None, "give a path, an array"),
         (np.zeros((2, 1, 96, 80)), r"list\(batch\)"),
         (np.zeros((96, 80, 2)), "is not one picture"),

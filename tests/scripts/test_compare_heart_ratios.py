@@ -21,7 +21,7 @@ def test_bias_and_limits_of_agreement():
 
 
 def test_a_network_that_does_not_give_the_heart(tmp_path):
-    with pytest.raises(SystemExit, match="does not give the heart"):
+    with pytest.raises(SystemExit, match="does not segment the heart"):
         main(SAMPLES, tmp_path, bundle="unet", plot=None, section="test")
 
 

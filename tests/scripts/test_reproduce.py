@@ -390,7 +390,7 @@ def test_error_of_a_training_is_told_and_the_next_run_is_done(start, data, tmp_p
     assert len(output.splitlines()) == 2
     for line, name in zip(error.splitlines(), ("unet", "gsconv_gated"), strict=True):
         assert line.startswith(f"tiny/{name}/all/seed-0: ")
-        assert "exit status 1; all of it in" in line
+        assert "exit status 1; full log: " in line
 
 
 @pytest.mark.slow
@@ -413,7 +413,7 @@ def test_stopped_training_goes_on_to_the_end(start, data, tmp_path):
     process.send_signal(signal.SIGINT)
     _, error = process.communicate()
     assert process.returncode == 130
-    assert error.strip() == "Stopped. The same command goes on from the last checkpoints."
+    assert error.strip() == "Stopped. The same command continues from the last checkpoints."
     assert reproduce.state(run) == "partly done"
     before, epochs = history(), run.checkpoint(1)[0]
     assert 2 <= epochs < 12
@@ -421,7 +421,7 @@ def test_stopped_training_goes_on_to_the_end(start, data, tmp_path):
     process = start("run", *words)
     output, error = process.communicate()
     assert process.returncode == 0, error
-    assert f"stage 1 of 1, 12 epochs, going on after {epochs}" in output
+    assert f"stage 1 of 1, 12 epochs, resumed after {epochs}" in output
     assert [int(row["epoch"]) for row in history()] == list(range(1, 13))
     assert history()[:epochs] == before[:epochs]
     assert [path.name for path in run.stage(1).glob("checkpoint*")] == ["checkpoint_epoch=12.pt"]

@@ -56,7 +56,7 @@ def test_a_run_goes_on_with_images_of_the_same_size(tmp_path, checkpoints):
     checkpoints.to_save["network"] = noted(256)
     state = {name: {} for name in checkpoints.to_save} | {"network": noted(64).state_dict()}
     torch.save(state, tmp_path / "checkpoint_epoch=3.pt")
-    with pytest.raises(BundleError, match="64 x 64, and would be given"):
+    with pytest.raises(BundleError, match="64 x 64, but this run uses"):
         resume(tmp_path / "checkpoint_epoch=3.pt", checkpoints, tmp_path)
 
 
@@ -69,6 +69,6 @@ def test_an_earlier_run_is_not_trained_over(name, tmp_path):
     (tmp_path / name).parent.mkdir()
     (tmp_path / name).write_text("of an earlier run")
     for start in (None, tmp_path / "other" / "checkpoint_epoch=3.pt"):
-        with pytest.raises(BundleError, match=f"{(tmp_path / name).name} belongs to an earlier training"):
+        with pytest.raises(BundleError, match=f"{(tmp_path / name).name} belongs to another training"):
             refuse_other_run(start, weights, output)
     refuse_other_run(weights / "checkpoint_epoch=3.pt", weights, output)

@@ -142,7 +142,7 @@ def test_a_partial_label_is_refused_as_a_mask(tmp_path):
     values = np.zeros((SIDE, SIDE), dtype=np.uint8)
     values[60:200, 40:110], values[60:200, 110:120] = 255, 254
     save(tmp_path / "one.png", values)
-    with pytest.raises(DataError, match="unknown in places"):
+    with pytest.raises(DataError, match="has unknown pixels"):
         read_mask(tmp_path / "one.png")
     np.testing.assert_array_equal(read_reference(tmp_path / "one.png", UPRIGHT, partial=True), values)
 

@@ -61,7 +61,7 @@ def test_processes_share_an_epoch():
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ({"d": 1}, "names 'd'.*There are: a, b, c"),
+        ({"d": 1}, "names 'd'.*sets are: a, b, c"),
         ({"a": -1}, "negative"),
         (dict.fromkeys("abc", 0), "leave no"),
     ],

@@ -1,4 +1,4 @@
-"""Many radiographs, in worker processes; a crash of one loses only its file, and the journal survives."""
+"""Segment many radiographs in worker processes; a crash of one loses only its file, the journal survives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network on a GPU: in the main process, in batches of what the workers ask at the time."""
+"""The network on a GPU: it runs in the main process, in batches of the inputs that workers send."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class NetworkError(LungfieldError):
 
 
 class BatchedNetwork:
-    """Answers workers, each over a connection of its own, in one thread.
+    """Runs the network for worker processes in one thread, with one connection to each worker.
 
-    While one batch is computed, the next network inputs arrive; they make up the next batch. So a batch is
-    as large as there are workers that wait, and no worker waits for a batch to fill.
+    The inputs that arrive while a batch is computed make up the next batch. So no worker waits for a batch to
+    fill.
 
     Args:
         predictor: the loaded bundle.
-        batch_size: how many radiographs to a batch at most.
+        batch_size: the largest number of radiographs in a batch.
     """
 
     def __init__(self, predictor: Predictor, *, batch_size: int) -> None:
@@ -40,32 +40,33 @@ class BatchedNetwork:
         self._batch_size = batch_size
         self._workers: list[Connection] = []
         self._changing = threading.Lock()
-        self._bell, self._ringer = Pipe(duplex=False)  # wakes the thread for a new worker, and for the end
+        # Wakes the thread for a new worker, and at the end.
+        self._wake_reader, self._wake_writer = Pipe(duplex=False)
         self._closed = False
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
     def connect(self) -> Connection:
-        """A connection for a new worker, to be closed here once the worker has it."""
+        """A connection for a new worker process; close it in this process once the worker has started."""
         ours, theirs = Pipe()
         with self._changing:
             self._workers.append(ours)
-        self._ringer.send_bytes(b"!")
+        self._wake_writer.send_bytes(b"!")
         return theirs
 
     def close(self) -> None:
-        """End the thread, whatever waits."""
+        """End the thread at once, also if workers wait for answers."""
         self._closed = True
-        self._ringer.send_bytes(b"!")
+        self._wake_writer.send_bytes(b"!")
         self._thread.join()
-        for connection in (*self._workers, self._bell, self._ringer):
+        for connection in (*self._workers, self._wake_reader, self._wake_writer):
             connection.close()
 
     def _serve(self) -> None:
         with current_device(self._predictor.device):
             while not self._closed:
                 with self._changing:
-                    handles = [self._bell, *self._workers]
+                    handles = [self._wake_reader, *self._workers]
                 asked = self._receive(wait(handles))
                 while asked:
                     shape = asked[0][1].shape
@@ -75,11 +76,11 @@ class BatchedNetwork:
                     self._answer(batch)
 
     def _receive(self, handles: list[Any]) -> list[tuple[Connection, Array]]:
-        """What is asked at the moment; workers that have ended are forgotten."""
+        """The inputs that have arrived, with their connections; connections of ended workers are removed."""
         asked = []
         for handle in handles:
-            if handle is self._bell:
-                self._bell.recv_bytes()
+            if handle is self._wake_reader:
+                self._wake_reader.recv_bytes()
                 continue
             try:
                 asked.append((handle, handle.recv()))
@@ -92,7 +93,7 @@ class BatchedNetwork:
     def _answer(self, batch: list[tuple[Connection, Array]]) -> None:
         answers = self._run([array for _, array in batch])
         for (worker, _), answer in zip(batch, answers, strict=True):
-            with contextlib.suppress(OSError):  # it was ended meanwhile
+            with contextlib.suppress(OSError):  # the worker has ended
                 worker.send(answer)
 
     def _run(self, arrays: list[Array]) -> list[_Reply | NetworkError]:
@@ -102,17 +103,21 @@ class BatchedNetwork:
                 batch = batch.pin_memory()
             logits, mirrored = self._predictor.answers(batch)
         except Exception as error:
-            # What one radiograph breaks, a batch of others must not pay for.
+            # An input that fails must not fail the rest of its batch: run them one by one.
             return [_failure(error)] if len(arrays) == 1 else [self._run([one])[0] for one in arrays]
         flipped = [None] * len(arrays) if mirrored is None else mirrored.numpy()
         return list(zip(logits.numpy(), flipped, strict=True))
 
 
-def asking(network: Connection) -> Callable[[torch.Tensor], Answer]:
-    """What a worker asks a `BatchedNetwork` by: network input (C, h, w) in, its answer out.
+def remote_network(network: Connection) -> Callable[[torch.Tensor], Answer]:
+    """A function that runs the network in a `BatchedNetwork`, for use in a worker.
 
-    Raises, when called:
-        NetworkError: the network failed on it.
+    Args:
+        network: a connection from `BatchedNetwork.connect`.
+
+    Returns:
+        A function of a network input (C, h, w) float32 that returns its `Answer`, and raises `NetworkError`
+        if the network failed on it.
     """
 
     def answer(network_input: torch.Tensor) -> Answer:

@@ -1,4 +1,4 @@
-"""The files that a run segments: never what this run or an earlier one has written."""
+"""Find the input files of a run, without the results of this run and of earlier ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lungfield.radiograph import Found, search
 logger = logging.getLogger(__name__)
 
 PARTS = "results-parts"
-"""The folder of the tables of a run in shards."""
+"""The folder of the tables of a sharded run."""
 
 WRITTEN = (
     FOLDER,
@@ -31,21 +31,28 @@ WRITTEN = (
     REPORT,
     PARTS,
 )
-"""What runs write into their output folder."""
+"""The files and folders that runs write into their output folder."""
 
 
 FILTERED = "filtered"
-"""What `Found.left_out` counts the files under that the options leave out."""
+"""The key in `Found.left_out` for files that --include and --exclude leave out."""
 
 
 def find_inputs(inputs: Sequence[Path], output: Path | None, options: Options) -> Found:
-    """The files to segment, without what this run and earlier ones have written, nor what options leave out.
+    """Find the files to segment below the inputs.
+
+    Left out are the results of this run and of earlier ones, and files that the options leave out.
+
+    Args:
+        inputs: files and folders.
+        output: the output folder of this run; None if it is in a store.
+        options: its `include` and `exclude` are used.
 
     Raises:
-        DataError: an input does not exist, or nothing is left.
+        DataError: an input does not exist, or there is no file to segment.
     """
     if not inputs:
-        raise DataError("There is no input: name files or folders, or give a list of them by --files-from.")
+        raise DataError("There is no input: name files or folders, or give a list of them with --files-from.")
     earlier = [*filter(None, [output]), *_runs_in(inputs)]
     found = _filtered(search(inputs, exclude=_results_of_runs(earlier)), options)
     for remark in found.remarks:
@@ -64,13 +71,13 @@ def find_inputs(inputs: Sequence[Path], output: Path | None, options: Options) -
 
 
 def read_inputs(source: Path) -> list[Path]:
-    """The files and folders that a list names, one a line; blank lines are left out.
+    """Read a list of files and folders, one per line; blank lines are ignored.
 
     Args:
         source: a text file, or '-' for standard input. Paths are relative to the working directory.
 
     Raises:
-        DataError: the list cannot be read, is empty, or names what is not there.
+        DataError: the list cannot be read or is empty, or a path in it does not exist.
     """
     try:
         content = sys.stdin.buffer.read() if source == Path("-") else source.read_bytes()
@@ -79,18 +86,18 @@ def read_inputs(source: Path) -> list[Path]:
     lines = [os.fsdecode(line.removesuffix(b"\r")) for line in content.split(b"\n")]
     paths = {number: Path(line) for number, line in enumerate(lines, start=1) if line.strip()}
     if not paths:
-        raise DataError(f"The list of files {source} names none: write one path on each line.")
+        raise DataError(f"The list of files {source} is empty: write one path on each line.")
     for number, path in paths.items():
         if "\0" in str(path) or not path.exists():
             raise DataError(
-                f"Line {number} of the list of files {source} names {path}, which is not there. Paths are "
+                f"Line {number} of the list of files {source} names {path}, which does not exist. Paths are "
                 "relative to the working directory, one on each line."
             )
     return list(paths.values())
 
 
 def _filtered(found: Found, options: Options) -> Found:
-    """The files that `include` and `exclude` of the options leave."""
+    """Remove the files that `include` and `exclude` of the options leave out."""
     files = [file for file in found.files if is_chosen(file.relative, options)]
     count = len(found.files) - len(files)
     if not count:
@@ -105,7 +112,7 @@ def _filtered(found: Found, options: Options) -> Found:
 
 
 def is_chosen(relative: PurePath, options: Options) -> bool:
-    """Whether `include` and `exclude` of the options leave a file of this place below its input."""
+    """Whether `include` and `exclude` select a file; `relative` is its path below the input folder."""
     return (not options.include or _matches([relative], options.include)) and not _matches(
         [relative, *relative.parents], options.exclude
     )
@@ -121,12 +128,16 @@ def _runs_in(inputs: Sequence[Path]) -> list[Path]:
 
 
 def _results_of_runs(folders: Sequence[Path]) -> list[Path]:
-    """What runs write into output folders: none of it is an input."""
+    """The paths of what runs write into output folders; none of it is an input."""
     return [folder / name for folder in folders for name in WRITTEN]
 
 
 def require_writable(folder: Path) -> None:
-    """Make the output folder where it is missing, and see that files can be made there."""
+    """Create the output folder if it is missing, and check that files can be created there.
+
+    Raises:
+        OutputError: the folder cannot be created or written to.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM while a run is at work: an exception that ends it in good order."""
+"""Turn SIGINT and SIGTERM during a run into an exception that ends it cleanly."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
 
 class Interrupted(BaseException):
-    """The run was asked to end before its time; what was done is in the journal and in the tables.
+    """SIGINT or SIGTERM ended the run; the files that had ended are in the journal and in the tables.
 
-    `batch` says what, and `signal_number` which signal asked.
+    Attributes:
+        signal_number: the signal.
+        batch: the result so far; None before the first file was started.
     """
 
     def __init__(self, signal_number: int) -> None:
@@ -25,7 +27,7 @@ class Interrupted(BaseException):
 
 
 class _Deferred:
-    """Signals that arrive while `deferred` is at work."""
+    """State of `deferred`: nesting depth, and the signal that arrived meanwhile."""
 
     depth = 0
     pending: int | None = None
@@ -33,7 +35,7 @@ class _Deferred:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into `Interrupted`, where signals can be handled (in the main thread)."""
+    """Turn SIGINT and SIGTERM into `Interrupted`; has no effect outside of the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -54,7 +56,7 @@ def interruptible() -> Iterator[None]:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Raise `Interrupted` only at the end: for short steps that must not be left half done."""
+    """Delay `Interrupted` to the end of the block, for short steps that must be completed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""What the main process and its workers tell each other. Free of torch."""
+"""The messages between the main process and its workers. Does not import torch."""
 
 from __future__ import annotations
 
@@ -15,35 +15,37 @@ from lungfield.errors import Reason
 from lungfield.labels import ONLY_LUNGS
 
 DONE, SKIPPED, FAILED = "done", "skipped", "failed"
-"""How a file can end."""
+"""The values of a file's status."""
 
 
-class Carrier(Protocol):
-    """Brings files to a worker and takes its results away, where they lie in no folder of this machine."""
+class Transfer(Protocol):
+    """Transfers a worker's inputs and results, if they are not in folders of this machine."""
 
-    def at_hand(self, job: Job) -> AbstractContextManager[None]:
-        """Have the file of a job at its `path` while the block runs."""
+    def downloaded(self, job: Job) -> AbstractContextManager[None]:
+        """A context in which the file of a job is at `job.path`."""
 
-    def deliver(self, places: Sequence[str]) -> None:
-        """Take away the files that were written at these places below `WorkerSettings.output`."""
+    def upload(self, places: Sequence[str]) -> None:
+        """Upload the files at these paths below `WorkerSettings.output`."""
 
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """What all files of a run share.
+    """The settings that all files of a run share.
 
     Attributes:
-        bundle: what segments them.
+        bundle: the bundle that segments them.
+        output: folder that the worker writes into.
         formats: what to write, by the names of `outputs.FORMATS`.
-        created: date and time that DICOM objects bear.
-        backend: what runs the network on a CPU: 'torch' or 'openvino'.
-        check_mirrored: also segment every mirrored radiograph.
+        created: date and time of content and series in DICOM objects.
+        backend: 'torch' or 'openvino', which runs on a CPU only.
+        check_mirrored: also run the network on the mirrored radiograph.
         structures: as in `SaveOptions`, and likewise `viewer_geometry`.
-        require_frontal: skip what is no frontal view of the chest by its header.
-        memory_bytes: how much memory a worker may take for its files; more is refused to it.
-        skipped_notice: write a secondary capture that says why, of a DICOM image that is skipped.
-        carrier: carries inputs and results; None where they lie in folders of this machine.
-        niceness: added to that of the process that starts the workers (nice(2)), where there is such a thing.
+        references: reference masks to compare with; None for no comparison.
+        require_frontal: skip images whose header says that they are no frontal view of the chest.
+        memory_bytes: limit of the memory that a worker may allocate for its files; None for no limit.
+        skipped_notice: write a secondary capture with the reason for each DICOM image that is skipped.
+        transfer: transfers inputs and results; None if they are in folders of this machine.
+        niceness: added to the niceness of the process that starts the workers (nice(2)).
     """
 
     bundle: Bundle
@@ -58,17 +60,22 @@ class WorkerSettings:
     require_frontal: bool = True
     memory_bytes: int | None = None
     skipped_notice: bool = False
-    carrier: Carrier | None = None
+    transfer: Transfer | None = None
     niceness: int = 0
 
 
 @dataclass(frozen=True)
 class Job:
-    """One file to segment: its number in the run, its path, and its place below the folder that was named.
+    """One file to segment.
 
-    `name` is that place without the suffix, as the results are called. `created` is the date and time that
-    its DICOM objects bear; None for that of the settings. `uri` is where a carrier finds it, empty for a file
-    that is at `path` already, and `size` is in bytes, where a carrier knows it.
+    Attributes:
+        ticket: its number in the run.
+        path: of the file on this machine.
+        relative: its path below the input folder.
+        name: `relative` without the suffix; the name of its results.
+        created: date and time for its DICOM objects; None for `WorkerSettings.created`.
+        uri: from where `Transfer` downloads it to `path`; empty if it is at `path` already.
+        size: in bytes; None if not known before the download.
     """
 
     ticket: int
@@ -82,17 +89,18 @@ class Job:
 
 @dataclass(frozen=True)
 class Ready:
-    """From a worker: it has started."""
+    """Message of a worker: it has started."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """From a worker: how the file of a ticket ended.
+    """Message of a worker: the result of a file.
 
     Attributes:
-        row: what the tables say of it.
-        uid_hash: a digest of its SOP Instance UID, where it has one.
-        stop: why the run cannot go on (no space, a read-only disk), else empty.
+        ticket: of its `Job`.
+        row: its row in the tables.
+        uid_hash: SHA-256 of its SOP Instance UID in hexadecimal; None if it has none.
+        stop: why the run cannot continue (no space, a read-only disk), else empty.
     """
 
     ticket: int
@@ -102,7 +110,7 @@ class Ended:
 
 
 def ended_row(job: Job, status: str, reason: Reason, text: str, seconds: float) -> dict[str, Any]:
-    """The row of a file that was not segmented."""
+    """The table row of a file that was not segmented; `text` is the reason for people."""
     return {
         "file": job.relative.as_posix(),
         "status": status,

@@ -1,4 +1,4 @@
-"""The state of a run on disk: what each file ended as, whatever ends the process."""
+"""The journal: an SQLite database with the result of each file, which survives a crash of the process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from lungfield.errors import DataError, OutputError
 
 FOLDER = ".lungfield"
-"""Hidden folder of journal and lock below the output folder."""
+"""Hidden folder in the output folder, with the journal and the lock."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS run (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -34,14 +34,14 @@ CREATE TABLE IF NOT EXISTS outputs (path TEXT PRIMARY KEY) WITHOUT ROWID;
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What tells whether a file is still the same: size in bytes, and time of change in ns since 1970."""
+    """Size in bytes and modification time in ns since 1970, to detect that a file has changed."""
 
     size: int
     mtime_ns: int
 
     @classmethod
     def of(cls, path: Path) -> Fingerprint:
-        """Of a file now; zeros where it is not there."""
+        """The current fingerprint of a file; zeros if it does not exist."""
         try:
             status = path.stat()
         except OSError:
@@ -51,9 +51,13 @@ class Fingerprint:
 
 @dataclass(frozen=True)
 class Entry:
-    """How a file ended: its name in the tables, its fingerprint when it was begun, and its row there.
+    """The result of a file.
 
-    `uid_hash` is a digest of its SOP Instance UID, or None: the journal holds no identifier as such.
+    Attributes:
+        file: its name in the tables.
+        fingerprint: taken before the file was read.
+        uid_hash: SHA-256 of its SOP Instance UID, or None; the journal does not store the UID itself.
+        row: its row in the tables.
     """
 
     file: str
@@ -63,17 +67,17 @@ class Entry:
 
 
 class Journal:
-    """An SQLite database in the output folder, open for as long as a run works there.
+    """An SQLite database in the output folder, open and locked during a run.
 
-    An entry is made after the file's results have reached the disk, in a transaction of its own: a run that
-    was ended at any moment finds each file either ended with all of its results, or not begun.
+    An entry is added in its own transaction after the file's results are on disk. So after a crash at any
+    moment, each file either has an entry and all of its results, or no entry.
 
     Args:
-        output: the output folder, which is there.
+        output: the output folder, which must exist.
 
     Raises:
-        DataError: another run is at work in this folder, or the journal is damaged.
-        OutputError: it cannot be written.
+        DataError: another run uses this folder, or the journal is damaged.
+        OutputError: the journal cannot be written.
     """
 
     def __init__(self, output: Path) -> None:
@@ -84,7 +88,7 @@ class Journal:
             self._lock.acquire(timeout=0)
         except Timeout as error:
             raise DataError(
-                f"Another run is at work in {output}. Wait for it, or choose another output folder."
+                f"Another run is writing to {output}. Wait for it, or choose another output folder."
             ) from error
         except OSError as error:
             raise OutputError(
@@ -94,8 +98,8 @@ class Journal:
             with self._translated():
                 self._database = sqlite3.connect(self.path, isolation_level=None)
                 self._database.execute("PRAGMA journal_mode=WAL")
-                # In this mode a power failure may cost the last entries, never the journal: their files are
-                # done again.
+                # In this mode a power failure may lose the last entries, but not damage the journal. Their
+                # files are segmented again.
                 self._database.execute("PRAGMA synchronous=NORMAL")
                 self._database.executescript(_SCHEMA)
         except BaseException:
@@ -107,36 +111,36 @@ class Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it, and let other runs in."""
+        """Close it and release the lock."""
         self._database.close()
         self._lock.release()
 
     def read(self, key: str) -> Any:
-        """What was written under a key, or None."""
+        """The value of a key, or None."""
         with self._translated():
             found = self._database.execute("SELECT value FROM run WHERE key = ?", (key,)).fetchone()
         return None if found is None else json.loads(found[0])
 
     def write(self, key: str, value: Any) -> None:
-        """Keep a value that JSON can hold."""
+        """Store a value under a key; the value must be serialisable as JSON."""
         with self._translated():
             self._database.execute("INSERT OR REPLACE INTO run VALUES (?, ?)", (key, json.dumps(value)))
 
     def clear(self) -> None:
-        """Forget everything but the outputs that were ever announced."""
+        """Delete everything except the announced outputs."""
         with self._transaction() as database:
             database.execute("DELETE FROM run")
             database.execute("DELETE FROM files")
 
     def add(self, entry: Entry, outputs: Iterable[str] = ()) -> None:
-        """Add how a file ended, in the place of an older entry of it, and announce its outputs."""
+        """Add the entry of a file, replacing an older one, and announce its outputs."""
         values = (_key(entry.file), *astuple(entry.fingerprint), entry.uid_hash, json.dumps(entry.row))
         with self._transaction() as database:
             database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", values)
             _announce(database, outputs)
 
     def retain(self, files: Iterable[str]) -> None:
-        """Remove the entries of all other files than these."""
+        """Remove the entries of all files except these."""
         with self._transaction() as database:
             database.execute("CREATE TEMPORARY TABLE IF NOT EXISTS retained (file PRIMARY KEY)")
             database.execute("DELETE FROM retained")
@@ -146,20 +150,20 @@ class Journal:
             database.execute("DELETE FROM files WHERE file NOT IN (SELECT file FROM retained)")
 
     def announce(self, outputs: Iterable[str]) -> None:
-        """Note paths below the output folder that are going to be written, before they are.
+        """Store the paths, below the output folder, of files that are about to be written.
 
-        What was announced and is vouched for by no entry is an old result, or that of a run that was killed.
+        An announced file that no entry names is a result of an older run, or of a file that was interrupted.
         """
         with self._transaction() as database:
             _announce(database, outputs)
 
     def announced(self) -> list[str]:
-        """All paths that `announce` was told of and `forget` was not."""
+        """All announced paths that were not forgotten."""
         with self._translated():
             return [os.fsdecode(key) for (key,) in self._database.execute("SELECT path FROM outputs")]
 
     def forget(self, outputs: Iterable[str]) -> None:
-        """Take back what `announce` was told."""
+        """Remove paths from the announced ones."""
         with self._transaction() as database:
             database.executemany(
                 "DELETE FROM outputs WHERE path = ?", ((_key(output),) for output in outputs)
@@ -177,7 +181,7 @@ class Journal:
         return read_entries(self.path, map(os.fsdecode, keys))
 
     def duplicates(self) -> dict[str, list[str]]:
-        """Files that share their SOP Instance UID: the name of each, and the names of the others."""
+        """Files that share their SOP Instance UID: the name of each, with the names of the others."""
         with self._translated():
             found = self._database.execute(
                 "SELECT uid_hash, file FROM files WHERE uid_hash IN (SELECT uid_hash FROM files "
@@ -192,7 +196,7 @@ class Journal:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing, also where an interrupt comes between."""
+        """A transaction that is rolled back on any exception, and during which interrupts are delayed."""
         with self._translated():
             try:
                 self._database.execute("BEGIN")
@@ -207,7 +211,9 @@ class Journal:
 
 
 def read_entries(path: Path, files: Iterable[str]) -> Iterator[Entry]:
-    """The entries of files in a journal, those that it has, in the given order; a run may be at work there.
+    """Read the entries of files from a journal, in the given order; files without an entry are left out.
+
+    A run may write to the journal at the same time.
 
     Raises:
         DataError: the journal is damaged.
@@ -224,7 +230,7 @@ def read_entries(path: Path, files: Iterable[str]) -> Iterator[Entry]:
 
 
 def _key(file: str) -> str | bytes:
-    """A file's name as SQLite can hold it: text, or bytes where it is none (PEP 383)."""
+    """A file's name for SQLite: text, or bytes if it is not valid UTF-8 (PEP 383)."""
     try:
         file.encode()
     except UnicodeEncodeError:
@@ -248,12 +254,12 @@ def _find(database: sqlite3.Connection, file: str) -> Entry | None:
 
 @contextlib.contextmanager
 def _translated(path: Path) -> Iterator[None]:
-    """Turn what SQLite raises into errors that say what to do."""
+    """Turn the exceptions of SQLite into `OutputError` and `DataError` with advice."""
     try:
         yield
     except sqlite3.OperationalError as error:
         raise OutputError(f"The journal {path} cannot be written: {error}.") from error
     except (sqlite3.DatabaseError, ValueError) as error:
         raise DataError(
-            f"The journal {path} is damaged ({error}). Delete it and begin anew, or choose another folder."
+            f"The journal {path} is damaged ({error}). Delete it and start again, or choose another folder."
         ) from error

@@ -1,9 +1,9 @@
-"""Imports MONAI without the large packages that it looks for at import and segmenting does not use.
+"""Import MONAI without the large optional packages that segmentation does not use.
 
-MONAI imports ITK, Matplotlib, ignite, torchvision and others wherever they are installed, which takes
-several times as long as MONAI itself. The fork server imports this module before all others, for shipped
-bundles alone: those of others may name what needs these packages. They can be imported afterwards, as timm
-does with torchvision. OpenVINO is imported after them, where it is installed.
+MONAI imports ITK, Matplotlib, ignite, torchvision and others if they are installed, which takes several
+times as long as MONAI itself. The fork server imports this module first, but only for shipped bundles: other
+bundles may need these packages. They can still be imported later, as timm does with torchvision. OpenVINO is
+imported last, if it is installed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _UNUSED = ("ignite", "itk", "matplotlib", "scipy.signal", "tensorboard", "torchv
 
 _hidden = [name for name in _UNUSED if name not in sys.modules]
 for _name in _hidden:
-    sys.modules[_name] = None  # type: ignore[assignment]  # which says that it cannot be imported
+    sys.modules[_name] = None  # type: ignore[assignment]  # makes the import raise ImportError
 try:
     import monai.bundle  # noqa: F401
 finally:

@@ -1,4 +1,4 @@
-"""How a batch is run."""
+"""The options of a batch."""
 
 from __future__ import annotations
 
@@ -11,36 +11,35 @@ from lungfield.errors import DataError
 from lungfield.labels import ONLY_LUNGS
 
 VIEWS = ("frontal", "any")
-"""What `Options.views` knows."""
+"""The values of `Options.views`."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a batch is run. A single text will do in the place of a tuple, and of a path.
+    """The options of a batch. A single string is accepted instead of a tuple or a path.
 
     Attributes:
-        formats: what to write of each radiograph, by the names of `FORMATS`.
+        formats: what to write for each radiograph, by the names of `FORMATS`.
         references: folder of reference masks, matched by SOP Instance UID or by name.
-        structures: what masks and DICOM SEG hold, of 'lungs' (always there), 'heart' and 'clavicles'. Those
-            beside the lungs also get masks of their own, which hold each whole.
-        viewer_geometry: place DICOM SEG objects in an invented plane, for viewers that insist on one.
-        check_mirrored: also segment every mirrored radiograph, as a second opinion for the quality flags.
-            Twice the work of the network.
-        views: 'frontal' skips what a header says to be another view or body part; 'any' does not.
-            Objects that are no radiographs are skipped either way.
-        include: globs of the files to segment; none for all. A glob is compared with the end of a file's path
-            below the folder that was named, part by part: '*.dcm', 'PA/*.png'.
+        structures: the structures in masks and DICOM SEG: 'lungs' (always included), 'heart', 'clavicles'.
+            Structures besides the lungs also get a mask file each, which overlaps do not cut.
+        viewer_geometry: give DICOM SEG objects an invented plane, for viewers that require one.
+        check_mirrored: also run the network on the mirrored radiograph, for the quality flags. Twice the work
+            of the network.
+        views: 'frontal' skips images whose header names another view or body part; 'any' does not. Objects
+            that are no radiographs are skipped in both cases.
+        include: globs of the files to segment; empty for all. A glob is compared with the end of a file's
+            path below the input folder, part by part: '*.dcm', 'PA/*.png'.
         exclude: globs of files, or of folders of files, to leave out.
-        resume: go on with a run that was begun in the output folder.
-        overwrite: forget a run that was begun there, and begin anew.
+        resume: continue the run in the output folder.
+        overwrite: discard the run in the output folder, and start a new one.
         report: write report.html.
         device: 'auto', 'cpu', 'cuda', 'cuda:1', ...
-        backend: what runs the network: 'torch', 'openvino' on a CPU, or 'auto' for the faster one, where
-            its masks are those of torch.
-        workers: processes, each with one file at a time; None for one each core.
-        batch_size: radiographs to a batch of the network at most, on CUDA; None for 16.
-        time_limit_s: how long a single file may take, in seconds.
-        memory_limit_bytes: what a worker may take for its files.
+        backend: 'torch', 'openvino' (on a CPU), or 'auto' for OpenVINO if its masks agree with torch's.
+        workers: number of processes, each with one file at a time; None for one per core.
+        batch_size: largest number of radiographs in a batch of the network, on CUDA; None for 16.
+        time_limit_s: limit of the time for a single file, in seconds.
+        memory_limit_bytes: limit of the memory that a worker may allocate for its files.
     """
 
     formats: tuple[str, ...] = DEFAULT_FORMATS
@@ -62,7 +61,7 @@ class Options:
     memory_limit_bytes: int = 2 << 30
 
     def __post_init__(self) -> None:
-        """Take a single text for what it means: a tuple of it, a path."""
+        """Convert single strings to tuples and paths."""
         for name in ("formats", "include", "exclude"):
             value: str | Sequence[str] = getattr(self, name)
             object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
@@ -70,17 +69,17 @@ class Options:
             object.__setattr__(self, "references", Path(self.references))
 
     def checked(self) -> Options:
-        """The same with formats and structures in the order in which they are written.
+        """Check the options, and sort formats and structures in the order in which they are written.
 
         Raises:
-            DataError: options contradict each other, or have values that there are not.
+            DataError: an option has an invalid value, or two options contradict each other.
         """
         if self.resume and self.overwrite:
             raise DataError("A run is either resumed or overwritten: give one of the two.")
         if self.workers is not None and self.workers < 1:
-            raise DataError(f"{self.workers} workers cannot do anything; give 1 or more.")
+            raise DataError(f"The number of workers is {self.workers}; give 1 or more.")
         if self.views not in VIEWS:
-            raise DataError(f"'{self.views}' are no views to choose; give one of {', '.join(VIEWS)}.")
+            raise DataError(f"Unknown views '{self.views}'; give one of {', '.join(VIEWS)}.")
         for glob in (*self.include, *self.exclude):
             if not PurePath(glob).name or PurePath(glob).is_absolute():
                 raise DataError(

@@ -1,4 +1,4 @@
-"""What can be written of one segmentation, and where below the output folder it belongs."""
+"""The output formats of a segmentation, and their paths below the output folder."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of output file.
+    """An output format.
 
     Attributes:
-        folder: below the output folder.
-        needs_dicom: whether it refers to a DICOM image, and is left out for other inputs.
+        folder: its folder below the output folder.
+        suffix: of its files.
+        needs_dicom: whether it refers to a DICOM image, and so is not written for other inputs.
+        save: writes a segmentation to a path.
     """
 
     folder: str
@@ -36,20 +38,20 @@ class Format:
     save: Callable[[Segmentation, Path, SaveOptions], None]
 
     def place(self, name: PurePath) -> PurePath:
-        """The file's path below the output folder, for a radiograph's name without suffix."""
+        """The path of the file below the output folder; `name` is the radiograph's name without suffix."""
         return PurePath(self.folder) / f"{name}{self.suffix}"
 
 
 @dataclass(frozen=True)
 class SaveOptions:
-    """How files are written.
+    """Options for writing the files of a radiograph.
 
     Attributes:
-        created: date and time that DICOM objects bear.
-        viewer_geometry: place DICOM SEG objects in an invented plane, for viewers that insist on one.
-        seg: path of the DICOM SEG of the same radiograph, if one was written; a report refers to it.
-        structures: what masks and DICOM SEG hold, of `lungfield.labels.STRUCTURES`.
-        reference: (H, W) as the radiograph is stored, not 0 on lung: what it was compared with.
+        created: date and time of content and series in DICOM objects.
+        viewer_geometry: give DICOM SEG objects an invented plane, for viewers that require one.
+        seg: path of the DICOM SEG of the same radiograph, to which a report refers; None without one.
+        structures: the structures in masks and DICOM SEG, by the names of `lungfield.labels.STRUCTURES`.
+        reference: the reference mask, (H, W) uint8 in the file's pixels, non-zero on lung; None without one.
     """
 
     created: datetime.datetime
@@ -67,7 +69,7 @@ def _save_structure(name: str, lungs: Segmentation, path: Path, _: SaveOptions) 
     lungs.save_structure(name, path)
 
 
-#: What `--formats` knows. DICOM SEG comes before the report that refers to it.
+#: The values of `--formats`. DICOM SEG comes before the report that refers to it.
 FORMATS: Mapping[str, Format] = {
     "mask": Format("masks", ".png", False, _save_mask),
     "nifti": Format("nifti", ".nii.gz", False, _save_mask),
@@ -96,7 +98,7 @@ FORMATS: Mapping[str, Format] = {
         lambda lungs, path, how: lungs.save_secondary_capture(path, created=how.created),
     ),
 }
-#: The masks of single structures, whole where they overlap others: what comes beside `mask` and `nifti`.
+#: The masks of single structures, not cut by overlaps, that are written in addition to `mask` and `nifti`.
 WHOLE_MASKS: Mapping[str, Format] = {
     f"{label.name}_{kind}": Format(
         label.name,
@@ -108,28 +110,36 @@ WHOLE_MASKS: Mapping[str, Format] = {
     for kind in ("mask", "nifti")
 }
 ALL_FORMATS: Mapping[str, Format] = {**FORMATS, **WHOLE_MASKS}
-"""All that is ever written, by the columns of its paths in the tables."""
+"""All formats, by the columns of their paths in the tables."""
 DEFAULT_FORMATS = ("mask", "overlay", "preview", "seg")
 
 
 def check_formats(names: Sequence[str]) -> tuple[str, ...]:
-    """The formats in the order in which they are written, each once; `DataError` where there is no such."""
+    """The formats in the order in which they are written, without repetitions.
+
+    Raises:
+        DataError: a format does not exist.
+    """
     unknown = [name for name in names if name not in FORMATS]
     if unknown:
-        raise DataError(f"There is no output format {unknown[0]!r}; choose from {', '.join(FORMATS)}.")
+        raise DataError(f"Unknown output format {unknown[0]!r}; choose from {', '.join(FORMATS)}.")
     return tuple(name for name in FORMATS if name in names)
 
 
 def check_structures(names: Sequence[str]) -> tuple[str, ...]:
-    """The structures in the order of their values, the lungs always there; `DataError` for an unknown one."""
+    """The structures in the order of their label values, always with the lungs.
+
+    Raises:
+        DataError: a structure does not exist.
+    """
     unknown = [name for name in names if name not in STRUCTURES]
     if unknown:
-        raise DataError(f"There is no structure {unknown[0]!r}; choose from {', '.join(STRUCTURES)}.")
+        raise DataError(f"Unknown structure {unknown[0]!r}; choose from {', '.join(STRUCTURES)}.")
     return tuple(name for name in STRUCTURES if name in names or name in ONLY_LUNGS)
 
 
 def with_whole_masks(formats: Sequence[str], structures: Sequence[str]) -> tuple[str, ...]:
-    """The formats, and those of `WHOLE_MASKS` that the structures beside the lungs add to them."""
+    """The formats, with those of `WHOLE_MASKS` for the structures besides the lungs."""
     labels = [label for name in structures if name not in ONLY_LUNGS for label in STRUCTURES[name]]
     added = [f"{label.name}_{kind}" for label in labels for kind in ("mask", "nifti") if kind in formats]
     return (*formats, *added)
@@ -138,10 +148,21 @@ def with_whole_masks(formats: Sequence[str], structures: Sequence[str]) -> tuple
 def save_outputs(
     lungs: Segmentation, name: PurePath, output: Path, formats: Sequence[str], how: SaveOptions
 ) -> tuple[dict[str, str], list[str]]:
-    """Write a segmentation in each of the formats; `OutputError` where a file could not be written.
+    """Write a segmentation in each of the formats.
 
-    What comes back are the paths of what was written, below `output`, by format; and remarks on what could
-    not be made because of the radiograph's header.
+    Args:
+        lungs: the segmentation.
+        name: of the radiograph, without suffix.
+        output: the output folder.
+        formats: names of `ALL_FORMATS`.
+        how: options.
+
+    Returns:
+        The paths of the written files below `output`, by format; and warnings about formats that the
+        radiograph's header does not allow.
+
+    Raises:
+        OutputError: a file could not be written.
     """
     written: dict[str, str] = {}
     remarks = []
@@ -150,7 +171,7 @@ def save_outputs(
         for one in with_whole_masks(formats, how.structures)
         if lungs.radiograph.file_format == "DICOM" or not ALL_FORMATS[one].needs_dicom
     ]
-    # A report reads the DICOM SEG that it refers to: what comes before it is written first.
+    # In the order of `formats`: a report reads the DICOM SEG that it refers to.
     for _, group in groupby(wanted, key="sr".__eq__):
         with written_together():
             for one in group:

@@ -1,4 +1,4 @@
-"""Worker processes that may die, and the loop that keeps them busy."""
+"""The pool of worker processes: it assigns files, and replaces a worker that dies or hangs."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ if TYPE_CHECKING:
 
     from lungfield.batch.gpu import BatchedNetwork
 
-#: A file that a worker died of is given to another one once, as the cause may have lain elsewhere.
+#: A file whose worker died is retried once in another worker, as the file need not be the cause.
 _ATTEMPTS = 2
-#: So many workers may die before they are ready, one after the other, until that is taken for the rule.
+#: After so many consecutive workers that died before they were ready, the run stops.
 _FAILED_STARTS = 3
 _START_LIMIT_S = 300.0
 _RINGS = 4096
 
 
 class Network(Protocol):
-    """What runs the network for workers that do not themselves, such as `gpu.BatchedNetwork`."""
+    """Runs the network for workers that do not run it themselves, such as `gpu.BatchedNetwork`."""
 
     def connect(self) -> Connection:
-        """A connection for a new worker, to be closed here once the worker has it."""
+        """A connection for a new worker process; close it in this process once the worker has started."""
 
 
 @dataclass
 class _Worker:
-    """A process and what it works on.
+    """A worker process and its current file.
 
     Attributes:
         process: the process.
-        connection: to it.
-        deadline: until when it must answer; None where nothing is asked of it.
-        job: the file that it works on.
+        connection: to the process.
+        deadline: time (`time.monotonic`) by which it must answer; None while it has no file.
+        job: its current file.
         ready: whether it has started.
     """
 
@@ -60,14 +60,14 @@ class _Worker:
 class Pool:
     """Worker processes, each with one file at a time, from its reading to its results.
 
-    So what a worker dies of, or hangs in, is known, and costs that file alone. The worker is replaced.
+    So the file on which a worker dies or hangs is known, and only that file fails. The worker is replaced.
 
     Args:
-        context: of `processes.start_forkserver`.
-        settings: what the workers share.
+        context: from `processes.start_forkserver`.
+        settings: shared by all workers.
         workers: number of processes.
-        time_limit_s: how long a worker may take for a file, in seconds.
-        network: runs the network for all workers, on a GPU; None where each runs its own on the CPU.
+        time_limit_s: limit of the time for a file, in seconds.
+        network: runs the network on a GPU for all workers; None if each worker runs its own on the CPU.
     """
 
     def __init__(
@@ -97,11 +97,11 @@ class Pool:
 
     @property
     def is_ready(self) -> bool:
-        """Whether a worker has started; for any thread."""
+        """Whether a worker has started. Thread-safe."""
         return any(worker.ready for worker in list(self._workers))
 
     def run(self, jobs: Iterator[Job], ended: Callable[[Job, Ended], None]) -> None:
-        """Take all files through; `ended` is called for each, in the order in which they end.
+        """Segment all files; `ended` is called for each, in the order in which they end.
 
         Raises:
             BundleError: workers cannot be started, or cannot load the bundle.
@@ -119,14 +119,14 @@ class Pool:
         look_every_s: float,
         grace_s: float,
     ) -> None:
-        """Take files through that come later, until the other end of `bell` is closed.
+        """Segment files as they become available, until the other end of `bell` is closed.
 
         Args:
-            ask: the next file, or None where there is none now; not called once `bell` is closed.
+            ask: returns the next file, or None if there is none now; not called after `bell` is closed.
             ended: as in `run`.
-            bell: readable when it is worth to ask again.
-            look_every_s: asks as often without the bell, in seconds.
-            grace_s: how long files in hand may take once `bell` is closed; what they are is not told then.
+            bell: a socket that becomes readable when `ask` should be called again.
+            look_every_s: the longest time between two calls of `ask`, in seconds.
+            grace_s: how long started files may still take after `bell` is closed, in seconds.
 
         Raises:
             BundleError: as in `run`.
@@ -143,7 +143,7 @@ class Pool:
             self._wait(None, left)
 
     def close(self) -> None:
-        """End the workers at once, whatever they do: what they write is whole or not there."""
+        """Kill the workers at once. Files are written atomically, so none is left incomplete."""
         for worker in self._workers:
             worker.process.kill()
             worker.process.join()
@@ -159,7 +159,7 @@ class Pool:
         try:
             with environment_of_workers():
                 process.start()
-        except BaseException:  # a signal, most likely: nothing is to live on
+        except BaseException:  # most likely a signal: leave no process behind
             if process.pid is not None:
                 process.kill()
             raise
@@ -170,7 +170,7 @@ class Pool:
         return _Worker(process, ours, time.monotonic() + _START_LIMIT_S)
 
     def _dispatch(self) -> bool:
-        """Give every idle worker a file; False when all is done."""
+        """Give every idle worker a file; return False when all files have ended."""
         for worker in list(self._workers):
             if worker.ready and worker.job is None and (job := self._next()) is not None:
                 self._send(worker, job)
@@ -195,7 +195,7 @@ class Pool:
             self._replace(worker, Reason.CRASHED)
 
     def _wait(self, bell: socket.socket | None = None, longest_s: float | None = None) -> list[Any]:
-        """Wait for the next event, and deal with all that happened, but for the bell."""
+        """Wait for events and handle them, except for the bell; return the handles that are ready."""
         by_handle: dict[Any, _Worker] = {worker.connection: worker for worker in self._workers}
         deadlines = [worker.deadline for worker in self._workers if worker.deadline is not None]
         timeout = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
@@ -226,7 +226,7 @@ class Pool:
             return
         job, worker.job = worker.job, None
         assert job is not None  # noqa: S101  (a worker answers what it was asked)
-        # The next file first: the worker reads it while this one is noted.
+        # Send the next file first: the worker reads it while the result of this one is stored.
         if (following := self._next()) is not None:
             self._send(worker, following)
         self._end(job, message)
@@ -236,7 +236,7 @@ class Pool:
         self._ended(job, ended)
 
     def _replace(self, worker: _Worker, reason: Reason) -> None:
-        """Put a new worker in the place of one that died, or that must die as it hangs."""
+        """Replace a worker that died or hangs."""
         signal_number = ending_signal(worker.process) if reason is Reason.CRASHED else 0
         worker.process.kill()
         worker.process.join()
@@ -251,12 +251,12 @@ class Pool:
             if self._failed_starts >= _FAILED_STARTS:
                 raise BundleError(
                     "Worker processes end as soon as they are started. In a script, call lungfield below "
-                    "`if __name__ == '__main__':`; else see whether there is memory left for them."
+                    "`if __name__ == '__main__':`; otherwise check whether there is enough free memory."
                 )
         self._workers.append(self._start())
 
     def _blame(self, job: Job | None, reason: Reason, signal_number: int) -> None:
-        """Decide on the file that a worker had in hand when it died."""
+        """Retry the file that a worker had when it died, or let it fail."""
         if job is None:
             return
         attempts = self._attempts[job.ticket] = self._attempts.get(job.ticket, 0) + 1
@@ -280,7 +280,7 @@ def _none() -> None:
 def shared_network(
     settings: WorkerSettings, device: torch.device, *, batch_size: int
 ) -> Iterator[BatchedNetwork | None]:
-    """The network for all workers on a GPU; None on a CPU, where each worker runs its own on a core."""
+    """A context with the shared network on a GPU; None on a CPU, where each worker runs its own."""
     if device.type == "cpu":
         yield None
         return
@@ -301,5 +301,5 @@ def shared_network(
 
 
 def available_cores() -> int:
-    """CPU cores that this process may use."""
+    """The number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

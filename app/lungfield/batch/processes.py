@@ -1,4 +1,4 @@
-"""Starting and ending worker processes, whatever ends the process that they work for."""
+"""Start worker processes, and end them with the main process, however that ends."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 _PRELOADED = "lungfield.batch.preloaded"
 _END_LIMIT_S = 5.0
 _PR_SET_PDEATHSIG = 1  # prctl(2)
-#: What workers are started with. There is one for each core already, so libraries compute in one thread:
-#: those of OpenBLAS wait for each other by spinning, which on busy cores takes longer than the work (300 ms
-#: for the mean of a lung, instead of 4). And glibc is to keep the memory of one radiograph for the next: to
-#: have it cleared by the system again and again cost 8 % of the rate. In huge pages, workers go through it in
-#: 5 % less time. Other systems ignore these.
+#: Environment variables of workers. There is one worker per core, so libraries compute in one thread:
+#: threads of OpenBLAS wait for each other by spinning, which on busy cores takes longer than the work (300 ms
+#: for the mean of a lung instead of 4). glibc keeps freed memory for the next radiograph: to get it zeroed
+#: from the system each time cost 8 % of the rate. Huge pages save another 5 % of the time. Other systems
+#: ignore these variables.
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -38,15 +38,18 @@ _ENVIRONMENT = {
 
 
 class _Started:
-    """The fork server that this module started; None where there is none, or where it ran before."""
+    """The fork server that this module started; `pid` is None if it started none."""
 
     pid: int | None = None
 
 
 def start_forkserver(*preload: str) -> Any:
-    """The `multiprocessing` context of workers; on POSIX, with all that they import loaded once, and shared.
+    """Start the fork server, and return the `multiprocessing` context for workers.
 
-    `preload` are names of further modules that workers import.
+    The fork server imports the modules of workers once for all of them. Systems without one spawn workers.
+
+    Args:
+        preload: names of further modules to import, before the others.
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
@@ -54,8 +57,8 @@ def start_forkserver(*preload: str) -> Any:
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*preload, _PRELOADED])
-    # An interrupt must not come between the start of the process and the note of its number. The process
-    # itself is to hear none while it imports, as it would print a traceback.
+    # No interrupt between the start of the process and the storing of its PID. The process itself inherits
+    # the blocked signals: an interrupt during its imports would print a traceback.
     with deferred(), environment_of_workers():
         resource_tracker.ensure_running()  # which the fork server needs; it unblocks signals when it starts
         with _blocked(signal.SIGINT, signal.SIGTERM):
@@ -67,36 +70,36 @@ def start_forkserver(*preload: str) -> Any:
 
 
 def stop_forkserver() -> None:
-    """End the process that `start_forkserver` has started, at once, and with it what that has started.
+    """Kill the fork server that `start_forkserver` started, and its workers.
 
-    While it imports, it would not notice that it is of no use any more.
+    It has to be killed because it does not notice the end of the main process while it imports.
     """
     if _Started.pid is not None and _Started.pid == _forkserver_pid():
         from multiprocessing.forkserver import _forkserver
 
         with contextlib.suppress(ProcessLookupError):
             os.kill(_Started.pid, signal.SIGKILL)
-        # Waits for its end; else the next run could ask it for a worker while it dies.
+        # Wait for its end; otherwise the next run could request a worker from the dying process.
         if stop := getattr(_forkserver, "_stop", None):
             stop()
     _Started.pid = None
 
 
 def start_worker(connection: Connection, settings: WorkerSettings, network: Connection | None) -> None:
-    """What a new process runs: `worker.work`, imported here, as the main process does without torch."""
+    """The target of a worker process: `worker.work`. Imported here to keep torch out of the main process."""
     from lungfield.batch.worker import work
 
     work(connection, settings, network)
 
 
 def prepare_worker(niceness: int = 0) -> None:
-    """Leave interrupts to the main process; on Linux, end as soon as the fork server does.
+    """Ignore interrupts, which the main process handles; on Linux, end as soon as the fork server ends.
 
-    The fork server ends with the main process, however that ends. A worker alone would notice only after the
-    file that it works on.
+    The fork server ends with the main process, however that ends. Without this, a worker would first finish
+    its current file.
 
     Args:
-        niceness: added to that of the main process (nice(2)): the more, the later the system's turn for it.
+        niceness: added to that of the fork server (nice(2)); other processes come first.
     """
     if niceness and hasattr(os, "nice"):
         os.nice(niceness)
@@ -112,7 +115,7 @@ def prepare_worker(niceness: int = 0) -> None:
 
 
 def _let_the_forkserver_end() -> None:
-    """Close what tells the fork server that it is needed: else it lives as long as a worker that hangs."""
+    """Close the pipe that keeps the fork server alive: otherwise it lives as long as a worker that hangs."""
     from multiprocessing.forkserver import _forkserver
 
     if descriptor := getattr(_forkserver, "_forkserver_alive_fd", None):
@@ -121,7 +124,7 @@ def _let_the_forkserver_end() -> None:
 
 
 def limit_memory(more_bytes: int) -> None:
-    """Bound what this process may allocate from now on, where the system can (Linux)."""
+    """Limit the memory that this process may allocate from now on (Linux only)."""
     if sys.platform != "linux":
         return
     import resource
@@ -134,13 +137,13 @@ def limit_memory(more_bytes: int) -> None:
 
 
 def ending_signal(process: Any) -> int:
-    """The number of the signal that ended a process whose connection broke off; 0 where none did."""
+    """The number of the signal that ended a process whose connection was closed; 0 if no signal did."""
     process.join(timeout=_END_LIMIT_S)
     return -process.exitcode if (process.exitcode or 0) < 0 else 0
 
 
 def signal_name(number: int) -> str:
-    """'SIGSEGV', ...; real-time signals have no names."""
+    """The name of a signal, such as 'SIGSEGV'; 'signal 34' for a signal without a name."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -149,7 +152,7 @@ def signal_name(number: int) -> str:
 
 @contextlib.contextmanager
 def environment_of_workers() -> Iterator[None]:
-    """Start processes with `_ENVIRONMENT`, and leave this one's as it was."""
+    """Set `_ENVIRONMENT` for processes that the block starts, and restore this process's environment."""
     before = {name: os.environ.get(name) for name in _ENVIRONMENT}
     os.environ.update(_ENVIRONMENT)
     try:
@@ -170,7 +173,7 @@ def _forkserver_pid() -> int | None:
 
 @contextlib.contextmanager
 def _blocked(*signals: int) -> Iterator[None]:
-    """Block signals in this thread, and in the processes that it starts (which inherit that)."""
+    """Block signals in this thread, and in processes that it starts, which inherit the mask."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         yield

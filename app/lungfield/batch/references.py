@@ -1,4 +1,4 @@
-"""Reference masks: which one belongs to which radiograph."""
+"""Match reference masks to radiographs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lungfield.mask import referenced_sop_instance_uids
 from lungfield.names import shown
 
 BY_UID, BY_PATH, BY_NAME = "uid", "path", "name"
-"""How a reference was found: what the column `reference_match` says."""
+"""How a reference was found; the values of the column `reference_match`."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class References:
 
     Attributes:
         by_uid: DICOM SEG files by the SOP Instance UID of each image that they refer to.
-        by_place: masks by their place in the folder, without the suffix.
-        by_name: masks by their bare name, for the radiographs that can be told apart by it: where no mask
-            lies in a sub-folder, and no other radiograph of the run has that name.
-        referred: the SOP Instance UIDs that a DICOM SEG refers to.
-        shared_places: places, without the suffix, that several radiographs of the run have.
+        by_place: masks by their path below the folder, without the suffix.
+        by_name: masks by their file name without the suffix. Empty if a mask lies in a sub-folder; otherwise
+            only names that a single radiograph of the run has.
+        referred: the SOP Instance UIDs that each DICOM SEG refers to.
+        shared_places: relative paths, without the suffix, that several radiographs of the run share.
     """
 
     by_uid: Mapping[str, tuple[Path, ...]]
@@ -36,15 +36,21 @@ class References:
     shared_places: frozenset[PurePath]
 
     def match(self, relative: PurePath, sop_instance_uid: str | None) -> tuple[Path, str]:
-        """The reference of a radiograph, and how it was found.
+        """Find the reference of a radiograph.
 
-        First comes a DICOM SEG that refers to its SOP Instance UID, then the mask in the same place, then
-        that of the same bare name. The mask in the same place is called as the radiograph without its suffix,
-        or with it (`a.dcm.png`), which tells `a.dcm` and `a.png` apart. The radiograph's place, `relative`,
-        is that below the folder that was named.
+        The order is: a DICOM SEG that refers to its SOP Instance UID; the mask with the same relative path;
+        the mask with the same file name. The mask's name is the radiograph's name without its suffix or with
+        it (`a.dcm.png`); the latter distinguishes the masks of `a.dcm` and `a.png`.
+
+        Args:
+            relative: the radiograph's path below the input folder.
+            sop_instance_uid: None if it has none.
+
+        Returns:
+            The path of the reference, and how it was found: `BY_UID`, `BY_PATH` or `BY_NAME`.
 
         Raises:
-            DataError: there is none, there are several, or it is a DICOM SEG of another image.
+            DataError: there is no reference or more than one, or it is a DICOM SEG of another image.
         """
         if found := self.by_uid.get(sop_instance_uid or ""):
             return _only(found, "that refer to its SOP Instance UID"), BY_UID
@@ -61,8 +67,8 @@ class References:
                 return path, how
         if place in self.shared_places and place in self.by_place:
             raise DataError(
-                f"several radiographs are called {shown(place.name)}: call the reference mask "
-                f"{shown(relative.name)} with its own suffix behind"
+                f"several radiographs are named {shown(place.name)}: name the reference mask "
+                f"{shown(relative.name)} plus its own suffix"
             )
         raise DataError(f"no reference mask named {shown(place.as_posix())}")
 
@@ -74,10 +80,14 @@ def _only(found: tuple[Path, ...], which: str) -> Path:
 
 
 def find_references(folder: Path, radiographs: Iterable[PurePath]) -> References:
-    """Find the reference masks below a folder, for radiographs at places as `References.match` takes them.
+    """Find the reference masks below a folder.
+
+    Args:
+        folder: of the masks.
+        radiographs: the relative paths of all radiographs of the run, as for `References.match`.
 
     Raises:
-        DataError: there is no such folder, or no mask in it.
+        DataError: the folder does not exist, or holds no mask.
     """
     if not folder.is_dir():
         raise DataError(f"The folder of reference masks {folder} does not exist.")

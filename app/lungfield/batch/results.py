@@ -1,4 +1,4 @@
-"""What a run came to, told from its journal: tables, summary and report."""
+"""The result of a run, read from its journal: tables, summary and report."""
 
 from __future__ import annotations
 
@@ -24,10 +24,12 @@ _AGREEMENT = tuple(Agreement.__dataclass_fields__)
 
 
 class Rows:
-    """The rows of a run, read from its journal each time they are gone through: 100,000 need no memory.
+    """The rows of a run; each iteration reads them from the journal, so that they need not fit into memory.
 
-    `files` are the names of those whose rows are wanted, in the order wanted; those that have not ended are
-    left out. `duplicates` is what `Journal.duplicates` tells.
+    Args:
+        journal: path of the journal.
+        files: the names of the files, in the order of the rows; files without an entry are left out.
+        duplicates: from `Journal.duplicates`.
     """
 
     def __init__(self, journal: Path, files: Sequence[str], duplicates: Mapping[str, Sequence[str]]) -> None:
@@ -36,14 +38,23 @@ class Rows:
         self._duplicates = duplicates
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
-        """Go through the rows: what results.csv says of each file."""
+        """Iterate over the rows, with the columns of results.csv."""
         for entry in read_entries(self._journal, self._files):
             others = self._duplicates.get(entry.file)
             yield duplicate(entry.row, others[0], len(others)) if others else dict(entry.row)
 
 
 def duplicate(row: Mapping[str, Any], other: str, others: int) -> dict[str, Any]:
-    """The row of a file that shares its SOP Instance UID with others: how many, and the name of one."""
+    """Add the flag and the warning to the row of a file that shares its SOP Instance UID.
+
+    Args:
+        row: of the file.
+        other: the name of one file with the same UID.
+        others: the number of other files with the same UID.
+
+    Returns:
+        A new row.
+    """
     row = dict(row)
     if row["status"] == DONE:
         more = f" and {others - 1} more" if others > 1 else ""
@@ -55,18 +66,20 @@ def duplicate(row: Mapping[str, Any], other: str, others: int) -> dict[str, Any]
 
 @dataclass(frozen=True)
 class BatchResult:
-    """How a batch ended.
+    """The result of a batch.
 
     Attributes:
-        files: one row an input, in the order of the inputs; can be gone through again and again. Files that
-            were not reached before an interrupt are missing.
-        seconds: how long it took, loading the bundle left out; of a resumed run, the last part.
-        started: when the run was begun, in ISO 8601.
-        resumed: how many of the files had ended before the run was resumed; `seconds` is without them.
-        settings: what the results depend on.
+        files: one row per input, in the order of the inputs; may be iterated more than once. Files that were
+            not reached before an interrupt are missing.
+        output: the output folder.
+        bundle: that segmented them.
+        seconds: duration without loading the bundle; of a resumed run, only the last part.
+        started: start of the run, in ISO 8601.
+        resumed: number of files that had ended before the run was resumed; not included in `seconds`.
+        settings: the settings that the results depend on.
         environment: versions and device.
-        left_out: how many files were found that are no inputs, by kind.
-        remarks: the same for people, one line a kind.
+        left_out: number of files that are no inputs, by kind.
+        remarks: the same as text, one line per kind.
     """
 
     files: Iterable[Mapping[str, Any]]
@@ -81,26 +94,26 @@ class BatchResult:
     remarks: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        """How many files ended how, and where the results are."""
+        """The number of files by status, and the output folder."""
         counts = ", ".join(f"{self.count(status)} {status}" for status in (DONE, SKIPPED, FAILED))
         return f"<BatchResult in {self.output}: {counts}, {self.flagged} flagged>"
 
     def __len__(self) -> int:
-        """How many files have ended."""
+        """The number of files that have ended."""
         return sum(self._counts[status] for status in (DONE, SKIPPED, FAILED))
 
     def count(self, status: str) -> int:
-        """How many files ended as `status`."""
+        """The number of files with a status."""
         return self._counts[status]
 
     @property
     def is_sampled(self) -> bool:
-        """Whether `files` has just a sample of the rows."""
+        """Whether `files` has only a sample of the rows."""
         return False
 
     @property
     def flagged(self) -> int:
-        """How many masks somebody should look at."""
+        """The number of masks with a quality flag."""
         return self._counts["flagged"]
 
     @cached_property
@@ -114,7 +127,7 @@ class BatchResult:
 
     @cached_property
     def agreement(self) -> dict[str, Summary]:
-        """Agreement with the references over all files that had one; empty where none had."""
+        """Agreement with the references, by metric, over all files with a reference; empty without one."""
         compared = [
             Agreement(**{name: row[name] for name in _AGREEMENT}) for row in self.files if "dice" in row
         ]
@@ -122,10 +135,7 @@ class BatchResult:
 
     @cached_property
     def ratios(self) -> dict[str, float]:
-        """The cardiothoracic ratios of all files that have one: count, median, minimum and maximum.
-
-        Empty where none has.
-        """
+        """Count, median, minimum and maximum of the cardiothoracic ratios; empty if no file has one."""
         found = [row["cardiothoracic_ratio"] for row in self.files if row.get("cardiothoracic_ratio")]
         if not found:
             return {}
@@ -137,7 +147,7 @@ class BatchResult:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """The summary that `results.json`, `--json` and the report hold."""
+        """The summary for `results.json`, `--json` and the report."""
         summary: dict[str, Any] = {
             "bundle": self.bundle.name,
             "bundle_version": self.bundle.version,
@@ -161,14 +171,15 @@ class BatchResult:
 
 
 def write_results(batch: BatchResult, *, report: bool) -> None:
-    """Write results.csv, .json, .parquet and, if asked for, report.html; `OutputError` where that fails.
+    """Write results.csv, .json, .parquet and, with `report`, report.html into the local output folder.
 
-    The output of the batch is a folder of this machine.
+    Raises:
+        OutputError: a file could not be written.
     """
     output, summary = Path(batch.output), batch.to_json()
     write_tables(batch, output)
     if report:
-        # Imported on use: workers, which import this package too, have no need of it.
+        # Imported on use: workers also import this package, but do not need it.
         from lungfield.export.report import write_report
 
         write_report(output / "report.html", summary=summary, rows=batch.files, overlay_root=output)

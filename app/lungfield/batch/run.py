@@ -1,4 +1,4 @@
-"""A run over many radiographs, from the list of files to the report; it can be stopped and go on."""
+"""A run over many radiographs, from the list of files to the report; it can be interrupted and resumed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from lungfield.errors import DataError, OutputError, Reason
 from lungfield.names import shown
 from lungfield.radiograph import Found, output_stems
 
-if TYPE_CHECKING:  # torch takes a second to import: the workers' imports begin before
+if TYPE_CHECKING:  # the workers start their imports before this process imports torch, which takes a second
     import torch
 
     from lungfield.bundles.backend_choice import BackendChoice
@@ -46,13 +46,13 @@ TRANSIENT = (
     Reason.OUT_OF_MEMORY,
     Reason.TIMED_OUT,
 )
-"""What may go differently another time: a resumed run tries these files again."""
+"""Reasons that may not recur: a resumed run retries files that failed for these."""
 
 BATCH_SIZE = 16
-"""Radiographs to a batch of the network on a GPU at most, unless told otherwise."""
+"""The default of `Options.batch_size`."""
 
 SHARDED_RUN = "run.json"
-"""What the hidden folder of a run in shards holds (`lungfield.cluster`), which has no journal."""
+"""A file in the hidden folder of a sharded run (`lungfield.cluster`), which has no journal."""
 
 Progress = Callable[[int, int, Mapping[str, Any] | None], None]
 
@@ -65,7 +65,7 @@ def run(
     start_forkserver: Callable[[], Any],
     progress: Progress | None,
 ) -> BatchResult:
-    """What `segment_files` does once the fork server may import; arguments as there, checked."""
+    """The implementation of `segment_files`; `start_forkserver` returns the context for its processes."""
     from lungfield.bundles.device import find_device
 
     device = find_device(options.device, options.backend)
@@ -84,21 +84,22 @@ def run(
 
 
 def _settings_before(journal: Journal, options: Options) -> dict[str, Any] | None:
-    """The settings of the run that is resumed; None where a new one begins.
+    """The settings of the run that is resumed; None for a new run.
 
-    Raises `DataError` where there is a run, and the options say neither to resume nor to overwrite it.
+    Raises:
+        DataError: the folder holds a run, and the options neither resume nor overwrite it.
     """
     if (journal.path.parent / SHARDED_RUN).exists():
         raise DataError(
-            f"{journal.path.parents[1]} holds a run in shards. Go on with it by the call that began it and "
-            "--resume, or choose another output folder."
+            f"{journal.path.parents[1]} holds a sharded run. Continue it with the command that started it "
+            "and --resume, or choose another output folder."
         )
     adopt(journal)
     before: dict[str, Any] | None = journal.read("settings")
     if before is not None and not (options.resume or options.overwrite):
         raise DataError(
-            f"{journal.path.parents[1]} holds the results of a run. Go on with it by --resume, begin anew by "
-            "--overwrite, or choose another output folder."
+            f"{journal.path.parents[1]} holds the results of a run. Continue it with --resume, replace it "
+            "with --overwrite, or choose another output folder."
         )
     return before if options.resume else None
 
@@ -106,7 +107,7 @@ def _settings_before(journal: Journal, options: Options) -> dict[str, Any] | Non
 def _backend(
     before: dict[str, Any] | None, bundle: Bundle, options: Options, device: torch.device
 ) -> BackendChoice:
-    """What runs the network: as asked for, as in the run that is resumed, or the faster one."""
+    """The backend: the one given, that of the run that is resumed, or else the faster one."""
     from lungfield.bundles.backend_choice import BackendChoice, choose_backend
 
     if options.backend != "auto":
@@ -117,12 +118,12 @@ def _backend(
 
 
 def settings_of(bundle: Bundle, options: Options, backend: str) -> dict[str, Any]:
-    """What the results depend on: a resumed run must have the same."""
+    """The settings that the results depend on; a resumed run must have the same."""
     return {
         "lungfield": version("lungfield"),
         "bundle": bundle.name,
         "bundle_version": bundle.version,
-        "weights_sha256": bundle.weights_sha256,  # which goes to the workers with the bundle
+        "weights_sha256": bundle.weights_sha256,  # computed here, and pickled to the workers with the bundle
         "backend": backend,
         "formats": list(options.formats),
         "structures": list(options.structures),
@@ -134,7 +135,7 @@ def settings_of(bundle: Bundle, options: Options, backend: str) -> dict[str, Any
 
 
 def _open_run(journal: Journal, before: dict[str, Any] | None, settings: dict[str, Any]) -> None:
-    """Begin a run, or go on with the one that had the settings `before`."""
+    """Start a run, or continue the one that had the settings `before`."""
     if before is None:
         journal.clear()
         journal.write("started", export.creation_time().isoformat())
@@ -144,19 +145,23 @@ def _open_run(journal: Journal, before: dict[str, Any] | None, settings: dict[st
 
 
 def require_same_settings(before: Mapping[str, Any], settings: Mapping[str, Any], place: str) -> None:
-    """Raise `DataError` where the run in `place` was begun with other settings than it is to go on with."""
+    """Check that a run that is resumed has the same settings as at its start.
+
+    Raises:
+        DataError: a setting differs; the message names both values.
+    """
     changed = [name for name in settings if settings[name] != before.get(name)]
     if changed:
         raise DataError(
-            f"The run in {place} was begun with other settings ("
+            f"The run in {place} was started with other settings ("
             + ", ".join(f"{name}: {before.get(name)} instead of {settings[name]}" for name in changed)
-            + "). Resume it with those, or begin anew by --overwrite."
+            + "). Resume it with those, or replace it with --overwrite."
         )
 
 
 @dataclass
 class _Run:
-    """One run over a list of files, its journal open."""
+    """One run over a list of files, with its open journal."""
 
     found: Found
     output: Path
@@ -176,7 +181,7 @@ class _Run:
         self.start = time.perf_counter()
 
     def run(self, start_forkserver: Callable[[], Any]) -> BatchResult:
-        """Do what is not done yet, then write tables and report, also when the run is cut short."""
+        """Segment the remaining files, then write tables and report, also after an interrupt."""
         remove_parts(self.output)
         missing = self._missing()
         self.ended = self.resumed = len(self.files) - len(missing)
@@ -188,14 +193,14 @@ class _Run:
             interrupt.batch = self._write_results()
             raise
         except OutputError as error:
-            # Where there is no space for masks, there may be none for tables.
+            # If the disk has no space for masks, it may have none for tables.
             with contextlib.suppress(OutputError):
                 self._write_results()
-            raise OutputError(f"{error} What was done is kept; go on by --resume.") from error
+            raise OutputError(f"{error} The results so far are kept; continue with --resume.") from error
         return self._write_results()
 
     def _missing(self) -> list[Job]:
-        """The files that have no result, or one that may be another today."""
+        """The files without a result, changed files, and files that failed for a reason in `TRANSIENT`."""
         stems = output_stems(self.files)
         jobs = [
             Job(number, file.path, file.relative, stems[file.path]) for number, file in enumerate(self.files)
@@ -244,7 +249,7 @@ class _Run:
         for job in jobs:
             self.fingerprints[job.ticket] = Fingerprint.of(job.path)
             places = (ALL_FORMATS[name].place(job.name).as_posix() for name in formats)
-            # A file that lies there already, unannounced, is somebody else's.
+            # An existing file that was not announced is not a result: it must not be removed later.
             self.journal.announce(place for place in places if not os.path.lexists(self.output / place))
             yield job
 
@@ -282,7 +287,7 @@ class _Run:
 
 
 def environment_of(device: torch.device) -> dict[str, str]:
-    """The versions and the device that results came from."""
+    """The versions, device and precision that produced the results."""
     import torch
 
     from lungfield.bundles.device import best_precision

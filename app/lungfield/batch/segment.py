@@ -1,4 +1,4 @@
-"""The way into a batch, quick to import: the workers' imports begin before those of the run itself."""
+"""`segment_files`: imports quickly, so that the workers' imports start before those of the run itself."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ def segment_files(
     options: Options | None = None,
     progress: Progress | None = None,
 ) -> BatchResult:
-    """Segment files and folders into `output`, whose sub-folders mirror the tree of the inputs.
+    """Segment files and folders into `output`; each format gets a sub-folder with the inputs' folder tree.
 
-    Written are the formats asked for, results.csv, results.json and results.parquet with one row an input,
-    and report.html. One bad file never ends the batch. Whatever ends it, each file's results are complete or
-    not there, and `Options.resume` goes on; the results are those of a run that was not interrupted.
+    It writes the chosen formats, results.csv, results.json and results.parquet with one row per input, and
+    report.html. A bad file does not end the batch. If the run is killed, each file's results are complete or
+    missing, and `Options.resume` continues it with the same results as an uninterrupted run.
 
     It starts processes: in a script, call it below `if __name__ == "__main__":`.
 
     Args:
         inputs: files and folders, or one of them.
-        output: folder of the results, made where missing.
+        output: folder of the results; created if missing.
         bundle: name of a shipped bundle, or the folder of any other that you trust.
-        options: how to go about it.
-        progress: called with the number of files that have ended, that of all files, and the row of the one
-            that just did (None at the start).
+        options: None for the defaults.
+        progress: called with the number of files that have ended, the number of all files, and the row of the
+            last one (None at the start).
 
     Raises:
-        BundleError: there is no such bundle, it has no weights, its network does not give a structure that is
-            asked for, or the device is not there.
-        DataError: an input or the folder of references does not exist or holds nothing, or the options leave
-            nothing of the inputs; the output folder holds another run, or one is at work there.
+        BundleError: the bundle does not exist, has no weights or does not segment a chosen structure, or the
+            device is not available.
+        DataError: an input or the folder of references does not exist or is empty, an option is invalid, or
+            the options leave no file; or the output folder holds another run, or one is writing to it.
         OutputError: the output folder cannot be written, or its disk is full.
         Interrupted: by SIGINT or SIGTERM.
     """
@@ -68,14 +68,14 @@ def segment_files(
 def _path(place: str | Path) -> Path:
     if "://" in str(place):
         raise DataError(
-            f"{place} is no folder of this machine: object stores are for the command, "
-            f"lungfield segment {place}, and for lungfield.cluster."
+            f"{place} is no folder of this machine: for object stores, use the command "
+            f"lungfield segment {place}, or lungfield.cluster."
         )
     return Path(place).expanduser()
 
 
 def preloads(bundle: Bundle, backend: str) -> list[str]:
-    """What the fork server imports for a bundle, beside what it always does."""
+    """The names of further modules that the fork server imports for a bundle."""
     preload = ["lungfield.batch.lean"] if bundle.is_shipped else []
     runs_torch = backend == "torch" or not importlib.util.find_spec("openvino")
     if runs_torch and "timm" in bundle.metadata.get("required_packages_version", {}):
@@ -85,10 +85,10 @@ def preloads(bundle: Bundle, backend: str) -> list[str]:
 
 @contextlib.contextmanager
 def forkserver(bundle: Bundle, options: Options) -> Iterator[Callable[[], Any]]:
-    """What starts the fork server, and gives the context of its processes; it is ended where the run fails.
+    """A context with a function that starts the fork server and returns the context for its processes.
 
-    A new run starts it at once, so that it imports while the files are looked for. One that is resumed may
-    have nothing to do.
+    A new run starts it at once, so that it imports while the run searches for files. A resumed run may have
+    nothing to do, and starts it on demand. If the block raises, the fork server is killed.
     """
     start = functools.partial(start_forkserver, *preloads(bundle, options.backend))
     try:

@@ -1,4 +1,4 @@
-"""What a worker process does: all of a radiograph, from its file to its results."""
+"""A worker process: it reads a radiograph, segments it and writes its results."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def work(connection: Connection, settings: WorkerSettings, network: Connection | None) -> None:
-    """Serve until the other end closes: a `Job` in, an `Ended` out.
+    """Receive a `Job` and send an `Ended`, until the main process closes the connection.
 
     Args:
         connection: to the main process.
-        settings: what all files share.
-        network: to a `gpu.BatchedNetwork`; None to run the network here, on the CPU.
+        settings: of all files.
+        network: connection to a `gpu.BatchedNetwork`; None to run the network in this process on the CPU.
     """
     prepare_worker(settings.niceness)
     compute_in_one_thread()
@@ -58,7 +58,7 @@ def work(connection: Connection, settings: WorkerSettings, network: Connection |
 
 
 def compute_in_one_thread() -> None:
-    """Keep libraries from starting threads of their own: there is a worker for each core already."""
+    """Make torch and OpenCV compute in one thread: there is already one worker per core."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
 
@@ -66,7 +66,7 @@ def compute_in_one_thread() -> None:
 class _Worker:
     def __init__(self, settings: WorkerSettings, network: Connection | None) -> None:
         self._settings = settings
-        self._carrier = settings.carrier
+        self._transfer = settings.transfer
         self._answer: Callable[[torch.Tensor], Answer]
         if network is None:
             predictor = Predictor(
@@ -77,15 +77,15 @@ class _Worker:
             )
             self._processing, self._answer = predictor.processing, predictor.answer
         else:
-            from lungfield.batch.gpu import asking
+            from lungfield.batch.gpu import remote_network
 
-            self._processing, self._answer = Processing(settings.bundle), asking(network)
+            self._processing, self._answer = Processing(settings.bundle), remote_network(network)
 
     def segment(self, job: Job) -> Ended:
         """Read a file, segment it, and write its results."""
         start = time.perf_counter()
         try:
-            with self._carrier.at_hand(job) if self._carrier else contextlib.nullcontext():
+            with self._transfer.downloaded(job) if self._transfer else contextlib.nullcontext():
                 radiograph = read_radiograph(job.path, require_frontal=self._settings.require_frontal)
                 lungs = drive(segmenting(radiograph, self._processing), self._answer)
                 ended = self._done(job, lungs)
@@ -97,7 +97,7 @@ class _Worker:
         return ended
 
     def _noticed(self, job: Job, ended: Ended) -> Ended:
-        """Write the notice of a skipped one as its picture; how it ends then."""
+        """Write the secondary capture with the reason for a skipped image, and return the new result."""
         settings, place = self._settings, FORMATS["sc"].place(job.name)
         try:
             save_skipped_notice(
@@ -116,7 +116,7 @@ class _Worker:
         return ended
 
     def _done(self, job: Job, lungs: Segmentation) -> Ended:
-        """Compare, write and describe."""
+        """Compare with the reference, write the outputs, and return the result."""
         settings = self._settings
         uid = _sop_instance_uid(lungs)
         warnings = list(lungs.radiograph.warnings)
@@ -144,8 +144,8 @@ class _Worker:
             reference=reference,
         )
         written, remarks = save_outputs(lungs, job.name, settings.output, settings.formats, how)
-        if self._carrier:
-            self._carrier.deliver(list(written.values()))
+        if self._transfer:
+            self._transfer.upload(list(written.values()))
         row |= written
         row["warnings"] = "; ".join(warnings + remarks)
         return Ended(job.ticket, row, None if uid is None else hashlib.sha256(uid.encode()).hexdigest())
@@ -162,7 +162,7 @@ def _failed(job: Job, error: Exception) -> Ended:
     elif any(isinstance(one, MemoryError) or "alloc" in str(one).lower() for one in causes(error)):
         reason, text = Reason.OUT_OF_MEMORY, "there is not enough memory to segment it"
     else:
-        # A library's message may quote the header, so only its kind is told.
+        # A library's message may quote the header, so only the exception's name is shown.
         kind = type([*causes(error)][-1]).__name__
         reason, text = Reason.INTERNAL, f"unexpected {kind}; please report it"
     return Ended(job.ticket, ended_row(job, status, reason, text, 0.0), stop=stop)

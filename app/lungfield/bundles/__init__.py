@@ -1,4 +1,4 @@
-"""Finding bundles, loading them and running them. Importing this package does not import torch."""
+"""Find, load, run and export MONAI bundles. Importing this package does not import torch."""
 
 from lungfield.bundles.registry import BUNDLES, DEFAULT_BUNDLE, Bundle, all_bundles, find_bundle, shipped
 

@@ -1,4 +1,4 @@
-"""OpenVINO in torch's place on a CPU: its converted networks, and whether their masks are those of torch."""
+"""Choose OpenVINO or torch on a CPU: cache the converted network, and compare the masks of both."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from lungfield.errors import LungfieldError, OutputError
 logger = logging.getLogger(__name__)
 
 LEAST_DICE = 0.9995
-"""OpenVINO is chosen where each of its masks of the samples has this Dice with torch's in float32.
+"""OpenVINO is chosen if its masks of all samples reach this Dice with torch's float32 masks.
 
-Or where it is as close as torch is in the machine's fast precision: bfloat16 costs both a little.
+If torch itself does not reach it in the machine's fast precision (bfloat16), torch's lowest Dice counts.
 """
 
 _ADVICE = "set LUNGFIELD_CACHE to a folder that can be written"
@@ -42,7 +42,7 @@ class BackendChoice:
 
     Attributes:
         backend: 'torch' or 'openvino'.
-        reason: for the user; empty where there was nothing to choose.
+        reason: why, for the user; empty if only one backend was available.
     """
 
     backend: str
@@ -50,15 +50,16 @@ class BackendChoice:
 
     @property
     def remark(self) -> str:
-        """One line for the user; empty where there is nothing to tell."""
+        """One line for the user; empty without a reason."""
         return f"The network ran on {self.backend} ({self.reason})" if self.reason else ""
 
 
 def choose_backend(bundle: Bundle, device: torch.device) -> BackendChoice:
-    """The faster backend for a bundle: OpenVINO on a CPU, where it is installed and agrees, else torch.
+    """Choose the faster backend for a bundle: OpenVINO if it is installed and its masks agree, else torch.
 
-    Both are compared with torch in float32 once, on the sample radiographs, which takes seconds. The answer
-    and the converted network are kept in the cache folder, under a key of all that they depend on.
+    The first call compares both backends with torch in float32 on the sample radiographs, which takes
+    seconds. The Dice and the converted network are cached in `openvino_folder`. A device other than the CPU
+    always gets torch. Nothing is raised: if the comparison fails, the choice is torch, with the reason.
     """
     if device.type != "cpu" or importlib.util.find_spec("openvino") is None:
         return BackendChoice("torch")
@@ -81,7 +82,14 @@ def choose_backend(bundle: Bundle, device: torch.device) -> BackendChoice:
 
 
 def openvino_folder(bundle: Bundle) -> Path:
-    """The folder in the cache for a bundle's converted network, named by a hash of what it depends on."""
+    """The cache folder of a bundle's converted network.
+
+    Its name holds a hash of the weights, the configs, the network code, the machine and the versions.
+
+    Raises:
+        BundleError: the bundle has no readable weights.
+        OutputError: the user has no home folder, and LUNGFIELD_CACHE is not set.
+    """
     parts = [
         bundle.weights_sha256,
         platform.machine(),
@@ -97,9 +105,10 @@ def openvino_folder(bundle: Bundle) -> Path:
 
 
 def _cache_folder() -> Path:
-    """The folder `$LUNGFIELD_CACHE`, or lungfield's own among the user's caches; it need not exist.
+    """The folder `$LUNGFIELD_CACHE`, or else lungfield's folder in the user's cache. It need not exist.
 
-    Raises `OutputError` where the user has no home, and the variable is not set.
+    Raises:
+        OutputError: the user has no home folder, and the variable is not set.
     """
     if folder := os.environ.get("LUNGFIELD_CACHE"):
         return Path(folder)
@@ -110,7 +119,7 @@ def _cache_folder() -> Path:
 
 
 def openvino_model(bundle: Bundle) -> Any:
-    """A bundle's network as an `openvino.Model`: from the cache folder, or converted, and kept there.
+    """A bundle's network as an `openvino.Model`, from the cache; if missing there, converted and stored.
 
     Raises:
         BundleError: weights are missing or do not fit, or OpenVINO is not installed.
@@ -121,25 +130,25 @@ def openvino_model(bundle: Bundle) -> Any:
         if not path.is_file():
             _keep(_converted(bundle), path)
     except OutputError as error:
-        logger.info("the converted network is not kept: %s", error)
+        logger.info("the converted network is not cached: %s", error)
         return _converted(bundle)
     try:
         return library.Core().read_model(path)
     except RuntimeError:
-        logger.warning("the converted network in %s is damaged; it is made again", path.parent)
+        logger.warning("the converted network in %s is damaged; it is converted again", path.parent)
         shutil.rmtree(path.parent, ignore_errors=True)
         return _converted(bundle)
 
 
 def _converted(bundle: Bundle) -> Any:
-    # Imported on use: a network that is converted already does without timm.
+    # Imported on use: a cached network needs no import of timm.
     from lungfield.bundles.predictor import input_shape, load_network
 
     return to_openvino(load_network(bundle), input_shape(bundle))
 
 
 def _keep(model: Any, path: Path) -> None:
-    """Save a model, its two files at once: in a folder that takes its name when both are there."""
+    """Save a model's two files atomically: write them into a temporary folder, then rename the folder."""
     folder = path.parent
     _make_folder(folder.parent)
     try:
@@ -150,7 +159,7 @@ def _keep(model: Any, path: Path) -> None:
             try:
                 place.rename(folder)
             except OSError:
-                if not path.is_file():  # else another process was faster
+                if not path.is_file():  # if it exists, another process has written the same
                     raise
     except (OSError, RuntimeError) as error:
         raise OutputError(f"{folder.parent} cannot be written; {_ADVICE}") from error
@@ -164,7 +173,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _compare(bundle: Bundle) -> dict[str, float]:
-    """For each backend, the lowest Dice of its masks with torch's in float32 over the sample radiographs."""
+    """For each backend, the lowest Dice of its masks with torch's float32 masks of the sample radiographs."""
     from lungfield.bundles.predictor import Predictor, sample_radiographs
     from lungfield.mask import agreement
 

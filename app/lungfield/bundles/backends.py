@@ -1,4 +1,4 @@
-"""Networks that run outside of torch's eager mode: OpenVINO in its place, and the files of exports."""
+"""Networks outside of torch's eager mode: OpenVINO as a backend, and exported files."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from lungfield.errors import BundleError, first_line
 
 AUTO = "auto"
 BACKENDS = (AUTO, "torch", "openvino")
-"""What `Predictor` and `lungfield segment --backend` take."""
+"""The values of `Predictor(backend=)` and `lungfield segment --backend`."""
 
 EMBEDDED = ("metadata.json", "inference.json")
-"""What `lungfield export` and MONAI's `ckpt_export` put into a file, beside the network."""
+"""The JSON texts that `lungfield export` and MONAI's `ckpt_export` embed in an exported file."""
 
 _HINTS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
 
 
 class OpenVINONetwork(nn.Module):
-    """A network that OpenVINO runs on the CPU, called as the torch module is that it was made from.
+    """A network that OpenVINO runs on the CPU, with the call signature of the torch module.
 
-    It computes in the precision that `torch.autocast` asks for, as torch's own layers do, and takes as many
-    cores as torch would. The images of a batch go through one by one, so that what else is in the batch
-    does not change a bit of the logits; several Python threads may call at the same time.
+    It computes in the precision of `torch.autocast` and in `torch.get_num_threads()` threads. It runs the
+    images of a batch one by one, so that an image's logits do not depend on the rest of the batch. Several
+    Python threads may call it at the same time.
 
     Args:
         model: an `openvino.Model` with one input and one output, (N, C, H, W) float32 each.
@@ -61,7 +61,7 @@ class OpenVINONetwork(nn.Module):
         return torch.from_numpy(logits).to(image.device)
 
     def _request(self, shape: tuple[int, ...]) -> Any:
-        """What this thread runs single images of a shape (C, H, W) with."""
+        """This thread's inference request for single images of a shape (C, H, W)."""
         autocast = torch.is_autocast_enabled("cpu")
         hint = _HINTS[torch.get_autocast_dtype("cpu") if autocast else torch.float32]
         key = (shape, hint, torch.get_num_threads())
@@ -92,7 +92,7 @@ class OnnxNetwork(nn.Module):
         path: the file; its one input and output are (N, C, H, W) float32.
 
     Attributes:
-        shape: of the input; a name or a text in the place of an axis that is free.
+        shape: of the input; a free axis has a name instead of a number.
         embedded: the JSON texts in the file, by name.
 
     Shapes:
@@ -117,17 +117,20 @@ class OnnxNetwork(nn.Module):
 
 
 def load_exported(path: str | Path, *, image_size: Sequence[int] | None = None) -> nn.Module:
-    """Load a network that was exported: TorchScript (.ts, .pt), ONNX (.onnx) or OpenVINO (.xml and .bin).
+    """Load an exported network: TorchScript (.ts, .pt), ONNX (.onnx) or OpenVINO (.xml and .bin).
 
-    A TorchScript file is a program: load only those that you trust.
+    A TorchScript file can run code: load only files that you trust.
 
     Args:
         path: the file.
-        image_size: (rows, columns) that it will be given; a file that says it was made for others is refused.
+        image_size: (rows, columns) of the images that it will get; None to accept a file for any size.
+
+    Returns:
+        A module with an input (N, C, H, W) float32 and an output (N, C_out, H, W) float32 logits.
 
     Raises:
-        BundleError: the file is missing, of another kind or size, or damaged, or what runs it is not
-            installed.
+        BundleError: the file is missing or damaged, has another suffix, or was exported for another image
+            size; or its runtime is not installed.
     """
     path = Path(path)
     loaders: dict[str, Callable[[Path], tuple[nn.Module, Mapping[str, str]]]] = {
@@ -139,10 +142,10 @@ def load_exported(path: str | Path, *, image_size: Sequence[int] | None = None) 
     load = loaders.get(path.suffix)
     if load is None:
         raise BundleError(
-            f"{path} is no exported network by its name: give a file that ends in .ts, .onnx or .xml, "
-            "as `lungfield export` writes them."
+            f"{path} does not have the suffix of an exported network: give a .ts, .onnx or .xml file, "
+            "as written by `lungfield export`."
         )
-    require_file(path, what="The exported network", advice="Write it by `lungfield export`.")
+    require_file(path, what="The exported network", advice="Write it with `lungfield export`.")
     try:
         network, embedded = load(path)
         size = _size_of(network, embedded)
@@ -153,14 +156,14 @@ def load_exported(path: str | Path, *, image_size: Sequence[int] | None = None) 
     if image_size is not None and size is not None and size != list(image_size):
         made, given = (" x ".join(map(str, sides)) for sides in (size, image_size))
         raise BundleError(
-            f"{path} was exported for images of {made} pixels, and would be given {given}. Give "
+            f"{path} was exported for images of {made} pixels, but this run's images have {given}. Give "
             f'--image_size "{size}", or export the bundle of that size.'
         )
     return network
 
 
 def _size_of(network: nn.Module, embedded: Mapping[str, str]) -> list[int] | None:
-    """The (rows, columns) that an exported file was made for, by its axes or by what is embedded in it."""
+    """The (rows, columns) of an exported file's input, from its axes or its embedded JSON; None if free."""
     if isinstance(network, OnnxNetwork):
         sides = [side for side in network.shape[2:] if isinstance(side, int)]
         if len(sides) == 2:
@@ -173,10 +176,14 @@ def _size_of(network: nn.Module, embedded: Mapping[str, str]) -> list[int] | Non
 
 
 def to_openvino(network: nn.Module, input_shape: tuple[int, ...]) -> Any:
-    """Convert a network, in evaluation on the CPU, to an `openvino.Model` with free batch, height and width.
+    """Convert a network to an `openvino.Model` with free batch, height and width.
 
-    An input of `input_shape` (N, C, H, W) is followed through the network. What that does for small images
-    only (padding them to the least side that it takes) is seen on a small one alone.
+    The network is traced with an input of zeros, so a branch for small images (padding to the least side)
+    is converted only if `input_shape` is that small.
+
+    Args:
+        network: on the CPU and in evaluation mode.
+        input_shape: (N, C, H, W) of the traced input.
 
     Raises:
         BundleError: OpenVINO is not installed.
@@ -190,14 +197,14 @@ def to_openvino(network: nn.Module, input_shape: tuple[int, ...]) -> Any:
 
 def openvino() -> ModuleType:
     """The module `openvino`; `BundleError` where it is not installed."""
-    # Its package tells its makers of every import and conversion over the internet, unless this is missing.
+    # OpenVINO sends telemetry on import and conversion unless this package is missing.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return _library("openvino", "OpenVINO", "openvino")
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep silent what exporters say of their own making: their passes, and torch's plans for its modules."""
+    """Silence the exporters' progress messages and deprecation warnings."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -216,7 +223,7 @@ def _library(module: str, name: str, extra: str) -> ModuleType:
 
 
 def _load_torchscript(path: Path) -> tuple[nn.Module, Mapping[str, str]]:
-    if importlib.util.find_spec("torch_tensorrt"):  # knows the engines in the files of MONAI's trt_export
+    if importlib.util.find_spec("torch_tensorrt"):  # registers the engines in files of MONAI's trt_export
         importlib.import_module("torch_tensorrt")
     embedded: dict[str, Any] = dict.fromkeys(EMBEDDED, "")
     with quiet():

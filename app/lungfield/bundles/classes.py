@@ -1,4 +1,4 @@
-"""What the channels of a network's output stand for, as the metadata of its bundle name them."""
+"""The structures of a network's output channels, as its bundle's metadata name them."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ _FURTHER = {"heart": HEART.value, "clavicle": CLAVICLE_SIDE_UNKNOWN, "clavicles"
 
 
 def output_classes(metadata: Mapping[str, Any]) -> tuple[int, ...]:
-    """The label value that each channel of a network's output stands for.
+    """The label value of each channel of a network's output.
 
-    A single channel is that of the lung field, whatever its name; `channel_def` then names the values of the
-    label map. Several channels with a background among them are classes of which each pixel has one
-    (softmax). Several without it are structures that overlap (sigmoid), the lungs first.
+    A single channel is the lung field, whatever its name (sigmoid); `channel_def` then names the values of
+    the label map. Several channels with a background are exclusive classes (softmax). Several channels
+    without a background are structures that overlap (sigmoid), the lungs first.
 
     Args:
         metadata: the content of a bundle's metadata.json.
 
     Returns:
-        One value of `lungfield.labels` a channel; `LUNG_SIDE_UNKNOWN` for lung of either side, and for
-        further structures what `overlapping_classes` says.
+        One value of `lungfield.labels` per channel; `LUNG_SIDE_UNKNOWN` for both lungs together. For
+        overlapping structures, see `overlapping_classes`.
 
     Raises:
         BundleError: there are several channels, and `channel_def` does not name one class for each.
@@ -59,16 +59,17 @@ def output_classes(metadata: Mapping[str, Any]) -> tuple[int, ...]:
     if distinct and names[0] == "lung" and not set(names[1:]) & set(_EXCLUSIVE):
         return overlapping_classes(names[1:])
     raise BundleError(
-        f"metadata.json says that the network gives {count} channels, and names {named or 'none'} under "
+        f"metadata.json gives the network {count} output channels, but names {named or 'none'} under "
         "network_data_format, outputs, pred, channel_def. Name each channel by its number: background "
         "and lung; or background, right lung and left lung; or lung first, then structures that overlap it."
     )
 
 
 def require_structures(bundle: Bundle, structures: Sequence[str]) -> None:
-    """Raise `BundleError`, with the bundles to choose, where a bundle does not give one of the structures.
+    """Check that a bundle's network segments all `structures`, named as in `lungfield.labels.STRUCTURES`.
 
-    They are called as in `lungfield.labels.STRUCTURES`.
+    Raises:
+        BundleError: it does not segment one of them; the message names shipped bundles that do.
     """
     given = _given(bundle)
     for name in structures:
@@ -77,27 +78,27 @@ def require_structures(bundle: Bundle, structures: Sequence[str]) -> None:
 
 
 def lacking_structure(bundle: str, structure: str) -> BundleError:
-    """The error of a bundle, by its name, that gives no such structure; it names the shipped ones that do."""
+    """The error for a bundle that does not segment a structure; it names the shipped bundles that do."""
     wanted = {label.name for label in STRUCTURES[structure]}
     able = [one.name for one in all_bundles() if wanted <= _given(one)]
-    advice = f" Choose one that does by --bundle: {', '.join(able)}." if able else ""
-    return BundleError(f"The network of the bundle {bundle!r} does not give {structure}.{advice}")
+    advice = f" Choose a bundle that does with --bundle: {', '.join(able)}." if able else ""
+    return BundleError(f"The network of the bundle {bundle!r} does not segment {structure}.{advice}")
 
 
 def _given(bundle: Bundle) -> set[str]:
-    """The names of the masks beside the lungs that a bundle's network gives."""
+    """The names of the structures besides the lungs that a bundle's network segments."""
     return {label.name for label in structures_of(output_classes(bundle.metadata))}
 
 
 def overlapping_classes(further: Sequence[str]) -> tuple[int, ...]:
-    """The values of the channels of a network that gives the lung field and further structures.
+    """The label values of the channels of a network with the lung field and further, overlapping structures.
 
     Args:
         further: names of the structures, such as 'heart' and 'clavicles', in the order of their channels.
 
     Returns:
-        `LUNG_SIDE_UNKNOWN`; then the value of the heart, `CLAVICLE_SIDE_UNKNOWN` for both clavicles, and for
-        a structure of one's own, which no label map knows, the negative number of its channel.
+        `LUNG_SIDE_UNKNOWN`, then one value per structure: the heart's value, `CLAVICLE_SIDE_UNKNOWN` for both
+        clavicles, and the negative channel number for a structure that `lungfield.labels` does not define.
     """
     values = [_FURTHER.get(name, -channel) for channel, name in enumerate(further, start=1)]
     return (*LUNG_FIELD, *values)

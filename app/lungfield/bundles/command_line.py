@@ -1,8 +1,8 @@
-"""What a bundle's config asks of the call that reads it: its folder, and what exists to be overridden or run.
+"""Find a config's bundle folder, and check overrides and the section to run.
 
-MONAI tells an expression neither which file it stands in nor what was overridden, and takes an override with
-a typing error without a word. The functions here find out from MONAI's own objects, never from `sys.argv`,
-which may be that of any program. The configs call them in their first lines, before anything is built.
+MONAI does not give an expression the path of its config file or the overrides, and silently accepts a
+misspelt override. These functions read both from MONAI's own objects on the call stack, never from
+`sys.argv`, which may belong to any program. Configs call them in their first lines, before anything is built.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ def bundle_root(name: str) -> str:
     A workflow of MONAI remembers the folder of its first config file. A bare `ConfigParser` does not.
 
     Args:
-        name: the bundle that the config was written for, to name it in the advice.
+        name: the bundle that the config was written for, for the error message.
 
     Raises:
-        BundleError: the folder cannot be told. The shipped bundle of that name is no substitute: its weights
-            are those of another network, or of another training.
+        BundleError: the folder cannot be found. The shipped bundle of that name is not used instead: its
+            weights belong to another network or another training.
     """
     parser = next(frame.f_locals["self"] for frame in _callers() if _is(frame, ConfigParser))
-    # The parser does not know its workflow, and whoever asks it may have left the workflow's methods: so what
-    # holds the parser is asked, the workflow itself or its dictionary of attributes.
+    # The parser has no reference to its workflow, and the workflow's methods may have returned already. So
+    # look among the objects that refer to the parser: the workflow itself or its dictionary of attributes.
     holders = (
         one if isinstance(one, dict) else getattr(one, "__dict__", {}) for one in gc.get_referrers(parser)
     )
@@ -48,29 +48,29 @@ def bundle_root(name: str) -> str:
     folder = next(filter(None, folders), None)
     if folder is None:
         raise BundleError(
-            "MONAI's ConfigParser does not tell which file a config was read from. Set the bundle's folder "
+            "MONAI's ConfigParser does not store which file a config was read from. Set the bundle's folder "
             "before anything is built: parser['bundle_root'] = FOLDER (for the shipped one, "
             f"str(lungfield.bundles.find_bundle({name!r}).root)), or use monai.bundle.create_workflow."
         )
-    # Links are not followed: a folder of its own weights may share another's configs.
+    # Links are not followed: a bundle with its own weights may link to another bundle's configs.
     configs = Path(os.path.abspath(folder))  # noqa: PTH100
     if configs.name != "configs" or not configs.is_dir():
         raise BundleError(
             f"The first config file lies in {configs}, which is not the folder 'configs' of a bundle: list "
-            "the bundle's own config first, or give the bundle's folder by --bundle_root."
+            "the bundle's own config first, or give the bundle's folder with --bundle_root."
         )
     return str(configs.parent)
 
 
 def check_overrides() -> None:
-    """Refuse what `monai.bundle run` and `create_workflow` were told and no config file knows.
+    """Refuse overrides and a section to run that no config file defines.
 
-    That is overrides, those of an args file too, and the section to run. A workflow that is built in Python
-    without either function has no command line: of it the section alone is checked.
+    The overrides are those given to `monai.bundle run` or `create_workflow`, and those in an args file. Of a
+    workflow that Python code builds without these two functions, only the section is checked.
 
     Raises:
-        BundleError: names the override or the section, and the nearest that exists; or the tracking lacks its
-            package.
+        BundleError: an override or the section does not exist (the message names the nearest that does), or
+            the package for the tracking is not installed.
     """
     workflow = next((frame.f_locals["self"] for frame in _callers() if _is(frame, ConfigWorkflow)), None)
     call = next((frame for frame in _callers() if frame.f_code is create_workflow.__code__), None)
@@ -90,17 +90,17 @@ def check_overrides() -> None:
 def check_keys(
     keys: Iterable[str], config_file: Any, parameters: Iterable[str] = (), args_file: Any = None
 ) -> None:
-    """Refuse keys that neither the config files nor `monai.bundle run` know, in any of their parts.
+    """Refuse keys that neither the config files define nor `monai.bundle run` accepts.
 
     Args:
-        keys: such as 'train::trainer::max_epochs'. The last part may be an argument that the config leaves
-            out, where what the config builds takes one of that name.
+        keys: such as 'train::trainer::max_epochs'. The last part may be an argument that the config omits
+            but the class or function that it names accepts.
         config_file: the config's path, or several.
-        parameters: of the workflow, beside those of MONAI's own.
-        args_file: the file that the keys stand in; None for those of a command line.
+        parameters: of the workflow, in addition to those of MONAI.
+        args_file: the file that holds the keys; None for keys of a command line.
 
     Raises:
-        BundleError: names the key and the nearest that exists.
+        BundleError: a key does not exist; the message names the nearest that does.
     """
     functions = (run, create_workflow, ConfigWorkflow)
     beside = {name for function in functions for name in inspect.signature(function).parameters}
@@ -119,11 +119,11 @@ def check_keys(
         files = " + ".join(Path(file).name for file in ensure_tuple(config_file))
         right = "::".join([*parts[:place], *near, *parts[place + 1 :]])
         hint = f" Did you mean {dashes}{right}?" if near else ""
-        raise BundleError(f"{dashes}{key}{where} is not known to {files}.{hint}")
+        raise BundleError(f"{dashes}{key}{where} is not defined in {files}.{hint}")
 
 
 def _unknown_part(config: Any, parts: Sequence[str]) -> tuple[int, set[str]] | None:
-    """The number of the first part that is not in the config, and what could stand there; None if all are."""
+    """The index of the first part that is not in the config, and the valid names there; None if all are."""
     for place, part in enumerate(parts):
         if isinstance(config, list) and part.isdecimal() and int(part) < len(config):
             config = config[int(part)]
@@ -137,7 +137,7 @@ def _unknown_part(config: Any, parts: Sequence[str]) -> tuple[int, set[str]] | N
 
 
 def _arguments(component: dict[str, Any]) -> set[str] | None:
-    """The names that what a config builds takes; none for a mere section, None where any may do."""
+    """The argument names of a config's `_target_`; empty for a plain section, None if it accepts any name."""
     if not ConfigComponent.is_instantiable(component):
         return set()
     target = ConfigComponent(component).resolve_module_name()
@@ -152,17 +152,17 @@ def _arguments(component: dict[str, Any]) -> set[str] | None:
 
 
 def _check_run(workflow: ConfigWorkflow) -> None:
-    """Refuse to run a section that runs nothing: MONAI would build it, and end as if it had run."""
+    """Refuse a section that runs nothing: MONAI would build it and report success."""
     config = workflow.parser.get()
     others = {workflow.init_id, workflow.final_id, "imports"}
     known = [name for name, content in config.items() if _runs(content) and name not in others]
     if workflow.run_id not in known:
-        what = "runs nothing" if workflow.run_id in config else "is not there"
+        what = "runs nothing" if workflow.run_id in config else "does not exist"
         raise BundleError(f"The section '{workflow.run_id}' {what}. Run one of: {', '.join(known)}.")
 
 
 def _runs(content: Any) -> bool:
-    """Whether a section is a list of expressions, or one that runs something."""
+    """Whether a section is an expression that runs something, or a list of expressions."""
     if isinstance(content, str):
         return content.startswith("$") and ".run(" in content
     is_list = isinstance(content, list) and bool(content)
@@ -170,7 +170,7 @@ def _runs(content: Any) -> bool:
 
 
 def _tracking_settings(tracking: Any) -> set[str]:
-    """What may be overridden where an experiment is tracked: `tracking_uri`, `experiment_name` and others."""
+    """The overrides that experiment tracking accepts: `tracking_uri`, `experiment_name` and others."""
     if tracking is None:
         return set()
     if tracking == "mlflow" and importlib.util.find_spec("mlflow") is None:
@@ -180,7 +180,7 @@ def _tracking_settings(tracking: Any) -> set[str]:
 
 
 def _name_tracked_config(parser: ConfigParser) -> None:
-    """Let tracking find the config that it saved: MONAI takes `output_dir` for an expression, not a path."""
+    """Replace the expression of the saved config's path by the path: MONAI does not evaluate it."""
     saved = parser.get("save_execute_config")
     folder, joint, name = saved.partition(" + '/") if isinstance(saved, str) else ("", "", "")
     if joint and not folder.startswith("$"):
@@ -188,7 +188,7 @@ def _name_tracked_config(parser: ConfigParser) -> None:
 
 
 def _callers() -> Iterator[FrameType]:
-    """The calls that led here, the innermost first."""
+    """The frames of the call stack, the innermost first."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         yield frame
@@ -196,5 +196,5 @@ def _callers() -> Iterator[FrameType]:
 
 
 def _is(frame: FrameType, kind: type) -> bool:
-    """Whether a call is that of a method of `kind`."""
+    """Whether a frame is a method call on an instance of `kind`."""
     return issubclass(type(frame.f_locals.get("self")), kind)

@@ -1,4 +1,4 @@
-"""Which device and which backend run a network, and in which precision. Free of MONAI, so quick to import."""
+"""The device, backend and precision of a network. Does not import MONAI, so it imports quickly."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from lungfield.errors import BundleError
 
 
 def find_device(name: str, backend: str = AUTO) -> torch.device:
-    """The device of a name; 'auto' is CUDA where there is one.
+    """The torch device of a name; 'auto' is CUDA if available, else the CPU.
 
     Args:
         name: 'auto', 'cpu', 'cuda', 'cuda:1', ...
-        backend: what is to run the network there; OpenVINO does so on the CPU alone.
+        backend: one of `BACKENDS`; 'openvino' runs on the CPU only.
 
     Raises:
-        BundleError: torch knows no such device, or it is not here, or the backend does not run on it.
+        BundleError: the device does not exist or is not available, the backend is unknown or not installed,
+            or it does not run on the device.
     """
     if backend not in BACKENDS:
         raise BundleError(f"There is no backend {backend!r}: choose {', '.join(BACKENDS)}.")
     if backend == "openvino":
-        openvino()  # reports at once where it is missing
+        openvino()  # raises at once if it is not installed
         if name not in ("auto", "cpu"):
             raise BundleError(f"OpenVINO runs on the CPU here, not on {name!r}: give --device cpu or auto.")
         return torch.device("cpu")
@@ -38,15 +39,15 @@ def find_device(name: str, backend: str = AUTO) -> torch.device:
 
 
 def best_precision(device: torch.device) -> str:
-    """'bfloat16' where `device` has instructions for it, else 'float32'.
+    """'bfloat16' if `device` has instructions for it, else 'float32'.
 
-    Emulated bfloat16 is several times slower than float32 (nine seconds against one for a training
-    step of the U-Net on a CPU without AVX-512), so a CPU is asked, not tried.
+    Emulated bfloat16 is several times slower than float32: nine seconds instead of one for a training step of
+    the U-Net on a CPU without AVX-512.
     """
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.get_device_capability(device) >= (8, 0) else "float32"
     if device.type == "cpu":
-        # These two are not public, so a version of torch without them counts as a CPU without.
+        # These two functions are not public; if a version of torch lacks them, use float32.
         probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
         native = any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
         return "bfloat16" if native else "float32"
@@ -54,8 +55,8 @@ def best_precision(device: torch.device) -> str:
 
 
 def current_device(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """Make a CUDA device the current one of this thread; nothing for other devices.
+    """A context that makes a CUDA device the current one of this thread; does nothing for other devices.
 
-    Pinned memory, autocast and some kernels belong to the current device, whatever device a tensor is on.
+    Pinned memory, autocast and some kernels use the current device, not the device of their tensors.
     """
     return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()

@@ -1,4 +1,4 @@
-"""Several bundles that segment together: the mean of their probabilities."""
+"""Ensembles: several bundles whose probabilities are averaged."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from lungfield.transforms import lung_logits
 
 Map = NDArray[np.float32]
 
-# A mean of 0 or 1 has no logit; no network means more by a probability beyond this.
+# Probabilities are clipped to [_LEAST, 1 - _LEAST] before the logit, which is infinite at 0 and 1.
 _LEAST = 1e-6
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """The bundles that segmented together, named and told apart as one bundle is."""
+    """The bundles of an ensemble, with the name, version and hash that a single `Bundle` has."""
 
     bundles: tuple[Bundle, ...]
 
@@ -56,20 +56,24 @@ class Ensemble:
 
     @cached_property
     def weights_sha256(self) -> str:
-        """SHA-256 of the SHA-256 of their weights, in hexadecimal; it does not depend on their order."""
+        """SHA-256, in hexadecimal, of the sorted SHA-256 of the members' weights.
+
+        Raises:
+            BundleError: a member has no readable weights.
+        """
         hashes = sorted(bundle.weights_sha256 for bundle in self.bundles)
         return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
 class EnsembleProcessing:
-    """What comes before and after the networks of several bundles, as `Processing` is for one.
+    """Pre- and post-processing of an ensemble; the counterpart of `Processing` for several bundles.
 
-    The probabilities of a structure are averaged over the networks that give it, on the finest of their
-    grids, and the mean is treated as the output of a single network with the threshold 0.5. Right and left
-    are told by the networks that tell them, else by position.
+    The probabilities of a structure are averaged over the networks that segment it, on the finest of their
+    grids, and the mean is thresholded at 0.5. Right and left come from the networks that separate them, or
+    else from the position.
 
     Args:
-        members: of each bundle.
+        members: the `Processing` of each bundle.
     """
 
     def __init__(self, members: Sequence[Processing]) -> None:
@@ -81,14 +85,19 @@ class EnsembleProcessing:
         return [member.prepare(radiograph) for member in self.members]
 
     def network_input(self, prepared: list[Prepared]) -> list[torch.Tensor]:
-        """What each network is given: (C, h, w) float32."""
+        """The input of each network: (C, h, w) float32."""
         return [member.network_input(one) for member, one in zip(self.members, prepared, strict=True)]
 
     def outcome(self, prepared: list[Prepared], answers: Sequence[Answer], radiograph: Radiograph) -> Outcome:
-        """Average the networks' answers, and turn the mean into what there is to know of a radiograph.
+        """Average the networks' answers and convert the mean to the label map, probabilities and masks.
+
+        Args:
+            prepared: from `prepare`.
+            answers: of each network, in the order of the members.
+            radiograph: the one that was prepared.
 
         Raises:
-            BundleError: a network gives other channels than its metadata name.
+            BundleError: a network's output channels do not match its metadata.
         """
         lungs, rights, mirrored = [], [], []
         further: dict[str, list[Map]] = {}
@@ -123,10 +132,13 @@ class EnsembleProcessing:
 
 
 class EnsemblePredictor:
-    """The networks of several bundles with what comes before and after them, as `Predictor` is for one.
+    """The networks of several bundles with their processing; the counterpart of `Predictor`.
+
+    Args:
+        bundles: two or more, all different. Further arguments as in `Predictor`.
 
     Raises:
-        BundleError: as `Predictor`; or there are not at least two bundles, each named once.
+        BundleError: as `Predictor`; or fewer than two bundles, or one of them twice.
     """
 
     def __init__(
@@ -143,16 +155,16 @@ class EnsemblePredictor:
         self.backend = " + ".join(dict.fromkeys(member.backend for member in self.members))
 
     def drive(self, steps: Steps[Result]) -> Result:
-        """As `Predictor.drive`, with an input and an answer for each network."""
+        """As `Predictor.drive`, with a list of inputs and a list of answers, one for each network."""
         return drive(steps, self.answer)
 
     def answer(self, inputs: Sequence[torch.Tensor]) -> list[Answer]:
-        """What each network says to its input (C, h, w)."""
+        """The `Answer` of each network to its input, (C, h, w) float32."""
         return [member.answer(one) for member, one in zip(self.members, inputs, strict=True)]
 
 
 def _mean(logits: Sequence[Map], grid: tuple[int, ...]) -> Map:
-    """The mean of the probabilities of logits on several grids over the same picture, on one of `grid`."""
+    """The mean probability, float32 of shape `grid` (h, w), of logits on several grids over one picture."""
     height, width = grid
     resized = [cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR) for one in logits]
     mean: Map = np.mean(expit(resized), axis=0, dtype=np.float32)

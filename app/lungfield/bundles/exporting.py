@@ -1,4 +1,4 @@
-"""A bundle's network as a file for other programs, compared with the network before it gets its name."""
+"""Export a bundle's network to a file for other programs, and check that file against the network."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ from lungfield.bundles.registry import Bundle
 from lungfield.errors import BundleError, LungfieldError, OutputError, first_line
 from lungfield.mask import agreement
 
-#: The formats, and the ending of their files.
+#: The formats, and the suffix of their files.
 FORMATS = {"torchscript": ".ts", "onnx": ".onnx", "openvino": ".xml"}
 
-#: How far a logit may be from that of the network, of the largest logit.
+#: The largest difference of a logit that is accepted, relative to the largest absolute logit.
 TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
 class Export:
-    """An exported network, and how it compares with the one that it was made from.
+    """An exported network, and its agreement with the bundle's network.
 
     Both ran in float32 on the radiographs of `sample_data`.
 
     Attributes:
-        path: the file; OpenVINO's weights lie beside it, as .bin.
+        path: the file; OpenVINO's weights are in a .bin file beside it.
         size_bytes: of all its files.
-        radiographs: how many were compared.
-        largest_logit: the largest absolute value of a logit of the network.
-        max_difference: the largest absolute difference of a logit.
-        least_dice: the lowest Dice of the lungs in the two label maps of a radiograph.
+        radiographs: number of radiographs that were compared.
+        largest_logit: largest absolute logit of the bundle's network.
+        max_difference: largest absolute difference of a logit.
+        least_dice: lowest Dice of the lungs between the two label maps of a radiograph.
     """
 
     path: Path
@@ -64,26 +64,25 @@ def export_network(
     *,
     any_size: bool = False,
 ) -> Export:
-    """Export a bundle's network with its weights, its metadata and its inference config in the file.
+    """Export a bundle's network with its weights, metadata and inference config.
 
-    The file takes its name only after its logits on the sample radiographs were found to be those of the
-    network, so that a file that is there can be used.
+    The file appears under its name only after its logits on the sample radiographs agree with the network's.
 
     Args:
         bundle: a bundle with weights. Its config can run code: export only bundles that you trust.
-        path: where to; a file of that name is replaced.
+        path: the file to write; an existing file is replaced.
         format: 'torchscript' (.ts), 'onnx' (.onnx) or 'openvino' (.xml, with a .bin beside it).
-        any_size: leave height and width free in ONNX too, and not the batch alone; its exporter then takes
-            about twice as long. The other formats always leave them free.
+        any_size: make height and width free in ONNX, where otherwise only the batch is free; the export then
+            takes about twice as long. In the other formats they are always free.
 
     Raises:
-        BundleError: the format is unknown, the bundle has no weights, what the format needs is not
-            installed, or the network cannot be put into it.
-        OutputError: the name has another ending, the file cannot be written, or it does not agree.
+        BundleError: the format is unknown, the bundle has no weights, a package for the format is not
+            installed, or the exporter fails on the network.
+        OutputError: the path has another suffix, the file cannot be written, or its logits differ.
     """
     path = Path(path)
     if format not in FORMATS:
-        raise BundleError(f"There is no format {format!r} to export to: choose {', '.join(FORMATS)}.")
+        raise BundleError(f"Unknown export format {format!r}: choose {', '.join(FORMATS)}.")
     if path.suffix != FORMATS[format]:
         raise OutputError(f"{path}: a file of the format {format} ends in {FORMATS[format]}.")
     require_weights(bundle)
@@ -97,7 +96,7 @@ def export_network(
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
             part = Path(folder, path.name)
             _write(writers[format], bundle, part)
-            # Weights before the file that refers to them.
+            # The .bin is moved before the .xml that refers to it.
             written = sorted(Path(folder).iterdir(), key=lambda file: file == part)
             size_bytes = sum(file.stat().st_size for file in written)
             compared = _compare(bundle, load_exported(part))
@@ -109,7 +108,7 @@ def export_network(
 
 
 def _write(write: Callable[[Bundle, Path], None], bundle: Bundle, path: Path) -> None:
-    """Write the file; whatever an exporter stumbles over becomes a `BundleError`."""
+    """Write the file; any error of an exporter becomes a `BundleError`."""
     try:
         write(bundle, path)
     except (LungfieldError, OSError):
@@ -122,7 +121,7 @@ def _write(write: Callable[[Bundle, Path], None], bundle: Bundle, path: Path) ->
 
 
 def _compare(bundle: Bundle, exported: nn.Module) -> dict[str, Any]:
-    """Run the network and its export on the samples, in float32; `OutputError` where they do not agree."""
+    """Run the network and its export on the samples in float32; raise `OutputError` if they do not agree."""
     network, processing = load_network(bundle), Processing(bundle)
     largest, differences, dice = [], [], []
     for radiograph in sample_radiographs():
@@ -165,14 +164,14 @@ def _write_onnx(bundle: Bundle, path: Path, *, any_size: bool) -> None:
         import onnx
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise BundleError("The export to ONNX needs more: pip install 'lungfield[onnx]'.") from error
+        raise BundleError("The export to ONNX needs packages: pip install 'lungfield[onnx]'.") from error
     from monai.networks.utils import convert_to_onnx
 
     _, *image_shape = input_shape(bundle)
     with quiet():
         model = convert_to_onnx(
             load_network(bundle),
-            [torch.zeros(2, *image_shape)],  # of one image, the exporter would take the batch for fixed
+            [torch.zeros(2, *image_shape)],  # with one image, the exporter would make the batch size fixed
             input_names=["image"],
             output_names=["pred"],
             dynamo=True,
@@ -186,7 +185,7 @@ def _write_onnx(bundle: Bundle, path: Path, *, any_size: bool) -> None:
 
 
 def _name_axes(model: Any) -> None:
-    """Call the free axes of an ONNX file 'batch', 'height' and 'width', which its exporter numbers."""
+    """Rename the free axes of an ONNX file, which the exporter numbers, to 'batch', 'height' and 'width'."""
     graph = model.graph
     axes = zip(graph.input[0].type.tensor_type.shape.dim, ("batch", "", "height", "width"), strict=True)
     names = {axis.dim_param: name for axis, name in axes if axis.dim_param}
@@ -204,7 +203,7 @@ def _write_openvino(bundle: Bundle, path: Path) -> None:
 
 
 def _embedded(bundle: Bundle) -> dict[str, str]:
-    """What MONAI's `ckpt_export` puts into TorchScript: the metadata and the inference config, as JSON."""
+    """The metadata and the inference config as JSON, as MONAI's `ckpt_export` embeds them in TorchScript."""
     from monai.bundle import ConfigParser
 
     config = ConfigParser.load_config_file(str(bundle.inference_config))

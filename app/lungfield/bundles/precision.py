@@ -1,4 +1,4 @@
-"""Mixed precision that serves CUDA and CPU, training and inference alike."""
+"""Mixed precision on CUDA and CPU, for training and inference."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from lungfield.bundles.device import best_precision, current_device
 
 
 class PrecisionInferer(Inferer):
-    """Runs another inferer in the precision that the device is fast in, and returns float32.
+    """Runs another inferer in the device's fast precision, and returns float32.
 
-    MONAI's engines know mixed precision on CUDA only. Put around a `SimpleInferer` or a
-    `SlidingWindowInferer`, this class gives the same to a CPU with bfloat16 instructions, and to code
-    without an engine. bfloat16 has the range of float32, so training needs no scaling of the loss.
+    MONAI's engines support mixed precision on CUDA only. This class wraps a `SimpleInferer` or a
+    `SlidingWindowInferer`, and adds CPUs with bfloat16 instructions and code without an engine. bfloat16 has
+    the exponent range of float32, so training needs no scaling of the loss.
 
     Args:
         inferer: runs the network.
-        precision: 'auto' (bfloat16 where the device computes in it, else float32), 'float32',
-            'bfloat16' or 'float16' (inference on CUDA only: gradients would vanish).
+        precision: 'auto' (bfloat16 if the device has instructions for it, else float32), 'float32',
+            'bfloat16', or 'float16' (for inference on CUDA only: in training, gradients would underflow).
 
     Raises:
         ValueError: `precision` is none of these.

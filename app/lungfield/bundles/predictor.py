@@ -1,4 +1,4 @@
-"""A bundle, loaded: radiographs in, label maps out, by the steps that its inference config names."""
+"""Load a bundle and run it: radiographs in, label maps out, by the steps of its inference config."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ from lungfield.transforms.postprocessing import STRUCTURES, LungLabelMapd
 
 Result = TypeVar("Result")
 Answer = tuple[torch.Tensor, torch.Tensor | None]
-"""Logits (C, h, w) float32 on the CPU, and those of the mirrored input, mirrored back, where asked for."""
+"""Logits (C, h, w) float32 on the CPU, and those of the mirrored input, mirrored back, or None."""
 Steps = Generator[Any, Any, Result]
-"""Work that needs a network now and then: yields inputs (C, h, w) float32, and is sent an `Answer` to each.
+"""A generator that yields network inputs (C, h, w) float32, and receives an `Answer` to each by `send`.
 
-Of an ensemble, it yields lists of inputs, one for each network, and is sent lists of answers.
+For an ensemble it yields lists of inputs, one for each network, and receives lists of answers.
 """
 Prepared = dict[str, Any]
-"""A radiograph after the preprocessing: MONAI's dictionary, with what the way back needs."""
+"""A radiograph after preprocessing: MONAI's dictionary, with what the inverse transforms need."""
 LOGIT_NAMES = {LUNG_SIDE_UNKNOWN: "lungs", HEART.value: "heart", CLAVICLE_SIDE_UNKNOWN: "clavicles"}
-"""What the logits of a channel are called, by the value that the channel stands for."""
+"""The names of logits in `Outcome.logits`, by the label value of their channel."""
 
 
 class Finished(NamedTuple):
@@ -52,8 +52,8 @@ class Finished(NamedTuple):
 
     Attributes:
         label_map: (H, W) uint8, 0 background, 1 right lung, 2 left lung.
-        structures: (H, W) bool of each structure beside the lungs that the network gives, by the names of
-            `lungfield.labels`, each whole where structures overlap.
+        structures: (H, W) bool of each structure besides the lungs that the network segments, by the names of
+            `lungfield.labels`; they may overlap each other and the lungs.
     """
 
     label_map: NDArray[np.uint8]
@@ -61,7 +61,7 @@ class Finished(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a network, or several, made of a radiograph; `lungfield.Segmentation` describes it."""
+    """The result of a network or an ensemble for a radiograph; fields as in `lungfield.Segmentation`."""
 
     label_map: NDArray[np.uint8]
     probability: NDArray[np.float32]
@@ -71,7 +71,7 @@ class Outcome(NamedTuple):
 
 
 class Processing:
-    """What comes before and after the network of a bundle. It needs neither weights nor a device.
+    """Pre- and post-processing of a bundle. It needs neither weights nor a device.
 
     The steps are those of the bundle's `inference.yaml`; only `LoadImaged` at the start and `SaveImaged` at
     the end are left out, as the caller reads and writes.
@@ -80,7 +80,7 @@ class Processing:
         bundle: its config can run code: load only bundles that you trust.
 
     Attributes:
-        classes: what the channels of the network stand for.
+        classes: the label value of each output channel, from `output_classes`.
 
     Raises:
         BundleError: the config cannot be used, or the metadata do not name the channels of the network.
@@ -93,20 +93,20 @@ class Processing:
         self._restoring = LungLabelMapd("pred", classes=self.classes, transform=self._preprocessing)
 
     def prepare(self, radiograph: Radiograph) -> Prepared:
-        """Preprocess a radiograph; under 'image' is what the network is given, (C, h, w) float32."""
+        """Preprocess a radiograph; the network's input, (C, h, w) float32, is under 'image'."""
         array, metadata = as_monai(radiograph)
-        # As a view: MONAI's loader would bring the transposed pixels in order, the slowest step of all.
+        # As a view: MONAI's loader would copy the transposed pixels into memory order, the slowest step.
         image = MetaTensor(torch.from_numpy(array)[None], meta=metadata)
         image.affine = torch.as_tensor(metadata["affine"])
         prepared: Prepared = self._preprocessing({"image": image})
         return prepared
 
     def network_input(self, prepared: Prepared) -> torch.Tensor:
-        """What the network is given of a prepared radiograph: (C, h, w) float32."""
+        """The network's input for a prepared radiograph: (C, h, w) float32."""
         return plain(prepared["image"])
 
     def outcome(self, prepared: Prepared, answer: Answer, radiograph: Radiograph) -> Outcome:
-        """Turn the network's answer to a prepared radiograph into what there is to know of it.
+        """Convert the network's answer for a prepared radiograph to label map, probabilities and masks.
 
         Raises:
             BundleError: as `finish`.
@@ -122,22 +122,22 @@ class Processing:
         )
 
     def over_picture(self, prepared: Prepared, logits: torch.Tensor) -> torch.Tensor:
-        """The logits (C, h, w) on a grid that covers all of the upright picture, coarser than it or not."""
+        """The logits (C, h, w) on a grid that covers the whole upright picture, at any resolution."""
         data: dict[Any, Any] = {**prepared, "pred": MetaTensor(logits, meta=prepared["image"].meta)}
         covering, *_ = self._restoring.upright(data, "pred", "image")
         return plain(covering)
 
     def finish(self, prepared: Prepared, logits: torch.Tensor, radiograph: Radiograph) -> Finished:
-        """Turn the network's output for a radiograph, logits (C, h, w) float32 on the CPU, into masks.
+        """Convert the network's output, logits (C, h, w) float32 on the CPU, to masks in the file's pixels.
 
-        `prepared` is what `prepare` returned for it, and is left as it is.
+        `prepared` is what `prepare` returned for the radiograph; it is not changed.
 
         Raises:
-            BundleError: the network gives other channels than the metadata name, or the bundle's
-                post-processing does not end in a map of that size.
+            BundleError: the network's output channels do not match the metadata, or the bundle's
+                post-processing does not return a map of the radiograph's size.
         """
         require_channels(len(logits), self.classes)
-        # As a MetaTensor it says what MONAI's own workflow would say: how the image lies, and that it is one.
+        # MONAI's own workflow would pass a MetaTensor with the image's affine, so pass one here too.
         prediction = MetaTensor(logits, meta=prepared["image"].meta)
         finished = self._postprocessing({**prepared, "pred": prediction})
         (label_map,) = self._planes(finished["pred"], 1, radiograph)
@@ -146,8 +146,8 @@ class Processing:
             return Finished(label_map, {})
         if f"pred{STRUCTURES}" not in finished:
             raise BundleError(
-                f"The post-processing of {self.bundle.inference_config} gives no masks beside the lungs: "
-                "hand the network's classes to LungLabelMapd."
+                f"The post-processing of {self.bundle.inference_config} gives no masks besides the lungs: "
+                "pass the network's classes to LungLabelMapd."
             )
         masks = self._planes(finished[f"pred{STRUCTURES}"], len(further), radiograph)
         return Finished(
@@ -155,8 +155,8 @@ class Processing:
         )
 
     def _planes(self, finished: Any, count: int, radiograph: Radiograph) -> list[NDArray[np.uint8]]:
-        """What the post-processing ended in, (count, W, H), as arrays (H, W)."""
-        # A plain tensor, as converting a MetaTensor brings the transposed map in order, and back.
+        """The output of the post-processing, (count, W, H), as `count` arrays (H, W)."""
+        # A plain tensor: converting a MetaTensor would copy the transposed map twice.
         planes = finished.as_tensor() if isinstance(finished, MetaTensor) else torch.as_tensor(finished)
         expected = (count, *radiograph.stored_shape[::-1])
         if planes.shape != expected:
@@ -168,17 +168,17 @@ class Processing:
 
 
 class Predictor:
-    """A bundle's network with what comes before and after it.
+    """A bundle's network with its pre- and post-processing.
 
     Args:
         bundle: the bundle to load. Its config can run code: load only bundles that you trust.
         device: 'auto' (CUDA where there is one), 'cpu', 'cuda', 'cuda:1', ...
-        backend: what runs the network: 'torch', 'openvino' (on a CPU), or 'auto', as `choose_backend` says.
-        check_mirrored: also run the mirrored input, as a second opinion; twice the work of the network.
+        backend: 'torch', 'openvino' (on a CPU), or 'auto' for the choice of `choose_backend`.
+        check_mirrored: also run the network on the mirrored input, for the quality flags; twice the work.
 
     Raises:
         BundleError: weights are missing or do not fit, the config lacks a part, or the device or the backend
-            is not there.
+            is not available.
     """
 
     def __init__(
@@ -201,17 +201,17 @@ class Predictor:
         return drive(steps, self.answer)
 
     def answer(self, network_input: torch.Tensor) -> Answer:
-        """What the network says to one input (C, h, w)."""
+        """Run the network on one input (C, h, w) float32."""
         logits, mirrored = self.answers(network_input[None])
         return logits[0], None if mirrored is None else mirrored[0]
 
     def answers(self, batch: torch.Tensor) -> Answer:
-        """What the network says to a batch (N, C, h, w): logits (N, C, h, w), and those of the mirrored."""
+        """Run the network on a batch (N, C, h, w): logits (N, C, h, w), and those of the mirrored batch."""
         logits = self.logits(batch).cpu()
         return logits, self.logits(batch.flip(-1)).flip(-1).cpu() if self._check_mirrored else None
 
     def network_input(self, radiograph: Radiograph) -> torch.Tensor:
-        """What the network is given: (1, C, h, w) float32, after the bundle's preprocessing."""
+        """A radiograph's network input: (1, C, h, w) float32, after the bundle's preprocessing."""
         return plain(self.processing.prepare(radiograph)["image"][None])
 
     def logits(self, network_input: torch.Tensor) -> torch.Tensor:
@@ -219,7 +219,7 @@ class Predictor:
         return self._infer(self._inferer, network_input)
 
     def logits_in_float32(self, network_input: torch.Tensor) -> torch.Tensor:
-        """As `logits`, in float32 whatever the inferer's own precision: what others are compared with."""
+        """As `logits`, but always computed in float32: the reference for comparisons of backends."""
         inferer = self._inferer
         exact = inferer.inferer if isinstance(inferer, PrecisionInferer) else inferer
         return self._infer(exact, network_input)
@@ -243,7 +243,7 @@ def drive(steps: Steps[Result], answer: Callable[[Any], Any]) -> Result:
 
 
 def sample_radiographs() -> Iterator[Radiograph]:
-    """The radiographs of `sample_data`: what networks are compared on."""
+    """The frontal radiographs of `sample_data`, on which backends and exports are compared."""
     for file in sorted((shipped("sample_data") / "images").iterdir()):
         try:
             radiograph = read_radiograph(file)
@@ -253,7 +253,7 @@ def sample_radiographs() -> Iterator[Radiograph]:
 
 
 def plain(image: torch.Tensor) -> torch.Tensor:
-    """The same tensor without MONAI's metadata, which would be handed on at every step of the network."""
+    """The same tensor without MONAI's metadata, which every layer of the network would copy."""
     return image.as_subclass(torch.Tensor)
 
 
@@ -261,14 +261,14 @@ def lung_probability(logits: torch.Tensor, classes: Sequence[int] = LUNG_FIELD) 
     """The probability of lung, (h, w) float32 in [0, 1], for logits (C, h, w) of these classes.
 
     Raises:
-        BundleError: the logits have not one channel for each class.
+        BundleError: the number of channels is not that of the classes.
     """
     lung, _ = lung_logits(torch.as_tensor(logits), classes)
     return torch.sigmoid(lung).numpy()
 
 
 def logits_by_name(logits: torch.Tensor, classes: Sequence[int]) -> dict[str, NDArray[np.float32]]:
-    """The logits (h, w) float32 of each structure, called as in `lungfield.labels.STRUCTURES`."""
+    """The logits (h, w) float32 of each structure, by the names of `lungfield.labels.STRUCTURES`."""
     lung, _ = lung_logits(logits.float(), classes)
     further = zip(classes, logits.float(), strict=True) if BACKGROUND not in classes else ()
     named = {LOGIT_NAMES[value]: channel.numpy() for value, channel in further if value in LOGIT_NAMES}
@@ -276,7 +276,7 @@ def logits_by_name(logits: torch.Tensor, classes: Sequence[int]) -> dict[str, ND
 
 
 def load_network(bundle: Bundle) -> torch.nn.Module:
-    """A bundle's network with its weights, on the CPU, in evaluation.
+    """A bundle's network with its weights, on the CPU, in evaluation mode.
 
     Raises:
         BundleError: weights are missing or do not fit, or the config cannot be used.
@@ -288,24 +288,24 @@ def load_network(bundle: Bundle) -> torch.nn.Module:
 
 
 def input_shape(bundle: Bundle) -> tuple[int, int, int, int]:
-    """(1, C, h, w) of the network's input by the bundle's metadata; `BundleError` where it is not there."""
+    """(1, C, h, w) of the network's input in the bundle's metadata; `BundleError` if it is missing."""
     try:
         image = bundle.metadata["network_data_format"]["inputs"]["image"]
         height, width = image["spatial_shape"]
         return 1, int(image["num_channels"]), int(height), int(width)
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(
-            f"{bundle.root / 'configs' / 'metadata.json'} does not say the shape of the network's input, "
-            "under network_data_format, inputs, image: num_channels and spatial_shape."
+            f"{bundle.root / 'configs' / 'metadata.json'} lacks the shape of the network's input: give "
+            "num_channels and spatial_shape under network_data_format, inputs, image."
         ) from error
 
 
 def _parse(bundle: Bundle, device: str | torch.device, *sections: str) -> list[Any]:
-    """Build the named parts of a bundle's inference config, reading and saving of files left out."""
+    """Build sections of a bundle's inference config, without the transforms that read and write files."""
     parser = ConfigParser()
     try:
         parser.read_config(str(bundle.inference_config))
-        parser.read_meta(deepcopy(bundle.metadata))  # which resolving would change
+        parser.read_meta(deepcopy(bundle.metadata))  # the parser changes what it is given
         parser["bundle_root"] = str(bundle.root)
         parser["device"] = device
         for section, left_out in (("preprocessing", "LoadImage"), ("postprocessing", "SaveImage")):

@@ -1,4 +1,4 @@
-"""The radiographs that a bundle is run on, and the names of their masks."""
+"""The data list of a bundle's inference, and the names of its masks."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from lungfield.radiograph import find_files, read_radiograph
 
 
 def list_radiographs(folder: str | Path, output_dir: str | Path) -> list[dict[str, str]]:
-    """The radiographs under a folder as MONAI's data list, without those that would stop the run.
+    """The readable frontal radiographs under a folder as MONAI's data list.
 
-    MONAI's engine dies of the first file that it cannot load, so each is read once beforehand: what is no
-    frontal chest radiograph is skipped, and what is unreadable fails, with a warning in the log. Earlier
-    results are not looked at, where `output_dir` lies in the folder.
+    MONAI's engine stops at the first file that it cannot load, so each file is read once before. A file that
+    is not a frontal chest radiograph or cannot be read is left out, with a warning in the log. Files below
+    `output_dir` are not searched if it lies in the folder.
+
+    Returns:
+        A list of `{"image": path}`.
 
     Raises:
-        DataError: the folder is missing, holds nothing that can be segmented, or holds radiographs whose
-            masks would have the same name.
+        DataError: the folder is missing or holds no usable radiograph, or two radiographs would get masks of
+            the same name.
     """
     folder, output_dir = Path(folder), Path(output_dir)
     usable: dict[Path, str] = {}
@@ -37,7 +40,9 @@ def list_radiographs(folder: str | Path, output_dir: str | Path) -> list[dict[st
             continue
         name = file.path.with_name(stem(file.path.name))
         if name in usable:
-            raise DataError(f"The masks of {usable[name]} and {file.path} would have one name; rename one.")
+            raise DataError(
+                f"The masks of {usable[name]} and {file.path} would have the same name; rename one file."
+            )
         usable[name] = str(file.path)
     if not usable:
         counts = ", ".join(f"{unusable[status]} {status}" for status in ("skipped", "failed"))
@@ -49,9 +54,9 @@ def list_radiographs(folder: str | Path, output_dir: str | Path) -> list[dict[st
 
 
 def name_to_save(metadata: dict[str, Any], saver: Any) -> dict[str, Any]:  # noqa: ARG001
-    """The name that `SaveImaged(output_name_formatter=...)` builds its own from.
+    """The `output_name_formatter` of `SaveImaged`: the input's name without its suffix, plus '.png'.
 
-    MONAI cuts off what follows the last point, which of a file named by a UID is part of its name.
+    MONAI cuts off what follows the last point; in a file named by a UID, that is a part of the name.
     """
     path = Path(metadata["filename_or_obj"])
     return {"subject": str(path.with_name(f"{stem(path.name)}.png"))}

@@ -1,4 +1,4 @@
-"""Which bundles there are and where they lie. Free of torch, so that listing them is instant."""
+"""The shipped bundles and their folders. Does not import torch, so that listing them is quick."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BUNDLES = (
     "inceptionresnetv2_unet",
     "amalgamated_unet",
 )
-#: What `lungfield segment` and `lungfield.Segmenter` take unless told otherwise; it ships with weights.
+#: The default of `lungfield segment` and `lungfield.Segmenter`; it ships with weights.
 DEFAULT_BUNDLE = "efficientnet_lite0_unet"
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -44,22 +44,22 @@ class Bundle:
 
     @property
     def is_shipped(self) -> bool:
-        """Whether it is one that travels with lungfield, and not a copy or somebody else's."""
+        """Whether lungfield ships it; False for a copy and for a bundle of others."""
         return self.name in BUNDLES and self.root.parent == shipped("bundles").resolve()
 
     @property
     def inference_config(self) -> Path:
-        """The config that inference is run by."""
+        """The path of its inference config."""
         return self.root / "configs" / "inference.yaml"
 
     @property
     def weights(self) -> Path:
-        """The state dict of the trained network, which may be missing."""
+        """The path of the trained network's state dict; the file may be missing."""
         return self.root / "models" / "model.pt"
 
     @cached_property
     def weights_sha256(self) -> str:
-        """SHA-256 of the file of weights, in hexadecimal, as it was when this was first asked for.
+        """SHA-256 of the file of weights, in hexadecimal; computed on first use.
 
         Raises:
             BundleError: there is no such file, or it cannot be read.
@@ -74,17 +74,17 @@ class Bundle:
 
     @property
     def has_weights(self) -> bool:
-        """Whether the bundle can segment as it is, or has to be trained first."""
+        """Whether it has a file of weights; without one, it must be trained first."""
         return self.weights.is_file()
 
 
 def shipped(folder: str) -> Path:
-    """The path of a folder that travels with the package: 'bundles' or 'sample_data'.
+    """The path of a folder that is shipped with the package: 'bundles' or 'sample_data'.
 
-    In a checkout it lies at the top; a wheel carries it inside the package.
+    In a checkout it lies at the top; in a wheel, inside the package.
 
     Raises:
-        BundleError: it is in neither place.
+        BundleError: the folder is missing in both places.
     """
     for path in (_PACKAGE / f"_{folder}", _CHECKOUT / folder):
         if path.is_dir():
@@ -99,7 +99,7 @@ def find_bundle(name: str | Path) -> Bundle:
     """Find a shipped bundle by name, or any bundle by the path of its folder.
 
     Raises:
-        BundleError: there is no such bundle, or the folder is not one.
+        BundleError: no such bundle or folder exists, or the folder is not a bundle.
     """
     root = shipped("bundles") / name if str(name) in BUNDLES else Path(name).expanduser()
     metadata = root / "configs" / "metadata.json"
@@ -127,14 +127,14 @@ def all_bundles() -> list[Bundle]:
 
 
 def require_weights(bundle: Bundle) -> None:
-    """Raise `BundleError`, with what to do, where a bundle has no file of weights."""
+    """Raise `BundleError`, with advice, if a bundle has no file of weights."""
     if bundle.has_weights:
         return
     ready = ", ".join(one.name for one in all_bundles() if one.has_weights)
     train = bundle.root / "configs" / "train.yaml"
     raise BundleError(
         f"The file of weights of the bundle {bundle.name!r} is missing: {bundle.weights}. Either choose a "
-        f"bundle that has weights, by --bundle: {ready}. Or train this one: python -m monai.bundle run "
-        f"training --config_file {train} --dataset_dir DATA --output_dir RUN; then put RUN/best_model.pt "
-        f"where the missing file belongs. {bundle.root / 'docs' / 'README.md'} says more."
+        f"bundle that has weights, with --bundle: {ready}. Or train this one: python -m monai.bundle run "
+        f"training --config_file {train} --dataset_dir DATA --output_dir RUN; then copy RUN/best_model.pt "
+        f"to the path of the missing file. See {bundle.root / 'docs' / 'README.md'}."
     )

@@ -1,4 +1,4 @@
-"""The folders that the configs write to: never another run's results, and named at the end."""
+"""The output folders of the configs: refuse to overwrite results, and log the folder at the end."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from lungfield.names import shown
 
 
 def refuse_other_results(folder: str | Path, *patterns: str, overwrite: bool | str = False) -> None:
-    """Refuse to write where results of another run are.
+    """Refuse an output folder that holds the results of another run.
 
     Args:
-        folder: where this run is to write.
-        patterns: globs of its results, such as '**/*_lungs.png'.
-        overwrite: replace what has the same names; MONAI's command line hands `true` on as text.
+        folder: the output folder.
+        patterns: globs of results, such as '**/*_lungs.png'.
+        overwrite: accept such a folder; MONAI's command line passes `true` as a string.
 
     Raises:
-        OutputError: names one of the results.
+        OutputError: the folder holds results and `overwrite` is false; the message names one of them.
     """
     if str(overwrite).lower() == "true":
         return
     found = next((path for pattern in patterns for path in Path(folder).glob(pattern)), None)
     if found is not None:
         raise OutputError(
-            f"{folder} holds the results of a run ({found.relative_to(folder)}). Write over them by "
-            "--overwrite true, or choose another output folder by --output_dir."
+            f"{folder} holds the results of a run ({found.relative_to(folder)}). Overwrite them with "
+            "--overwrite true, or choose another output folder with --output_dir."
         )
 
 
 def name_results(folder: str | Path) -> None:
-    """Say where the results are, as the log of a long run scrolls away."""
+    """Log the path of the results at the end of a run."""
     logging.getLogger("lungfield").info("results: %s", shown(str(Path(folder).absolute())))

@@ -1,7 +1,7 @@
-"""Files of weights: there or not, readable or not, of this network or of another, and for what images.
+"""Load files of weights, and check that they fit the network and its preprocessing.
 
-Training notes in a state dict how its images were prepared, where torch keeps the versions of the modules
-(`_metadata`): it stays a plain state dict, which any program can load.
+Training stores the preprocessing steps in the state dict's `_metadata`, where torch stores the versions of
+modules. So the file stays a plain state dict that any program can load.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _PREPARATION = "lungfield_preparation"
 
 
 def require_file(path: str | Path, *, what: str, advice: str) -> str:
-    """Return `path` where it is a file; else `BundleError` says what is missing and `advice`."""
+    """Return `path` as text if it is a file; else raise `BundleError` with `what` and `advice`."""
     if not Path(path).is_file():
         raise BundleError(f"{what} is missing: {path}. {advice}")
     return str(path)
@@ -24,22 +24,22 @@ def require_file(path: str | Path, *, what: str, advice: str) -> str:
 def load_weights(
     network: Any, path: str | Path | None, *, bundle_root: str | Path = ".", preprocessing: Any = None
 ) -> Any:
-    """Load a state dict, or the (averaged) network in a checkpoint of training, and return the network.
+    """Load a state dict, or the (averaged) network of a training checkpoint, into a network, and return it.
 
-    A network that is to be trained on may give more channels than the weights do, or fewer: those that both
-    have keep their weights, by their numbers, and further ones start as the network has them, at random.
+    Without `preprocessing`, for fine-tuning, the network may have more or fewer output channels than the
+    weights: channels of the same number get the weights, and further channels keep their random start.
 
     Args:
-        network: a torch module.
+        network: a torch module; it is changed in place.
         path: a file that `torch.load(weights_only=True)` reads; 'shipped' for models/model.pt of the bundle;
-            None leaves the network as it is.
+            None to return the network unchanged.
         bundle_root: folder of the bundle.
-        preprocessing: the Compose that prepares what the network will be given; None where it is to be
-            trained on, and may be given something else than before.
+        preprocessing: the Compose that prepares the network's input, compared with that of the weights'
+            training; None for fine-tuning, which may use another.
 
     Raises:
-        BundleError: the file is missing, holds no weights, or those of another network or of one that was
-            trained on images prepared in another way.
+        BundleError: the file is missing, or holds no weights, weights of another network, or weights that
+            were trained with another preprocessing.
     """
     if path is None:
         return network
@@ -61,7 +61,7 @@ def load_weights(
 
 
 def _with_channels_of(network: Any, weights: dict[str, Any]) -> dict[str, Any]:
-    """The weights with as many output channels as the network has, where that is all that differs."""
+    """Fit the weights to the network's number of output channels, if nothing else differs."""
     own = network.state_dict()
     if all(name in own for name in weights):
         new = {name: value for name, value in own.items() if name.startswith("further.")}
@@ -69,7 +69,7 @@ def _with_channels_of(network: Any, weights: dict[str, Any]) -> dict[str, Any]:
     if own.keys() != weights.keys():
         return weights
     differing = [name for name, value in own.items() if value.shape != weights[name].shape]
-    if len({name.rpartition(".")[0] for name in differing}) != 1:  # not the weight and the bias of one layer
+    if len({name.rpartition(".")[0] for name in differing}) != 1:  # more than one layer differs
         return weights
     result = dict(weights)
     for name in differing:
@@ -82,13 +82,13 @@ def _with_channels_of(network: Any, weights: dict[str, Any]) -> dict[str, Any]:
 
 
 def weights_in(state: dict[str, Any]) -> dict[str, Any]:
-    """The state dict in a checkpoint of training, averaged where there is one, or what is one itself."""
+    """The (averaged) network's state dict in a training checkpoint; a plain state dict is returned as is."""
     found: dict[str, Any] = state.get("averaged_network", state.get("network", state))
     return found
 
 
 def preparation(preprocessing: Any) -> list[str]:
-    """What a preprocessing does to the image, step by step, with the size that the image gets."""
+    """The names of the steps of a preprocessing that change the image, with the size of a resize."""
     steps = []
     for step in preprocessing.transforms:
         name = type(step).__name__
@@ -99,7 +99,7 @@ def preparation(preprocessing: Any) -> list[str]:
 
 
 def note_preparation(network: Any, preprocessing: Any) -> Any:
-    """Let every state dict of a network say how the images are prepared that it is trained on; return it."""
+    """Make every future state dict of a network store the steps of its preprocessing; return the network."""
     steps = preparation(preprocessing)
 
     def note(_module: Any, _state: Any, _prefix: str, metadata: dict[str, Any]) -> None:
@@ -110,31 +110,36 @@ def note_preparation(network: Any, preprocessing: Any) -> Any:
 
 
 def noted_preparation(weights: dict[str, Any]) -> list[str] | None:
-    """What `note_preparation` noted in a state dict, or None."""
+    """The preprocessing steps that `note_preparation` stored in a state dict, or None."""
     found: list[str] | None = getattr(weights, "_metadata", {}).get("", {}).get(_PREPARATION)
     return found
 
 
 def require_preparation(weights: dict[str, Any], steps: list[str] | None, path: str | Path) -> None:
-    """Refuse weights that were trained on images prepared by other steps; those that say nothing pass.
+    """Refuse weights that were trained with other preprocessing steps; weights without steps are accepted.
 
     Raises:
-        BundleError: says what was done then, and what would be done now.
+        BundleError: the steps differ; the message names both lists.
     """
     then = noted_preparation(weights)
     if then is not None and steps is not None and then != steps:
         raise BundleError(
-            f"The network in {path} was trained on images prepared by {', '.join(then)}, and would be given "
-            f"images prepared by {', '.join(steps)}. Set image_size and preprocessing as in its training: "
+            f"The network in {path} was trained with the preprocessing {', '.join(then)}, but this run uses "
+            f"{', '.join(steps)}. Set image_size and preprocessing as in its training: "
             '--image_size "[H,W]" on the command line, or in configs/inference.yaml of its bundle.'
         )
 
 
 def load_state(path: str | Path, *, what: str, advice: str) -> Any:
-    """What a file of tensors holds, on the CPU; such a file cannot run code.
+    """Load a file of tensors to the CPU with `weights_only`, which cannot run code.
+
+    Args:
+        path: the file.
+        what: its kind, for the error message.
+        advice: what to do if it cannot be read, for the error message.
 
     Raises:
-        BundleError: there is no such file, or it is no such one; says `what` it should be and `advice`.
+        BundleError: the file is missing or cannot be read.
     """
     import torch
 

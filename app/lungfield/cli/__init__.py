@@ -1,4 +1,4 @@
-"""The command line, one command a file, thin over the Python API."""
+"""The command line: one file per command, a thin layer over the Python API."""
 
 
 def main() -> None:

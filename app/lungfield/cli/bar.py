@@ -1,4 +1,4 @@
-"""What a command shows on a terminal while it works."""
+"""The progress bar of commands on a terminal."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Item = TypeVar("Item")
 
 
 class Bar:
-    """A word and a bar on standard error, gone when the work ends; nothing where that is no terminal.
+    """A title and a progress bar on standard error, removed at the end; nothing if that is no terminal.
 
-    Begin it before anything large is imported: that alone takes seconds on a slow disk.
+    Start it before large imports, which take seconds on a slow disk.
 
     Args:
-        title: the word to begin with.
-        console: of standard error.
+        title: the first title.
+        console: for standard error.
     """
 
     def __init__(self, title: str, console: Console | None = None) -> None:
@@ -51,11 +51,11 @@ class Bar:
         self._bar.stop()
 
     def show(self, title: str, done: int | None = None, of: int | None = None) -> None:
-        """Say what is done now, and how much of it."""
+        """Show the current step, and its progress."""
         self._bar.update(self._task, description=title, completed=done, total=of)
 
     def track(self, items: Iterable[Item]) -> Iterator[Item]:
-        """Go through items, and show how many are done."""
+        """Iterate over items, and show the progress."""
         listed = list(items)
         self._bar.update(self._task, completed=0, total=len(listed))
         for item in listed:
@@ -64,7 +64,7 @@ class Bar:
 
 
 class _Count(TaskProgressColumn):
-    """'3/40' once there is something to count."""
+    """'3/40' if the total is known."""
 
     def __init__(self) -> None:
         super().__init__()

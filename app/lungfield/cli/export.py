@@ -18,7 +18,7 @@ def export(
         DEFAULT_BUNDLE, help="A shipped bundle's name, or the folder of another that you trust."
     ),
     format: str = typer.Option(..., help="torchscript (.ts), onnx (.onnx) or openvino (.xml and .bin)."),
-    output: Path = typer.Option(..., "-o", "--output", help="File to write, with the ending of its format."),
+    output: Path = typer.Option(..., "-o", "--output", help="File to write, with the suffix of its format."),
     any_size: bool = typer.Option(
         False,
         "--any-size",

@@ -1,4 +1,4 @@
-"""The `lungfield` command: joins the commands, one file each, and turns errors into messages."""
+"""The `lungfield` command: registers the commands, and turns errors into messages."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; exit 2 with one message where the call was wrong."""
+    """Run the command line; exit with status 2 and a message for a wrong call."""
     try:
         app()
     except LungfieldError as error:
-        # Text, not markup: a path may hold brackets.
+        # As text, not markup: a path may contain brackets.
         text = Text.assemble(("lungfield: ", "bold red"), shown_lines(str(error)))
         Console(stderr=True).print(text, soft_wrap=True)
         sys.exit(2)

@@ -1,4 +1,4 @@
-"""`lungfield node`: a service that takes radiographs from an archive and sends the results back."""
+"""`lungfield node`: a service that receives radiographs from an archive and sends the results back."""
 
 from __future__ import annotations
 
@@ -67,17 +67,17 @@ def node(
         _Several, typer.Option(help="Address or network that may connect, by default any; may be repeated.")
     ] = None,
     watch: Annotated[
-        _Several, typer.Option(help="Folder whose new files are taken; may be repeated.")
+        _Several, typer.Option(help="Folder that is watched for new files; may be repeated.")
     ] = None,
     poll: Annotated[
         _Several,
-        typer.Option(help="DICOMweb service that is asked for new radiographs; may be repeated."),
+        typer.Option(help="DICOMweb service that is polled for new radiographs; may be repeated."),
     ] = None,
-    every: Annotated[float, typer.Option(min=1, help="Pause between two such questions, in seconds.")] = 30.0,
+    every: Annotated[float, typer.Option(min=1, help="Pause between two such queries, in seconds.")] = 30.0,
     tls_certificate: Annotated[
         Path | None, typer.Option(exists=True, help="Encrypt the DICOM port with this certificate (PEM).")
     ] = None,
-    tls_key: Annotated[Path | None, typer.Option(exists=True, help="The key of it (PEM).")] = None,
+    tls_key: Annotated[Path | None, typer.Option(exists=True, help="The certificate's key (PEM).")] = None,
     tls_ca: Annotated[
         Path | None,
         typer.Option(exists=True, help="Authorities (PEM) that peers' certificates must come from."),
@@ -91,16 +91,16 @@ def node(
         float | None, typer.Option(min=1, help="Timeout for each radiograph, in seconds; by default 120.")
     ] = None,
     views: Annotated[
-        Literal["frontal", "any"] | None, typer.Option(help="As of `lungfield segment`; by default frontal.")
+        Literal["frontal", "any"] | None, typer.Option(help="As for `lungfield segment`; by default frontal.")
     ] = None,
     viewer_geometry: Annotated[
-        bool, typer.Option("--viewer-geometry", help="As of `lungfield segment`.")
+        bool, typer.Option("--viewer-geometry", help="As for `lungfield segment`.")
     ] = False,
     skipped_notice: Annotated[
         bool,
         typer.Option(
             "--skipped-notice",
-            help="Of an image that is skipped, send a secondary capture that says why.",
+            help="For each skipped image, send a secondary capture with the reason.",
         ),
     ] = False,
     log_file: Annotated[
@@ -109,7 +109,7 @@ def node(
 ) -> None:
     """Run a node until SIGTERM or SIGINT.
 
-    Settings of the command line win over those of --config. Secrets come from the environment only.
+    Options of the command line override the settings of --config. Secrets come from the environment only.
     """
     if context.invoked_subcommand is not None:
         return

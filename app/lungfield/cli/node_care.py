@@ -1,4 +1,4 @@
-"""`lungfield node status`, `retry` and `export-failures`: looking after a node, whether it runs or not."""
+"""`lungfield node status`, `retry` and `export-failures`, for a running or stopped node."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ State = Annotated[
     Path, typer.Option("--state", help="State folder of the node.", exists=True, file_okay=False)
 ]
 
-#: Exit code where something that was asked for could not be done.
+#: Exit code if one of the given numbers is not parked.
 NOT_ALL = 1
 
 _COLUMNS = ("instance", "code", "reason", "what_to_do", "destinations", "attempts", "parked_since")
@@ -33,34 +33,33 @@ def status(
     state: State,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ) -> None:
-    """Show what a node has to do, what is stuck and why, and what to do about it.
+    """Show the queue of a node, the radiographs that are stuck and why, and what to do about it.
 
-    Works beside a running node and without one. Radiographs are named by their number; nothing tells who they
-    are of.
+    Works with and without a running node. Radiographs are named by their number; no patient is identified.
     """
     from lungfield.node.status import status_of
 
     with _opened(state) as store:
-        told = status_of(store, state)
+        report = status_of(store, state)
     if as_json:
-        print(json.dumps(told.to_json()))
+        print(json.dumps(report.to_json()))
     else:
-        _show(told)
+        _show(report)
 
 
 def retry(
     state: State,
     numbers: Annotated[list[int] | None, typer.Argument(help="Numbers of parked radiographs.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All that are parked.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All parked radiographs.")] = False,
 ) -> None:
-    """Let parked radiographs go on: those of the numbers, or all.
+    """Retry parked radiographs, by number or all.
 
-    A running node takes them up at once. Ends with 1 where one of the numbers is not parked.
+    A running node continues with them at once. The exit status is 1 if one of the numbers is not parked.
     """
     if bool(numbers) == everything:
         raise typer.BadParameter("Give the numbers of parked radiographs, or --all.")
+    from lungfield.node.formatting import number
     from lungfield.node.records import State as Is
-    from lungfield.node.words import number
 
     with _opened(state) as store:
         found = {one: store.instance(one) for one in numbers or ()}
@@ -70,7 +69,7 @@ def retry(
         count = store.retry(None if everything else numbers)
     print(f"{number(count, 'radiograph goes', 'radiographs go')} on.")
     for one, instance in others.items():
-        why = "there is none of this number" if instance is None else f"it is {instance.state}, not parked"
+        why = "no such number" if instance is None else f"it is {instance.state}, not parked"
         print(f"lungfield: {one}: {why}.", file=sys.stderr)
     if others:
         raise typer.Exit(NOT_ALL)
@@ -83,18 +82,18 @@ def export_failures(
         bool,
         typer.Option(
             "--with-uids",
-            help="Add the UIDs of study, series and object, to look them up in the archive. They tell whom a "
-            "radiograph is of to all who have access to that.",
+            help="Add the UIDs of study, series and object, to find them in the archive. They identify the "
+            "patient to everyone with access to the archive.",
         ),
     ] = False,
 ) -> None:
-    """Write all parked radiographs, with reasons and what to do, to a table."""
+    """Write a table of all parked radiographs, with reasons and advice."""
     import time
     from datetime import UTC, datetime
 
     from lungfield.export.tables import write_results_csv
+    from lungfield.node.formatting import number
     from lungfield.node.status import parked_instance
-    from lungfield.node.words import number
 
     now = time.time()
 
@@ -106,7 +105,7 @@ def export_failures(
             "destinations": [f"{name}: {error}" for name, error in parked.destinations.items()],
             "parked_since": since.isoformat(timespec="seconds"),
         }
-        # What follows a '#' tells contents of one UID apart (see `Store.receive`).
+        # The part after '#' distinguishes objects with the same UID (see `Store.receive`).
         uids = {name: getattr(failure.instance, name).partition("#")[0] for name in _UIDS}
         return values | (uids if with_uids else {})
 
@@ -120,10 +119,10 @@ def export_failures(
 
 @contextmanager
 def _opened(state: Path) -> Iterator[Store]:
-    """The queue of a state folder.
+    """A context with the queue of a state folder.
 
     Raises:
-        DataError: no node has run there.
+        DataError: no node has used the folder.
     """
     from lungfield.errors import DataError
     from lungfield.node.settings import Settings
@@ -131,7 +130,7 @@ def _opened(state: Path) -> Iterator[Store]:
 
     path = Settings(state=state).database
     if not path.is_file():
-        raise DataError(f"{state}: no node has used this state folder; give that of its settings.")
+        raise DataError(f"{state}: no node has used this state folder; give the folder in its settings.")
     store = Store(path)
     try:
         yield store
@@ -139,29 +138,29 @@ def _opened(state: Path) -> Iterator[Store]:
         store.close()
 
 
-def _show(told: Status) -> None:
-    from lungfield.node.words import duration, number, size
+def _show(report: Status) -> None:
+    from lungfield.node.formatting import duration, number, size
 
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    for notice in told.notices:
+    for notice in report.notices:
         console.print(f"! {notice.text}\n  {notice.advice}")
-    if told.notices:
+    if report.notices:
         console.print()
-    for one in told.queue:
+    for one in report.queue:
         age = "" if one.oldest_s is None else f", oldest {duration(one.oldest_s)}"
         console.print(f"{one.state:<10}{one.count:>9,}{age}")
-    console.print(f"{'disk free':<10}{size(told.disk_free_bytes):>9}")
-    if told.deliveries:
+    console.print(f"{'disk free':<10}{size(report.disk_free_bytes):>9}")
+    if report.deliveries:
         table = Table("destination", box=None, padding=(0, 3, 0, 0))
         for name in ("waiting", "accepted", "delivered", "parked", "given over"):
             table.add_column(name, justify="right")
-        for each in told.deliveries:
+        for each in report.deliveries:
             table.add_row(each.destination, *(f"{count:,}" for count in each.counts.values()))
         console.print()
         console.print(table)
-    if told.parked:
+    if report.parked:
         console.print()
-    for parked in told.parked:
+    for parked in report.parked:
         where = "".join(f"; {name}: {error}" for name, error in parked.destinations.items())
         tries = number(parked.attempts, "try", "tries")
         since = duration(parked.parked_s)
@@ -169,6 +168,6 @@ def _show(told: Status) -> None:
             f"{parked.instance}: parked {since} ago, {tries}, {parked.code}: {parked.reason}{where}"
         )
         console.print(f"  {parked.advice}")
-    more = told.count("parked") - len(told.parked)
+    more = report.count("parked") - len(report.parked)
     if more > 0:
         console.print(f"and {more:,} more: lungfield node export-failures")

@@ -1,4 +1,4 @@
-"""`lungfield prepare`: public data sets and own folders, all in one layout."""
+"""`lungfield prepare`: prepare public data sets and own folders in a common layout."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def pseudo_labels(
 
 
 def _named_folders(options: Sequence[str]) -> dict[str, Path]:
-    """The folders of further structures by name; `DataError` where an option is not NAME=FOLDER."""
+    """The folders of further structures by name; `DataError` if an option is not NAME=FOLDER."""
     from lungfield.errors import DataError
 
     folders: dict[str, Path] = {}
@@ -203,7 +203,7 @@ def _named_folders(options: Sequence[str]) -> dict[str, Path]:
 
 
 def _common(split: Split, max_side: int, bar: Bar) -> dict[str, Any]:
-    """The arguments that all functions which prepare a set share."""
+    """The arguments that all preparing functions share."""
     return {"split": split, "max_side": max_side or None, "track": bar.track}
 
 

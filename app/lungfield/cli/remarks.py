@@ -1,4 +1,4 @@
-"""What a person should know of the files of a batch: a line for a kind of remark, not for a file."""
+"""Summarise the remarks on the files of a batch: one line per kind of remark."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
 @dataclass
 class _Kind:
-    """The first file with a remark of a kind, what is said of it, and how many files have one."""
+    """A kind of remark: its first file, the text for that file, and the number of files."""
 
     file: str
     text: str
@@ -24,15 +24,15 @@ class _Kind:
 
 
 def remark_lines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Sum up the remarks on the files of a batch: flags first, then what failed, what was skipped, warnings.
+    """Summarise the remarks on the files of a batch: flags, failed files, skipped files, warnings.
 
-    Warnings that differ in their numbers alone are of one kind.
+    Warnings that differ only in numbers are one kind.
 
     Args:
         rows: as in results.csv.
 
     Returns:
-        One line a kind, the most frequent of each sort first; control characters in names are escaped.
+        One line per kind, sorted by frequency within each sort; control characters in names are escaped.
     """
     kinds: dict[tuple[str, str], _Kind] = {}
     for row in rows:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lungfield.batch import BatchResult
     from lungfield.cluster.progress import Progress as ShardProgress
 
-#: Exit codes beside 0 (all done or skipped), 1 (some failed) and 2 (a wrong call).
+#: Exit codes besides 0 (all done or skipped), 1 (some failed) and 2 (a wrong call).
 STOPPED = 3
 SIGNAL_BASE = 128
 
@@ -37,7 +37,7 @@ Engine = Literal["local", "ray"]
 
 
 def _existing(inputs: list[str] | None) -> list[str]:
-    """Turn down paths that do not exist; whether a URI does, its store tells."""
+    """Refuse paths that do not exist; URIs are checked later by their store."""
     for text in inputs or ():
         if "://" not in text and not Path(text).exists():
             raise typer.BadParameter(f"Path '{shown(text)}' does not exist.")
@@ -45,7 +45,7 @@ def _existing(inputs: list[str] | None) -> list[str]:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    """What is listed with commas."""
+    """Split a comma-separated list."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
@@ -84,8 +84,8 @@ def segment(
     ),
     structures: str = typer.Option(
         "lungs",
-        help="What masks and DICOM SEG hold: lungs,heart,clavicles. The lungs are always there; the others "
-        "need a bundle that gives them.",
+        help="Structures in masks and DICOM SEG: lungs,heart,clavicles. The lungs are always included; the "
+        "others need a bundle that segments them.",
     ),
     reference: Path | None = typer.Option(
         None,
@@ -137,7 +137,7 @@ def segment(
     ),
     max_actors: int | None = typer.Option(None, min=1, help="Maximum number of CPU actors of Ray."),
     shard: str | None = typer.Option(
-        None, help="Do part I of N of a run, as I/N, beside processes that do the others."
+        None, help="Segment part I of N of a run, as I/N; other processes segment the other parts."
     ),
     log_file: Path | None = typer.Option(None, help="Append a log to this file, as lines of JSON."),
     as_json: bool = typer.Option(False, "--json", help="Print the summary as JSON, as the last line."),
@@ -146,16 +146,16 @@ def segment(
 
     The output folder has one sub-folder for each format, which mirrors the folders of the inputs.
     results.csv, results.json and results.parquet have one row per file, and report.html shows the results.
-    --resume continues a run that was stopped, whatever the cause.
+    --resume continues a run that was stopped for any reason.
 
-    URIs, lists, --engine ray and --shard make a run in shards, for object stores and many machines.
+    URIs, lists, --engine ray and --shard start a sharded run, for object stores and many machines.
 
     Exit status: 0 when every file is done or skipped; 1 when some failed; 2 for a wrong call; 3 when results
     could not be written (disk full); 130 after SIGINT, 143 after SIGTERM.
     """
     console = Console(stderr=True)
     progress = _Progress(console)
-    with progress:  # at once: the imports alone take more than a second
+    with progress:  # before the imports, which take more than a second
         from lungfield.batch import FAILED, Interrupted, Options, read_inputs, segment_files
         from lungfield.cluster.options import ClusterOptions, parse_shard
         from lungfield.cluster.uris import need_stores
@@ -220,9 +220,10 @@ def segment(
 
 @contextmanager
 def _log_to(path: Path | None) -> Iterator[None]:
-    """Append what lungfield logs (names of files, never patients) to a file, as JSON lines; nowhere for None.
+    """A context that appends lungfield's log (file names, no patients) to a file as JSON lines, if given.
 
-    Raises `OutputError` where the file cannot be written.
+    Raises:
+        OutputError: the file cannot be written.
     """
     if path is None:
         yield
@@ -252,7 +253,7 @@ def _log_to(path: Path | None) -> Iterator[None]:
 
 
 class _Progress(Bar):
-    """How far a run has come, as `segment_files` and `segment_stores` tell it."""
+    """The progress bar of `segment_files` and `segment_stores`."""
 
     def __init__(self, console: Console) -> None:
         super().__init__("Looking for radiographs", console)
@@ -260,13 +261,13 @@ class _Progress(Bar):
         self._console, self._told = console, time.monotonic()
 
     def __call__(self, ended: int, files: int, row: Mapping[str, Any] | None) -> None:
-        """Show how many of the files have ended; of the one that just did, its row."""
+        """Show the number of files that have ended; `row` is that of the last one."""
         self._failed += row is not None and row["status"] == "failed"
         title = f"Segmenting, {self._failed} failed" if self._failed else "Segmenting"
         self.show(title if row else "Loading the bundle", ended, files)
 
     def tell(self, progress: ShardProgress) -> None:
-        """Show how far a run in shards has come; now and then as a line where there is no terminal."""
+        """Show the progress of a sharded run; without a terminal, print a line from time to time."""
         title = f"Segmenting, {progress.rate:.1f}/s"
         if progress.failed:
             title += f", {progress.failed} failed"
@@ -277,7 +278,7 @@ class _Progress(Bar):
 
 
 def _report(batch: BatchResult, console: Console) -> None:
-    """What came out, for a person."""
+    """Print a summary for people."""
     from rich.table import Table
 
     from lungfield.batch import DONE, FAILED, SKIPPED
@@ -301,8 +302,8 @@ def _report(batch: BatchResult, console: Console) -> None:
         soft_wrap=True,
     )
     if batch.ratios:
-        told = "Cardiothoracic ratio: median {median:.2f}, {minimum:.2f} to {maximum:.2f}, of {count} files."
-        console.print(told.format(**batch.ratios), highlight=False)
+        text = "Cardiothoracic ratio: median {median:.2f}, {minimum:.2f} to {maximum:.2f}, of {count} files."
+        console.print(text.format(**batch.ratios), highlight=False)
     if batch.agreement:
         table = Table(title="Agreement with the reference")
         for heading in ("metric", "n", "mean", "sd", "95 % interval", "min", "max"):

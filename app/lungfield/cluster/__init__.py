@@ -1,4 +1,4 @@
-"""Radiographs by the million, from stores and tables into stores: in shards, on one machine or many."""
+"""Segment millions of radiographs, from stores and tables into a store, in shards on one machine or many."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from lungfield.cluster.results import ShardedResult
     from lungfield.cluster.run import segment_stores
 
-# Imported on use: processes that are started import this package too.
+# Imported on use: worker processes import this package too, and need none of it.
 _MODULES = {"ClusterOptions": "options", "ShardedResult": "results", "segment_stores": "run"}
 
 __all__ = ["ClusterOptions", "ShardedResult", "segment_stores"]

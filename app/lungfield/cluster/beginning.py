@@ -1,4 +1,4 @@
-"""Beginning a run, or going on with the one that is in the output store."""
+"""Start a run, or continue the one in the output store."""
 
 from __future__ import annotations
 
@@ -37,10 +37,17 @@ def open_run(
     options: Options,
     cluster: ClusterOptions,
 ) -> Run:
-    """The run to go on with, or a new one, whose plan is written.
+    """The run to continue, or a new one with its plan written.
+
+    Args:
+        inputs: paths and URIs.
+        store: the output store.
+        settings: from `batch.run.settings_of`.
+        options: of the batch.
+        cluster: the shards of this process.
 
     Raises:
-        DataError: an input cannot be read, or there is nothing to segment; the store holds another run.
+        DataError: an input cannot be read, there is nothing to segment, or the store holds another run.
         OutputError: the store cannot be written to.
     """
     if protocol_of(store.uri) in READ_ONLY:
@@ -48,7 +55,7 @@ def open_run(
     if store.local is not None:
         require_writable(store.local)
         if store.has(_JOURNAL):
-            raise DataError(f"{store} holds a run that is not in shards. Choose another output folder.")
+            raise DataError(f"{store} holds a run that is not sharded. Choose another output folder.")
     if cluster.shard and options.overwrite:
         raise DataError("A part of a run cannot overwrite another run: choose another output folder.")
     before = read_run(store)
@@ -61,7 +68,7 @@ def open_run(
         return _begun(inputs, store, settings, options, cluster)
     if not (cluster.shard or options.resume):
         raise DataError(
-            f"{store} holds the results of a run. Go on with it by --resume, begin anew by --overwrite, or "
+            f"{store} holds the results of a run. Continue it with --resume, replace it with --overwrite, or "
             "choose another output folder."
         )
     require_same_settings(
@@ -73,9 +80,9 @@ def open_run(
 def _begun(
     inputs: Sequence[str], store: Store, settings: dict[str, Any], options: Options, cluster: ClusterOptions
 ) -> Run:
-    """List the inputs, and write the plan. What the run was begun with comes last: then it is begun."""
-    store.write(_WRITABLE, b"")  # a store that is not must be known before millions of keys are listed
-    for folder in (PLAN, MANIFESTS, DUPLICATES, PARTS):  # of a run that was not begun or removed to the end
+    """List the inputs and write the plan; `write_run` comes last and marks the run as started."""
+    store.write(_WRITABLE, b"")  # fail before millions of keys are listed
+    for folder in (PLAN, MANIFESTS, DUPLICATES, PARTS):  # of a run whose start or removal was interrupted
         store.remove(f"{folder}/{name}" for name in list(store.names(folder)))
     started = export.creation_time().isoformat()
     with Catalogue() as catalogue:
@@ -96,20 +103,20 @@ def _begun(
 
 
 def _waited_for(store: Store) -> Run:
-    """The run that the first of several parts begins: it lists the inputs for all."""
+    """Wait for the run that part 1 starts: it lists the inputs for all parts."""
     end = time.monotonic() + _LONGEST_WAIT_S
     while time.monotonic() < end:
         if (run := read_run(store)) is not None:
             return run
         time.sleep(_WAIT_S)
     raise DataError(
-        f"No run was begun in {store} within an hour. The first part lists the inputs for all: start "
+        f"No run was started in {store} within an hour. Part 1 lists the inputs for all parts: start "
         "--shard 1/n too."
     )
 
 
 def _remove_results(store: Store) -> None:
-    """Remove what a run has begun with, then all of its results."""
+    """Remove the record of a run, then all of its results."""
     store.remove([RUN])
     for shard in sorted(finished_shards(store)):
         rows = (outcome.row for outcome in read_manifest(store, shard))

@@ -1,4 +1,4 @@
-"""The files of a run while they are listed: on disk, as ten million names are too many for memory."""
+"""The list of a run's files, in a database on disk: ten million names do not fit into memory."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class Item:
     """A file to segment.
 
     Attributes:
-        uri: where it is: a URI, or an absolute path of this machine.
-        relative: where its results belong: its place below the folder that was named.
-        name: the same as its results are called: without suffix, unless another file's would be the same.
-        size: in bytes; None where the listing does not say it.
+        uri: its URI, or an absolute path of this machine.
+        relative: its path below the input folder.
+        name: `relative` as the name of its results: without suffix, unless another file would get the same.
+        size: in bytes; None if the listing does not give it.
     """
 
     uri: str
@@ -57,15 +57,15 @@ class Item:
 
 @dataclass(frozen=True)
 class Listed:
-    """A file that a listing met.
+    """A file in a listing.
 
     Attributes:
-        uri: where it is.
-        place: the same as one path (`uris.place_of`); a file that is met twice counts once.
-        relative: its place below the folder that was named; None to take that below the folder which all
-            files without one have in common.
-        size: in bytes, where it is known.
-        order: sorts the files of one input; by default, they come as they were listed.
+        uri: its URI or path.
+        place: the same in a normalised form (`uris.place_of`), to list each file only once.
+        relative: its path below the input folder; None for its path below the common parent folder of all
+            files with None.
+        size: in bytes; None if not known.
+        order: sort key among the files of one input; if empty, they keep the order of the listing.
     """
 
     uri: str
@@ -76,13 +76,13 @@ class Listed:
 
 
 class Catalogue:
-    """All files of a run, in the order and by the names that the engine of one machine gives them.
+    """All files of a run, with the same order and names as in `batch`.
 
-    It is an SQLite database in a temporary folder, which goes with the block.
+    A context manager over an SQLite database in a temporary folder, which is removed at the end.
     """
 
     def __enter__(self) -> Catalogue:
-        """Begin an empty one."""
+        """Create an empty database."""
         self._folder = tempfile.TemporaryDirectory(prefix="lungfield-list-")
         self._database = sqlite3.connect(Path(self._folder.name) / "items.sqlite", isolation_level=None)
         self._database.create_function("fold", 1, _folded, deterministic=True)
@@ -93,19 +93,19 @@ class Catalogue:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Remove it."""
+        """Remove the database."""
         self._database.close()
         self._folder.cleanup()
 
     def add(self, number: int, files: Iterable[Listed]) -> None:
-        """Add files of the input of this number, a page of them at a time."""
+        """Add a page of files of the input with this number."""
         self._database.execute("BEGIN")
         self._database.executemany(
             _INSERT,
             (
                 (
                     number,
-                    os.fsencode(file.order.replace("/", "\0")),  # as paths are sorted: part by part
+                    os.fsencode(file.order.replace("/", "\0")),  # sort part by part, as pathlib does
                     *map(os.fsencode, (file.uri, file.place)),
                     None if file.relative is None else os.fsencode(file.relative),
                     file.size,
@@ -116,41 +116,41 @@ class Catalogue:
         self._database.execute("COMMIT")
 
     def drop_below(self, number: int, folder: str) -> int:
-        """Take out the files of an input below one of its folders; returns how many there were."""
+        """Remove the files of an input below one of its folders, and return their number."""
         start = os.fsencode(f"{folder}/")
         return self._database.execute(
             "DELETE FROM items WHERE input = ? AND substr(relative, 1, ?) = ?", (number, len(start), start)
         ).rowcount
 
     def finish(self) -> int:
-        """Give all files their names; to be called when all were added.
+        """Compute the names of all files, after the last call of `add`.
 
         Returns:
-            How many files there are.
+            The number of files.
 
         Raises:
-            DataError: two files cannot be told apart by name.
+            DataError: two files have the same relative path.
         """
         self._name_below_common(everything=False)
         if self._repeated():
             self._name_below_common(everything=True)
         if repeated := self._repeated():
             raise DataError(
-                f"Several inputs are called {shown(repeated)}, as their results would be. Rename them, or "
-                "segment them into different output folders."
+                f"Several inputs have the relative path {shown(repeated)}, so their results would have the "
+                "same name. Rename them, or segment them into different output folders."
             )
         self._database.executescript(_NAMES)
         (count,) = self._database.execute("SELECT count(*) FROM items").fetchone()
         return int(count)
 
     def __iter__(self) -> Iterator[Item]:
-        """Go through the files in their order; after `finish`."""
+        """Iterate over the files in their order, after `finish`."""
         for uri, relative, size, is_alone in self._database.execute(_LISTED):
             name = os.fsdecode(relative)
             yield Item(os.fsdecode(uri), name, os.fsdecode(_stem(relative)) if is_alone else name, size)
 
     def _name_below_common(self, *, everything: bool) -> None:
-        """Name files by their places below the folder they have in common: all, or those without a name."""
+        """Set the relative paths below the common parent folder: of all files, or of those without one."""
         which = "WHERE ? OR relative IS NULL"
         first, last = self._database.execute(
             f"SELECT min(place), max(place) FROM items {which}",  # noqa: S608
@@ -172,7 +172,7 @@ class Catalogue:
 
 
 def _folded(name: bytes) -> bytes:
-    """Names that differ in case only are one file on some systems."""
+    """A name in lower case: on some systems, names that differ only in case are the same file."""
     return os.fsencode(os.fsdecode(name).casefold())
 
 

@@ -1,4 +1,4 @@
-"""Files that share their SOP Instance UID: found on disk, and noted a shard at a time in the output store."""
+"""Find files that share their SOP Instance UID, and store them by shard in the output store."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ SELECT shard, file, other, others FROM (
 
 
 def note_duplicates(store: Store, shards: int) -> set[int]:
-    """Find the files that share their SOP Instance UID, in all manifests of a run.
+    """Find the files that share their SOP Instance UID in all manifests of a run, and store them.
 
     Returns:
-        The shards that have some; `read_duplicates` tells which.
+        The shards with such files; `read_duplicates` reads the files of each.
 
     Raises:
         DataError: a manifest cannot be read.
-        OutputError: a note cannot be written.
+        OutputError: the store cannot be written to.
     """
     with (
         tempfile.TemporaryDirectory(prefix="lungfield-uids-") as folder,
@@ -68,12 +68,16 @@ def note_duplicates(store: Store, shards: int) -> set[int]:
 
 
 def read_duplicates(store: Store, shard: int) -> dict[str, tuple[str, int]]:
-    """For files of a shard that share their UID: the name of another file, and how many others there are."""
+    """For each file of a shard that shares its UID: the name of another file, and the number of others.
+
+    Raises:
+        DataError: the duplicates cannot be read.
+    """
     return {file: (other, others) for file, (other, others) in json.loads(store.read(_name(shard))).items()}
 
 
 def _all_uids(store: Store, shards: int) -> Iterator[tuple[int, list[tuple[str, str]]]]:
-    """The UIDs of all shards, some shards read at a time, in their order."""
+    """The hashed UIDs of all shards in order; several manifests are read in parallel."""
     with ThreadPoolExecutor(_READERS) as readers:
         for start in range(0, shards, _READERS):
             some = range(start, min(start + _READERS, shards))

@@ -1,4 +1,4 @@
-"""What a run is to segment: folders of stores and of this machine, single files, and tables of URIs."""
+"""List the inputs of a run: folders in stores and on this machine, single files, and tables of URIs."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ _NO_NAMES = {"", ".", ".."}
 
 @dataclass
 class LeftOutOfAll:
-    """What was left out of all inputs.
+    """The files that were left out of all inputs.
 
     Attributes:
-        counts: how many files of each kind.
-        remarks: the same for people.
+        counts: number of files by kind.
+        remarks: the same as text.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
     def add(self, counts: dict[str, int], remarks: Sequence[str]) -> None:
-        """Add what was left out of one input."""
+        """Add the files that were left out of one input."""
         for kind, count in counts.items():
             self.counts[kind] = self.counts.get(kind, 0) + count
         self.remarks.extend(remarks)
@@ -58,17 +58,20 @@ class LeftOutOfAll:
 def list_inputs(
     inputs: Sequence[str], output: str, catalogue: Catalogue, options: Options, *, column: str
 ) -> LeftOutOfAll:
-    """Bring all files that the inputs name into a catalogue, a page at a time.
+    """Add all files of the inputs to a catalogue, a page at a time.
 
     Args:
         inputs: paths and URIs of files, folders and tables.
-        output: the output folder; of a local one, nothing is taken for an input.
+        output: the output folder; files in a local one are not inputs.
         catalogue: an empty one.
-        options: which files of folders to leave out; what single names and tables say is taken.
-        column: of the tables, the column with URIs.
+        options: its `include` and `exclude` apply to folders, not to single files and tables.
+        column: name of the tables' column with URIs.
+
+    Returns:
+        The files that were left out.
 
     Raises:
-        DataError: an input is not there or cannot be read, or there is nothing to segment.
+        DataError: an input does not exist or cannot be read, or there is nothing to segment.
     """
     left_out = LeftOutOfAll()
     paths = [path for text in inputs if not is_table(text) and (path := local_path(text)) is not None]
@@ -117,12 +120,12 @@ def _add_stored(
 
 
 class _Folder:
-    """A folder of a store while it is listed: which of its files are inputs, as on a disk.
+    """Selects the inputs in a folder of a store, by the same rules as on a disk.
 
     Attributes:
         runs: folders with the results of an earlier run.
-        left_out: what is no input.
-        unnamed: how many keys make no path.
+        left_out: files that are no inputs.
+        unnamed: number of keys that are not valid paths.
     """
 
     def __init__(self, uri: str) -> None:
@@ -150,9 +153,9 @@ class _Folder:
         return kept
 
     def _is_file(self, relative: str) -> bool:
-        """Whether a key may be an input, before its suffix and content are looked at."""
+        """Whether a key may be an input, before its suffix and content are checked."""
         *folders, name = parts = relative.split("/")
-        if not name:  # what some tools make for a folder
+        if not name:  # some tools create such a key for a folder
             return False
         if _NO_NAMES.intersection(parts):
             self.unnamed += 1
@@ -168,7 +171,7 @@ class _Folder:
         return not self._is_second_of_pair(relative)
 
     def _is_second_of_pair(self, relative: str) -> bool:
-        """Whether a file belongs to the header of its name, which comes just before it in a listing."""
+        """Whether a file is the image of a NIfTI pair, whose header comes just before it in the listing."""
         header, image = NIFTI_PAIR
         lower = relative.lower()
         if lower.endswith(header):
@@ -178,7 +181,7 @@ class _Folder:
 
 
 def _add_table(number: int, table: str, catalogue: Catalogue, column: str) -> None:
-    """Add the files that a table lists, or a text with a path or URI a line."""
+    """Add the files in a table, or in a text file with one path or URI per line."""
     folder = table.rpartition("/")[0] if is_uri(table) else str(Path(table).absolute().parent)
     lines = (line.strip() for line in _column(table, column))
     uris = (
@@ -191,14 +194,14 @@ def _add_table(number: int, table: str, catalogue: Catalogue, column: str) -> No
         for file in some:
             if _NO_NAMES.intersection(file.place.split("/")):
                 raise DataError(
-                    f"{without_secrets(table)} lists {shown(without_secrets(file.uri))}, which is no path: "
-                    "it has empty parts, '.' or '..'."
+                    f"{without_secrets(table)} lists {shown(without_secrets(file.uri))}, which is no valid "
+                    "path: it has empty parts, '.' or '..'."
                 )
         catalogue.add(number, some)
 
 
 def _column(table: str, column: str) -> Iterator[str]:
-    """The lines of a text, or the values of a column of a table, some at a time."""
+    """The lines of a text file, or the values of a table's column, read in batches."""
     with explained(table), _opened(table) as file:
         if table.lower().endswith(".txt"):
             yield from (line.decode("utf-8", "surrogateescape") for line in file)
@@ -207,13 +210,13 @@ def _column(table: str, column: str) -> Iterator[str]:
             yield from _values(file, column, is_csv=table.lower().endswith(".csv"))
         except (KeyError, ValueError) as error:  # pyarrow's errors are ValueError or KeyError
             raise DataError(
-                f"{without_secrets(table)} is no table with a column {column!r} of paths or URIs; name the "
-                "column by --column."
+                f"{without_secrets(table)} is no table with a column {column!r} of paths or URIs; give the "
+                "name of the column with --column."
             ) from error
 
 
 def _values(file: BinaryIO, column: str, *, is_csv: bool) -> Iterator[str]:
-    # Imported on use: they take a while.
+    # Imported on use, as the imports are slow.
     import pyarrow
     import pyarrow.csv
     import pyarrow.parquet

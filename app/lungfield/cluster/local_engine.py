@@ -1,4 +1,4 @@
-"""The engine of one machine: shards through its own worker processes."""
+"""The engine for one machine: it segments shards in its own worker processes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _WRITERS = 4
 
 
 class LocalEngine:
-    """Takes shards through the cores of this machine.
+    """Segments shards on the cores of this machine.
 
     Args:
-        work: what the shards share.
-        workers: how many worker processes.
+        work: the settings of all shards.
+        workers: number of worker processes.
         device: a `torch.device`; on a GPU, the network runs in this process.
     """
 
@@ -35,7 +35,7 @@ class LocalEngine:
             shards.run(todo, ended)
 
     def summarise(self, shards: int, duplicates: set[int], add: Callable[[Tally], None]) -> None:
-        """Write the tables of all shards; `add` is called with what each came to.
+        """Write the tables of all shards; `add` is called with the tally of each.
 
         Raises:
             LungfieldError: as `write_part`.

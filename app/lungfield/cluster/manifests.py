@@ -1,4 +1,4 @@
-"""Manifests: how the files of a shard ended, one small Parquet file a shard, written whole when all have."""
+"""Manifests: one small Parquet file per shard with the results of its files, written when all have ended."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ MANIFESTS = f"{FOLDER}/manifests"
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a file ended.
+    """The result of a file.
 
     Attributes:
-        row: what the tables say of it.
-        uid_hash: a digest of its SOP Instance UID, where it has one.
+        row: its row in the tables.
+        uid_hash: SHA-256 of its SOP Instance UID in hexadecimal; None if it has none.
     """
 
     row: dict[str, Any]
@@ -31,12 +31,12 @@ class Outcome:
 
     @classmethod
     def of(cls, ended: Ended) -> Outcome:
-        """What a worker says of a file."""
+        """From the message of a worker."""
         return cls(ended.row, ended.uid_hash)
 
 
 def write_manifest(store: Store, shard: int, outcomes: Iterable[Outcome]) -> None:
-    """Write the manifest of a shard, in the place of an older one.
+    """Write the manifest of a shard, replacing an older one.
 
     Raises:
         OutputError: it could not be written.
@@ -55,17 +55,17 @@ def write_manifest(store: Store, shard: int, outcomes: Iterable[Outcome]) -> Non
 
 
 def read_manifest(store: Store, shard: int) -> list[Outcome]:
-    """How the files of a shard ended, in their order.
+    """The results of a shard's files, in their order.
 
     Raises:
-        DataError: it is not there, or damaged.
+        DataError: the manifest is missing or damaged.
     """
     rows = from_parquet(store, numbered(MANIFESTS, shard), ["uid_hash", "row"])
     return [Outcome(json.loads(row["row"]), row["uid_hash"]) for row in rows]
 
 
 def read_uids(store: Store, shard: int) -> Iterator[tuple[str, str]]:
-    """The digests of SOP Instance UIDs in a shard, each with the name of the file."""
+    """The hashed SOP Instance UIDs in a shard, each with the name of its file."""
     for row in from_parquet(store, numbered(MANIFESTS, shard), ["file", "uid_hash"]):
         if row["uid_hash"]:
             yield row["uid_hash"], os.fsdecode(row["file"])

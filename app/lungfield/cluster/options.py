@@ -1,4 +1,4 @@
-"""How a run over stores is spread over machines."""
+"""Options for the distribution of a run over machines."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from dataclasses import dataclass
 from lungfield.errors import DataError
 
 ENGINES = ("local", "ray")
-"""What `ClusterOptions.engine` knows."""
+"""The values of `ClusterOptions.engine`."""
 
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """How a run over stores is spread over machines.
+    """Options for the distribution of a run over machines.
 
     Attributes:
         engine: 'local' for the cores of this machine, 'ray' for a Ray cluster.
         ray_address: of the cluster: 'auto' for the one that this machine belongs to, or host:port; None for
-            what RAY_ADDRESS says, or a cluster of this machine alone.
-        shard: (i, n) to do the i-th of n equal parts, from 1, beside other processes that do the others.
-        column: of tables of inputs, the column with URIs.
-        num_gpus: GPUs that each network actor of Ray takes, such as 0.5; 0 to run the network on CPUs; None
-            for 1 where the cluster has GPUs and the device is not 'cpu'.
-        max_actors: actors on CPUs at most; None for as many as the cluster has room for.
+            the environment variable RAY_ADDRESS, or else a new cluster on this machine.
+        shard: (i, n) to segment the i-th of n equal parts, counted from 1; other processes segment the rest.
+        column: name of the column with URIs in tables of inputs.
+        num_gpus: GPUs per network actor of Ray, such as 0.5; 0 to run the network on CPUs; None for 1 if the
+            cluster has GPUs and the device is not 'cpu', else 0.
+        max_actors: largest number of actors on CPUs; None for as many as the cluster has cores for.
     """
 
     engine: str = "local"
@@ -34,27 +34,27 @@ class ClusterOptions:
     max_actors: int | None = None
 
     def checked(self) -> ClusterOptions:
-        """The same.
+        """Check the options and return them.
 
         Raises:
-            DataError: options contradict each other, or have values that there are not.
+            DataError: an option has an invalid value, or two options contradict each other.
         """
         if self.engine not in ENGINES:
-            raise DataError(f"There is no engine {self.engine!r}; give one of {', '.join(ENGINES)}.")
+            raise DataError(f"Unknown engine {self.engine!r}; give one of {', '.join(ENGINES)}.")
         if self.engine == "ray" and self.shard:
-            raise DataError("Ray spreads the shards itself: leave out --shard, or take the engine local.")
+            raise DataError("Ray distributes the shards itself: omit --shard, or use --engine local.")
         if self.engine == "local" and self.ray_address:
-            raise DataError("--ray-address is for --engine ray; give both, or neither.")
+            raise DataError("--ray-address needs --engine ray; give both or neither.")
         return self
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """'3/8' as (3, 8).
+    """Parse 'i/n', such as '3/8', to (i, n) with 1 <= i <= n.
 
     Raises:
-        DataError: it is no such text.
+        DataError: the text is not of this form.
     """
     found = re.fullmatch(r"(\d+)/(\d+)", text.strip())
     if not found or not 1 <= int(found[1]) <= int(found[2]):
-        raise DataError(f"{text!r} is no shard: give i/n, from 1/n to n/n, such as 3/8.")
+        raise DataError(f"{text!r} is no valid shard: give i/n, from 1/n to n/n, such as 3/8.")
     return int(found[1]), int(found[2])

@@ -1,4 +1,4 @@
-"""What a run is to do, kept in its output store: what it was begun with, and the files of each shard."""
+"""The plan of a run in its output store: its settings, and the files of each shard."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ PLAN = f"{FOLDER}/plan"
 """The folder with the files of each shard."""
 
 LEAST_FILES, MOST_FILES = 32, 1000
-"""Of a shard. A shard is what a machine that dies has to do again, and one object to be listed and read."""
+"""Limits of a shard's size. A shard is repeated if its machine dies, and is one object to list and read."""
 
 _MANY_SHARDS = 256
-"""So many shards keep a cluster busy to the end; a larger one gets them by larger runs."""
+"""The number of shards that a small run is split into, so that all machines are busy to the end."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a run was begun with. It is the last thing that is written when a run is begun.
+    """The record of a run, written last at its start.
 
     Attributes:
-        started: when, in ISO 8601; DICOM objects bear this time.
-        settings: what the results depend on (`batch.run.settings_of`).
-        inputs: what was named, as it may be shown.
-        files: how many files there are.
-        size: how many files each shard has, but for the last one.
-        left_out: how many files were found that are no inputs, by kind.
-        remarks: the same for people.
+        started: start in ISO 8601; also the creation time in DICOM objects.
+        settings: the settings that the results depend on (`batch.run.settings_of`).
+        inputs: the given paths and URIs, without secrets.
+        files: number of files.
+        size: number of files in each shard except the last.
+        left_out: number of files that are no inputs, by kind.
+        remarks: the same as text.
     """
 
     started: str
@@ -51,43 +51,43 @@ class Run:
 
     @property
     def shards(self) -> int:
-        """How many shards there are."""
+        """The number of shards."""
         return -(-self.files // self.size)
 
     def files_in(self, shards: Iterable[int]) -> int:
-        """How many files some shards have."""
+        """The number of files in these shards."""
         return sum(min(self.size, self.files - shard * self.size) for shard in shards)
 
 
 def shard_size(files: int) -> int:
-    """How many files to a shard: the same for all engines and however many machines."""
+    """The number of files in a shard; it depends on the number of files only."""
     return min(max(-(-files // _MANY_SHARDS), LEAST_FILES), MOST_FILES)
 
 
 def numbered(folder: str, shard: int) -> str:
-    """The name of the file of a shard in a folder of the store."""
+    """The name of a shard's file in a folder of the store."""
     return f"{folder}/{shard:08d}.parquet"
 
 
 def read_run(store: Store) -> Run | None:
-    """What the run in a store was begun with; None where there is none.
+    """The record of the run in a store; None if there is no run.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: the record cannot be read.
     """
     if not store.has(RUN):
         return None
     try:
         return Run(**json.loads(store.read(RUN)))
     except (ValueError, TypeError) as error:
-        raise DataError(f"{store}/{RUN} is damaged; begin the run anew by --overwrite.") from error
+        raise DataError(f"{store}/{RUN} is damaged; replace the run with --overwrite.") from error
 
 
 def write_run(store: Store, run: Run) -> None:
-    """Keep what a run was begun with.
+    """Write the record of a run.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the record cannot be written.
     """
     store.write(RUN, json.dumps(asdict(run), indent=2).encode())
 
@@ -98,10 +98,10 @@ def write_plan(store: Store, items: Iterable[Item], size: int) -> None:
     Args:
         store: the output store.
         items: all files in their order.
-        size: files to a shard.
+        size: number of files in a shard.
 
     Raises:
-        OutputError: one could not be written.
+        OutputError: a file of the plan could not be written.
     """
     remaining, number = iter(items), 0
     while some := list(islice(remaining, size)):
@@ -119,7 +119,7 @@ def read_plan(store: Store, shard: int) -> list[Item]:
     """The files of a shard.
 
     Raises:
-        DataError: they cannot be read.
+        DataError: the plan of the shard cannot be read.
     """
     rows = from_parquet(store, numbered(PLAN, shard))
     return [
@@ -129,7 +129,7 @@ def read_plan(store: Store, shard: int) -> list[Item]:
 
 
 def to_parquet(columns: Mapping[str, list[Any]], **types: str) -> bytes:
-    """Columns as a Parquet file: binary, unless their type is told."""
+    """Encode columns as a Parquet file; a column is binary unless `types` names its type."""
     import pyarrow
     import pyarrow.parquet
 
@@ -143,7 +143,7 @@ def from_parquet(store: Store, name: str, columns: list[str] | None = None) -> I
     """The rows of a Parquet file of a store.
 
     Raises:
-        DataError: it is not there, or damaged.
+        DataError: the file is missing or damaged.
     """
     import pyarrow
     import pyarrow.parquet
@@ -153,6 +153,7 @@ def from_parquet(store: Store, name: str, columns: list[str] | None = None) -> I
         rows = pyarrow.parquet.read_table(io.BytesIO(content), columns=columns).to_pylist()
     except (pyarrow.ArrowException, ValueError, KeyError, OSError) as error:
         raise DataError(
-            f"{store}/{name} is damaged; delete it and go on by --resume, or begin anew by --overwrite."
+            f"{store}/{name} is damaged; delete it and continue with --resume, or replace the run with "
+            "--overwrite."
         ) from error
     return iter(rows)

@@ -1,4 +1,4 @@
-"""How far a run has come: its rate, what failed and why, and when it will be done."""
+"""The progress of a run: rate, failures with their reasons, and remaining time."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _LEAST_INTERVAL_S = 10.0
 
 
 class Progress:
-    """Counts shards that have ended, and tells of it.
+    """Counts the shards that have ended, and reports the progress.
 
     Attributes:
-        files: how many files this process and its actors are to end.
-        ended: how many have ended, those of an earlier part of the run included.
-        reasons: why files were skipped or failed.
+        files: number of files for this process and its actors.
+        ended: number of files that have ended, including those of an earlier part of the run.
+        reasons: number of files that were skipped or failed, by '<status> <reason>'.
 
     Args:
         files: as above.
-        ended: how many had ended before.
-        tell: called with this object when it has something new to tell.
+        ended: number of files that had ended before.
+        tell: called with this object after each shard.
     """
 
     def __init__(self, files: int, ended: int, tell: Callable[[Progress], None]) -> None:
@@ -61,22 +61,22 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Files a second since the start; 0 while none has ended."""
+        """Files per second since the start; 0 before the first has ended."""
         return self._fresh / max(time.monotonic() - self._start, 1e-9)
 
     @property
     def failed(self) -> int:
-        """How many files failed."""
+        """The number of failed files."""
         return sum(count for reason, count in self.reasons.items() if reason.startswith("failed"))
 
     def remaining(self) -> timedelta | None:
-        """How long the rest will take at this rate; None while there is none."""
+        """The remaining time at the current rate; None without a rate."""
         if not self._fresh:
             return None
         return timedelta(seconds=round((self.files - self.ended) / self.rate))
 
     def line(self) -> str:
-        """All of it in a line."""
+        """The progress as one line of text."""
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.reasons.most_common())
         left = self.remaining()
         return (

@@ -1,9 +1,9 @@
-"""The engine on a Ray cluster: Ray Data gives the shards to a pool of actors, and starts anew what dies.
+"""The engine for a Ray cluster: Ray Data distributes shards to a pool of actors, and retries after a failure.
 
-An actor on CPUs takes a shard through worker processes of its own, as the engine of one machine does: what a
-decoder crashes costs one file, and pixels never cross the network. On clusters with GPUs its workers ask
-network actors, which batch what is asked of them at the time. Ray Data limits how many shards wait at an
-actor, lets the pool grow with the cluster, and gives the shard of an actor or node that died to another.
+An actor on CPUs segments a shard in its own worker processes, as the engine for one machine does: a crash of
+a decoder fails one file only, and pixels are not sent over the network. On clusters with GPUs, the workers
+send the network's inputs to network actors, which run them in batches. Ray Data limits the number of shards
+that wait for an actor, scales the pool with the cluster, and reassigns the shard of a dead actor or node.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from lungfield.errors import ClusterError, LungfieldError, causes
 logger = logging.getLogger(__name__)
 
 _MOST_WORKERS = 4
-"""Worker processes of an actor, where its machine has so many cores. They share what they import."""
+"""Largest number of worker processes of an actor. They share the memory of what they import."""
 
 
 class RayEngine:
-    """Takes shards through a Ray cluster.
+    """Segments shards on a Ray cluster.
 
     Args:
-        work: what the shards share.
-        options: how to go about it.
-        open_pool: makes, for an actor's workers and the network actors, what opens its pool; for measuring.
+        work: the settings of all shards.
+        options: of the cluster.
+        open_pool: replaces `actor_pool`, for measurements; None for `actor_pool`.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class RayEngine:
             stop_networks(networks)
 
     def summarise(self, shards: int, duplicates: set[int], add: Callable[[Tally], None]) -> None:
-        """Write the tables of all shards; `add` is called with what each came to.
+        """Write the tables of all shards; `add` is called with the tally of each.
 
         Raises:
             LungfieldError: as `write_part`.
@@ -88,7 +88,7 @@ class RayEngine:
     def _map(
         self, stage: type, rows: list[dict[str, Any]], *, num_cpus: float, constructor: tuple[Any, ...]
     ) -> Iterator[dict[str, Any]]:
-        """Take rows through a pool of actors, a row a task; the stage's name is that on Ray's dashboard."""
+        """Process rows in a pool of actors, one row per task; the stage's name appears on Ray's dashboard."""
         data = ray().data
         if not rows:
             return
@@ -101,7 +101,7 @@ class RayEngine:
             stage, compute=pool, num_cpus=num_cpus, fn_constructor_args=constructor
         )
         try:
-            # No batch is fetched ahead: each is told of when it is there.
+            # No batch is prefetched, so that each result is reported at once.
             for batch in results.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
                 for row in batch.to_pylist():
                     if row["error"] is not None:
@@ -110,23 +110,25 @@ class RayEngine:
         except ray().exceptions.RayError as error:
             kinds = ", ".join(dict.fromkeys(type(one).__name__ for one in causes(error)))
             raise ClusterError(
-                f"The Ray cluster ended the run ({kinds}). What was done is kept; go on by --resume."
+                f"The Ray cluster ended the run ({kinds}). Results so far are kept; continue with --resume."
             ) from error
 
 
 @contextmanager
 def connected(options: ClusterOptions) -> Iterator[None]:
-    """Connect to a Ray cluster, or start one on this machine, whose dashboard only this machine can reach.
+    """A context with a connection to a Ray cluster, or with a new cluster on this machine.
+
+    The dashboard of a new cluster listens on this machine's loopback only.
 
     Raises:
-        ClusterError: Ray is not installed, or there is no such cluster.
+        ClusterError: Ray is not installed, or the cluster cannot be reached.
     """
     if importlib.util.find_spec("ray") is None:
         raise ClusterError("The engine ray needs Ray: pip install 'lungfield[ray]'")
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of errors that matter Ray raises exceptions
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray raises exceptions for errors that matter
     library = ray()
-    if library.is_initialized():  # by who called; it stays open
+    if library.is_initialized():  # by the caller, who also closes it
         _quieten()
         yield
         return
@@ -136,8 +138,8 @@ def connected(options: ClusterOptions) -> Iterator[None]:
         library.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **alone)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         raise ClusterError(
-            f"There is no Ray cluster at {address or 'this machine'} ({type(error).__name__}). Start one by "
-            "`ray start --head`, or give its address by --ray-address."
+            f"There is no Ray cluster at {address or 'this machine'} ({type(error).__name__}). Start one "
+            "with `ray start --head`, or give its address with --ray-address."
         ) from error
     try:
         _quieten()
@@ -147,7 +149,7 @@ def connected(options: ClusterOptions) -> Iterator[None]:
 
 
 class SegmentShards:
-    """An actor on CPUs: a shard in, how it ended out."""
+    """An actor on CPUs that segments shards."""
 
     def __init__(self, work: Work, open_pool: OpenPool) -> None:
         _leave_out_the_main_module()
@@ -155,7 +157,7 @@ class SegmentShards:
         self._shards: Shards | None = None
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Segment a shard."""
+        """Segment the shard of a row, and return a row with its `ShardEnd` as JSON, or the pickled error."""
         ends: list[ShardEnd] = []
         try:
             if self._shards is None:
@@ -173,7 +175,7 @@ class WriteTables:
         self._output = output
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Write the table of a shard."""
+        """Write the table of a row's shard, and return a row with its `Tally` or the error, pickled."""
         try:
             tally = write_part(self._output, row["shard"], duplicates=row["duplicates"])
         except LungfieldError as error:
@@ -182,7 +184,7 @@ class WriteTables:
 
 
 def actor_pool(work: Work, workers: int, networks: Sequence[Any]) -> OpenPool:
-    """Opens the worker processes of an actor, which run the network themselves or ask network actors."""
+    """A function that opens an actor's pool; without `networks`, each worker runs the network itself."""
 
     @contextmanager
     def open_pool(settings: WorkerSettings) -> Iterator[Pool]:
@@ -194,15 +196,15 @@ def actor_pool(work: Work, workers: int, networks: Sequence[Any]) -> OpenPool:
 
 
 def _cores_of_actors() -> int:
-    """Cores of an actor: as many as each machine has, up to `_MOST_WORKERS`."""
+    """The cores of an actor: those of the machine with the fewest cores, but at most `_MOST_WORKERS`."""
     nodes = (node["Resources"].get("CPU", 0) for node in ray().nodes() if node["Alive"])
     return min([_MOST_WORKERS, *(int(cores) for cores in nodes if cores >= 1)])
 
 
 def _leave_out_the_main_module() -> None:
-    """Keep worker processes from importing Ray, whose worker is the main module here.
+    """Keep worker processes from importing Ray.
 
-    `multiprocessing` has each process import the main module of the one that starts it.
+    `multiprocessing` makes a process import the main module of its parent, which is Ray's worker here.
     """
     main = sys.modules["__main__"]
     main.__spec__ = None
@@ -210,7 +212,7 @@ def _leave_out_the_main_module() -> None:
 
 
 def _quieten() -> None:
-    """No bars and no plans on standard error: progress is told by `cluster.progress`."""
+    """Switch off Ray's progress bars and plans on standard error: `cluster.progress` reports progress."""
     context = ray().data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

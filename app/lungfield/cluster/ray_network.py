@@ -1,4 +1,4 @@
-"""The network on the GPUs of a Ray cluster: actors that batch what the workers of other actors ask."""
+"""The network on the GPUs of a Ray cluster: actors that run the inputs from the workers of other actors."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from lungfield.cluster.shards import Work
 from lungfield.errors import ClusterError, LungfieldError
 
 _ASKED_AT_ONCE = 64
-"""Radiographs that a network actor has in hand at most."""
+"""Largest number of radiographs that a network actor handles at the same time."""
 
 _ROUNDING = 1e-6
 
 
 def ray() -> Any:
-    """Ray, imported on use: the engine of one machine does without."""
+    """The module `ray`, imported on use: the engine for one machine does not need it."""
     import ray as library
     import ray.data
 
@@ -30,21 +30,24 @@ def ray() -> Any:
 
 
 def gpu_share(options: ClusterOptions, device: str) -> float:
-    """The GPUs that each network actor takes; 0 to run the network on CPUs."""
+    """The number of GPUs per network actor; 0 to run the network on CPUs."""
     if options.num_gpus is not None:
         return options.num_gpus
     return 1.0 if device != "cpu" and ray().cluster_resources().get("GPU", 0) else 0.0
 
 
 def start_networks(work: Work, share: float) -> list[Any]:
-    """Actors that run the network on the GPUs of the cluster; none where the workers run it themselves.
+    """Start actors that run the network on the GPUs of the cluster; with a share of 0, start none.
 
     Args:
-        work: what the shards share.
-        share: the GPUs that each actor takes.
+        work: the settings of all shards.
+        share: number of GPUs per actor.
+
+    Returns:
+        The actors.
 
     Raises:
-        LungfieldError: an actor cannot load the bundle, or there are too few GPUs.
+        LungfieldError: an actor cannot load the bundle, or the cluster has too few GPUs.
     """
     if not share:
         return []
@@ -58,7 +61,7 @@ def start_networks(work: Work, share: float) -> list[Any]:
         )
     actor = library.remote(NetworkActor).options(
         num_gpus=share,
-        num_cpus=0,  # its GPU is what it waits for
+        num_cpus=0,  # it mostly waits for its GPU
         max_restarts=-1,
         max_task_retries=-1,
         max_concurrency=_ASKED_AT_ONCE,
@@ -74,13 +77,13 @@ def start_networks(work: Work, share: float) -> list[Any]:
 
 
 def stop_networks(actors: Sequence[Any]) -> None:
-    """End them."""
+    """End the actors."""
     for actor in actors:
         ray().kill(actor)
 
 
 class NetworkActor:
-    """Runs the network on the part of a GPU that Ray gave it, in batches of what is asked at the time."""
+    """Runs the network on its share of a GPU, in batches of the inputs that wait."""
 
     def __init__(self, work: Work) -> None:
         self._idle: list[Any] = []
@@ -91,11 +94,11 @@ class NetworkActor:
             self._error = pickle.dumps(error)
 
     def ready(self) -> bytes | None:
-        """Why the network cannot be run; None where it can."""
+        """The pickled error if the network cannot be loaded, else None."""
         return self._error
 
     def _load(self, work: Work) -> None:
-        from lungfield.batch.gpu import BatchedNetwork, asking
+        from lungfield.batch.gpu import BatchedNetwork, remote_network
         from lungfield.bundles.predictor import Predictor
 
         options = work.options
@@ -106,13 +109,13 @@ class NetworkActor:
             check_mirrored=options.check_mirrored,
         )
         self._network = BatchedNetwork(predictor, batch_size=options.batch_size or BATCH_SIZE)
-        self._idle = [asking(self._network.connect()) for _ in range(_ASKED_AT_ONCE)]
+        self._idle = [remote_network(self._network.connect()) for _ in range(_ASKED_AT_ONCE)]
 
     def answer(self, network_input: Any) -> tuple[Any, Any]:
-        """What the network says to an input (C, h, w) float32: logits, and those of the mirrored input."""
+        """Run the network on an input (C, h, w) float32: logits, and those of the mirrored input or None."""
         import torch
 
-        ask = self._idle.pop()  # Ray calls this in as many threads as there are
+        ask = self._idle.pop()  # never empty: Ray calls this in at most `_ASKED_AT_ONCE` threads
         try:
             logits, mirrored = ask(torch.from_numpy(network_input.copy()))
         finally:
@@ -121,7 +124,7 @@ class NetworkActor:
 
 
 class RemoteNetwork:
-    """What the workers of an actor ask: a thread for each, which asks a network actor in turn."""
+    """Forwards the inputs of an actor's workers to network actors, in one thread per worker."""
 
     def __init__(self, actors: Sequence[Any]) -> None:
         self._turns = itertools.cycle(actors)

@@ -1,4 +1,4 @@
-"""What a run in shards came to: partitioned tables, a summary, and a report of a sample."""
+"""The results of a sharded run: partitioned tables, a summary, and a report of a sample."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from lungfield.cluster.tally import Tally
 from lungfield.mask import Summary
 
 WHOLE_TABLES = 100_000
-"""Up to so many files there are whole tables beside the parts, as the engine of one machine writes them."""
+"""Up to this number of files, unpartitioned tables are written too, as `batch` writes them."""
 
 SHOWN = 2000
-"""Up to so many files the report shows all; beyond, a sample (`tally.SAMPLED`)."""
+"""Up to this number of files, the report shows all; beyond it, a sample (`tally.SAMPLED`)."""
 
 _TABLES = ("results.csv", "results.json", "results.parquet")
 
 
 @dataclass(frozen=True)
 class ShardedResult(BatchResult):
-    """How a run in shards ended. `files` has the rows of all files, or of a sample where there are many.
+    """The result of a sharded run. `files` has the rows of all files, or of a sample if there are many.
 
     Attributes:
-        tally: what is counted over all files.
-        planned: how many files the run has; more than have ended where others do other shards.
+        tally: the counts over all files.
+        planned: number of files in the run; more than have ended if other processes segment other shards.
     """
 
     tally: Tally | None = None
@@ -51,7 +51,7 @@ class ShardedResult(BatchResult):
 
     @cached_property
     def agreement(self) -> dict[str, Summary]:
-        """Agreement with the references; without a median where there are many files."""
+        """Agreement with the references by metric; without a median if `files` is a sample."""
         if not self.is_sampled:
             return super().agreement
         metrics = {} if self.tally is None else self.tally.metrics
@@ -59,17 +59,17 @@ class ShardedResult(BatchResult):
 
     @cached_property
     def ratios(self) -> dict[str, float]:
-        """The cardiothoracic ratios; nothing where there are many files, of which a sample is chosen."""
+        """As in `BatchResult`; empty if `files` is a sample."""
         return {} if self.is_sampled else super().ratios
 
     @property
     def is_sampled(self) -> bool:
-        """Whether `files` has just a sample of the rows."""
+        """Whether `files` has only a sample of the rows."""
         return self.planned > WHOLE_TABLES
 
 
 def shard_rows(store: Store, shard: int, *, duplicates: bool) -> list[dict[str, Any]]:
-    """The rows of a shard in their order; where it has `duplicates`, they are marked."""
+    """The rows of a shard in their order; with `duplicates`, files that share their UID are marked."""
     rows = [outcome.row for outcome in read_manifest(store, shard)]
     if not duplicates:
         return rows
@@ -96,7 +96,7 @@ def write_part(output: str, shard: int, *, duplicates: bool) -> Tally:
 
 
 class SpooledRows:
-    """Rows that are read from their store once, and kept in a temporary file to be gone through again."""
+    """Rows in a temporary file, so that they are read from the store once and can be iterated repeatedly."""
 
     def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
         self._file = tempfile.TemporaryFile(prefix="lungfield-rows-")  # noqa: SIM115 - lives as long as this
@@ -105,7 +105,7 @@ class SpooledRows:
         self._end = self._file.tell()
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
-        """Go through the rows."""
+        """Iterate over the rows."""
         place = 0
         while place < self._end:
             self._file.seek(place)
@@ -130,16 +130,16 @@ def sampled_rows(store: Store, tally: Tally, duplicates: set[int]) -> Iterator[d
 def write_all(
     store: Store, result: ShardedResult, shown: Iterable[Mapping[str, Any]], *, report: bool
 ) -> None:
-    """Write results.json, up to `WHOLE_TABLES` files the whole tables too, and the report.
+    """Write results.json; up to `WHOLE_TABLES` files the unpartitioned tables; and the report.
 
     Args:
         store: the output store.
-        result: how the run ended.
-        shown: the rows that the report shows.
-        report: whether to write it.
+        result: of the run.
+        shown: the rows of the report.
+        report: whether to write the report.
 
     Raises:
-        OutputError: one of them could not be written.
+        OutputError: a file could not be written.
     """
     with tempfile.TemporaryDirectory(prefix="lungfield-results-") as temporary:
         folder = store.local or Path(temporary)
@@ -159,7 +159,7 @@ def write_all(
 
 
 def _write_report(store: Store, result: ShardedResult, rows: list[Mapping[str, Any]], folder: Path) -> None:
-    """Write the report into a folder that has the overlays, or gets those that the report shows."""
+    """Write the report into a folder; overlays that it shows and that are missing there are downloaded."""
     from lungfield.export.report import write_report
 
     if store.local is None:

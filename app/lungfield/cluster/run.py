@@ -1,4 +1,4 @@
-"""A run over stores: from the listing to the report, by either engine; it can be stopped and go on."""
+"""A run over stores, from the listing to the report, on either engine; it can be interrupted and resumed."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ Tell = Callable[[Progress], None]
 
 
 class Engine(Protocol):
-    """What takes shards through: `LocalEngine` or `RayEngine`."""
+    """Segments shards: `LocalEngine` or `RayEngine`."""
 
     def segment(self, todo: Sequence[Todo], ended: Callable[[ShardEnd], None]) -> None:
         """Segment shards; `ended` is called for each."""
 
     def summarise(self, shards: int, duplicates: set[int], add: Callable[[Tally], None]) -> None:
-        """Write the tables of all shards; `add` is called with what each came to."""
+        """Write the tables of all shards; `add` is called with the tally of each."""
 
 
 def segment_stores(
@@ -57,23 +57,23 @@ def segment_stores(
     cluster: ClusterOptions | None = None,
     tell: Tell | None = None,
 ) -> ShardedResult:
-    """Segment files of stores and tables into `output`, in shards, on this machine or on a Ray cluster.
+    """Segment files from stores and tables into `output`, in shards, on this machine or on a Ray cluster.
 
-    The results of a file are the same bytes as those of `segment_files`, the times in them aside. Whatever
-    ends the run, shards that have a manifest in the output are done, and `Options.resume` goes on.
+    The result files are the same bytes as those of `segment_files`, except for times. If the run is killed,
+    shards with a manifest in the output are complete, and `Options.resume` continues with the others.
 
     On this machine it starts processes: in a script, call it below `if __name__ == "__main__":`.
 
     Args:
         inputs: URIs and paths of files, folders, and tables of URIs (CSV, Parquet, or text).
         output: URI or path of the folder of the results.
-        bundle: name of a shipped bundle, or the folder of any other that you trust; on all machines.
-        options: how to go about it.
-        cluster: how to spread it over machines.
-        tell: called with how far the run has come.
+        bundle: name of a shipped bundle, or the folder of any other that you trust, on all machines.
+        options: of the batch; None for the defaults.
+        cluster: the distribution over machines; None for the defaults.
+        tell: called with the progress after each shard.
 
     Raises:
-        BundleError: there is no such bundle, it has no weights, or the device is not there.
+        BundleError: the bundle does not exist or has no weights, or the device is not available.
         ClusterError: Ray is not installed, cannot be reached, or ended the run.
         DataError: an input cannot be read, or the output holds another run.
         OutputError: the output cannot be written to.
@@ -90,7 +90,7 @@ def segment_stores(
 
 @contextmanager
 def _connected(cluster: ClusterOptions, options: Options) -> Iterator[ClusterOptions]:
-    """Connect to the cluster, where there is one; gives the options with the share of a GPU settled."""
+    """A context with a connection to the cluster if the engine is Ray; yields options with `num_gpus` set."""
     if cluster.engine != "ray":
         yield cluster
         return
@@ -132,13 +132,13 @@ class _SegmentStores:
         return self._result(run, engine)
 
     def _choose(self) -> None:
-        """The device and the backend: as asked for, as in the run that is gone on with, or the faster one."""
+        """Set the device, and the backend: the one given, that of the resumed run, or the faster one."""
         from lungfield.bundles.backend_choice import BackendChoice, choose_backend
         from lungfield.bundles.device import find_device
 
         options, cluster = self._options, self._cluster
         on_gpus = cluster.engine == "ray" and bool(cluster.num_gpus) and options.device != "cpu"
-        # On a cluster, the machine that spreads the work need not have the GPUs that do it.
+        # On a cluster, the driver's machine need not have GPUs.
         name = "cpu" if cluster.engine == "ray" else options.device
         self._device = find_device(name, "auto" if on_gpus else options.backend)
         goes_on = options.resume or (cluster.shard and not options.overwrite)
@@ -179,19 +179,19 @@ class _SegmentStores:
         return LocalEngine(work, min(self._options.workers or available_cores(), run.files), self._device)
 
     def _numbers(self, run: Run) -> range:
-        """The shards that this process is to see to."""
+        """The shards of this process."""
         first, step = self._cluster.shard or (1, 1)
         return range(first - 1, run.shards, step)
 
     def _todo(self, run: Run, finished: set[int]) -> list[Todo]:
-        """Its shards without a manifest; of a resumed run the others too, for files that failed by chance."""
+        """The shards without a manifest; in a resumed run also the others, to retry `TRANSIENT` failures."""
         numbers = self._numbers(run)
         if self._options.resume:
             return [Todo(number, number in finished) for number in numbers]
         return [Todo(number) for number in numbers if number not in finished]
 
     def _result(self, run: Run, engine: Engine) -> ShardedResult:
-        """Tables and report where all shards are done; where others do some, what there is so far."""
+        """Write tables and report if all shards are complete; otherwise return the result so far."""
         finished = finished_shards(self._store)
         tally = Tally()
         is_whole = len(finished) == run.shards
@@ -225,7 +225,7 @@ class _SegmentStores:
         return result
 
     def _rows(self, run: Run, tally: Tally, duplicates: set[int]) -> SpooledRows:
-        """All rows where they make whole tables, else a sample."""
+        """All rows up to `WHOLE_TABLES` files, else a sample."""
         if run.files <= WHOLE_TABLES:
             return SpooledRows(all_rows(self._store, run.shards, duplicates))
         return SpooledRows(sampled_rows(self._store, tally, duplicates))

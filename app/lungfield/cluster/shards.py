@@ -1,6 +1,6 @@
-"""Segmenting shards on one machine: worker processes of `batch`, and a manifest for each shard that ended.
+"""Segment shards in worker processes of one machine, and write a manifest for each shard.
 
-The engine of one machine runs this in its own process, and that of Ray in each of its actors.
+`LocalEngine` uses this in its own process, and `RayEngine` in each of its actors.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from lungfield.batch.references import References
 from lungfield.batch.run import BATCH_SIZE, TRANSIENT
 from lungfield.batch.segment import forkserver
 from lungfield.bundles import Bundle, find_bundle
-from lungfield.cluster.carrying import StoreCarrier
 from lungfield.cluster.catalogue import Item
 from lungfield.cluster.manifests import Outcome, read_manifest, write_manifest
 from lungfield.cluster.plan import MOST_FILES, read_plan
 from lungfield.cluster.stores import Store
+from lungfield.cluster.transfer import StoreTransfer
 from lungfield.cluster.uris import local_path
 from lungfield.errors import BundleError, ClusterError, OutputError
 
 
 @dataclass(frozen=True)
 class Work:
-    """What all shards of a run share; it travels to other machines.
+    """The settings of all shards of a run; pickled to other machines.
 
     Attributes:
         output: URI or path of the output folder.
-        bundle: name of a shipped bundle, or the folder of another, which each machine has.
-        weights_sha256: of its weights, which have to be the same on each machine.
-        options: how to go about it.
-        backend: what runs the network.
-        started: when the run was begun, in ISO 8601.
-        references: masks to compare with, in folders that each machine has.
-        lungfield: the version that has to be installed on each machine.
+        bundle: name of a shipped bundle, or a folder that exists on each machine.
+        weights_sha256: of its weights, which must be the same on each machine.
+        options: of the batch.
+        backend: 'torch' or 'openvino'.
+        started: start of the run, in ISO 8601.
+        references: masks to compare with, in folders that exist on each machine; None for no comparison.
+        lungfield: the version that must be installed on each machine.
     """
 
     output: str
@@ -62,24 +62,24 @@ class Work:
         """The bundle on this machine.
 
         Raises:
-            BundleError: it is not here, or has other weights.
+            BundleError: the bundle does not exist here, or has other weights.
             ClusterError: another version of lungfield is installed here.
         """
         if version("lungfield") != self.lungfield:
             raise ClusterError(
-                f"A machine has lungfield {version('lungfield')}, and the run was begun by {self.lungfield}; "
-                "install the same version on all."
+                f"A machine has lungfield {version('lungfield')}, but the run was started by "
+                f"{self.lungfield}; install the same version on all machines."
             )
         bundle = find_bundle(self.bundle)
         if bundle.weights_sha256 != self.weights_sha256:
             raise BundleError(
-                f"The weights of the bundle {self.bundle!r} on a machine are not those of the run; put the "
-                "same file on all."
+                f"The weights of the bundle {self.bundle!r} on a machine are not those of the run; copy the "
+                "same file to all machines."
             )
         return bundle
 
     def worker_settings(self, bundle: Bundle, scratch: Path) -> WorkerSettings:
-        """What the worker processes share; they write to `scratch` where the output is no folder."""
+        """The settings of worker processes; they write to `scratch` if the output is in a store."""
         store, options = Store(self.output), self.options
         output = store.local or scratch / "out"
         formats = with_whole_masks(options.formats, options.structures)
@@ -95,7 +95,7 @@ class Work:
             references=self.references,
             require_frontal=options.views == "frontal",
             memory_bytes=options.memory_limit_bytes,
-            carrier=StoreCarrier(None if store.local else store, output, formats),
+            transfer=StoreTransfer(None if store.local else store, output, formats),
         )
 
 
@@ -105,7 +105,7 @@ class Todo:
 
     Attributes:
         shard: its number.
-        again: whether it has a manifest: just the files are done whose reason may be another today.
+        again: whether it has a manifest; then only files that failed for a reason in `TRANSIENT` are retried.
     """
 
     shard: int
@@ -114,13 +114,13 @@ class Todo:
 
 @dataclass(frozen=True)
 class ShardEnd:
-    """How a shard ended.
+    """The result of a shard.
 
     Attributes:
         shard: its number.
-        files: how many files it has.
-        resumed: how many of them had ended before.
-        reasons: how many files were skipped or failed, by '<status> <reason>'.
+        files: number of its files.
+        resumed: number of its files that had ended before.
+        reasons: number of files that were skipped or failed, by '<status> <reason>'.
         seconds: from its first file to its manifest.
     """
 
@@ -132,20 +132,20 @@ class ShardEnd:
 
 
 class JobPool(Protocol):
-    """What takes jobs through, such as `batch.pool.Pool`."""
+    """Runs jobs, such as `batch.pool.Pool`."""
 
     def run(self, jobs: Iterator[Job], ended: Callable[[Job, Ended], None]) -> None:
-        """Take all jobs through; `ended` is called for each."""
+        """Run all jobs; `ended` is called for each."""
 
 
 OpenPool = Callable[[WorkerSettings], AbstractContextManager[JobPool]]
 
 
 class Shards:
-    """Takes shards through a pool of workers, which is opened for the first file that is to be done.
+    """Segments shards in a pool of workers, which is opened for the first file.
 
     Args:
-        work: what the shards share.
+        work: the settings of all shards.
         open_pool: opens the pool.
     """
 
@@ -171,7 +171,7 @@ class Shards:
         """Segment shards; `ended` is called for each once its manifest is written.
 
         Raises:
-            DataError: the files of a shard, or its manifest, cannot be read.
+            DataError: the plan of a shard, or its manifest, cannot be read.
             OutputError: a manifest cannot be written, or a disk is full.
         """
         self._ended = ended
@@ -246,11 +246,11 @@ def _may_change(outcome: Outcome | None) -> bool:
 
 
 def local_pool(work: Work, workers: int, device: Any) -> OpenPool:
-    """Opens worker processes of this machine, with the network of a GPU beside them where there is one.
+    """A function that opens a pool of worker processes on this machine, with a shared network on a GPU.
 
     Args:
-        work: what the shards share.
-        workers: how many processes.
+        work: the settings of all shards.
+        workers: number of processes.
         device: a `torch.device`.
     """
 
@@ -269,7 +269,7 @@ def local_pool(work: Work, workers: int, device: Any) -> OpenPool:
 def worker_processes(
     work: Work, settings: WorkerSettings, workers: int, network: Network | None
 ) -> Iterator[Pool]:
-    """Worker processes of this machine; `network` runs the network for them, or None for each to do it."""
+    """A context with a pool of worker processes; without `network`, each runs the network itself."""
     with forkserver(settings.bundle, work.options) as start:
         pool = Pool(
             start(),

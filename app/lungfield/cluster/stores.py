@@ -1,4 +1,4 @@
-"""Stores: folders in buckets, on web servers and on disks, by fsspec."""
+"""Stores: folders in buckets, on web servers and on disks, read and written with fsspec."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lungfield.cluster.uris import PROTOCOLS, local_path, protocol_of, without_s
 from lungfield.errors import DataError, LungfieldError, OutputError, Reason, UnreadableError, causes
 
 _PAGE = 1000
-"""Keys to a page of a listing, and to a request that removes some: the most that S3 allows."""
+"""Keys per page of a listing and per delete request: the limit of S3."""
 _NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError")
 
 
 class Store:
-    """A folder, in which names are relative paths. It travels to other processes as its URI.
+    """A folder in a store; names are paths relative to it.
 
     Args:
         uri: of the folder, or its path on this machine.
@@ -35,14 +35,14 @@ class Store:
             filesystem_of(protocol_of(uri))
 
     def __str__(self) -> str:
-        """The URI as it may be shown."""
+        """The URI without secrets."""
         return without_secrets(self.uri)
 
     def read(self, name: str) -> bytes:
         """The content of a file.
 
         Raises:
-            DataError: it is not there, or cannot be read.
+            DataError: the file is missing or cannot be read.
         """
         with explained(f"{self}/{name}"):
             if self.local is not None:
@@ -50,10 +50,10 @@ class Store:
             return bytes(self._files.cat_file(self._path(name)))
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file whole: by a single put, or on this machine under a hidden name that is changed.
+        """Write a file atomically: with a single put, or on this machine by renaming a temporary file.
 
         Raises:
-            OutputError: it could not be written.
+            OutputError: the file could not be written.
         """
         if self.local is not None:
             write_whole(self.local / name, content)
@@ -62,22 +62,30 @@ class Store:
             self._files.pipe_file(self._path(name), content)
 
     def upload(self, name: str, path: Path) -> None:
-        """Write the content of a file of this machine, whole.
+        """Write the content of a local file atomically.
 
         Raises:
-            OutputError: it could not be written.
+            OutputError: the file could not be written.
         """
         self.write(name, path.read_bytes())
 
     def has(self, name: str) -> bool:
-        """Whether there is a file of this name."""
+        """Whether a file of this name exists.
+
+        Raises:
+            DataError: the store cannot be read.
+        """
         with explained(f"{self}/{name}"):
             if self.local is not None:
                 return (self.local / name).is_file()
             return bool(self._files.isfile(self._path(name)))
 
     def names(self, folder: str) -> Iterator[str]:
-        """The bare names of the files in a sub-folder, in pages; none where there is no such folder."""
+        """The names, without folder, of the files in a sub-folder; none if it does not exist.
+
+        Raises:
+            DataError: the store cannot be read.
+        """
         with explained(f"{self}/{folder}"):
             if self.local is not None:
                 place = self.local / folder
@@ -89,10 +97,10 @@ class Store:
                 yield from (posixpath.basename(key) for key, _ in page if posixpath.dirname(key) == base)
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove files; those that are not there count as removed.
+        """Remove files; missing files are ignored.
 
         Raises:
-            OutputError: one could not be removed.
+            OutputError: a file could not be removed.
         """
         some: list[str] = []
         for name in names:
@@ -124,9 +132,9 @@ class Store:
 
 @functools.cache
 def filesystem_of(protocol: str) -> Any:
-    """The file system of fsspec for a protocol, which keeps no listing: others write meanwhile.
+    """The file system of fsspec for a protocol, without its cache of listings, as other processes may write.
 
-    Credentials are those of the environment, of the machine's role, or of fsspec's configuration.
+    Credentials come from the environment, the machine's role, or fsspec's configuration.
 
     Raises:
         DataError: the package for it is not installed.
@@ -143,15 +151,15 @@ def filesystem_of(protocol: str) -> Any:
 
 
 def key_of(uri: str) -> str:
-    """What the file system calls a URI: bucket and key; the URI itself of a web server."""
+    """The path of a URI in fsspec's file system: bucket and key; for a web server, the URI itself."""
     return str(filesystem_of(protocol_of(uri))._strip_protocol(uri))
 
 
 def download(uri: str, path: Path) -> None:
-    """Copy a file of a store to this machine.
+    """Copy a file from a store to this machine.
 
     Raises:
-        UnreadableError: it is not there, or out of reach.
+        UnreadableError: the file is missing or cannot be read.
     """
     try:
         with explained(uri):
@@ -161,7 +169,7 @@ def download(uri: str, path: Path) -> None:
 
 
 def starts(uris: Sequence[str], length: int) -> list[bytes]:
-    """The first bytes of files of one store, asked for at once; empty where one cannot be read."""
+    """The first `length` bytes of files of one store, read in parallel; empty for an unreadable file."""
     if not uris:
         return []
     files, count = filesystem_of(protocol_of(uris[0])), len(uris)
@@ -171,13 +179,13 @@ def starts(uris: Sequence[str], length: int) -> list[bytes]:
 
 
 def pages(uri: str, base: str, *, recursive: bool) -> Iterator[list[tuple[str, int]]]:
-    """The files below a folder of a store, page by page: the key and the size in bytes of each.
+    """The keys and sizes in bytes of the files below a folder of a store, page by page.
 
-    S3 is asked for a page after the other. Of other stores the listing of one folder is held at a time.
+    For S3, only one page is in memory; for other stores, the listing of one folder.
 
     Args:
         uri: of anything in the store.
-        base: bucket and prefix, as `key_of` gives them.
+        base: bucket and prefix, as from `key_of`.
         recursive: also those in sub-folders.
     """
     files = filesystem_of(protocol_of(uri))
@@ -208,7 +216,7 @@ def _s3_pages(files: Any, base: str, *, recursive: bool) -> Iterator[list[tuple[
 
 @contextmanager
 def explained(place: str, *, writing: bool = False) -> Iterator[None]:
-    """Turn what a store raises into an error that says what to do, and holds none of the store's own text.
+    """Turn exceptions of a store into errors with advice, without the store's text, which may hold secrets.
 
     Raises:
         DataError: something cannot be read.
@@ -221,7 +229,7 @@ def explained(place: str, *, writing: bool = False) -> Iterator[None]:
     except Exception as error:
         place, kinds = without_secrets(place), {type(one).__name__ for one in causes(error)}
         if isinstance(error, FileNotFoundError):
-            text = "no such file or bucket; check the name, and whether it was removed meanwhile"
+            text = "no such file or bucket; check the name, and whether it has been removed"
         elif kinds.intersection(_NO_CREDENTIALS):
             text = "there are no credentials for it; set them in the environment, or give the machine a role"
         elif isinstance(error, PermissionError):
@@ -230,6 +238,6 @@ def explained(place: str, *, writing: bool = False) -> Iterator[None]:
             )
         else:
             kind_of_error = type(error).__name__
-            text = f"the store does not answer as it should ({kind_of_error}); check address and network"
+            text = f"the store gives an unexpected error ({kind_of_error}); check address and network"
         kind = OutputError if writing else DataError
         raise kind(f"{place}: {text}.") from error

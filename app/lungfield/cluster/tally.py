@@ -1,4 +1,4 @@
-"""Figures over many rows that are counted a shard at a time and put together: none grows with the rows."""
+"""Statistics over many rows, computed per shard and merged, in memory that does not grow with the rows."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from lungfield.mask import Summary
 from lungfield.mask.metrics import DISTANCES, METRICS
 
 SAMPLED = 500
-"""Files of each kind that a sample has at most: failed, worst, flagged and at random."""
+"""Largest number of files in each sample: failed, worst, flagged and random."""
 
 _NORMAL_95 = 1.959964
 _CONFIDENCE_DIGITS = 3
 
 Place = tuple[float, int, int]
-"""What ranks a file in a sample (least first), its shard, and its place there."""
+"""Rank of a file in a sample (lowest first), its shard, and its index there."""
 
 
 @dataclass
 class Moments:
-    """Mean and spread of a metric, as they can be put together (Chan et al.).
+    """Mean and variance of a metric, updated by the pairwise algorithm of Chan et al.
 
     Attributes:
-        count: how many values.
-        undefined: how many more were NaN.
+        count: number of values that are not NaN.
+        undefined: number of NaN.
         mean: of the values.
-        squares: sum of the squared distances from the mean.
-        minimum: the least value.
-        maximum: the largest.
+        squares: sum of the squared differences from the mean.
+        minimum: smallest value.
+        maximum: largest value.
     """
 
     count: int = 0
@@ -63,7 +63,7 @@ class Moments:
             self.merge(Moments(1, 0, value, 0.0, value, value))
 
     def summary(self) -> Summary:
-        """As of fewer values, but the median is not known, and the interval is that of a normal mean."""
+        """A `Summary` without a median, with the confidence interval of a normally distributed mean."""
         if self.count < 2:
             mean = self.mean if self.count else math.nan
             return Summary(self.count, self.undefined, *(mean, *(math.nan,) * 6))
@@ -84,15 +84,15 @@ class Moments:
 
 @dataclass
 class Tally:
-    """What a run, or a shard of it, came to.
+    """Counts of a run or of a shard.
 
     Attributes:
-        counts: how many files ended as each status, how many are `flagged`, how many were `compared`.
-        reasons: how many files, by status and reason.
-        flags: how many files have each flag.
-        confidences: how many files have each confidence, in thousandths.
-        metrics: agreement with the references.
-        samples: the files of each kind that a person may want to look at.
+        counts: number of files by status, and of those that are `flagged` and `compared`.
+        reasons: number of files by status and reason.
+        flags: number of files by quality flag.
+        confidences: number of files by confidence, rounded to thousandths.
+        metrics: agreement with the references, by metric.
+        samples: files for the report: failed, worst, flagged and random.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -112,7 +112,7 @@ class Tally:
         self._sample(places)
 
     def merge(self, other: Tally) -> None:
-        """Add what another has counted."""
+        """Add the counts of another."""
         self.counts += other.counts
         self.reasons += other.reasons
         self.flags += other.flags
@@ -122,7 +122,7 @@ class Tally:
         self._sample(other.samples)
 
     def sampled(self) -> dict[int, list[int]]:
-        """The files of all samples: shards, and the places in each."""
+        """The files of all samples: the indices in each shard."""
         chosen = {place[1:] for places in self.samples.values() for place in places}
         shards: dict[int, list[int]] = {}
         for shard, number in sorted(chosen):
@@ -130,7 +130,7 @@ class Tally:
         return shards
 
     def median_confidence(self) -> float | None:
-        """To a thousandth; None where no file has one."""
+        """The median confidence, to a thousandth; None if no file has one."""
         half, before = self.confidences.total() / 2, 0
         for value, count in sorted(self.confidences.items()):
             before += count
@@ -149,7 +149,7 @@ class Tally:
         if "dice" in row:
             self.counts["compared"] += 1
             for name in METRICS:
-                # As `summarise` names them: millimetres and pixels are no values of one metric.
+                # Distances in millimetres and in pixels are separate metrics, as in `summarise`.
                 named = f"{name}_{row['distance_unit']}" if name in DISTANCES else name
                 self.metrics.setdefault(named, Moments()).add(row[name])
 
@@ -159,7 +159,7 @@ class Tally:
 
 
 def _ranks(row: Mapping[str, Any]) -> dict[str, float]:
-    """The samples that a file may belong to, and its rank; chance is told by its name, so always the same."""
+    """The samples of a file, and its rank in each; the random rank is a hash of its name, so reproducible."""
     digest = hashlib.sha256(row["file"].encode("utf-8", "surrogateescape")).digest()
     chance = float(int.from_bytes(digest[:6], "big"))
     if row["status"] == FAILED:

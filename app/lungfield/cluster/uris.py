@@ -1,4 +1,4 @@
-"""URIs of files and folders: what they name, and how they may be shown. Free of fsspec."""
+"""URIs of files and folders: protocols, local paths, and URIs without secrets. Does not import fsspec."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 from lungfield.errors import DataError
 
 TABLES = (".parquet", ".csv", ".txt")
-"""Suffixes of files that list inputs: tables with a column of URIs, and text with a URI a line."""
+"""Suffixes of files that list inputs: tables with a column of URIs, and text with one URI per line."""
 
-#: Protocols, and the package that fsspec reads each with.
+#: Protocols, and the package that fsspec needs for each.
 PROTOCOLS = {
     "file": "fsspec",
     "s3": "s3fs",
@@ -33,17 +33,19 @@ def protocol_of(text: str) -> str:
     """The protocol of a URI in lower case; 'file' for a path.
 
     Raises:
-        DataError: it is none that lungfield reads.
+        DataError: lungfield does not read this protocol.
     """
     found = _SCHEME.match(text)
     protocol = found[1].lower() if found else "file"
     if protocol not in PROTOCOLS:
-        raise DataError(f"{without_secrets(text)}: {protocol}:// is none of {', '.join(PROTOCOLS)}.")
+        raise DataError(
+            f"{without_secrets(text)}: unknown protocol {protocol}://; use one of {', '.join(PROTOCOLS)}."
+        )
     return protocol
 
 
 def is_uri(text: str) -> bool:
-    """Whether a text is a URI, not a path."""
+    """Whether a text is a URI and not a path."""
     return _SCHEME.match(text) is not None
 
 
@@ -55,7 +57,7 @@ def local_path(text: str) -> Path | None:
 
 
 def is_table(text: str) -> bool:
-    """Whether a name is that of a list of inputs, and not of a folder of this machine."""
+    """Whether a name has the suffix of a list of inputs, and is not a folder of this machine."""
     if not without_secrets(text).lower().endswith(TABLES):
         return False
     path = local_path(text)
@@ -63,14 +65,14 @@ def is_table(text: str) -> bool:
 
 
 def need_stores(inputs: Sequence[str], output: str) -> bool:
-    """Whether a run has to do with stores or tables, and not just with paths of this machine."""
+    """Whether a run reads stores or tables or writes to a store, instead of local paths only."""
     return any(is_uri(text) for text in (*inputs, output)) or any(map(is_table, inputs))
 
 
 def without_secrets(uri: str) -> str:
-    """A URI as it may be shown: without a user's name and password, and on a web server without the query.
+    """A URI for messages: without user name and password, and for a web server without the query.
 
-    Signed URLs carry their signature in the query.
+    A signed URL has its signature in the query.
     """
     found = _SCHEME.match(uri)
     if not found:
@@ -82,7 +84,7 @@ def without_secrets(uri: str) -> str:
 
 
 def place_of(uri: str) -> str:
-    """A URI or path as one path: protocol, host or bucket, and path; different for different files."""
+    """A URI or path in a normalised form (protocol, host or bucket, path) that identifies the file."""
     if path := local_path(uri):
         return f"file{path.absolute().as_posix()}"
     place = without_secrets(uri).replace("://", "/", 1)

@@ -1,4 +1,4 @@
-"""Data sets for training and tests: preparing public ones and one's own, and reading the prepared lists."""
+"""Data sets for training and evaluation: prepare public and own sets, and read the prepared lists."""
 
 from lungfield.datasets.data_list import load_data_list
 from lungfield.datasets.folders import prepare_folders

@@ -1,4 +1,4 @@
-"""Reading the list of a prepared data set: what the bundles' configs call."""
+"""Read the list of a prepared data set, for the bundles' configs."""
 
 from __future__ import annotations
 
@@ -25,27 +25,24 @@ def load_data_list(
     """Load one section of a prepared set, or of all the sets in a folder.
 
     Args:
-        dataset_dir: a folder with a `dataset.json`, or one whose sub-folders each have one: then their
-            sections are joined, in the order of the sub-folders' names.
-        section: 'training', 'validation', 'test' or another one that the list holds.
-        base: folder that the paths in the list start from; by default the folder of the list.
-        labelled: refuse a section with radiographs that have no label: nothing can be learnt from them, or
-            measured on them.
-        fold: for cross-validation: of the images of the sections training and validation, those whose entry
-            has this `fold` are the section 'validation', all others the section 'training'. Other sections
-            stay as they are.
-        structures: further structures whose masks are wanted, such as 'heart' and 'clavicles'.
+        dataset_dir: a folder with a `dataset.json`, or one whose sub-folders each have one; their sections
+            are then concatenated, in the order of the sub-folders' names.
+        section: 'training', 'validation', 'test' or another section of the list.
+        base: folder that the paths in the list are relative to; by default the folder of the list.
+        labelled: refuse a section with unlabelled radiographs, for training and evaluation.
+        fold: for cross-validation: of the images of the sections training and validation, those with this
+            `fold` become the section 'validation', and the others 'training'. Other sections are not changed.
+        structures: further structures whose masks are needed, such as 'heart' and 'clavicles'.
 
     Returns:
-        One dictionary an image, with the same keys for all, so that a data loader can make batches of them:
-        `id`, `dataset`, `image` and (where there is a reference) `label` as absolute paths, and `spacing_mm`,
-        (row, column), not-a-number where it is not known. With `structures`, `structures` holds the paths of
-        their masks by name (`lungfield.labels.mask_names`), an empty text where an image has none.
+        One dictionary per image, all with the same keys, so that a data loader can collate them: `id`,
+        `dataset`, `image` and (with a reference) `label` as absolute paths, and `spacing_mm`, (row, column),
+        NaN if not known. With `structures`, `structures` holds the paths of their masks by name
+        (`lungfield.labels.mask_names`), '' for an image without a mask.
 
     Raises:
-        DataError: no such folder, no list, no such section or fold, an empty one, labels or files that are
-            missing, entries without a `fold` where one is asked for, or a structure of one's own that no
-            image of the section has a mask of.
+        DataError: the folder, list, section or fold does not exist or is empty, labels or files are missing,
+            entries lack a `fold` that is needed, or no image of the section has a mask of an own structure.
     """
     folder = Path(dataset_dir)
     lists = {path.parent: read_list(path) for path in _find_lists(folder)}
@@ -89,13 +86,13 @@ def load_data_list(
 
 
 def _by_fold(content: dict[str, Any], fold: int, path: Path) -> dict[str, Any]:
-    """A list whose sections training and validation are divided by the `fold` of their entries."""
+    """The list with sections training and validation divided by the `fold` of their entries."""
     entries = [entry for section in ("training", "validation") for entry in content.get(section, [])]
     folds = [entry.get("fold") if isinstance(entry, dict) else None for entry in entries]
     if None in folds:
         raise DataError(
             f"{path}: {folds.count(None)} of {len(folds)} entries of the sections training and validation "
-            "have no 'fold'. Give each a number, or leave out --fold."
+            "have no 'fold'. Give each a number, or omit --fold."
         )
     if fold not in folds:
         known = ", ".join(map(str, sorted(set(folds), key=str)))
@@ -107,7 +104,7 @@ def _by_fold(content: dict[str, Any], fold: int, path: Path) -> dict[str, Any]:
 
 def _find_lists(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise DataError(f"No folder {folder}. Name one that `lungfield prepare` made.")
+        raise DataError(f"No folder {folder}. Give a folder that `lungfield prepare` made.")
     if (folder / LIST_NAME).is_file():
         return [folder / LIST_NAME]
     lists = sorted(folder.glob(f"*/{LIST_NAME}"))
@@ -119,7 +116,7 @@ def _find_lists(folder: Path) -> list[Path]:
 
 
 def read_list(path: Path) -> dict[str, Any]:
-    """The content of a `dataset.json`; `DataError` where it is none, or cannot be read."""
+    """The content of a `dataset.json`; `DataError` if it cannot be read or is no such list."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -136,7 +133,7 @@ def _absolute(entry: Any, base: Path, path: Path, structures: Sequence[str]) -> 
         "id": str(entry.get("id") or Path(entry["image"]).stem),
         "dataset": str(entry.get("dataset") or path.parent.name),
         "image": str((base / entry["image"]).absolute()),
-        # None would stop a data loader from making a batch.
+        # NaN, as a data loader cannot collate None.
         "spacing_mm": [float(value) for value in entry.get("spacing_mm") or (math.nan, math.nan)],
     }
     if entry.get("label"):
@@ -144,7 +141,7 @@ def _absolute(entry: Any, base: Path, path: Path, structures: Sequence[str]) -> 
     if structures:
         masks = entry.get("structures") or {}
         names = [name for structure in structures for name in mask_names(structure)]
-        # A text for each, as a data loader makes no batch of None.
+        # Text for each, as a data loader cannot collate None.
         item["structures"] = {
             name: str((base / masks[name]).absolute()) if masks.get(name) else "" for name in names
         }

@@ -1,4 +1,4 @@
-"""Preparing any pair of folders: images, and masks of the same names."""
+"""Prepare a set from own folders: images, and masks of the same names."""
 
 from __future__ import annotations
 
@@ -34,9 +34,10 @@ def prepare_folders(
 ) -> PreparedSet:
     """Prepare a set from a folder of images and folders of masks.
 
-    Give either `masks` (one or more folders; each image needs a mask in every one of them, which are put
-    together), or both `right_masks` and `left_masks`, or `outer_masks`, or else `unlabelled`. A mask has the
-    name of its image, or that with an ending such as `_mask`; its size may be another one in the same ratio.
+    Give either `masks` (one or more folders; each image needs a mask in every one of them, which are
+    combined), or both `right_masks` and `left_masks`, or `outer_masks`, or `unlabelled`. A mask has the name
+    of its image, or that name plus an ending such as `_mask`; its size may differ if the aspect ratio is the
+    same.
 
     Args:
         images: folder of the radiographs, in any format that `lungfield.radiograph` reads.
@@ -44,17 +45,17 @@ def prepare_folders(
         masks: folders of masks of both lungs, or of label maps (values of `lungfield.labels`).
         right_masks: folder of masks of the patient's right lung.
         left_masks: folder of masks of the patient's left lung.
-        outer_masks: folder of contours round each lung that take in what lies medial of it.
-        ignore_masks: folder of masks of the pixels of which nothing is known; an image need not have one.
+        outer_masks: folder of contours around each lung that include the region medial of it.
+        ignore_masks: folder of masks of pixels with an unknown label; an image need not have one.
         structures: folders of masks of further structures, by name, such as 'heart', 'right_clavicle',
-            'left_clavicle' or one of your own; they may overlap the lungs, and an image need not have one.
-        unlabelled: there are no masks: for pseudo-labels, and for inference.
-        description: what the set is; by default named after the output folder.
-        spacing_mm: (row, column) in mm of the originals, for images that do not say it themselves.
-        invert: the images show lungs bright.
-        split: how to divide the set.
-        max_side: longer side that no image exceeds, in pixels; None keeps every size.
-        track: shows progress.
+            'left_clavicle' or your own; they may overlap the lungs, and an image need not have one.
+        unlabelled: there are no masks; for pseudo-labels and inference.
+        description: of the set; by default with the name of the output folder.
+        spacing_mm: (row, column) in mm of the originals, for images without a spacing.
+        invert: the images show bright lungs.
+        split: into sections.
+        max_side: limit of the longer side of the images, in pixels; None keeps every size.
+        track: wraps the iteration, for a progress bar.
 
     Raises:
         DataError, UnreadableError, OutputError: see `lungfield.datasets.preparation.prepare`.
@@ -63,7 +64,7 @@ def prepare_folders(
     if sum(ways) != 1 or bool(right_masks) != bool(left_masks) or (unlabelled and ignore_masks):
         raise DataError(
             "Give either folders of masks, or one of right masks and one of left masks, or one of outer "
-            "masks, or say that the images are unlabelled."
+            "masks, or --unlabelled."
         )
     folders = [(folder, LUNG_SIDE_UNKNOWN) for folder in masks]
     if right_masks and left_masks:

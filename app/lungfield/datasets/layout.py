@@ -1,9 +1,9 @@
-"""What a prepared data set looks like on disk, and writing it so that nothing half-written is left.
+"""The layout of a prepared data set on disk, and how it is written without incomplete files.
 
 OUT/images/<id>.png|.dcm    the radiographs, lungs dark
-OUT/labels/<id>.png         the reference label maps, 8-bit (values: `lungfield.labels`), where there are any
-OUT/<structure>/<id>.png    1-bit masks of what overlaps the lungs, such as the heart, where there are any
-OUT/dataset.json            what the set is, and the sections training, validation and test
+OUT/labels/<id>.png         the reference label maps, 8-bit (values: `lungfield.labels`), if there are any
+OUT/<structure>/<id>.png    1-bit masks of structures that overlap the lungs, such as the heart, if any
+OUT/dataset.json            the description, and the sections training, validation and test
 """
 
 from __future__ import annotations
@@ -28,19 +28,21 @@ LIST_NAME = "dataset.json"
 IMAGES = "images"
 LABELS = "labels"
 UNFINISHED = "unfinished"
-"""An empty file in a folder whose set is being written, or was when its run ended early."""
+"""An empty file in a folder whose set is being written, or was when the run was interrupted."""
 SECTIONS = ("training", "validation", "test")
 _STRUCTURE_NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 
 
 @dataclass(frozen=True)
 class SetDescription:
-    """What a data set is and where it comes from, as written at the top of its `dataset.json`.
+    """The description of a data set at the top of its `dataset.json`.
 
     Attributes:
         name: a short name, such as 'jsrt'; also each item's `dataset`.
+        description: in one sentence.
         source: where to get the originals.
-        licence: the terms that images and masks come under.
+        citation: of the paper.
+        licence: of images and masks.
     """
 
     name: str
@@ -56,12 +58,13 @@ class Item:
 
     Attributes:
         id: its name, the same for image and label.
-        image: path of the radiograph from the set's folder; likewise `label`, None where there is none.
+        image: path of the radiograph relative to the set's folder.
+        label: path of the label map likewise; None without one.
         dataset: name of the set.
-        spacing_mm: (row, column) in mm, of the image as prepared, or None where it is not known.
-        group: what the split is stratified by, such as 'normal' or 'abnormal'; None where not known.
-        fold: of cross-validation, from 0; None without it.
-        structures: paths of the masks of further structures, by name; None where there are none.
+        spacing_mm: (row, column) in mm of the prepared image, or None if not known.
+        group: by which the split is stratified, such as 'normal' or 'abnormal'; None if not known.
+        fold: of cross-validation, from 0; None without folds.
+        structures: paths of the masks of further structures, by name; None without any.
     """
 
     id: str
@@ -74,7 +77,7 @@ class Item:
     structures: dict[str, str] | None = None
 
     def entry(self) -> dict[str, Any]:
-        """What the list of the set says of this image; nothing of a fold or structures that it has not."""
+        """The image's entry in the list of the set; without a fold or structures that are None."""
         entry = asdict(self)
         for key in ("fold", "structures"):
             if entry[key] is None:
@@ -83,10 +86,10 @@ class Item:
 
 
 def require_structure_name(name: str) -> None:
-    """Raise `DataError` where a further structure cannot be called so, as its folder is."""
+    """Raise `DataError` if a name is invalid for a further structure and its folder."""
     if not _STRUCTURE_NAME.fullmatch(name) or name in (IMAGES, LABELS):
         raise DataError(
-            f"'{name}' cannot be the name of a structure's masks: use small letters, digits and _, such as "
+            f"'{name}' is no valid name of a structure: use lower-case letters, digits and _, such as "
             "heart or aorta."
         )
     if mask_names(name) != (name,):
@@ -95,14 +98,14 @@ def require_structure_name(name: str) -> None:
 
 
 def start_set(folder: Path, structures: Iterable[str] = ()) -> None:
-    """Make the folders of a set, where there is no other; a run that ended early may be begun again.
+    """Create the folders of a set, unless they hold another set; an interrupted run may be repeated.
 
     Args:
         folder: folder of the set.
-        structures: names of the further structures that it will have masks of.
+        structures: names of the further structures with masks.
 
     Raises:
-        DataError: the folder holds a set already, or images or masks that are not ours to replace.
+        DataError: the folder holds a set already, or other images or masks.
         OutputError: the folder cannot be written to.
     """
     mark = folder / UNFINISHED
@@ -134,11 +137,11 @@ def finish_set(
 
     Args:
         folder: folder of the set.
-        description: what the set is.
+        description: of the set.
         sections: items by section.
         label_values: name of every value that the set's label maps may hold.
-        split: how the set was divided.
-        **more: further entries of the list that can be written as JSON.
+        split: description of the split.
+        **more: further entries of the list, JSON-serialisable.
 
     Raises:
         OutputError: the list cannot be written.
@@ -156,7 +159,7 @@ def finish_set(
 
 
 def label_values(values: Iterable[int]) -> dict[int, str]:
-    """What the values that occur in a set's label maps mean."""
+    """The names of the values that occur in a set's label maps."""
     names = {lung.value: lung.name for lung in LUNGS} | {
         LUNG_SIDE_UNKNOWN: "lung, side not told",
         UNKNOWN: "unknown",
@@ -165,7 +168,7 @@ def label_values(values: Iterable[int]) -> dict[int, str]:
 
 
 def write_structures(folder: Path, name: str, masks: Mapping[str, NDArray[np.bool_]]) -> dict[str, str]:
-    """Write the (H, W) masks of an image's further structures; their paths from the set's folder, by name."""
+    """Write the (H, W) masks of an image's further structures; return their relative paths by name."""
     paths = {structure: f"{structure}/{name}.png" for structure in masks}
     for structure, mask in masks.items():
         write_png(folder / paths[structure], mask)
@@ -173,7 +176,11 @@ def write_structures(folder: Path, name: str, masks: Mapping[str, NDArray[np.boo
 
 
 def write_png(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.bool_]) -> None:
-    """Write an (H, W) array of 1, 8 or 16 bits as a grey PNG; `OutputError` where that fails."""
+    """Write an (H, W) array of 1, 8 or 16 bits as a grey PNG.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG")
     write_whole(path, buffer.getvalue())

@@ -1,4 +1,4 @@
-"""Finding images and masks in folders and telling which belong together."""
+"""Find images and masks in folders, and match them by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lungfield.errors import DataError
 from lungfield.formats import DATA_SETS, stem
 from lungfield.labels import UNKNOWN
 
-# What the name of a mask may add to that of its image.
+# Endings that the name of a mask may add to that of its image.
 _MASK_ENDING = re.compile(
     r"(?:[ _.-]*(?:masks?|labels?|seg(?:mentation)?|lungs?|heart|clavicles?|left|right|ignored?|unknown))+$",
     re.IGNORECASE,
@@ -27,7 +27,7 @@ _JSRT_NAME = re.compile(r"JPC([LN])N\d+", re.IGNORECASE)
 
 
 def group_of(name: str) -> str | None:
-    """'normal' or 'abnormal' where the name of a public set's image tells, else None."""
+    """'normal' or 'abnormal' from the name of a public set's image, else None."""
     if match := _NLM_NAME.fullmatch(name):
         return "normal" if match[1] == "0" else "abnormal"
     if match := _JSRT_NAME.fullmatch(name):
@@ -36,36 +36,38 @@ def group_of(name: str) -> str | None:
 
 
 def find_folder(source: Path, *names: str) -> Path:
-    """The folder of one of these names that lies least deep in `source`, or is it; case does not matter.
+    """The highest folder with one of these names in `source`, or `source` itself; case-insensitive.
 
-    Raises `DataError` where there is none.
+    Raises:
+        DataError: there is none.
     """
     wanted = {name.lower() for name in names}
     found = [path for path in (source, *_below(source)) if path.name.lower() in wanted and path.is_dir()]
     if not found:
         raise DataError(
-            f"No folder '{names[0]}' in {source}. Name the folder that the original files were unpacked to."
+            f"No folder '{names[0]}' in {source}. Give the folder with the unpacked original files."
             + advice_for_pictures(source)
         )
     return min(found, key=lambda path: (len(path.parts), path))
 
 
 def files_below(source: Path, suffix: str) -> list[Path]:
-    """The files with this suffix in a folder at any depth, sorted; case does not matter.
+    """The files with this suffix in a folder at any depth, sorted; case-insensitive.
 
-    Raises `DataError` where there is none.
+    Raises:
+        DataError: there is none.
     """
     files = sorted(path for path in _below(source) if path.suffix.lower() == suffix and path.is_file())
     if not files:
         raise DataError(
-            f"No {suffix} files in {source}. Name the folder that the original files were unpacked to."
+            f"No {suffix} files in {source}. Give the folder with the unpacked original files."
             + advice_for_pictures(source)
         )
     return files
 
 
 def advice_for_pictures(source: Path) -> str:
-    """What to do with a public set in another layout, such as PNGs in one folder; empty without pictures."""
+    """Advice for a public set in another layout, such as PNGs in one folder; empty without pictures."""
     pictures = Counter(
         path.parent for path in (source, *_below(source)) if path.name.lower().endswith(DATA_SETS)
     )
@@ -75,23 +77,24 @@ def advice_for_pictures(source: Path) -> str:
         return ""
     most = max(images, key=lambda folder: (pictures[folder], folder))
     return (
-        f" Pictures in another layout, such as those in {most}, are prepared by `lungfield prepare folders "
+        f" Prepare pictures in another layout, such as those in {most}, with `lungfield prepare folders "
         f"--images {shlex.quote(str(most))} --masks {shlex.quote(str(masks[0])) if masks else 'MASKS'} "
-        "-o OUT`; with a folder of masks for each lung, by --right-masks and --left-masks."
+        "-o OUT`; for a folder of masks for each lung, use --right-masks and --left-masks."
     )
 
 
 def _below(source: Path) -> list[Path]:
-    """All that is in a folder, at any depth, but what is hidden (as the ghost files of macOS are)."""
+    """All paths in a folder, at any depth, except hidden ones (such as the metadata files of macOS)."""
     if not source.is_dir():
         raise DataError(f"No folder {source}.")
     return [one for one in source.rglob("*") if not one.name.startswith(".") and "__MACOSX" not in one.parts]
 
 
 def files_in(folder: Path) -> list[Path]:
-    """The picture files of a folder, sorted; hidden ones and those of other kinds are left out.
+    """The picture files of a folder, sorted, without hidden files and other kinds.
 
-    Raises `DataError` where there is no such folder, or no such file in it.
+    Raises:
+        DataError: the folder does not exist or has no picture file.
     """
     if not folder.is_dir():
         raise DataError(f"No folder {folder}.")
@@ -106,10 +109,10 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def match_masks(images: Iterable[Path], masks: Sequence[tuple[Iterable[Path], int]]) -> Cases:
-    """Join images and masks by their names.
+    """Match images and masks by their names.
 
-    A mask has the name of its image, or that name with an ending such as `_mask` or `_label`. Masks come in
-    groups, each with the label that its masks hold; an image needs a mask of every group.
+    A mask has the name of its image, or that name plus an ending such as `_mask` or `_label`. Masks come in
+    groups, each with its label value; an image needs a mask of every group.
 
     Raises:
         DataError: two images, or two masks of a group, have the same name.
@@ -140,11 +143,10 @@ def match_masks(images: Iterable[Path], masks: Sequence[tuple[Iterable[Path], in
 
 
 def with_structures(cases: Cases, structures: Mapping[str, Iterable[Path]]) -> Cases:
-    """Add masks of further structures, by the structure's name, to the cases that have one.
+    """Add the masks of further structures to their cases, by the structure's name.
 
     Raises:
-        DataError: a name cannot be that of a folder of a prepared set, or no mask of a structure belongs to
-            an image.
+        DataError: the name of a structure is invalid, or none of its masks belongs to an image.
     """
     found: dict[str, dict[str, Path]] = {}
     without_image = list(cases.masks_without_image)

@@ -1,4 +1,4 @@
-"""From originals to a prepared set: what all sets have in common."""
+"""Prepare a set from original images and masks: the common part for all sets."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ from lungfield.pose import UPRIGHT, Pose
 
 Shape = tuple[int, int]
 Track = Callable[[Sequence[Any]], Iterable[Any]]
-"""Passes through what it is given and shows how far it got, as `rich.progress.track` does."""
+"""Yields the items of a sequence and shows the progress, as `rich.progress.track`."""
 
-# Masks of the two lungs that share more of the smaller one than this contradict each other.
+# Masks of the two lungs that overlap by more than this fraction of the smaller one are contradictory.
 _MAX_OVERLAP = 0.01
 
 
 @dataclass(frozen=True)
 class MaskFile:
-    """A mask file and what it holds.
+    """A mask file and its content.
 
     Attributes:
-        label: the value of a lung, `LUNG_SIDE_UNKNOWN` for both lungs, or `UNKNOWN` for pixels of which the
-            other masks tell nothing.
-        outer: the mask is drawn round the lungs and what lies between them; see `lungfield.datasets.outer`.
+        path: of the file.
+        label: the value of a lung, `LUNG_SIDE_UNKNOWN` for both lungs, or `UNKNOWN` for pixels without a
+            known label.
+        outer: whether the mask is an outer contour; see `lungfield.datasets.outer`.
     """
 
     path: Path
@@ -44,9 +45,14 @@ class MaskFile:
 
 @dataclass(frozen=True)
 class Case:
-    """An original radiograph with its masks, if any; `group` is what the split is stratified by.
+    """An original radiograph with its masks.
 
-    `structures` are the files of the masks of further structures, by name; they overlap the lungs.
+    Attributes:
+        id: its name.
+        image: file of the radiograph.
+        masks: of the lungs, if any.
+        group: by which the split is stratified, or None.
+        structures: mask files of further structures, by name; they may overlap the lungs.
     """
 
     id: str
@@ -58,7 +64,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Cases:
-    """The cases of a set, and the names of what found no partner."""
+    """The cases of a set, and the names of images and masks without a counterpart."""
 
     complete: tuple[Case, ...]
     images_without_mask: tuple[str, ...] = ()
@@ -71,8 +77,8 @@ class SourceImage:
 
     Attributes:
         pixels: (H, W) float32 in [0, 1], upright, lungs dark.
-        spacing_mm: (row, column) in mm, or None where it is not known.
-        pose: how the original lies in its file, and so do its masks.
+        spacing_mm: (row, column) in mm, or None if not known.
+        pose: of the original in its file, and of its masks.
     """
 
     pixels: NDArray[np.float32]
@@ -82,15 +88,16 @@ class SourceImage:
 
 @dataclass(frozen=True)
 class PreparedSet:
-    """What became of a set.
+    """The result of `prepare`.
 
     Attributes:
+        folder: of the set.
         counts: number of images in each section.
-        images_without_mask: names of the images that were left out for want of a mask.
-        masks_without_image: names of the masks that belong to no image.
-        in_no_section: names of the images that the split leaves out.
-        sides_by_position: names of the images whose masks named right and left lay the other way round, so
-            that their sides were told by position instead.
+        images_without_mask: names of images that were left out, as they have no mask.
+        masks_without_image: names of masks without an image.
+        in_no_section: names of images that the split leaves out.
+        sides_by_position: names of images whose masks for right and left were exchanged, so that the sides
+            were determined by position.
     """
 
     folder: Path
@@ -102,8 +109,8 @@ class PreparedSet:
 
 
 def read_source(path: Path) -> SourceImage:
-    """Decode a radiograph of any format that `lungfield.radiograph` reads; its view is not checked."""
-    # Imported on use: reading a prepared list should not load decoders.
+    """Decode a radiograph of any format that `lungfield.radiograph` reads, without a check of the view."""
+    # Imported on use, as reading a prepared list needs no decoders.
     from lungfield.radiograph import read_radiograph
 
     radiograph = read_radiograph(path, require_frontal=False)
@@ -122,20 +129,20 @@ def prepare(
     read: Callable[[Path], SourceImage] = read_source,
     track: Track = iter,
 ) -> PreparedSet:
-    """Write a prepared set of the cases that the split wants.
+    """Write a prepared set with the cases in the split.
 
     Args:
-        cases: what there is.
-        description: what the set is.
-        output: folder of the prepared set, without another one.
-        split: how to divide the set.
-        max_side: longer side that no image exceeds, in pixels; None keeps every size.
+        cases: the originals.
+        description: of the set.
+        output: folder of the prepared set, which must not hold another one.
+        split: into sections.
+        max_side: limit of the longer side of the images, in pixels; None keeps every size.
         read: decodes an original image.
-        track: shows progress.
+        track: wraps the iteration, for a progress bar.
 
     Raises:
-        DataError: no case, a split that does not fit, masks that do not fit their image or each other, or an
-            output folder that holds a set.
+        DataError: there is no case, the split does not fit, masks do not fit their image or each other, or
+            the output folder holds a set.
         UnreadableError: an image cannot be decoded.
         OutputError: the set cannot be written.
     """
@@ -182,12 +189,12 @@ def prepare(
 
 
 def _require_other_folder(output: Path, cases: Iterable[Case]) -> None:
-    """Refuse an output whose files could replace originals."""
+    """Refuse an output folder whose files could replace originals."""
     for case in cases:
         written = {(output / name).resolve() for name in (layout.IMAGES, layout.LABELS, *case.structures)}
         for path in (case.image, *(mask.path for mask in case.masks), *case.structures.values()):
             if path.parent.resolve() in written:
-                raise DataError(f"Output {output} holds the originals ({path.parent}): name another folder.")
+                raise DataError(f"Output {output} holds the originals ({path.parent}): give another folder.")
 
 
 def _item(case: Case, image: SourceImage, shape: Shape, dataset: str) -> layout.Item:
@@ -208,7 +215,7 @@ def _item(case: Case, image: SourceImage, shape: Shape, dataset: str) -> layout.
 
 
 def _grey_levels(pixels: NDArray[np.float32], shape: Shape) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """The (h, w) picture to write: 8 bits where the original has no more levels than that, else 16."""
+    """The (h, w) picture to write: 8 bits if the original has no more levels, else 16."""
     levels = pixels * 255
     resized = _resize_pixels(pixels, shape)
     if np.abs(levels - np.rint(levels)).max() < 1e-3:
@@ -217,7 +224,7 @@ def _grey_levels(pixels: NDArray[np.float32], shape: Shape) -> NDArray[np.uint8]
 
 
 def _label_map(case: Case, image: SourceImage, shape: Shape) -> tuple[NDArray[np.uint8], bool]:
-    """The (h, w) label map of a case, and whether right and left had to change places."""
+    """The (h, w) label map of a case, and whether right and left were exchanged."""
     label_map = np.full(shape, BACKGROUND, dtype=np.uint8)
     for mask in case.masks:
         upright = _read_fitting(mask.path, case, image)
@@ -241,7 +248,7 @@ def _structure_masks(case: Case, image: SourceImage, shape: Shape) -> dict[str, 
         name: _resize_mask(_read_fitting(path, case, image) != BACKGROUND, shape)
         for name, path in case.structures.items()
     }
-    # As with the lungs, their place decides which clavicle is the right one.
+    # As for the lungs, the position determines which clavicle is the right one.
     right, left = (masks.get(clavicle.name) for clavicle in CLAVICLES)
     if right is None or left is None or not (right.any() and left.any()):
         return masks
@@ -251,10 +258,10 @@ def _structure_masks(case: Case, image: SourceImage, shape: Shape) -> dict[str, 
 
 
 def _read_fitting(path: Path, case: Case, image: SourceImage) -> NDArray[np.uint8]:
-    """Read a mask of a case, upright; `DataError` where its rows and columns are not in the image's ratio."""
+    """Read a mask of a case, upright; `DataError` if its aspect ratio is not that of the image."""
     upright = read_reference(path, image.pose)
     (rows, columns), (image_rows, image_columns) = upright.shape, image.pixels.shape
-    # Give or take a pixel of rounding.
+    # With a tolerance of a pixel for rounding.
     if abs(rows * image_columns - columns * image_rows) > max(*upright.shape, *image.pixels.shape):
         raise DataError(
             f"Mask {path} has {rows} x {columns} pixels and does not fit {case.image} with "
@@ -264,21 +271,21 @@ def _read_fitting(path: Path, case: Case, image: SourceImage) -> NDArray[np.uint
 
 
 def _add_lung(label_map: NDArray[np.uint8], lung: NDArray[np.bool_], value: int, path: Path) -> None:
-    """Draw a lung into a label map where no other one is."""
+    """Add a lung to a label map where it is background."""
     other = (label_map != BACKGROUND) & (label_map != value) & (label_map != UNKNOWN)
     smaller = min(np.count_nonzero(lung), np.count_nonzero(other))
     if np.count_nonzero(lung & other) > _MAX_OVERLAP * smaller:
         raise DataError(
-            f"Mask {path} overlaps that of the other lung; if each holds both lungs, "
+            f"Mask {path} overlaps the mask of the other lung; if each shows both lungs, "
             "give them as masks of both."
         )
     label_map[lung & ~other] = value
 
 
 def _sides_by_position(label_map: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
-    """Make the right lung the one that lies where the patient's right does.
+    """Exchange right and left if the right lung is not on the patient's right.
 
-    Names of masks cannot be relied on: some sets say 'left' for the left side of the image.
+    The names of masks are not reliable: some sets use 'left' for the left side of the image.
     """
     right, left = label_map == RIGHT_LUNG.value, label_map == LEFT_LUNG.value
     if not (right.any() and left.any()) or np.nonzero(right)[1].mean() < np.nonzero(left)[1].mean():
@@ -289,17 +296,17 @@ def _sides_by_position(label_map: NDArray[np.uint8]) -> tuple[NDArray[np.uint8],
 
 
 def _fit_shape(shape: tuple[int, ...], max_side: int | None) -> Shape:
-    """The (rows, columns) that a picture of `shape` gets: its longer side is at most `max_side` pixels."""
+    """The (rows, columns) of a prepared picture of `shape`, with at most `max_side` pixels per side."""
     scale = 1.0 if max_side is None else min(1.0, max_side / max(shape))
     rows, columns = (max(1, round(side * scale)) for side in shape)
     return rows, columns
 
 
 def _resize_pixels(pixels: NDArray[np.float32], shape: Shape) -> NDArray[np.float32]:
-    """Resize an (H, W) picture; each new pixel is the mean of the area that it covers."""
+    """Resize an (H, W) picture; each new pixel is the mean over its area."""
     if pixels.shape == shape:
         return pixels
-    # A box over an area of less than a pixel would be a nearest neighbour: interpolate there.
+    # For enlargement, a box filter would be a nearest neighbour, so interpolate.
     grows = shape[0] > pixels.shape[0] or shape[1] > pixels.shape[1]
     method = Image.Resampling.BILINEAR if grows else Image.Resampling.BOX
     rows, columns = shape
@@ -307,7 +314,7 @@ def _resize_pixels(pixels: NDArray[np.float32], shape: Shape) -> NDArray[np.floa
 
 
 def _resize_mask(mask: NDArray[np.bool_], shape: Shape) -> NDArray[np.bool_]:
-    """Resize an (H, W) mask; a new pixel is in it where at least half of its area is."""
+    """Resize an (H, W) mask; a new pixel is True if at least half of its area is."""
     if mask.shape == shape:
         return mask
     return _resize_pixels(mask.astype(np.float32), shape) >= 0.5

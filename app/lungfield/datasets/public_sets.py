@@ -74,13 +74,13 @@ def prepare_shenzhen(
 ) -> PreparedSet:
     """Prepare the images of the Shenzhen set that have a mask.
 
-    `source` is what the originals were unpacked to: it holds `CXR_png/CHNCXR_0001_0.png` and so on. `masks`
+    `source` is the folder of the unpacked originals, with `CXR_png/CHNCXR_0001_0.png` and so on. `masks`
     is the folder of `CHNCXR_0001_0_mask.png` and so on; by default `mask` or `masks` in `source`. The split
     is stratified by normal (`_0`) and abnormal (`_1`). Other arguments and errors are those of
     `lungfield.datasets.preparation.prepare`.
     """
     folder = masks or find_folder(source, "masks", "mask")
-    # Copies of the set are also handed round mixed with the Montgomery set.
+    # Some copies of the set are mixed with the Montgomery set.
     images, mask_files = (
         [path for path in files_in(place) if path.name.upper().startswith("CHNCXR_")]
         for place in (find_folder(source, "CXR_png"), folder)
@@ -99,10 +99,10 @@ def prepare_montgomery(
 ) -> PreparedSet:
     """Prepare the Montgomery County set.
 
-    Its `leftMask` is taken for the patient's left lung, which lies on the right side of the image. Should a
-    pair of masks lie the other way round, their position decides; the result names these images.
+    Its `leftMask` is the patient's left lung, on the right side of the image. If a pair of masks is
+    exchanged, the position determines the sides; the result lists these images.
 
-    `source` is what the originals were unpacked to: it holds `CXR_png` and `ManualMask/{leftMask,rightMask}`.
+    `source` is the folder of the unpacked originals, with `CXR_png` and `ManualMask/{leftMask,rightMask}`.
     The split is stratified by normal (`_0`) and abnormal (`_1`). Other arguments and errors are those of
     `lungfield.datasets.preparation.prepare`.
     """
@@ -125,13 +125,13 @@ def prepare_jsrt(
     max_side: int | None = 1024,
     track: Track = iter,
 ) -> PreparedSet:
-    """Prepare the JSRT set with the masks of SCR: lungs, and where they are there heart and clavicles.
+    """Prepare the JSRT set with the masks of SCR: lungs, and if available heart and clavicles.
 
-    The masks of `left lung` are taken for the patient's left lung, which lies on the right side of the image.
-    Should a pair of masks lie the other way round, their position decides; the result names these images. So
-    it is with the clavicles.
+    The masks of `left lung` are the patient's left lung, on the right side of the image. If a pair of masks
+    is exchanged, the position determines the sides; the result lists these images. The same applies to the
+    clavicles.
 
-    `source` is what the originals were unpacked to: it holds `JPCLN001.IMG` and so on, at any depth; likewise
+    `source` is the folder of the unpacked originals, with `JPCLN001.IMG` and so on, at any depth; likewise
     `masks`, by default `source`, of SCR: `fold1/masks/left lung/JPCNN001.gif` and so on. The split is
     stratified by nodule (JPCLN) or none (JPCNN). Other arguments and errors are those of
     `lungfield.datasets.preparation.prepare`.
@@ -157,8 +157,8 @@ def prepare_jsrt(
 def read_jsrt_image(path: Path) -> SourceImage:
     """Decode a raw file of JSRT.
 
-    It has no header: a square of unsigned 16-bit big-endian numbers, of which 12 bits are used. They grow
-    with the density of the film, so air is high and bone low; here they are turned round, lungs dark.
+    It has no header: a square of unsigned 16-bit big-endian values, of which 12 bits are used. Values are
+    film densities, so air is high and bone low; they are inverted here, so that lungs are dark.
 
     Raises:
         UnreadableError: the file cannot be read, is no such square, or uses more than 12 bits.

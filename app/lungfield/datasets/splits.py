@@ -1,4 +1,4 @@
-"""Dividing a set into training, validation and test: by a ratio, or as a list file says."""
+"""Split a set into training, validation and test, by a ratio or by a list file."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from typing import Any
 from lungfield.datasets.layout import SECTIONS
 from lungfield.errors import DataError
 
-# What a table may call its column of sections.
+# Names of the column of sections in a table.
 _HEADINGS = ("section", "split", "set", "subset")
 
 
 @dataclass(frozen=True)
 class Split:
-    """How a set is to be divided.
+    """How to split a set.
 
     Attributes:
-        ratio: training, validation and test in relation to each other, such as '7:1:2'; counts such as
-            '172:25:50' are met exactly where they sum up to the number of images.
+        ratio: of training, validation and test, such as '7:1:2'; counts such as '172:25:50' are exact if they
+            sum to the number of images.
         seed: of the shuffle.
-        file: a list file that decides instead of the ratio (see `split_by_list`).
-        folds: parts for cross-validation, into which training and validation are divided besides; 0 for none.
+        file: a list file that is used instead of the ratio (see `split_by_list`).
+        folds: number of folds for cross-validation over training and validation; 0 for none.
     """
 
     ratio: str = "7:1:2"
@@ -37,22 +37,22 @@ class Split:
     folds: int = 0
 
     def apply(self, groups: Mapping[str, str | None], *, set_name: str) -> dict[str, list[str]]:
-        """Divide the names that `groups` holds, each with its group: names by section, sorted.
+        """Split names; `groups` maps each name to its group. Return sorted names by section.
 
-        Names that a list file leaves out are in none.
+        Names that a list file does not contain are in no section.
 
         Raises:
-            DataError: the ratio or the list file makes no sense for these names.
+            DataError: the ratio or the list file is invalid for these names.
         """
         if self.file is not None:
             return split_by_list(groups, self.file, set_name=set_name)
         return split_by_ratio(groups, self.ratio, seed=self.seed)
 
     def folds_of(self, groups: Mapping[str, str | None]) -> dict[str, int]:
-        """The fold of each name that `groups` holds, from 0, each group spread evenly; empty without folds.
+        """The fold of each name, from 0, with each group spread evenly; empty without folds.
 
         Raises:
-            DataError: there is one fold, or more than names.
+            DataError: the number of folds is 1 or more than the number of names.
         """
         if self.folds == 0:
             return {}
@@ -65,21 +65,25 @@ class Split:
         return {name: place * self.folds // len(order) for place, name in enumerate(order)}
 
     def describe(self) -> dict[str, Any]:
-        """How the set was divided, for its `dataset.json`."""
+        """The description of the split for `dataset.json`."""
         if self.file is not None:
             return {"method": f"list {self.file.name}", "seed": None}
         return {"method": f"ratio {self.ratio}", "seed": self.seed}
 
 
 def split_by_ratio(groups: Mapping[str, str | None], ratio: str, *, seed: int = 0) -> dict[str, list[str]]:
-    """Divide names at random, each group (such as normal and abnormal) in about the same proportions.
+    """Split names at random, with each group (such as normal and abnormal) in about the same proportions.
 
-    The sizes of the sections are exact, by the method of largest remainders; a group's share of a section may
-    be off by one image. The same names, groups, ratio (such as '4:4:3'; one may be 0) and seed of the shuffle
-    give the same sections.
+    The sizes of the sections are exact, by the method of largest remainders; the number of a group's images
+    in a section may be off by one. The result depends only on names, groups, ratio and seed.
+
+    Args:
+        groups: the group of each name.
+        ratio: such as '4:4:3'; a number may be 0.
+        seed: of the shuffle.
 
     Raises:
-        DataError: the ratio is none.
+        DataError: the ratio is invalid.
     """
     sizes = _sizes(len(groups), parse_ratio(ratio))
     order = _evenly(groups, seed)
@@ -88,7 +92,7 @@ def split_by_ratio(groups: Mapping[str, str | None], ratio: str, *, seed: int = 
 
 
 def _evenly(groups: Mapping[str, str | None], seed: int) -> list[str]:
-    """The names in a shuffled order of which any stretch holds its fair share of each group."""
+    """The names in a shuffled order in which any range contains a proportional number of each group."""
     members: dict[str, list[str]] = defaultdict(list)
     for name in sorted(groups):
         members[groups[name] or ""].append(name)
@@ -97,13 +101,13 @@ def _evenly(groups: Mapping[str, str | None], seed: int) -> list[str]:
     for group in sorted(members):
         names = members[group]
         shuffled.shuffle(names)
-        # Spread each group evenly from 0 to 1: any stretch of the joint order then holds its fair share.
+        # Spread each group evenly from 0 to 1, and sort all by that position.
         ranked += [((rank + 0.5) / len(names), group, name) for rank, name in enumerate(names)]
     return [name for _, _, name in sorted(ranked)]
 
 
 def parse_ratio(ratio: str) -> tuple[float, float, float]:
-    """Read three numbers such as '4:4:3', of zero or more with a positive sum; `DataError` for others."""
+    """Parse three non-negative numbers with a positive sum, such as '4:4:3'; `DataError` for other text."""
     try:
         training, validation, test = (float(part) for part in ratio.split(":"))
     except ValueError as error:
@@ -115,7 +119,7 @@ def parse_ratio(ratio: str) -> tuple[float, float, float]:
 
 
 def _sizes(total: int, parts: Sequence[float]) -> list[int]:
-    """Whole numbers in the ratio of `parts` whose sum is `total`: the largest remainders are rounded up."""
+    """Integers in the ratio of `parts` with the sum `total`: the largest remainders are rounded up."""
     shares = [total * part / sum(parts) for part in parts]
     sizes = [int(share) for share in shares]
     by_remainder = sorted(range(len(parts)), key=lambda index: sizes[index] - shares[index])
@@ -125,14 +129,14 @@ def _sizes(total: int, parts: Sequence[float]) -> list[int]:
 
 
 def split_by_list(names: Iterable[str], path: Path, *, set_name: str) -> dict[str, list[str]]:
-    """Divide names as a list file says: names by section, sorted; those that the list leaves out are in none.
+    """Split names by a list file. Return sorted names by section; names not in the list are in none.
 
-    Three forms are read: JSON `{"training": [names], "validation": [...], "test": [...]}`; the same one level
-    down under the name of the set, `{"jsrt": {"training": ...}}`; and text or CSV with a name and a section
-    on each line. Names may carry a file suffix.
+    Three formats are read: JSON `{"training": [names], "validation": [...], "test": [...]}`; the same nested
+    under the name of the set, `{"jsrt": {"training": ...}}`; and text or CSV with a name and a section per
+    line. Names may have a file suffix.
 
     Raises:
-        DataError: the file cannot be read, or lists names that are not there, or one name in two sections.
+        DataError: the file cannot be read, lists unknown names, or lists a name in two sections.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -156,7 +160,7 @@ def split_by_list(names: Iterable[str], path: Path, *, set_name: str) -> dict[st
                 sections[section].append(name)
     if unknown:
         raise DataError(
-            f"{path} lists {len(unknown)} names that set '{set_name}' has no image and mask for, "
+            f"{path} lists {len(unknown)} names without image and mask in set '{set_name}', "
             f"the first: '{unknown[0]}'."
         )
     return {section: sorted(members) for section, members in sections.items()}

@@ -1,4 +1,4 @@
-"""Results as files: DICOM objects, PNG, NIfTI, pictures and tables, each written whole or not at all."""
+"""Write results as files: DICOM objects, PNG, NIfTI, pictures and tables, each file atomically."""
 
 from lungfield.export import notebook
 from lungfield.export.derived import Algorithm, creation_time

@@ -1,4 +1,4 @@
-"""The coded concepts of what is measured, as reports and messages have them."""
+"""The coded concepts of the measurements, for structured reports and messages."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ SQUARE_MILLIMETRE = Code("mm2", "UCUM", "square millimeter")
 MILLIMETRE = Code("mm", "UCUM", "mm")
 PIXELS = Code("{pixels}", "UCUM", "pixels")
 NO_UNITS = Code("1", "UCUM", "no units")
-# How a figure came about: CID 7464.
+# Derivations: CID 7464.
 MEAN = Code("373098007", "SCT", "Mean")
 STANDARD_DEVIATION = Code("386136009", "SCT", "Standard Deviation")
 
 PRIVATE_SCHEME = "99LUNGFIELD"
-# DICOM has no code for the grey that a screen shows, as a fraction of white.
+# DICOM has no code for the displayed grey value as a fraction of white.
 RELATIVE_DENSITY = Code("relative-density", PRIVATE_SCHEME, "Displayed grey, 0 black to 1 white")
-# Nor for these of radiographs: its ratios of heart and thorax (CID 12279) are of circumferences and areas in
-# fetal ultrasound, as is its Transverse Thoracic Diameter (LN 11864-6).
+# Nor has it codes for these on radiographs: its ratios of heart and thorax (CID 12279) are of circumferences
+# and areas in fetal ultrasound, and so is its Transverse Thoracic Diameter (LN 11864-6).
 CARDIOTHORACIC_RATIO = Code("cardiothoracic-ratio", PRIVATE_SCHEME, "Cardiothoracic ratio")
 THORACIC_WIDTH = Code("thoracic-width", PRIVATE_SCHEME, "Greatest inner width of the thorax")
 COSTOPHRENIC_POINT = Code(
@@ -29,13 +29,13 @@ COSTOPHRENIC_POINT = Code(
 )
 
 PLANE_COMMENTS = {
-    "detector": "Lengths and areas in mm hold in the plane of the detector; in the patient they are smaller.",
-    "unknown": "Whether lengths and areas in mm hold in the patient or at the detector is not known.",
-    None: "The distance of the pixels is not known: areas and lengths are in pixels.",
+    "detector": "Lengths and areas in mm are in the plane of the detector; in the patient they are smaller.",
+    "unknown": "It is not known whether lengths and areas in mm are in the patient or at the detector.",
+    None: "The pixel spacing is not known: areas and lengths are in pixels.",
 }
-AP_COMMENT = "The view is AP, in which the cardiothoracic ratio comes out larger than in a PA view."
+AP_COMMENT = "The view is AP, in which the cardiothoracic ratio is larger than in a PA view."
 
 
 def no_ratio_comment(reason: str) -> str:
-    """What is said where there is no cardiothoracic ratio, by `lungfield.mask.NoRatio`."""
+    """The comment for a missing cardiothoracic ratio; `reason` is a `lungfield.mask.NoRatio`."""
     return f"No cardiothoracic ratio was measured: {reason}."

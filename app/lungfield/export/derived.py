@@ -1,4 +1,4 @@
-"""What the DICOM objects made from a radiograph have in common: patient, study, identifiers, time."""
+"""Common parts of the DICOM objects derived from a radiograph: patient, study, identifiers, time."""
 
 from __future__ import annotations
 
@@ -33,14 +33,17 @@ MANUFACTURER = "lungfield"
 _LONGEST_LO = 64
 
 STAND_IN = Source(ComputedRadiographyImageStorage, *(generate_uid() for _ in range(3)))
-"""What highdicom is given in the place of the radiograph's identifiers, which it writes to its log."""
+"""Replaces the radiograph's identifiers for highdicom, which writes identifiers to its log."""
 
 
 @dataclass(frozen=True)
 class Algorithm:
-    """What made a mask: such as 'lungfield unet', its version, and the weights.
+    """The algorithm that made a mask.
 
-    `weights_sha256` is the SHA-256 of the file of its weights, in hexadecimal; '' where it has none.
+    Attributes:
+        name: such as 'lungfield unet'.
+        version: of the bundle.
+        weights_sha256: SHA-256 of the file of weights, in hexadecimal; '' without weights.
     """
 
     name: str
@@ -49,17 +52,17 @@ class Algorithm:
 
     @property
     def short_name(self) -> str:
-        """The name as objects bear it: 64 characters of ASCII."""
+        """The name as a value of LO: at most 64 ASCII characters."""
         return _long_string(self.name)
 
     @property
     def short_version(self) -> str:
-        """The version as objects bear it: 64 characters of ASCII."""
+        """The version as a value of LO: at most 64 ASCII characters."""
         return _long_string(self.version)
 
 
 def require_its_label_map(radiograph: Radiograph, label_map: NDArray[np.uint8], path: Path) -> None:
-    """Raise `OutputError` unless a label map is as large as its radiograph."""
+    """Raise `OutputError` unless a label map has the shape of its radiograph."""
     if label_map.shape != radiograph.stored_shape:
         raise OutputError(
             f"{path}: the label map has (rows, columns) {label_map.shape} and the radiograph "
@@ -68,7 +71,7 @@ def require_its_label_map(radiograph: Radiograph, label_map: NDArray[np.uint8], 
 
 
 def stand_in() -> Dataset:
-    """A radiograph with invented identifiers and nothing else in it, for highdicom to derive objects from."""
+    """A data set with invented identifiers and nothing else, from which highdicom derives objects."""
     dataset = Dataset()
     dataset.SOPClassUID = STAND_IN.sop_class
     dataset.SOPInstanceUID = STAND_IN.instance
@@ -82,9 +85,12 @@ def stand_in() -> Dataset:
 
 
 def refer_to_source(derived: Dataset, source: Source, others: Mapping[str, str] | None = None) -> None:
-    """Put the radiograph's identifiers in the place of those of `stand_in`, wherever they are.
+    """Replace the identifiers of `stand_in` by those of the radiograph, in all sequences.
 
-    `others` are further identifiers to replace, and by what.
+    Args:
+        derived: changed in place.
+        source: the radiograph.
+        others: further identifiers to replace, with their replacements.
     """
     names = dict(zip(astuple(STAND_IN), astuple(source), strict=True)) | dict(others or {})
     for element in derived.iterall():
@@ -94,20 +100,25 @@ def refer_to_source(derived: Dataset, source: Source, others: Mapping[str, str] 
 
 
 def set_uid(dataset: Dataset, keyword: str, uid: str) -> None:
-    """Set an identifier of the radiograph as it is: pydicom would quote one that is not quite valid."""
+    """Set an identifier without validation: pydicom would quote a slightly invalid one in a warning."""
     dataset.add(DataElement(keyword, "UI", uid, validation_mode=IGNORE))
 
 
 def give_identity(derived: Dataset, header: Dataset, source: Source, series: str, instance: str) -> None:
-    """Give an object the patient and the study of its radiograph, and identifiers of its own.
+    """Set the patient and study of an object to those of its radiograph, and set its own identifiers.
 
-    `derived` has file meta information. What it says itself is ASCII, so that any character set will do for
-    it. `series` and `instance` are to be its SeriesInstanceUID and SOPInstanceUID.
+    Args:
+        derived: the object, with file meta information. Its own text is ASCII, so that any
+            SpecificCharacterSet fits.
+        header: of the radiograph.
+        source: the radiograph's identifiers.
+        series: SeriesInstanceUID of the object.
+        instance: SOPInstanceUID of the object.
     """
     derived.pop("SpecificCharacterSet", None)
     for element in patient_and_study(header):
         derived[element.tag] = element
-    # Else pydicom decodes what is copied, and encodes it again.
+    # Without this, pydicom decodes the copied elements and encodes them again.
     terms = character_set(header)
     derived.set_original_encoding(False, True, convert_encodings(terms) if terms else default_encoding)
     set_uid(derived, "StudyInstanceUID", source.study)
@@ -119,10 +130,10 @@ def give_identity(derived: Dataset, header: Dataset, source: Source, series: str
 def derived_uids(source: Source, algorithm: Algorithm, kind: str, content: bytes) -> tuple[str, str]:
     """(SeriesInstanceUID, SOPInstanceUID) of an object of a kind that an algorithm makes from a radiograph.
 
-    They derive from the source's identifiers, the algorithm with its weights, the version of lungfield and
-    the kind; that of the object derives from its content, too, such as the pixels of the mask. So a second
-    run gives the same ones, and an archive does not gather copies; and other weights or another mask never
-    come under an identifier that is in use. All radiographs of one series give one series of each kind.
+    They are hashes of the source's identifiers, the algorithm with its weights, the version of lungfield and
+    the kind; the SOPInstanceUID also of the content, such as the mask's pixels. So a second run gives the
+    same identifiers, and an archive does not collect copies, while other weights or another mask give new
+    identifiers. All radiographs of one series share one series for each kind.
     """
     made_by = [algorithm.name, algorithm.version, algorithm.weights_sha256, software_version(), kind]
     return (
@@ -147,23 +158,23 @@ def equipment(algorithm: Algorithm) -> dict[str, str]:
         "manufacturer": MANUFACTURER,
         "manufacturer_model_name": algorithm.short_name,
         "software_versions": software_version(),
-        # Required, though software has none; what tells one copy from another is its version.
+        # DeviceSerialNumber is required, but software has none; use the version.
         "device_serial_number": software_version(),
     }
 
 
 def concept(code: Code) -> Any:
-    """A code as highdicom takes it."""
+    """A code as a highdicom CodedConcept."""
     import highdicom
 
     return highdicom.sr.CodedConcept(code.value, code.scheme, code.meaning)
 
 
 def creation_time(created: datetime | None = None) -> datetime:
-    """When an object counts as made, to the second: `created`, by its wall clock in any time zone, if given.
+    """The creation time for objects, to the second, without time zone.
 
-    Else the environment's SOURCE_DATE_EPOCH in UTC, by which builds and runs are made reproducible
-    (https://reproducible-builds.org/specs/source-date-epoch), else the time of this machine.
+    It is `created` if given, else the environment variable SOURCE_DATE_EPOCH in UTC, which makes runs
+    reproducible (https://reproducible-builds.org/specs/source-date-epoch), else the current local time.
 
     Raises:
         OutputError: SOURCE_DATE_EPOCH is no number of seconds.
@@ -180,7 +191,7 @@ def creation_time(created: datetime | None = None) -> datetime:
 
 
 def stamp(derived: Dataset, created: datetime) -> None:
-    """Write one time of creation wherever a library has written its own 'now'."""
+    """Replace the current time that libraries have written into an object by `created`."""
     date, time = DA(created.date()), TM(created.time())
     for name in ("InstanceCreation", "Content"):
         setattr(derived, f"{name}Date", date)
@@ -192,10 +203,14 @@ def stamp(derived: Dataset, created: datetime) -> None:
 
 @contextmanager
 def errors_of_header(source_path: Path, path: Path, kind: str) -> Iterator[None]:
-    """Turn whatever goes wrong while an object, such as 'DICOM SEG', is made into a `HeaderError`.
+    """Turn any exception while an object is made into a `HeaderError`.
 
-    Headers can be wrong in more ways than libraries have errors for, and the libraries' messages may quote
-    values. `source_path` is the file of the header, and `path` the one to be written.
+    Libraries raise many kinds of exceptions for a bad header, and their messages may quote its values.
+
+    Args:
+        source_path: the file of the header.
+        path: the file to write.
+        kind: of the object, such as 'DICOM SEG', for the message.
     """
     try:
         yield
@@ -216,5 +231,5 @@ def to_bytes(derived: Dataset) -> bytes:
 
 
 def _long_string(text: str) -> str:
-    """A text of our own as a value of LO (PS3.5, section 6.2) in any character set."""
+    """A text as a value of LO (PS3.5, section 6.2) in ASCII, which is valid in any character set."""
     return re.sub(r"[^ -\[\]-~]", "?", text)[:_LONGEST_LO]

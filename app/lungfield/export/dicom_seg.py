@@ -28,9 +28,9 @@ _SERIES_DESCRIPTION = "Lung fields (research use only)"
 _WITH_MORE_LABEL = "CHEST"
 _WITH_MORE_DESCRIPTION = "Lungs, heart, clavicles. For research use: no medical device."
 _WITH_MORE_SERIES = "Lung fields and more (research use only)"
-# Required, and high enough to come after the series that the study's own equipment made.
+# SeriesNumber is required; this one is higher than those that a modality uses.
 _SERIES_NUMBER = 7301
-# What the radiograph's own pixels went through, copied where it is known.
+# Lossy compression of the radiograph's pixels, copied if present.
 _COMPRESSION = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 _STAND_IN_SIDE_PX = 8
 
@@ -45,34 +45,31 @@ def save_dicom_seg(
     viewer_geometry: bool = False,
     created: datetime | None = None,
 ) -> None:
-    """Write masks as a binary DICOM SEG that refers to its radiograph, a segment for each lung and structure.
+    """Write masks as a binary DICOM SEG that refers to its radiograph, with a segment per lung and structure.
 
-    The masks lie on the pixels as the radiograph's file stores them, mirrored or not. Segments may overlap,
-    and each is whole. A lung or structure that is absent has an empty frame. The object belongs to the
-    radiograph's patient and study and carries their attributes, like any object derived from it: it is no
-    safer to pass on than the radiograph itself. What it requires and the source lacks is empty; dates, times
-    and codes that are not valid DICOM are left out, as are several values where one is allowed. Text is
-    copied byte for byte with its SpecificCharacterSet.
+    The masks are in the pixels as the radiograph's file stores them. Segments may overlap. An absent lung or
+    structure has an empty frame. The object has the attributes of the radiograph's patient and study, so it
+    identifies the patient as the radiograph does. Required attributes that the source lacks are empty;
+    invalid dates, times and codes, and multiple values where one is allowed, are left out. Text is copied
+    byte for byte with its SpecificCharacterSet.
 
-    Its identifiers derive from those of the source, from the algorithm, its weights and the version of
-    lungfield, and from the mask: a second run gives the same ones, so that an archive does not gather copies,
-    and another mask is another object. All radiographs of one series give one series of segmentations. The
-    same input, algorithm and `created` give the same bytes.
+    The identifiers are those of `derived_uids`: a second run gives the same ones, and another mask gives
+    another object. The same input, algorithm and `created` give the same bytes.
 
     Args:
         radiograph: the radiograph, read from DICOM, with its header.
-        label_map: (H, W) uint8 of the same shape: 0 background, 1 right lung, 2 left lung.
+        label_map: (H, W) uint8 in the stored pixels: 0 background, 1 right lung, 2 left lung.
         path: the file to write.
         structures: (H, W) bool masks of further segments, by the names of `lungfield.labels`.
-        algorithm: what made the mask; name and version are cut at 64 characters.
-        viewer_geometry: also place the picture in an invented frame of reference (origin 0, axes of a supine
-            patient, the radiograph's spacing or else 1 mm). A radiograph has no such place, but some viewers
-            and converters, OHIF among them, refuse a SEG without one. Distances to other objects in that
-            frame mean nothing.
-        created: the time to write as that of creation; by default SOURCE_DATE_EPOCH, else now.
+        algorithm: that made the masks; name and version are cut at 64 characters.
+        viewer_geometry: also give the SEG an invented frame of reference (origin 0, axes of a supine patient,
+            the radiograph's spacing or else 1 mm). A projection radiograph has none, but some viewers and
+            converters, such as OHIF, refuse a SEG without one. Positions relative to other objects in that
+            frame are meaningless.
+        created: creation time; by default SOURCE_DATE_EPOCH, else the current time.
 
     Raises:
-        HeaderError: the radiograph's header has no valid identifiers to refer to, or is otherwise broken.
+        HeaderError: the radiograph's header lacks valid identifiers, or no object can be made from it.
         OutputError: the radiograph did not come from DICOM; the label map does not belong to it; or the file
             could not be written.
     """
@@ -80,9 +77,9 @@ def save_dicom_seg(
     source = source_of(radiograph, path)
     derived.require_its_label_map(radiograph, label_map, path)
     known = (BACKGROUND, *(label.value for label in LUNGS))
-    # They follow one another, so that the largest value tells.
+    # The values are consecutive, so checking the largest is enough.
     if label_map.max(initial=BACKGROUND) > max(known):
-        raise OutputError(f"{path}: the label map holds values other than {known}; split the lungs first.")
+        raise OutputError(f"{path}: the label map has other values than {known}; split the lungs first.")
     with derived.errors_of_header(radiograph.path, path, "DICOM SEG"):
         segmentation = _segmentation(
             radiograph, source, label_map, structures or {}, algorithm, viewer_geometry
@@ -100,7 +97,7 @@ def _segmentation(
     algorithm: derived.Algorithm,
     viewer_geometry: bool,
 ) -> Dataset:
-    """The DICOM SEG of masks: the template with the radiograph's identity, references and masks."""
+    """A DICOM SEG: a copy of the template with the radiograph's identity, references and masks."""
     pixel_spacing_mm = None
     if viewer_geometry:
         spacing = radiograph.stored_spacing
@@ -110,7 +107,7 @@ def _segmentation(
     segmentation.Rows, segmentation.Columns = label_map.shape
     frames = [label_map == lung.value for lung in LUNGS] + [structures[label.name] for label in further]
     segmentation.PixelData = _packed(frames)
-    # With a geometry, the object says something else, so it is another object.
+    # With a geometry, the content differs, so the object gets another UID.
     kind = "viewer geometry" if viewer_geometry else "no geometry"
     kind = ", ".join([kind, *(label.name for label in further)])
     uids = derived.derived_uids(source, algorithm, kind, segmentation.PixelData)
@@ -124,13 +121,13 @@ def _segmentation(
 def _template(
     algorithm: derived.Algorithm, pixel_spacing_mm: tuple[float, float] | None, further: tuple[Label, ...]
 ) -> bytes:
-    """The SEG that highdicom makes of a small blank stand-in for a radiograph, as a DICOM file.
+    """A SEG that highdicom makes from a small blank radiograph, as the bytes of a DICOM file.
 
-    Building and checking one costs more than all else, and all but identity, references and masks is the
-    same for every radiograph; so it is done once, and copies get what is their own. To read a file is the
-    fastest way to copy it: pydicom decodes no more than is asked for, and writes the rest as it was.
+    Building and validating a SEG takes most of the time, and everything except identity, references and masks
+    is the same for all radiographs. So it is built once and copied. Reading a file is the fastest way to copy
+    it: pydicom decodes elements lazily, and writes the others unchanged.
     """
-    # Imported on use: it takes a while, and not every run asks for DICOM SEG.
+    # Imported on use: the import is slow, and not every run writes DICOM SEG.
     import highdicom
 
     identification = highdicom.AlgorithmIdentificationSequence(
@@ -154,7 +151,7 @@ def _template(
         content_label=_WITH_MORE_LABEL if further else _CONTENT_LABEL,
         content_description=_WITH_MORE_DESCRIPTION if further else _CONTENT_DESCRIPTION,
         transfer_syntax_uid=ExplicitVRLittleEndian,
-        # A lung that was looked for and not found keeps its empty frame.
+        # Keep the empty frame of a lung that was not found.
         omit_empty_frames=False,
         **derived.equipment(algorithm),
     )
@@ -162,9 +159,9 @@ def _template(
 
 
 def _blank_image(pixel_spacing_mm: tuple[float, float] | None) -> Dataset:
-    """A small stand-in for a radiograph, in a plane of an invented frame if a spacing is given.
+    """A small blank radiograph; with a spacing, it has an invented frame of reference.
 
-    highdicom takes the geometry of the segmentation from there.
+    highdicom copies the geometry of the segmentation from it.
     """
     image = derived.stand_in()
     image.Rows = image.Columns = _STAND_IN_SIDE_PX
@@ -173,7 +170,7 @@ def _blank_image(pixel_spacing_mm: tuple[float, float] | None) -> Dataset:
         image.PositionReferenceIndicator = ""
         image.ImagePositionPatient = [0, 0, 0]
         image.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-        # A quotient has more digits than DICOM allows.
+        # DS allows 16 characters, fewer than a quotient may have.
         image.PixelSpacing = [DSfloat(one, auto_format=True) for one in pixel_spacing_mm]
         image.SliceThickness = 1
     return image
@@ -198,7 +195,7 @@ def _segment_description(number: int, label: Label, identification: Any) -> Any:
 
 
 def _refer(segmentation: Dataset, source: Source) -> None:
-    """Point every reference of the template to the source, and every other identifier away from it."""
+    """Set every reference of the template to the source, and replace its other identifiers."""
     series = segmentation.ReferencedSeriesSequence[0]
     derived.set_uid(series, "SeriesInstanceUID", source.series)
     references = [
@@ -220,7 +217,7 @@ def _refer(segmentation: Dataset, source: Source) -> None:
 
 
 def _add_context(segmentation: Dataset, header: Dataset) -> None:
-    """Add which way the picture lies, what it shows, and what its pixels went through."""
+    """Add body part, and the radiograph's orientation and lossy compression."""
     segmentation.BodyPartExamined = "CHEST"
     if "FrameOfReferenceUID" not in segmentation:
         segmentation.PatientOrientation = patient_orientation(header) or ""
@@ -232,8 +229,8 @@ def _add_context(segmentation: Dataset, header: Dataset) -> None:
 
 
 def _packed(frames: list[NDArray[np.bool_]]) -> bytes:
-    """Frames (H, W), a bit a pixel, without gaps, padded to an even length (PS3.5, 8.1.1)."""
-    if frames[0].size % 8:  # the second frame begins within a byte of the first
+    """Frames (H, W) with one bit per pixel, without gaps, padded to an even length (PS3.5, 8.1.1)."""
+    if frames[0].size % 8:  # the second frame starts within the last byte of the first
         frames = [np.concatenate(frames, axis=None)]
     packed = b"".join(np.packbits(frame, bitorder="little").tobytes() for frame in frames)
     return packed + b"\0" * (len(packed) % 2)

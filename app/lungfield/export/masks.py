@@ -1,4 +1,4 @@
-"""Label maps as pictures and volumes: PNG and NIfTI."""
+"""Write label maps as PNG and NIfTI."""
 
 from __future__ import annotations
 
@@ -17,17 +17,22 @@ from lungfield.formats import NIFTI
 from lungfield.nifti_pose import affine_of, geometry_of
 from lungfield.records import Radiograph
 
-# Filter type 2 of PNG (section 9.2): bytes as differences from those of the row above.
+# Filter type 2 of PNG (section 9.2), 'Up': differences from the row above.
 _FILTER_UP = 2
-# Level 1 of zlib-ng packs by fixed codes, into three times as many bytes.
+# Level 1 of zlib-ng uses fixed codes, which gives files three times as large.
 _LEVEL = 2
 
 
 def save_label_map(label_map: NDArray[np.uint8], path: Path, radiograph: Radiograph) -> None:
-    """Write the label map of a radiograph as PNG or NIfTI, as the name says: .png, .nii or .nii.gz.
+    """Write a label map as PNG or NIfTI, by the suffix of `path`: .png, .nii or .nii.gz.
+
+    Args:
+        label_map: (H, W) uint8 in the radiograph's stored pixels, with the values of `lungfield.labels`.
+        path: the file to write.
+        radiograph: that was segmented; its geometry is used for NIfTI.
 
     Raises:
-        OutputError: the name has another suffix, or the file could not be written.
+        OutputError: `path` has another suffix, or the file could not be written.
     """
     name = str(path).lower()
     if name.endswith(NIFTI):
@@ -41,7 +46,7 @@ def save_label_map(label_map: NDArray[np.uint8], path: Path, radiograph: Radiogr
 def save_label_map_png(label_map: NDArray[np.uint8], path: Path) -> None:
     """Write a label map, (H, W) uint8 with the values of `lungfield.labels`, as an 8-bit grey PNG.
 
-    It looks nearly black, as 1 and 2 are dark greys: it is data; `save_overlay` makes what is to look at.
+    It looks nearly black, as 1 and 2 are dark greys; for a picture use `save_overlay`.
 
     Raises:
         OutputError: the file could not be written.
@@ -50,10 +55,10 @@ def save_label_map_png(label_map: NDArray[np.uint8], path: Path) -> None:
 
 
 def _to_png(pixels: NDArray[np.uint8]) -> bytes:
-    """The bytes of an 8-bit grey PNG (W3C PNG, sections 9 to 11) of (H, W) pixels.
+    """Encode (H, W) uint8 pixels as an 8-bit grey PNG (W3C PNG, sections 9 to 11).
 
-    PNG libraries try several filters on every row, in some twenty times the time that is spent here. A row of
-    a label map is like the one above: of the differences, hardly anything is left to pack.
+    PNG libraries try several filters on every row and take about twenty times as long. Rows of a label map
+    are similar to the row above, so the 'Up' filter alone compresses well.
     """
     height, width = pixels.shape
     rows = np.empty((height, 1 + width), dtype=np.uint8)
@@ -70,17 +75,22 @@ def _to_png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def save_nifti(label_map: NDArray[np.uint8], path: Path, radiograph: Radiograph) -> None:
-    """Write a label map, (H, W) uint8, as NIfTI-1, its array (x, y), as ITK and most readers order it.
+    """Write a label map, (H, W) uint8, as NIfTI-1 with an array (x, y), the axis order of ITK.
 
-    The mask of a NIfTI file has its affine, its codes, its units and its shape, but none of its texts. Any
-    other radiograph has no place in the patient's coordinates: the affine says just how it lies, with
-    posterior for down, and starts at 0. Of an upright one x runs to the patient's left. Without the
-    radiograph's spacing, zooms are 1 without a unit. The file is compressed where its name ends in `.gz`.
+    For a radiograph from NIfTI, affine, codes, units and shape are copied, but no text fields. Any other
+    radiograph has no position in the patient's coordinates: its affine gives the orientation only (down is
+    posterior, and x of an upright picture is the patient's left), with the origin 0. Without a pixel spacing,
+    zooms are 1 without a unit. The file is compressed if its name ends in `.gz`.
+
+    Args:
+        label_map: (H, W) uint8 in the radiograph's stored pixels.
+        path: the file to write.
+        radiograph: that was segmented.
 
     Raises:
         OutputError: the file could not be written.
     """
-    # Imported on use: it takes a while, and few runs ask for NIfTI.
+    # Imported on use: the import is slow, and few runs write NIfTI.
     import nibabel
 
     values = np.ascontiguousarray(label_map.T)
@@ -96,6 +106,6 @@ def save_nifti(label_map: NDArray[np.uint8], path: Path, radiograph: Radiograph)
         image.header.set_xyzt_units("unknown" if spacing is None else "mm")
     content = image.to_bytes()
     if str(path).endswith(".gz"):
-        # Without the time of writing, the same mask gives the same file.
+        # Without the time in gzip's header, the same mask gives the same file.
         content = gzip.compress(content, compresslevel=6, mtime=0)
     write_whole(path, content)

@@ -1,4 +1,4 @@
-"""A segmentation as notebooks show it: a small picture with a table, and a plot."""
+"""Show a segmentation in notebooks: a small picture with a table, and a plot."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def as_html(picture: Image.Image, title: str, facts: Mapping[str, str]) -> str:
     """HTML of a picture beside a table of facts; texts are escaped.
 
     Args:
-        picture: an RGB picture, which becomes a part of the HTML.
-        title: what stands above the table.
-        facts: its rows.
+        picture: an RGB picture, which is embedded.
+        title: above the table.
+        facts: the rows of the table.
     """
     buffer = BytesIO()
     picture.save(buffer, format="WEBP", quality=_QUALITY)
@@ -51,17 +51,17 @@ def facts(
     quality: Quality,
     heart: HeartMeasurements | None = None,
 ) -> dict[str, str]:
-    """What is worth saying of a segmentation beside its picture."""
+    """The rows of the table: size, areas, cardiothoracic ratio, confidence, flags and warnings, as text."""
     rows, columns = radiograph.stored_shape
-    told = {"Size": f"{rows} × {columns} pixels, {radiograph.file_format}"}
+    table = {"Size": f"{rows} × {columns} pixels, {radiograph.file_format}"}
     for label in LUNGS:
         extent = getattr(measurements, label.name)
-        told[label.title] = (
+        table[label.title] = (
             f"{extent.area_px:,} px" if extent.area_mm2 is None else f"{extent.area_mm2:,.0f} mm²"
         )
     if heart is not None and heart.cardiothoracic_ratio is not None:
-        told["Cardiothoracic ratio"] = f"{heart.cardiothoracic_ratio:.2f}"
-    return told | {
+        table["Cardiothoracic ratio"] = f"{heart.cardiothoracic_ratio:.2f}"
+    return table | {
         "Confidence": f"{quality.confidence:.2f}",
         "Flags": ", ".join(quality.flags) or "none",
         "Warnings": " ".join(radiograph.warnings) or "none",
@@ -69,12 +69,12 @@ def facts(
 
 
 def plot(radiograph: Radiograph, masks: Mapping[str, NDArray[np.bool_]], axes: Any = None) -> Any:
-    """Draw an upright radiograph with contours and a legend by matplotlib.
+    """Draw an upright radiograph with contours and a legend with matplotlib.
 
     Args:
         radiograph: the radiograph.
-        masks: upright (H, W) bool by the names of `lungfield.labels`; what is empty is left out.
-        axes: where to draw; None for new ones.
+        masks: upright (H, W) bool by the names of `lungfield.labels`; empty masks are left out.
+        axes: to draw into; None for new ones.
 
     Returns:
         The axes, in pixels of the upright radiograph.
@@ -95,7 +95,7 @@ def plot(radiograph: Radiograph, masks: Mapping[str, NDArray[np.bool_]], axes: A
         if label.name in masks and masks[label.name].any():
             red, green, blue = (level / 255 for level in label.colour_rgb)
             colour = (red, green, blue)
-            # Padded, so that what reaches the edge of the picture ends there with a line.
+            # Padded, so that contours are closed at the edge of the picture.
             inside = np.pad(masks[label.name], 1).astype(np.float32)
             rows, columns = (np.arange(-1, length - 1) for length in inside.shape)
             axes.contour(columns, rows, inside, levels=[0.5], colors=[colour], linewidths=1.5)

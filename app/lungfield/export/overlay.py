@@ -1,4 +1,4 @@
-"""A picture to look at: the radiograph with the contours of lungs, heart and clavicles on it."""
+"""Draw overlays: the radiograph with the contours of lungs, heart and clavicles."""
 
 from __future__ import annotations
 
@@ -50,20 +50,20 @@ def save_overlay(
     heart: HeartMeasurements | None = None,
     reduced: Reduced | None = None,
 ) -> None:
-    """Write what `render_overlay` draws as PNG or JPEG.
+    """Write the picture of `render_overlay` as PNG or JPEG.
 
     Args:
         radiograph: the radiograph.
         label_map: (H, W) uint8 on the pixels as the file stores them, with the values of `lungfield.labels`.
         path: the file to write: .png, .jpg or .jpeg.
-        longest_side: as for `render_overlay`, and likewise all that follow.
+        longest_side: as for `render_overlay`, and likewise the other arguments.
         caption: a line of text below the picture, or None.
-        structures: masks beside the lungs.
-        heart: what was measured on them.
-        reduced: the radiograph in the picture's size.
+        structures: masks besides the lungs.
+        heart: the measurements of heart and chest.
+        reduced: the result of `reduced_picture` for this radiograph and `longest_side`, if it is known.
 
     Raises:
-        OutputError: the name has another suffix, the shapes differ, or the file could not be written.
+        OutputError: `path` has another suffix, the shapes differ, or the file could not be written.
     """
     encode = _ENCODERS.get(path.suffix.lower())
     if encode is None:
@@ -86,7 +86,7 @@ def save_overlay(
 
 
 def _to_jpeg(picture: NDArray[np.uint8]) -> bytes:
-    # Colour at full resolution: a contour is but two pixels wide.
+    # No chroma subsampling, as a contour is only two pixels wide.
     return bytes(imagecodecs.jpeg8_encode(picture, level=_JPEG_QUALITY, subsampling="444"))
 
 
@@ -112,28 +112,27 @@ def render_overlay(
     heart: HeartMeasurements | None = None,
     reduced: Reduced | None = None,
 ) -> Image.Image:
-    """Draw each lung's contour, a light fill and the letter R or L on a radiograph; and what else there is.
+    """Draw each lung's contour, a light fill and the letter R or L on a radiograph, and further structures.
 
-    That is the contours of heart and clavicles, and where there is a cardiothoracic ratio its figure and the
-    lines that it is measured along: the greatest width of the chest, and the distances of the heart's borders
-    from the midline.
+    These are the contours of heart and clavicles and, if it was measured, the cardiothoracic ratio with the
+    lines along which it is measured: the greatest width of the chest, and the distances of the heart's
+    borders from the midline.
 
-    The picture holds nothing from the file's header: what it may say of the patient is up to `caption`.
+    The picture holds nothing from the file's header; only `caption` may hold information on the patient.
 
     Args:
         radiograph: the radiograph.
         label_map: (H, W) uint8 on the pixels as the file stores them, with the values of `lungfield.labels`.
-        longest_side: in pixels, about. A larger radiograph is reduced by a whole number, the one that comes
-            nearest to this.
-        caption: a line of text below the picture, or None; what does not fit is cut off.
+        longest_side: approximate length in pixels. A larger radiograph is reduced by the integer factor that
+            comes nearest to this.
+        caption: a line of text below the picture, or None; text that does not fit is cut off.
         structures: (H, W) bool masks on the pixels as the file stores them, by the names of
             `lungfield.labels`.
-        heart: what was measured on the upright picture.
-        reduced: what `reduced_picture` gives for this radiograph, where it is known already; `longest_side`
-            is that of the call then.
+        heart: the measurements on the upright picture; None without a heart.
+        reduced: the result of `reduced_picture` for this radiograph and `longest_side`, if it is known.
 
     Returns:
-        An RGB picture, 8 bits a channel.
+        An RGB picture with 8 bits per channel.
     """
     factor, grey = reduced or reduced_picture(radiograph, longest_side)
     highest = label_map.max()
@@ -144,7 +143,7 @@ def render_overlay(
         for label in (HEART, *CLAVICLES)
         if structures and label.name in structures
     ]
-    # Pillow blends three bands in a third of the time of one picture in colour.
+    # Pillow blends three single bands in a third of the time of an RGB picture.
     bands = [grey.copy() for _ in "RGB"]
     for colour, found in drawn:
         if found is not None:
@@ -161,10 +160,10 @@ def render_overlay(
 
 
 class Reduced(NamedTuple):
-    """A radiograph to look at, as its file stores it.
+    """A radiograph as its file stores it, reduced by an integer factor.
 
     Attributes:
-        factor: how many pixels of the file one of the picture is wide and high.
+        factor: width and height of a pixel of the picture in pixels of the file.
         picture: in 256 greys.
     """
 
@@ -185,15 +184,15 @@ def _to_grey(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def _reduced(values: NDArray[np.uint8], factor: int) -> Image.Image:
-    """Average (H, W) values over squares of `factor` pixels a side, less at the right and at the bottom.
+    """Average (H, W) values over squares of `factor` x `factor` pixels, smaller at the right and bottom edge.
 
-    Any scale but a whole number needs a filter, which takes three times as long, and blurs.
+    A scale that is not an integer needs a filter, which blurs and takes three times as long.
     """
     return Image.fromarray(values).reduce(factor)
 
 
 def render_text(title: str, line: str, *, caption: str) -> Image.Image:
-    """Write a title, a line and, smaller, a caption on black: 768 pixels wide, what is longer is cut off."""
+    """Render a title, a line and a smaller caption on black, 768 pixels wide; longer text is cut off."""
     picture = Image.new("RGB", _TEXT_SIZE, (0, 0, 0))
     draw = ImageDraw.Draw(picture)
     left, height = _TEXT_FONT_PX, picture.height
@@ -207,8 +206,8 @@ class _Drawn(NamedTuple):
 
     Attributes:
         corner: (x, y) of the coverage's first pixel in the picture.
-        coverage: (h, w) uint8, its share of each pixel, 255 for all of it; no more than the structure
-            and a margin of background, where the picture has one.
+        coverage: (h, w) uint8, the covered share of each pixel, 255 for all of it; cropped to the structure
+            and a margin.
     """
 
     corner: tuple[int, int]
@@ -216,7 +215,7 @@ class _Drawn(NamedTuple):
 
 
 def _find(mask: NDArray[np.bool_], factor: int) -> _Drawn | None:
-    """Reduce a (H, W) mask to the picture's size; None where it is empty."""
+    """Reduce a (H, W) mask to the picture's size; None if it is empty."""
     box = bounding_box(mask)
     if box is None:
         return None
@@ -232,8 +231,8 @@ def _find(mask: NDArray[np.bool_], factor: int) -> _Drawn | None:
 
 
 def _opacity(coverage: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """How strongly a lung's colour covers the radiograph: (h, w) uint8 of a (h, w) coverage in [0, 255]."""
-    # The border of the picture is no contour: what lies there goes on beyond it.
+    """The opacity of a lung's colour, (h, w) uint8, from its coverage, (h, w) uint8."""
+    # No contour along the edge of the picture, as the structure may continue beyond it.
     blurred = np.pad(coverage, _BLUR_STEPS // 2, mode="edge").astype(np.uint16)
     for _ in range(_BLUR_STEPS):
         blurred = blurred[1:] + blurred[:-1]
@@ -244,10 +243,10 @@ def _opacity(coverage: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @cache
 def _opacities() -> NDArray[np.uint8]:
-    """The opacity for each value of a blurred coverage: the contour's or, where it is more, the fill's.
+    """The opacity for each value of a blurred coverage: the larger of the contour's and the fill's.
 
-    A blurred mask rises across its edge as the normal distribution does. The inverse of that gives a pixel's
-    distance from the edge, and so a contour that is smooth and equally wide at any angle.
+    Across its edge, a blurred mask follows the normal distribution function. Its inverse gives the distance
+    of a pixel from the edge, and so a smooth contour of the same width at any angle.
     """
     highest = 255 * 4**_BLUR_STEPS
     share = np.arange(highest + 1) / highest
@@ -265,7 +264,7 @@ def _draw_letter(picture: Image.Image, lung: _Drawn, label: Label) -> None:
     y = int(rows[0] + 0.2 * (rows[-1] - rows[0]))
     columns = np.flatnonzero(inside[y] if inside[y].any() else inside[rows[0]]) + lung.corner[0]
     y += lung.corner[1]
-    # Outward is away from the middle of the picture, whichever lung lies there.
+    # Outward is away from the middle of the picture, for either lung.
     outward = -1 if columns.mean() < picture.width / 2 else 1
     font_px = _letter_px(picture)
     x = columns[0 if outward < 0 else -1] + outward * font_px
@@ -284,7 +283,7 @@ def _draw_letter(picture: Image.Image, lung: _Drawn, label: Label) -> None:
 
 
 def _draw_ratio(picture: Image.Image, heart: HeartMeasurements, radiograph: Radiograph, factor: int) -> None:
-    """Draw the lines of a cardiothoracic ratio, with marks at their ends, and its figure."""
+    """Draw the cardiothoracic ratio, and its lines with marks at their ends."""
     thorax, right, left = heart.thorax, heart.heart_right, heart.heart_left
     if heart.cardiothoracic_ratio is None or thorax is None or right is None or left is None:
         return
@@ -319,7 +318,7 @@ def _draw_ratio(picture: Image.Image, heart: HeartMeasurements, radiograph: Radi
 
 
 def _letter_px(picture: Image.Image) -> int:
-    """How tall letters are on a picture."""
+    """The height of letters on a picture, in pixels."""
     return max(12, round(max(picture.size) / 30))
 
 

@@ -1,4 +1,4 @@
-"""A picture in layers for the report: the radiograph, and the contours on it, each to be shown or not."""
+"""Write previews for the report: an SVG with the radiograph and the contours in separate layers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _JPEG_QUALITY = 85
 _TOLERANCE_PX = 0.4
 _REFERENCE_RGB = (255, 255, 255)
 _LABELS = [label for labels in STRUCTURES.values() for label in labels]
-# By itself all of it shows; by the name of a layer after '#', that one alone.
+# Without a fragment, all layers show; with the name of a layer after '#', only that layer.
 _STYLE = (
     "svg:has(.layer:target) .layer:not(:target){display:none}"
     "path{fill:none;stroke-width:2px;stroke-linejoin:round;vector-effect:non-scaling-stroke}"
@@ -41,16 +41,16 @@ def save_preview(
 ) -> None:
     """Write a radiograph and its contours as SVG with the layers 'picture', 'prediction' and 'reference'.
 
-    A browser shows one of them where its name follows the address, as in `a.svg#prediction`. The picture is a
-    JPEG within, and holds nothing from the file's header.
+    A browser shows a single layer if its name is the URL's fragment, as in `a.svg#prediction`. The picture is
+    an embedded JPEG, and holds nothing from the file's header.
 
     Args:
         radiograph: the radiograph.
         label_map: (H, W) uint8 on the pixels as the file stores them, with the values of `lungfield.labels`.
         path: the file to write.
-        structures: (H, W) bool masks beside the lungs, likewise, by the names of `lungfield.labels`.
-        reference: (H, W), likewise, a reference mask: not 0 on lung; None where there is none.
-        reduced: what `reduced_picture` gives for this radiograph, where it is known already.
+        structures: (H, W) bool masks besides the lungs, likewise, by the names of `lungfield.labels`.
+        reference: a reference mask, (H, W), likewise, non-zero on lung; None without one.
+        reduced: the result of `reduced_picture` for this radiograph, if it is known.
 
     Raises:
         OutputError: the file could not be written.
@@ -77,7 +77,7 @@ def save_preview(
 
 
 def _path(mask: NDArray[np.bool_], factor: int, colour_rgb: tuple[int, int, int], name: str) -> str:
-    """The contours of a (H, W) mask, in pixels of a picture that is smaller by a factor, as an SVG path."""
+    """The contours of a (H, W) mask as an SVG path, in pixels of a picture that is reduced by a factor."""
     lines = "".join(_lines(mask, factor))
     return f'<path data-structure="{name}" stroke="rgb{colour_rgb}" d="{lines}"/>' if lines else ""
 
@@ -90,7 +90,7 @@ def _lines(mask: NDArray[np.bool_], factor: int) -> Iterator[str]:
     contours, _ = cv2.findContours(crop, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     corner = np.array([box[1].start, box[0].start])
     for contour in contours:
-        # Tenths of a pixel, each point by its way from the one before.
+        # In tenths of a pixel, each point relative to the one before.
         simple = cv2.approxPolyDP(contour, _TOLERANCE_PX * factor, closed=True)[:, 0]
         points = np.rint(10 * (simple + corner + 0.5) / factor).astype(int)
         x, y = points[0] / 10

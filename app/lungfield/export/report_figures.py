@@ -1,4 +1,4 @@
-"""What a structured report says in figures: of each lung, and of the heart with its cardiothoracic ratio."""
+"""The measurements of a structured report: of each lung, the heart and the cardiothoracic ratio."""
 
 from __future__ import annotations
 
@@ -34,7 +34,15 @@ Positions = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class Figure:
-    """One measurement: what, how much, how it came about (None: measured once), and along which line."""
+    """One measurement.
+
+    Attributes:
+        concept: what was measured.
+        value: in `unit`.
+        unit: in UCUM.
+        derivation: mean or standard deviation; None for a single measurement.
+        line: along which a length was measured; empty for other measurements.
+    """
 
     concept: Code
     value: float
@@ -44,7 +52,7 @@ class Figure:
 
 
 def figures_of_lung(lung: Label, measurements: Measurements, density: Density | None) -> Iterator[Figure]:
-    """All that is known of one lung, to six digits."""
+    """The measurements of one lung, to six significant digits."""
     extent: Extent = getattr(measurements, lung.name)
     level: GreyLevel | None = None if density is None else getattr(density, lung.name)
     yield _length(AREA, extent.area_mm2, extent.area_px, SQUARE_MILLIMETRE)
@@ -57,12 +65,12 @@ def figures_of_lung(lung: Label, measurements: Measurements, density: Density | 
 
 
 def figure_of_heart(heart: HeartMeasurements) -> Figure:
-    """Its area."""
+    """The heart's area."""
     return _length(AREA, heart.heart_area_mm2, heart.heart_area_px, SQUARE_MILLIMETRE)
 
 
 def figures_of_ratio(heart: HeartMeasurements, radiograph: Radiograph) -> Iterator[Figure]:
-    """The cardiothoracic ratio, and both widths with the lines that they were measured along; or nothing."""
+    """The cardiothoracic ratio and both widths with their lines; nothing without a ratio."""
     thorax, right, left = heart.thorax, heart.heart_right, heart.heart_left
     if heart.cardiothoracic_ratio is None or thorax is None or right is None or left is None:
         return
@@ -78,7 +86,7 @@ def figures_of_ratio(heart: HeartMeasurements, radiograph: Radiograph) -> Iterat
 def costophrenic_points(
     heart: HeartMeasurements, radiograph: Radiograph
 ) -> Iterator[tuple[Label, tuple[float, float]]]:
-    """The lungs that have a costophrenic point, and its position."""
+    """The lungs with a costophrenic point, and its position (column, row) in the stored picture."""
     for lung, point in ((RIGHT_LUNG, heart.right_costophrenic), (LEFT_LUNG, heart.left_costophrenic)):
         if point is not None:
             row, column = radiograph.pose.stored_point(point, radiograph.shape)
@@ -86,7 +94,7 @@ def costophrenic_points(
 
 
 def comments_on_heart(heart: HeartMeasurements, view: str | None) -> Iterator[str]:
-    """What has to be known of the ratio, or why there is none."""
+    """Comments on the ratio, or why there is none."""
     if heart.no_ratio is not None:
         yield no_ratio_comment(str(heart.no_ratio))
     elif view == "AP":
@@ -104,7 +112,7 @@ def _rounded(value: float) -> float:
 
 
 def _positions(lines: Sequence[Line], radiograph: Radiograph) -> Positions:
-    """The way along lines, from the outer edge of the first pixel to that of the last."""
+    """The ends of lines in stored pixels, from the outer edge of the first pixel to that of the last."""
     pixels = [
         (float(line.row), float(end)) for line in lines for end in (line.first_column, line.last_column)
     ]

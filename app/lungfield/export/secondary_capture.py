@@ -1,4 +1,4 @@
-"""Pictures as DICOM Secondary Captures (PS3.3, section A.8): of the lungs, and of why there are none."""
+"""Write DICOM Secondary Captures (PS3.3, section A.8): overlays, and notices of skipped images."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ WHY_SKIPPED = {
     Reason.SEVERAL_FRAMES: "It has several frames.",
     Reason.LABEL_MAP: "It is a mask.",
 }
-"""What a notice says, by the codes of what is skipped."""
+"""The text of a notice, by the reason code of the skipped image."""
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """What tells one kind of picture from another: its name in identifiers, and its series."""
+    """A kind of picture: its name in identifiers, its series, and its derivation description."""
 
     name: str
     series_number: int
@@ -67,17 +67,15 @@ def save_secondary_capture(
     heart: HeartMeasurements | None = None,
     created: datetime | None = None,
 ) -> None:
-    """Write the radiograph with what `render_overlay` draws as a DICOM colour picture of the same study.
+    """Write the picture of `render_overlay` as a DICOM colour image of the radiograph's study.
 
-    The picture is at most 1024 pixels long, a baseline JPEG, and has 'Research use only' burnt in, after the
-    cardiothoracic ratio or the reason why there is none, where `heart` is given; it is to look at, so it
-    carries no pixel spacing to measure with. It belongs to the radiograph's patient and study as a DICOM SEG
-    does. Whether there is burnt-in text that tells who the patient is, is what the radiograph's
-    BurnedInAnnotation says of it, as the picture shows the radiograph's pixels; where the radiograph says
-    nothing, neither does the picture.
+    The picture is a baseline JPEG of at most 1024 pixels on the longer side. 'Research use only' is burnt in,
+    and with `heart` also the cardiothoracic ratio or the reason why there is none. It has no pixel spacing,
+    as it is not meant for measurements. It has the radiograph's patient and study, as a DICOM SEG has.
+    BurnedInAnnotation is copied from the radiograph, as the picture shows the radiograph's pixels.
 
     The same input, algorithm and `created` give the same bytes and the same identifiers. Arguments and errors
-    are those of `save_dicom_seg`.
+    are those of `save_dicom_seg`; `heart` holds the measurements of the heart.
     """
     path = Path(path)
     source = source_of(radiograph, path)
@@ -99,7 +97,7 @@ def save_secondary_capture(
 
 
 def _ratio(heart: HeartMeasurements | None, view: str | None) -> Iterator[str]:
-    """What the caption says of the cardiothoracic ratio."""
+    """The text on the cardiothoracic ratio in the caption."""
     if heart is None:
         return
     if heart.cardiothoracic_ratio is None:
@@ -112,11 +110,10 @@ def _ratio(heart: HeartMeasurements | None, view: str | None) -> Iterator[str]:
 def save_skipped_notice(
     header: Dataset, source_path: Path, reason: Reason, path: Path, *, created: datetime | None = None
 ) -> None:
-    """Write why an image was skipped as a DICOM colour picture of the same study: text, and nothing else.
+    """Write why an image was skipped as a DICOM colour image of the same study that shows text only.
 
-    What is burnt in depends on the reason's code alone, so that it tells of nobody. The object belongs to the
-    image's patient and study, and refers to it, as a picture of its lungs would. The same input and `created`
-    give the same bytes and the same identifiers.
+    The text depends on the reason code only, so it holds no identity. The object has the patient and study of
+    the image, and refers to it. The same input and `created` give the same bytes and the same identifiers.
 
     Args:
         header: of the image, without its pixels.
@@ -126,7 +123,7 @@ def save_skipped_notice(
         created: as for `save_secondary_capture`.
 
     Raises:
-        HeaderError: the header has no valid identifiers to refer to, or is otherwise broken.
+        HeaderError: the header lacks valid identifiers, or no object can be made from it.
         OutputError: the file could not be written.
     """
     path = Path(path)
@@ -135,7 +132,7 @@ def save_skipped_notice(
     picture = render_text("An image of this study was not segmented.", WHY_SKIPPED[reason], caption=_BURNT_IN)
     with derived.errors_of_header(source_path, path, "secondary capture"):
         capture, size = _capture(np.asarray(picture), _NOTICE, algorithm)
-        # Of which part of the body the image is, is not told here, and so not whether that is a paired one.
+        # The notice does not name the body part, so orientation and laterality stay empty.
         capture.PatientOrientation = capture.Laterality = ""
         capture.BurnedInAnnotation = "NO"
         _tell_compression(capture, Dataset(), size)
@@ -144,8 +141,8 @@ def save_skipped_notice(
 
 
 def _capture(picture: NDArray[np.uint8], kind: _Kind, algorithm: derived.Algorithm) -> tuple[Dataset, int]:
-    """The highdicom.sc.SCImage of a picture, of nobody yet; and the picture's bytes before compression."""
-    # Imported on use: it takes a while, and not every run asks for secondary captures.
+    """The highdicom.sc.SCImage of a picture, without a patient; and the picture's size before compression."""
+    # Imported on use: the import is slow, and not every run writes secondary captures.
     import highdicom
 
     capture = highdicom.sc.SCImage.from_ref_dataset(
@@ -154,7 +151,7 @@ def _capture(picture: NDArray[np.uint8], kind: _Kind, algorithm: derived.Algorit
         photometric_interpretation=highdicom.PhotometricInterpretationValues.YBR_FULL_422,
         bits_allocated=8,
         coordinate_system=highdicom.CoordinateSystemNames.PATIENT,
-        # Demanded by highdicom; replaced by that of the radiograph.
+        # Required by highdicom; replaced by that of the radiograph.
         patient_orientation=("L", "F"),
         series_instance_uid=generate_uid(),
         series_number=kind.series_number,
@@ -180,7 +177,7 @@ def _finished(
     algorithm: derived.Algorithm,
     created: datetime | None,
 ) -> bytes:
-    """The file of a picture, with the identity of its source, a reference to that, and its time."""
+    """The DICOM file of a picture, with its source's identity, the reference to the source, and the time."""
     uids = derived.derived_uids(source, algorithm, kind.name, capture.PixelData)
     derived.give_identity(capture, header, source, *uids)
     _refer(capture, source)
@@ -191,7 +188,7 @@ def _finished(
 
 
 def _add_context(capture: Dataset, header: Dataset) -> None:
-    """Add which way the picture lies, and whether the radiograph says that text is burnt in."""
+    """Add body part, and the radiograph's orientation and BurnedInAnnotation."""
     capture.BodyPartExamined = "CHEST"
     capture.PatientOrientation = patient_orientation(header) or ""
     burned_in = values_of(header, "BurnedInAnnotation")
@@ -200,7 +197,7 @@ def _add_context(capture: Dataset, header: Dataset) -> None:
 
 
 def _refer(capture: Dataset, source: Source) -> None:
-    """Say what the picture was made from (PS3.3, section C.12.4)."""
+    """Add the reference to the source image (PS3.3, section C.12.4)."""
     reference = Dataset()
     derived.set_uid(reference, "ReferencedSOPClassUID", source.sop_class)
     derived.set_uid(reference, "ReferencedSOPInstanceUID", source.instance)
@@ -209,7 +206,7 @@ def _refer(capture: Dataset, source: Source) -> None:
 
 
 def _tell_compression(capture: Dataset, header: Dataset, size: int) -> None:
-    """Add this JPEG to the lossy compressions that the radiograph went through before."""
+    """Add this JPEG to the radiograph's list of lossy compressions."""
     ratios, methods = (values_of(header, f"LossyImageCompression{name}") for name in ("Ratio", "Method"))
     if len(ratios) != len(methods):
         ratios, methods = [], []

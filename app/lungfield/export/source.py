@@ -1,7 +1,7 @@
-"""What a DICOM object takes over from the header of its radiograph: valid values, and text byte for byte.
+"""Copy attributes from a radiograph's header to a derived object: valid values, and text byte for byte.
 
-pydicom and highdicom quote values of a header in warnings and in their logs, and those may hold identity. So
-neither of them is handed one: values are read from the bytes here, checked, and copied as bytes.
+pydicom and highdicom quote header values, which may identify a patient, in warnings and logs. So this module
+reads the raw bytes, checks them, and copies them as bytes, without passing values to these libraries.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR, STR_VR, TEXT_VR_DELIMS, Pe
 from lungfield.errors import HeaderError, OutputError
 from lungfield.records import Radiograph
 
-# Patient and study, type 2: there in every object, empty where it is not known.
+# Patient and study, type 2: present in every object, empty if not known.
 _TYPE_2 = (
     "PatientName",
     "PatientID",
@@ -41,7 +41,7 @@ _TYPE_2 = (
     "AccessionNumber",
     "ReferringPhysicianName",
 )
-# What else tells one patient or study from another, or how it was de-identified; copied where it is there.
+# Further attributes that identify patient or study, or describe de-identification; copied if present.
 _OPTIONAL = (
     "IssuerOfPatientID",
     "PatientAge",
@@ -77,7 +77,7 @@ _ESCAPED_TWO_BYTE_TEXT = re.compile(rb"\x1b\$\(?[@BD][^\x1b]*")
 
 @dataclass(frozen=True)
 class Source:
-    """SOPClassUID, SOPInstanceUID, SeriesInstanceUID and StudyInstanceUID as a header has them."""
+    """SOPClassUID, SOPInstanceUID, SeriesInstanceUID and StudyInstanceUID of a radiograph."""
 
     sop_class: str
     instance: str
@@ -86,11 +86,11 @@ class Source:
 
 
 def source_of(radiograph: Radiograph, path: Path) -> Source:
-    """What a DICOM object made from a radiograph refers to; `path`, the file to be written, is for messages.
+    """The identifiers of a radiograph, for a derived object's reference; `path`, its file, is for messages.
 
     Raises:
-        HeaderError: its header has no valid identifiers to refer to.
-        OutputError: it did not come from DICOM.
+        HeaderError: the radiograph's header lacks valid identifiers.
+        OutputError: the radiograph did not come from DICOM.
     """
     if radiograph.header is None:
         raise OutputError(
@@ -104,11 +104,11 @@ def source_of_header(header: Dataset, source_path: Path, path: Path) -> Source:
     """As `source_of`, from the header of the file `source_path`.
 
     Raises:
-        HeaderError: it has no valid identifiers to refer to.
+        HeaderError: the header lacks valid identifiers.
     """
     keywords = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
     uids = {keyword: text_of(header, keyword) for keyword in keywords}
-    # A component with a leading zero is not valid, but it is found in archives, and a reference must match.
+    # A component with a leading zero is invalid but occurs in archives, and the reference must match.
     invalid = [
         keyword
         for keyword, uid in uids.items()
@@ -123,14 +123,14 @@ def source_of_header(header: Dataset, source_path: Path, path: Path) -> Source:
 
 
 def text_of(header: Dataset, keyword: str) -> str:
-    """The text of an attribute in the default character set, unchecked; '' where it is missing."""
+    """The text of an attribute in the default character set, unchecked; '' if it is missing."""
     return _content(header, keyword).decode("ascii", errors="replace")
 
 
 def decoded_text(header: Dataset, keyword: str) -> str:
-    """The text of an attribute in the header's character set; what is not in it is replaced by U+FFFD.
+    """The text of an attribute in the header's character set; invalid bytes become U+FFFD.
 
-    The groups of a name stay divided by '=', several values by a backslash; '' where it is missing.
+    Groups of a name stay separated by '=', and multiple values by a backslash; '' if it is missing.
     """
     content = _content(header, keyword)
     encodings = convert_encodings(character_set(header)) if character_set(header) else [default_encoding]
@@ -144,8 +144,8 @@ def decoded_text(header: Dataset, keyword: str) -> str:
 def values_of(header: Dataset, keyword: str) -> list[str]:
     """The values of an attribute in the default character set, such as a date, a code or a number.
 
-    None at all where it is missing, where one value breaks the rules of its type or is not in the calendar,
-    or where there are more or fewer than the attribute may have.
+    Empty if the attribute is missing, a value violates its value representation or is no date of the
+    calendar, or the number of values is not allowed.
     """
     text = text_of(header, keyword)
     values = [one.strip(" ") for one in text.split("\\")] if text else []
@@ -156,13 +156,13 @@ def values_of(header: Dataset, keyword: str) -> list[str]:
 
 
 def instance_number(header: Dataset) -> int:
-    """The radiograph's own InstanceNumber, unique in a derived series where it was in that of its source."""
+    """The radiograph's InstanceNumber, so that numbers are as unique in the derived series as in its own."""
     number = int(next(iter(values_of(header, "InstanceNumber")), 0))
     return number if 0 < number <= _LARGEST_INTEGER else 1
 
 
 def patient_orientation(header: Dataset) -> list[str]:
-    """PatientOrientation (PS3.3, section C.7.6.1.1.1): the directions of a row and a column, or nothing."""
+    """PatientOrientation (PS3.3, section C.7.6.1.1.1): directions of a row and a column; empty if invalid."""
     directions = values_of(header, "PatientOrientation")
     axes = [[_AXIS_OF_LETTER.get(letter) for letter in one] for one in directions]
     if not axes or any(None in one or len(set(one)) < len(one) for one in axes):
@@ -172,9 +172,9 @@ def patient_orientation(header: Dataset) -> list[str]:
 
 
 def character_set(header: Dataset) -> list[str]:
-    """The terms of SpecificCharacterSet (PS3.3, section C.12.1.1.2), common misspellings mended.
+    """The terms of SpecificCharacterSet (PS3.3, section C.12.1.1.2), with common misspellings corrected.
 
-    Nothing where the header declares none, or one that DICOM does not have.
+    Empty if the header declares none, or one that DICOM does not define.
     """
     first, *others = (_mended(one.strip(" ")) for one in text_of(header, "SpecificCharacterSet").split("\\"))
     if first in STAND_ALONE_ENCODINGS:
@@ -184,10 +184,10 @@ def character_set(header: Dataset) -> list[str]:
 
 
 def patient_and_study(header: Dataset) -> Iterator[RawDataElement]:
-    """The patient and the study of a radiograph, and the character set of their text.
+    """The attributes of a radiograph's patient and study, and of the character set.
 
-    Text is copied byte for byte: it then reads as it does in the radiograph, also where it is not in the
-    character set that is declared. What is invalid otherwise is left out, or empty where it is required.
+    Text is copied byte for byte, so that viewers show it as in the radiograph, even with a wrong declared
+    character set. Other invalid values are left out, or empty if the attribute is required.
     """
     terms = character_set(header)
     if terms:
@@ -207,7 +207,7 @@ def _raw(keyword: str, content: bytes) -> RawDataElement:
 
 
 def _text_in(header: Dataset, keyword: str, terms: Sequence[str]) -> bytes:
-    """A text as the file has it, nothing where there are several and one is allowed."""
+    """The bytes of a text; empty for multiple values where only one is allowed."""
     content = _content(header, keyword)
     if len(content) > _LONGEST_VALUE or (dictionary_VM(keyword) == "1" and _is_divided(content, terms)):
         return b""
@@ -215,7 +215,7 @@ def _text_in(header: Dataset, keyword: str, terms: Sequence[str]) -> bytes:
 
 
 def _is_divided(content: bytes, terms: Sequence[str]) -> bool:
-    """Whether there is a backslash in a text that is no part of a longer character."""
+    """Whether a text contains a backslash that is not a byte of a multi-byte character."""
     if terms and terms[0] in ("GBK", "GB18030"):
         return "\\" in content.decode("gb18030", errors="replace")
     return b"\\" in _ESCAPED_TWO_BYTE_TEXT.sub(b"", content)
@@ -249,17 +249,17 @@ def _mended(term: str) -> str:
 
 
 def _content(header: Dataset, keyword: str) -> bytes:
-    """The bytes of an attribute without their padding, nothing where it is missing or is no text."""
+    """The bytes of an attribute without padding; empty if it is missing or no text."""
     element = header.get_item(keyword)
     if element is None or element.VR not in _VRS_OF_TEXT:
         return b""
-    # An element stays raw until pydicom is asked for its value.
+    # An element stays raw until its value is read from pydicom.
     content = element.value if isinstance(element, RawDataElement) else _encoded(element, header)
     return (content or b"").rstrip(b" \0")
 
 
 def _encoded(element: DataElement, header: Dataset) -> bytes:
-    """The bytes of an element that pydicom has decoded, or that never was in a file."""
+    """The bytes of an element that pydicom has decoded, or that was not read from a file."""
     encodings = [default_encoding]
     if element.VR in CUSTOMIZABLE_CHARSET_VR:
         encodings = convert_encodings(character_set(header))

@@ -1,4 +1,4 @@
-"""Measurements as DICOM structured reports: TID 1500 (PS3.16) in a Comprehensive SR (PS3.3, A.35.3)."""
+"""Write measurements as DICOM structured reports: TID 1500 (PS3.16) in a Comprehensive SR (PS3.3, A.35.3)."""
 
 from __future__ import annotations
 
@@ -65,10 +65,11 @@ class _Group:
 
     Attributes:
         title: its tracking identifier.
-        figures: what was measured.
-        finding: what was found, where that is not the structure itself.
-        point: where that is, as `Positions` count.
-        has_segment: whether it is about the structure's segment, if there is one.
+        label: the structure.
+        figures: the measurements.
+        finding: what was found, if it is not the structure itself.
+        point: its position (column, row), as in `Positions`.
+        has_segment: whether it refers to the structure's segment, if there is one.
     """
 
     label: Label
@@ -80,7 +81,7 @@ class _Group:
 
     @property
     def concepts(self) -> Iterator[Code]:
-        """What has a code of its own."""
+        """The coded concepts of the measurements and the finding."""
         yield from (one.concept for one in self.figures)
         if self.finding is not None:
             yield self.finding
@@ -98,23 +99,23 @@ def save_structured_report(
     created: datetime | None = None,
     segmentation: Path | None = None,
 ) -> None:
-    """Write what was measured on a radiograph as a DICOM structured report (TID 1500).
+    """Write the measurements of a radiograph as a DICOM structured report (TID 1500).
 
-    Each lung is a measurement group with its area, height and width (in mm, else in pixels) and its grey
-    where `density` is given. A lung that is absent has an area of 0 and nothing else. Where `heart` is given,
-    it is a group with its area; the cardiothoracic ratio is one with both widths and the lines that they were
-    measured along, or else a comment says why there is none; the costophrenic points are groups of a point.
+    Each lung is a measurement group with area, height and width (in mm, or else in pixels) and, with
+    `density`, its grey value. An absent lung has only an area of 0. With `heart`, the heart is a group with
+    its area; the cardiothoracic ratio is a group with both widths and their lines, or else a comment gives
+    the reason why there is none; each costophrenic point is a group.
     The groups refer to the radiograph and to their segment in `segmentation`, the DICOM SEG that
     `save_dicom_seg` wrote for this radiograph, if one is given and has it.
 
-    The report is marked preliminary and unverified, and says that it is for research use only. It belongs to
-    the radiograph's patient and study as a DICOM SEG does, and carries nothing else of the header. The same
-    input, algorithm and `created` give the same bytes and the same identifiers; other figures, or a reference
-    to another DICOM SEG, are another object. `view` is that of the radiograph: of an AP view, a comment says
-    that the ratio is too large. Other arguments are those of `save_dicom_seg`.
+    The report is marked preliminary and unverified, and as for research use only. It has the radiograph's
+    patient and study, as a DICOM SEG has, and nothing else of the header. The same input, algorithm and
+    `created` give the same bytes and identifiers; other measurements, or a reference to another DICOM SEG,
+    give another object. For an AP `view`, a comment says that the ratio is too large. Other arguments are
+    those of `save_dicom_seg`.
 
     Raises:
-        HeaderError: the radiograph's header has no valid identifiers to refer to, or is otherwise broken.
+        HeaderError: the radiograph's header lacks valid identifiers, or no object can be made from it.
         OutputError: the radiograph did not come from DICOM; `segmentation` is no SEG of this radiograph; or
             the file could not be written.
     """
@@ -145,7 +146,8 @@ def save_structured_report(
 def _read_segments(segmentation: Path, source: Source, radiograph: Path, path: Path) -> Dataset:
     """The identifiers of a SEG of this radiograph, in the study of `stand_in`.
 
-    Raises `OutputError` where it cannot be read, or is of another radiograph.
+    Raises:
+        OutputError: the SEG cannot be read, or belongs to another radiograph.
     """
     tags = [*_SEG_UIDS, "SourceImageSequence", "SegmentSequence"]
     try:
@@ -174,7 +176,7 @@ def _report(
     segments: Dataset | None,
     algorithm: derived.Algorithm,
 ) -> Dataset:
-    """The highdicom.sr.ComprehensiveSR of the measurements, of nobody yet."""
+    """The highdicom.sr.ComprehensiveSR of the measurements, without a patient."""
     concepts = [concept for group in groups for concept in group.concepts]
     has_private = any(concept.scheme == PRIVATE_SCHEME for concept in concepts)
     refers = segments is not None and any(_segment_of(group, segments) is not None for group in groups)
@@ -188,12 +190,12 @@ def _report(
 
 @lru_cache(maxsize=16)
 def _template(algorithm: derived.Algorithm, has_segments: bool, has_private: bool) -> bytes:
-    """What highdicom makes of a report on one lung and nothing else, as a DICOM file.
+    """The DICOM file that highdicom makes of a report on one lung without measurements.
 
-    Building and checking one costs more than all else, and all but the content and the identifiers is the
-    same for every radiograph: as in `lungfield.export.dicom_seg`, it is done once.
+    To build and check a report is slow, and all but its content and its identifiers is the same for every
+    radiograph: it is done once, as in `lungfield.export.dicom_seg`.
     """
-    # Imported on use: it takes a while, and not every run asks for reports.
+    # Imported on use: the import is slow, and not every run writes reports.
     import highdicom
 
     scheme = highdicom.coding_schemes.CodingSchemeIdentificationItem(
@@ -258,7 +260,7 @@ def _content(
 
 def _groups_of_heart(heart: HeartMeasurements, radiograph: Radiograph) -> Iterator[_Group]:
     yield _Group(HEART, HEART.title, figures=(figure_of_heart(heart),))
-    # Along with a segment, highdicom allows no lines.
+    # highdicom allows no lines in a group that refers to a segment.
     if figures := tuple(figures_of_ratio(heart, radiograph)):
         yield _Group(HEART, CARDIOTHORACIC_RATIO.meaning, figures=figures, has_segment=False)
     for lung, position in costophrenic_points(heart, radiograph):
@@ -267,7 +269,7 @@ def _groups_of_heart(heart: HeartMeasurements, radiograph: Radiograph) -> Iterat
 
 
 def _measured(group: _Group, source: Source, segments: Dataset | None, algorithm: derived.Algorithm) -> Any:
-    """A measurement group: TID 1410 where its segment or its point is known, else TID 1501."""
+    """A measurement group: TID 1410 with a segment or a point, else TID 1501."""
     import highdicom
 
     image = derived.stand_in()
@@ -334,7 +336,7 @@ def _coordinates(line: Positions) -> Any:
 
 
 def _segment_of(group: _Group, segments: Dataset) -> int | None:
-    """The number of the segment that a group is about; None where there is none."""
+    """The number of the segment that a group measures, or None."""
     for item in segments.SegmentSequence if group.has_segment and group.point is None else ():
         (kind,) = item.SegmentedPropertyTypeCodeSequence
         if kind.get("CodeValue") == group.label.code.value:

@@ -1,4 +1,4 @@
-"""Tables of results: CSV for people and spreadsheets, JSON and Parquet for programs."""
+"""Write tables of results: CSV for people and spreadsheets, JSON and Parquet for programs."""
 
 from __future__ import annotations
 
@@ -68,11 +68,11 @@ RESULT_COLUMNS: Mapping[str, type] = MappingProxyType(
         "seconds": float,
     }
 )
-"""The columns of a table of results, in their order, and the type of each; `list` is a list of text."""
+"""The columns of a table of results in order, with their types; `list` is a list of str."""
 
 
 def columns_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The columns that occur in rows: those of results in their order, then others as they first appear."""
+    """The columns that occur in rows: first those of `RESULT_COLUMNS`, then others in order of appearance."""
     found = dict.fromkeys(column for row in rows for column in row)
     known = [name for name in RESULT_COLUMNS if name in found]
     return known + [name for name in found if name not in RESULT_COLUMNS]
@@ -81,18 +81,18 @@ def columns_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 def write_results_csv(
     rows: Iterable[Mapping[str, Any]], path: Path, *, columns: Sequence[str] | None = None
 ) -> None:
-    """Write rows as CSV (RFC 4180, UTF-8) that spreadsheets and pandas read as they are.
+    """Write rows as CSV (RFC 4180, UTF-8) for spreadsheets and pandas.
 
-    - What a row lacks is empty, and so are None and NaN.
+    - Missing values, None and NaN are empty.
     - Floats have six significant digits.
     - The flags of a file are joined by spaces, other lists by semicolons.
-    - Text that a spreadsheet would run as a formula (it begins with `=`, `+`, `-` or `@`) gets an apostrophe
-      before it.
-    - Control characters and bytes that are no text are escaped (`lungfield.names`).
-    - A byte order mark, without which Excel garbles accents, is written just where there is more than ASCII.
+    - Text that a spreadsheet would run as a formula (it begins with `=`, `+`, `-` or `@`) is prefixed with an
+      apostrophe.
+    - Control characters and bytes that are no valid text are escaped (`lungfield.names`).
+    - A byte order mark, which Excel needs for accents, is written only if there are non-ASCII characters.
 
     Args:
-        rows: flat mappings from column to value; gone through once where `columns` are given, else twice.
+        rows: flat mappings from column to value; iterated once if `columns` are given, else twice.
         path: the file to write.
         columns: the columns in their order, such as `RESULT_COLUMNS`; by default `columns_of` the rows.
 
@@ -121,14 +121,14 @@ def write_results_json(
     """Write results as indented JSON (UTF-8).
 
     Floats have six significant digits, NaN and infinity (which JSON lacks) become null, dataclasses become
-    objects, arrays lists, and paths text. File names are exact: `os.fsencode` gives back the bytes of one
-    that is no text (PEP 383). Hidden characters are written as JSON escapes.
+    objects, arrays become lists, and paths text. File names are exact: `os.fsencode` returns the bytes of a
+    name that is no valid text (PEP 383). Hidden characters are written as JSON escapes.
 
     Args:
         results: rows, or one mapping; values may be nested.
         path: the file to write.
-        files: rows to add to the mapping under 'files', one a line, each with all of the columns; they
-            are gone through once where `columns` are given, else twice.
+        files: rows to add to the mapping under 'files', one per line, each with all of the columns;
+            iterated once if `columns` are given, else twice.
         columns: those of `files` in their order, such as `RESULT_COLUMNS`; by default `columns_of` them.
 
     Raises:
@@ -152,13 +152,12 @@ def write_results_json(
 def write_results_parquet(
     rows: Iterable[Mapping[str, Any]], path: Path, *, columns: Sequence[str] | None = None
 ) -> None:
-    """Write rows as Parquet, which pandas, Polars, DuckDB and R read with its types.
+    """Write rows as Parquet with types, for pandas, Polars, DuckDB and R.
 
-    Columns have the types of `RESULT_COLUMNS`; one that is not there is text. What a row lacks is null, and
-    so are None, NaN, infinity and empty text. Floats keep all of their digits. Arguments and errors are those
-    of `write_results_csv`.
+    Columns have the types of `RESULT_COLUMNS`; other columns are text. Missing values, None, NaN, infinity
+    and empty text are null. Floats are not rounded. Arguments and errors are those of `write_results_csv`.
     """
-    # Imported on use: it takes a while.
+    # Imported on use: the import is slow.
     import pyarrow
     import pyarrow.parquet
 
@@ -182,7 +181,7 @@ def write_results_parquet(
 
 
 def json_ready(value: Any) -> Any:
-    """What JSON can hold: numbers rounded, numpy's types and dataclasses unwrapped."""
+    """Convert a value for JSON: floats rounded, numpy types and dataclasses converted."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: json_ready(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -205,7 +204,7 @@ def _rows_and_columns(
     if columns is not None:
         return rows, list(columns)
     if isinstance(rows, Iterator):
-        rows = list(rows)  # a second time round it would be empty
+        rows = list(rows)  # an iterator would be empty on the second pass
     return rows, columns_of(rows)
 
 
@@ -214,7 +213,7 @@ def _json_text(value: Any, indent: int | None = None) -> bytes:
 
 
 def _cell(value: Any, column: str = "") -> Any:
-    """One value as CSV shows it."""
+    """Convert a value for CSV."""
     value = json_ready(value)
     if isinstance(value, list):
         separator = " " if RESULT_COLUMNS.get(column) is list else "; "
@@ -229,7 +228,7 @@ def _cell(value: Any, column: str = "") -> Any:
 
 
 def _typed(value: Any, kind: type) -> Any:
-    """One value as Parquet holds it, None where it is missing."""
+    """Convert a value for Parquet; None if it is missing."""
     value = value.tolist() if hasattr(value, "tolist") else value
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return None
@@ -239,7 +238,7 @@ def _typed(value: Any, kind: type) -> Any:
 
 
 def _text(value: Any) -> str:
-    """Text that UTF-8 can hold: lists joined, bytes that are no text escaped."""
+    """Convert a value to valid UTF-8 text: lists joined, other bytes escaped."""
     if isinstance(value, (list, tuple)):
         value = "; ".join(str(item) for item in value)
     return as_text(str(value))

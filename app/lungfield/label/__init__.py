@@ -1,7 +1,7 @@
 """A MONAI Label server with the bundles: segment radiographs, correct the masks, train on the corrections.
 
 `lungfield.label.main` is the app that MONAI Label loads. Importing this package needs no MONAI Label; it only
-prepares what MONAI Label 0.8 needs beside pydicom 3.
+makes MONAI Label 0.8 work with pydicom 3.
 """
 
 import importlib.util
@@ -14,10 +14,10 @@ _REMOVED = "pydicom._storage_sopclass_uids"
 
 
 def _let_pydicom_seg_import() -> None:
-    """Give pydicom-seg the private module of pydicom that it takes one identifier from.
+    """Create the private pydicom module from which pydicom-seg imports an identifier.
 
     MONAI Label imports pydicom-seg, whose last release (0.4.1) was made for pydicom 2; pydicom 3 has the
-    identifier in `pydicom.uid` only. Nothing happens where the module is there.
+    identifier in `pydicom.uid` only. An existing module is not changed.
     """
     if importlib.util.find_spec(_REMOVED) is None:
         stand_in = ModuleType(_REMOVED)
@@ -27,5 +27,5 @@ def _let_pydicom_seg_import() -> None:
         sys.modules[_REMOVED] = stand_in
 
 
-# Here, because MONAI Label imports pydicom-seg, and whatever starts the server imports this package first.
+# Called here, because the server imports this package before MONAI Label imports pydicom-seg.
 _let_pydicom_seg_import()

@@ -1,4 +1,4 @@
-"""Which DICOM SEG objects of an archive are labels: those that an annotator had a hand in."""
+"""Find the labels among an archive's DICOM SEG objects: those that an annotator drew or corrected."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ _LUNG_CODES = {lung.code.value for lung in LUNGS}
 
 @dataclass(frozen=True)
 class ArchivedLabel:
-    """A segmentation of the series `image`, made at a date and time, as text that sorts."""
+    """A segmentation of an image.
+
+    Attributes:
+        reference: the DICOM SEG.
+        image: SeriesInstanceUID of the image.
+        created: date and time of creation, as text that sorts by time.
+    """
 
     reference: InstanceReference
     image: str
@@ -24,17 +30,17 @@ class ArchivedLabel:
 
 
 class ArchivedLabels:
-    """The labels of an archive: those of its DICOM SEG objects that an annotator had a hand in."""
+    """The labels of an archive: its DICOM SEG objects that an annotator drew or corrected."""
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
-        # Objects never change in an archive, so a series of segmentations is looked at once.
+        # Objects never change in an archive, so a series of segmentations is read only once.
         self._known: dict[tuple[str, str], list[ArchivedLabel]] = {}
 
     def newest(self, images: Mapping[str, Dataset]) -> dict[str, ArchivedLabel]:
         """The newest label of each labelled image, by the image's SeriesInstanceUID.
 
-        `images` is what the archive tells of the series of the images, by SeriesInstanceUID.
+        `images` holds the archive's attributes of the images' series, by SeriesInstanceUID.
         """
         studies = {str(series.StudyInstanceUID) for series in images.values()}
         newest: dict[str, ArchivedLabel] = {}
@@ -56,7 +62,7 @@ class ArchivedLabels:
 
 
 def _labels_of(header: Dataset) -> Iterator[ArchivedLabel]:
-    """The label that a segmentation's header tells of: none unless it has a lung that somebody drew."""
+    """The label of a segmentation's header; none if no segment is a lung that an annotator drew."""
     segments = header.get("SegmentSequence") or ()
     codes = {
         code.get("CodeValue")

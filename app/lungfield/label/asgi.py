@@ -1,4 +1,4 @@
-"""The web application that uvicorn runs: MONAI Label's own, with errors as users should meet them.
+"""The web application for uvicorn: MONAI Label's, with clear error messages.
 
 For `python -m monailabel.main start_server --uvicorn_app lungfield.label.asgi:app ...`.
 """
@@ -18,15 +18,15 @@ BAD_REQUEST = 400
 
 
 async def _explain(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
-    """What went wrong, in the place where FastAPI's own errors say it."""
+    """The error message, in the field that FastAPI's own errors use."""
     return JSONResponse({"detail": getattr(error, "msg", None) or str(error)}, status_code=BAD_REQUEST)
 
 
-# MONAI Label lets pages of any site, open in a browser that reaches the server, read what it answers. (With
-# its own setting of whom to let, MONAI_LABEL_CORS_ORIGINS, version 0.8.5 does not start.)
+# MONAI Label allows cross-origin requests of any site, so remove CORS. (With its setting
+# MONAI_LABEL_CORS_ORIGINS, version 0.8.5 does not start.)
 app.user_middleware[:] = [one for one in app.user_middleware if one.cls is not CORSMiddleware]
 
-# MONAI Label answers either with 500 and no word.
+# MONAI Label answers both kinds of errors with 500 and no message.
 app.add_exception_handler(LungfieldError, _explain)
 app.add_exception_handler(MONAILabelException, _explain)
 

@@ -1,4 +1,4 @@
-"""The radiographs of a DICOMweb archive as MONAI Label's datastore, masks going back as DICOM SEG."""
+"""A DICOMweb archive as MONAI Label's datastore; masks are stored in it as DICOM SEG."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from lungfield.mask import split_lungs
 from lungfield.radiograph import check_header, read_radiograph
 
 MODALITIES = ("CR", "DX")
-"""What is looked for in an archive unless its search filter names a Modality."""
+"""The modalities of the search if the search filter names none."""
 
-# MONAI Label's default, which finds no radiograph: taken for nobody having said anything.
+# MONAI Label's default filter, which finds no radiograph; it is treated as no filter.
 _STOCK_FILTER = {"Modality": "CT"}
 _RETRY_MS = 250
 _UID = re.compile(r"[0-9.]{1,64}")
@@ -42,16 +42,16 @@ _ANNOTATION = Algorithm("MONAI Label with lungfield", lungfield.__version__)
 
 
 def make_datastore(app: MONAILabelApp, url: str) -> RadiographArchive:
-    """The datastore for the root of QIDO-RS, WADO-RS and STOW-RS, by MONAI Label's own settings.
+    """The datastore for the root URL of QIDO-RS, WADO-RS and STOW-RS, with MONAI Label's settings.
 
-    Read are MONAI_LABEL_DICOMWEB_USERNAME, _PASSWORD, _CACHE_PATH and _SEARCH_FILTER, and
+    These are MONAI_LABEL_DICOMWEB_USERNAME, _PASSWORD, _CACHE_PATH and _SEARCH_FILTER, and
     MONAI_LABEL_QIDO_PREFIX, MONAI_LABEL_WADO_PREFIX and MONAI_LABEL_STOW_PREFIX. The app's `conf` may have
     `viewer_geometry` 'true'; see `make_segmentation`.
 
     Raises:
-        DataError: nothing there answers as DICOMweb does.
+        DataError: the URL does not answer as a DICOMweb service.
     """
-    # It writes the identifiers of every study that it asks about to the server's log.
+    # The client logs the identifiers of every study that it queries.
     logging.getLogger("dicomweb_client").setLevel(logging.WARNING)
     user, password = settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD
     client = DICOMwebClientX(
@@ -61,7 +61,7 @@ def make_datastore(app: MONAILabelApp, url: str) -> RadiographArchive:
         wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
         stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,
     )
-    # By itself it tries for half a minute.
+    # By default the client retries for half a minute.
     client.set_http_retry_params(max_attempts=3, wait_exponential_multiplier=_RETRY_MS)
     given = settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER
     archive = RadiographArchive(
@@ -70,37 +70,37 @@ def make_datastore(app: MONAILabelApp, url: str) -> RadiographArchive:
         cache_path=settings.MONAI_LABEL_DICOMWEB_CACHE_PATH.strip() or None,
         viewer_geometry=wants_viewer_geometry(app),
     )
-    archive.list_images()  # an archive that does not answer is better found out now
+    archive.list_images()  # fail now if the archive does not answer
     return archive
 
 
 def wants_viewer_geometry(app: MONAILabelApp) -> bool:
-    """Whether the app was told to place its DICOM SEG in a plane; see `make_segmentation`."""
+    """Whether the app's `conf` has `viewer_geometry` set; see `make_segmentation`."""
     return str(app.conf.get("viewer_geometry", "")).lower() in ("true", "1", "yes")
 
 
 class RadiographArchive(DICOMWebDatastore):
     """The CR and DX series of a DICOMweb archive.
 
-    What is otherwise than in MONAI Label's own datastore, which is made for CT:
+    It differs from MONAI Label's own datastore, which is made for CT:
 
-    - Images are the files as the archive stores them, not NIfTI, so that lungfield's reader sees to grey
-      values, sides and views.
-    - An image's id is its SeriesInstanceUID; where an id is asked for, a StudyInstanceUID will do too. Of
-      several images, the first is taken whose header does not speak against a frontal chest radiograph.
-    - Labels are written by lungfield's writer of DICOM SEG. Only those that an annotator had a hand in count
-      as labels, so that nobody trains on masks that this or another run of lungfield sent.
-    - Nothing is remembered for hours: what comes into the archive is listed at once.
-    - PatientID is not kept.
+    - Images are the original DICOM files, not NIfTI, so that lungfield's reader handles grey values, sides
+      and views.
+    - An image's id is its SeriesInstanceUID; a StudyInstanceUID is accepted too. Of several images, the first
+      one is used whose header does not exclude a frontal chest radiograph.
+    - Labels are written with lungfield's writer of DICOM SEG. Only segmentations that an annotator drew or
+      corrected are labels, so that masks sent by lungfield are not used for training.
+    - Search results are not cached: new objects in the archive are listed at once.
+    - PatientID is not stored.
 
     Images and labels are cached in a folder that only its owner may read. Deleting through MONAI Label clears
-    the cache; the archive keeps everything.
+    the cache; nothing is deleted in the archive.
 
     Args:
         client: of the archive.
-        search_filter: QIDO-RS keywords and values that images must match; a value may be a list, any of which
-            will do. Without a Modality: CR and DX.
-        cache_path: folder for the cache; by default MONAI Label's own below the home directory.
+        search_filter: QIDO-RS keywords and values that images must match; a list of values matches any of
+            them. Without a Modality: CR and DX.
+        cache_path: folder for the cache; by default MONAI Label's in the home directory.
         viewer_geometry: see `make_segmentation`.
     """
 
@@ -120,11 +120,11 @@ class RadiographArchive(DICOMWebDatastore):
         self._archived_labels = ArchivedLabels(self._archive)
 
     def list_images(self) -> list[str]:
-        """The SeriesInstanceUID of every series that matches, also of lateral views and hands."""
+        """The SeriesInstanceUIDs of all matching series, including lateral views and other body parts."""
         return list(self._series())
 
     def json(self) -> dict[str, Any]:
-        """What `GET /datastore/?output=all` tells: all images, also those that were never fetched."""
+        """The answer to `GET /datastore/?output=all`: all images, including those that are not cached."""
         listed: dict[str, Any] = super().json()
         objects = listed["objects"]
         for uid, series in self._series().items():
@@ -133,7 +133,7 @@ class RadiographArchive(DICOMWebDatastore):
         return listed
 
     def get_image_uri(self, image_id: str) -> str:
-        """The file of a radiograph, by SeriesInstanceUID or StudyInstanceUID; fetched where it is not cached.
+        """The file of a radiograph, by SeriesInstanceUID or StudyInstanceUID; fetched if it is not cached.
 
         Raises:
             DataError: the archive has no such image, or does not answer.
@@ -152,7 +152,7 @@ class RadiographArchive(DICOMWebDatastore):
         label_tag: str | None = None,  # noqa: ARG002
         labels: list[str] | None = None,  # noqa: ARG002
     ) -> list[str]:
-        """The images that have a segmentation in the archive which an annotator had a hand in."""
+        """The images with a label in the archive."""
         return list(self._newest_labels())
 
     def get_unlabeled_images(
@@ -160,12 +160,12 @@ class RadiographArchive(DICOMWebDatastore):
         label_tag: str | None = None,  # noqa: ARG002
         labels: list[str] | None = None,  # noqa: ARG002
     ) -> list[str]:
-        """The other images."""
+        """The images without a label."""
         labelled = self._newest_labels()
         return [image for image in self.list_images() if image not in labelled]
 
     def get_label_uri(self, label_id: str, label_tag: str, image_id: str = "") -> str:  # noqa: ARG002
-        """The file of a label: for 'final' the newest DICOM SEG of the archive, else what was saved here."""
+        """The file of a label: for 'final' the newest DICOM SEG in the archive, else from the cache."""
         if label_tag == DefaultLabelTag.FINAL and (label := self._newest_labels().get(label_id)):
             self._fetch_label(label)
         return str(LocalDatastore.get_label_uri(self, label_id, label_tag))
@@ -178,17 +178,17 @@ class RadiographArchive(DICOMWebDatastore):
         label_info: dict[str, Any],
         label_id: str = "",  # noqa: ARG002
     ) -> str:
-        """Keep a mask; a final one becomes a DICOM SEG in the study of its radiograph.
+        """Store a mask; with the tag 'final', send it to the archive as a DICOM SEG.
 
-        The mask is a label map on the radiograph's pixels; see `lungfield.label.masks.read_label`. One whose
-        `label_info` names a model was made by it alone. With another tag than 'final' it stays in the cache.
+        The mask is a label map on the radiograph's pixels; see `lungfield.label.masks.read_label`. If its
+        `label_info` names a model, it is automatic. With another tag than 'final' it stays in the cache.
 
         Returns:
             The image's SeriesInstanceUID.
 
         Raises:
-            DataError: the mask cannot be read or does not fit; or there is no such image.
-            OutputError: no SEG can be made for that radiograph, or the archive did not keep it.
+            DataError: the mask cannot be read or has another size, or the image does not exist.
+            OutputError: no SEG can be made for the radiograph, or the archive did not store it.
         """
         image = Path(self.get_image_uri(image_id))
         series = image.name.removesuffix(_DICOM)
@@ -213,13 +213,13 @@ class RadiographArchive(DICOMWebDatastore):
             return self._keep(series, file, label_tag, info)
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:  # noqa: ARG002
-        """Refuse by `OutputError`: an image that only the cache has would never be listed."""
+        """Raise `OutputError`, as an image in the cache would never be listed."""
         raise OutputError(
-            "Send images to the archive itself, by C-STORE or STOW-RS; they are listed at once."
+            "Send images to the archive itself, with C-STORE or STOW-RS; they are listed at once."
         )
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
-        """The files to train on, fetched where they are not cached; with `full_path` False from the cache.
+        """The files for training, fetched if they are not cached; with `full_path` False only cached ones.
 
         Returns:
             `{"image": DICOM file, "label": DICOM SEG file}` for each labelled image.
@@ -234,17 +234,17 @@ class RadiographArchive(DICOMWebDatastore):
         return [{key: str(Path(path).relative_to(cache)) for key, path in pair.items()} for pair in pairs]
 
     def _to_id(self, file: str) -> tuple[str, str]:
-        """A file's name without its suffix, and the suffix; what follows the dots of a UID is none."""
+        """A file's name without its suffix, and the suffix; the last part of a UID is no suffix."""
         suffix = next((one for one in _SUFFIXES if file.endswith(one)), Path(file).suffix)
         return file.removesuffix(suffix), suffix
 
     def _cached(self, series: str) -> str:
-        """The file of an image in the cache, '' where it is not there."""
+        """The file of an image in the cache, or ''."""
         path = str(LocalDatastore.get_image_uri(self, series))
         return path if path and Path(path).is_file() else ""
 
     def _series(self, **filters: str) -> dict[str, Dataset]:
-        """What the archive tells of each series of images."""
+        """The archive's attributes of each series of images."""
         return {
             str(series.SeriesInstanceUID): series
             for one in self._filters
@@ -252,10 +252,10 @@ class RadiographArchive(DICOMWebDatastore):
         }
 
     def _find(self, image_id: str) -> InstanceReference:
-        """Where the radiograph lies that an id means; `DataError` where there is none."""
-        if _UID.fullmatch(image_id):  # else it might be a pattern of QIDO-RS, or a path
+        """The reference to the radiograph with an id; `DataError` if there is none."""
+        if _UID.fullmatch(image_id):  # otherwise it could be a wildcard of QIDO-RS, or a path
             for keyword in ("SeriesInstanceUID", "StudyInstanceUID"):
-                # Not every archive heeds every filter.
+                # Not every archive applies every filter.
                 series = [
                     one
                     for one in self._series(**{keyword: image_id}).values()
@@ -269,7 +269,7 @@ class RadiographArchive(DICOMWebDatastore):
         )
 
     def _first_frontal(self, series: list[Dataset]) -> InstanceReference:
-        """The first image that may be a frontal chest radiograph, else the first: the reader says why not."""
+        """The first image that may be a frontal chest radiograph, or else the first."""
         headers = [
             header
             for one in sorted(series, key=lambda one: int(one.get("SeriesNumber") or 0))
@@ -286,7 +286,7 @@ class RadiographArchive(DICOMWebDatastore):
         return self._archived_labels.newest(self._series())
 
     def _fetch_label(self, label: ArchivedLabel) -> str:
-        """The file of a label, fetched where the cache does not have this one."""
+        """The file of a label, fetched if the cache does not have this version."""
         self.get_image_uri(label.image)
         file = str(LocalDatastore.get_label_uri(self, label.image, DefaultLabelTag.FINAL))
         info = self.get_label_info(label.image, DefaultLabelTag.FINAL)
@@ -301,7 +301,7 @@ class RadiographArchive(DICOMWebDatastore):
 
 
 def _algorithm(label_info: Mapping[str, Any]) -> Algorithm:
-    """What made a mask by itself, as `LungInferTask` tells of it."""
+    """The algorithm of an automatic mask, from the `label_info` of `LungInferTask`."""
     params = label_info.get("params") or {}
     return Algorithm(
         f"lungfield {params.get('bundle') or label_info['model']}",
@@ -311,6 +311,6 @@ def _algorithm(label_info: Mapping[str, Any]) -> Algorithm:
 
 
 def _combinations(filters: Mapping[str, Any]) -> list[dict[str, str]]:
-    """One search for each combination of values, as QIDO-RS takes a single value for a keyword."""
+    """One search per combination of values, as QIDO-RS takes a single value per keyword."""
     values = [one if isinstance(one, (list, tuple)) else [one] for one in filters.values()]
     return [dict(zip(filters, map(str, chosen), strict=True)) for chosen in product(*values)]

@@ -14,21 +14,21 @@ from lungfield.formats import RADIOGRAPHS
 from lungfield.label.masks import read_label
 from lungfield.radiograph import read_radiograph
 
-#: Which of a client's words say what the values of a label map mean.
+#: The key of a client's request with the meaning of a label map's values.
 _LABEL_INFO = "label_info"
 
 
 class RadiographFolder(LocalDatastore):
-    """The radiographs that lie in one folder; what is in its sub-folders is not seen.
+    """The radiographs in one folder, without its sub-folders.
 
-    MONAI Label keeps its list in `datastore_v2.json` there, and labels in `labels/<tag>/`. An image is known
-    by its name without the suffix, so no two files may differ in that alone.
+    MONAI Label stores its list in `datastore_v2.json` there, and labels in `labels/<tag>/`. An image's id is
+    its name without the suffix, so two files must not differ in the suffix only.
     """
 
     def __init__(self, folder: str) -> None:
         super().__init__(
             folder,
-            # The stock list has no DICOM. Names are compared with care for upper and lower case.
+            # MONAI Label's own list has no DICOM suffixes. Names are compared case-sensitively.
             extensions=[f"*{suffix}" for name in RADIOGRAPHS for suffix in (name, name.upper())],
             auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
             read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
@@ -37,23 +37,23 @@ class RadiographFolder(LocalDatastore):
     def save_label(
         self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]
     ) -> str:
-        """Keep a mask as it came, once it is sure that it can be read and fits its radiograph.
+        """Store a mask unchanged, after a check that it can be read and fits its radiograph.
 
         Raises:
-            LungfieldError: it cannot, or does not.
+            LungfieldError: the mask cannot be read or has another size.
         """
         image = self.get_image_uri(image_id)
-        if image:  # else the base class says that there is no such image
+        if image:  # otherwise the base class raises an error
             shape = read_radiograph(Path(image), require_frontal=False).stored_shape
             read_label(Path(label_filename), shape, names=names_of(label_info))
         return str(super().save_label(image_id, label_filename, label_tag, label_info))
 
     def label_names(self, image_id: str) -> dict[int, str] | None:
-        """What the values of the final mask of an image mean, or None where its annotator did not say."""
+        """The names of the values of an image's final mask, or None if the annotator gave none."""
         return names_of(self.get_label_info(image_id, DefaultLabelTag.FINAL))
 
 
 def names_of(label_info: Mapping[str, Any] | None) -> dict[int, str] | None:
-    """What the values of a label map mean, as 3D Slicer tells it: `{"label_info": [{"name", "idx"}]}`."""
+    """The names of a label map's values, as sent by 3D Slicer: `{"label_info": [{"name", "idx"}]}`."""
     entries = (label_info or {}).get(_LABEL_INFO) or []
     return {int(one["idx"]): str(one["name"]) for one in entries if "idx" in one and "name" in one} or None

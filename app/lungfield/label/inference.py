@@ -1,4 +1,4 @@
-"""Segmenting for MONAI Label: the same steps as `lungfield segment`, one task a bundle."""
+"""Segmentation for MONAI Label: the same steps as `lungfield segment`, one task per bundle."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ logger = logging.getLogger(__name__)
 
 
 def labels_of(bundle: Bundle) -> tuple[Label, ...]:
-    """What a bundle segments: the lungs, and heart and clavicles where its network gives them."""
+    """The structures that a bundle segments: the lungs, and heart and clavicles if its network does."""
     return (*LUNGS, *structures_of(output_classes(bundle.metadata)))
 
 
 class LungInferTask(InferTask):
-    """Segments the lungs with one bundle, and what else it gives, by its newest weights.
+    """Segments the structures of one bundle with its newest weights.
 
-    The network is loaded with the first radiograph, and again when there are newer weights.
+    The network is loaded for the first radiograph, and again when there are newer weights.
 
     Args:
-        weights: the bundle and its later weights.
-        device: 'auto', or a device that requests take unless they name another.
+        weights: the bundle and its retrained weights.
+        device: the default device of requests: 'auto', 'cpu', 'cuda', ...
     """
 
     def __init__(self, weights: WeightStore, *, device: str = "auto") -> None:
@@ -61,21 +61,21 @@ class LungInferTask(InferTask):
 
     @property
     def bundle(self) -> Bundle:
-        """The bundle with the weights that are used now."""
+        """The bundle with its current weights."""
         return self.weights.current()
 
     def info(self) -> dict[str, Any]:
-        """What clients are told: the base class's, and the version, which names the weights too."""
+        """The base class's information for clients, with the version, which identifies the weights."""
         return super().info() | {"version": self.bundle.version}
 
     def is_valid(self) -> bool:
-        """Whether there are weights."""
+        """Whether the bundle has weights."""
         return self.bundle.has_weights
 
     def get_path(self, validate: bool = True) -> str | None:
-        """The file of weights that clients may download, delete or replace: never the shipped one.
+        """The file of weights that clients may download, delete or replace; never the shipped one.
 
-        With `validate` False, where to put weights that are handed in.
+        With `validate` False, the path for weights that a client uploads.
         """
         if not validate:
             return str(self.weights.new_folder() / WEIGHTS_NAME)
@@ -88,7 +88,7 @@ class LungInferTask(InferTask):
         `device` is 'auto', 'cpu', 'cuda', ..., or a name of `device_list`; None for the task's own.
 
         Raises:
-            LungfieldError: the file cannot be segmented, or the weights not be used.
+            LungfieldError: the file cannot be segmented, or the weights cannot be used.
         """
         radiograph = read_radiograph(_the_file(Path(image)))
         predictor = self._load(device or self.device)
@@ -98,15 +98,15 @@ class LungInferTask(InferTask):
         """Segment the radiograph of a request of the server: `image`, a path; `result_extension`; `device`.
 
         Returns:
-            The file of the mask, for the caller to remove, and what else there is to tell.
+            The file of the mask, which the caller has to remove, and further data for the client.
 
         Raises:
-            LungfieldError: as `segment`; or the mask cannot be written in that format.
+            LungfieldError: as `segment`, or the mask cannot be written in that format.
         """
         started = time.monotonic()
         image = request.get("image")
         if not isinstance(image, str) or not image:
-            raise DataError("There is no such image here; GET /datastore/?output=all lists those there are.")
+            raise DataError("There is no such image here; GET /datastore/?output=all lists the images.")
         device = request.get("device")
         lungs = self.segment(image, device=name_to_device(device) if device else None)
         segmented = time.monotonic()
@@ -142,7 +142,7 @@ class LungInferTask(InferTask):
         wanted = (bundle.weights, bundle.weights.stat().st_mtime_ns, device)
         with self._loading:
             if self._predictor is None or self._loaded != wanted:
-                # The hash is taken with the weights, which may be deleted or replaced while they are in use.
+                # Compute the hash now: the file may be deleted or replaced while the weights are in use.
                 logger.info("%s: loading the weights %s", bundle.name, bundle.weights_sha256)
                 self._predictor = Predictor(bundle, device=device)
                 self._loaded = wanted
@@ -150,17 +150,17 @@ class LungInferTask(InferTask):
 
 
 class LungBatchInferTask(BatchInferTask):
-    """Segments many images; one that cannot be segmented gets an `error` and does not end the rest."""
+    """Segments many images; one that fails gets an `error`, and the others are still segmented."""
 
     def __call__(
         self, request: dict[str, Any], datastore: Datastore, infer: Callable[..., dict[str, Any]]
     ) -> dict[str, Any]:
-        """Segment the images of a request, and keep the masks in the datastore.
+        """Segment the images of a request, and store the masks in the datastore.
 
         `images` of the request is 'all', 'labeled', 'unlabeled' or a list of names.
 
         Returns:
-            By the image's name, what `infer` returned, or `error`.
+            The result of `infer` or an `error`, by the image's name.
         """
 
         def infer_or_tell(one: dict[str, Any], store: Datastore) -> dict[str, Any]:
@@ -170,17 +170,17 @@ class LungBatchInferTask(BatchInferTask):
                 logger.warning("not segmented: %s", error)
                 return {"error": str(error)}
 
-        # The base class deals images out to the GPUs, and divides by zero where there are none.
+        # The base class distributes images over GPUs, and divides by zero without any.
         several = torch.cuda.is_available() and request.get("multi_gpu", True)
         result: dict[str, Any] = super().__call__(request | {"multi_gpu": several}, datastore, infer_or_tell)
         return result
 
 
 def _the_file(path: Path) -> Path:
-    """The file that is meant: `path`, or the only file in that folder; `DataError` unless it is one."""
+    """`path`, or the only file in that folder; `DataError` if there is not exactly one file."""
     if not path.is_dir():
         return path
     files = find_files([path])
     if len(files) != 1:
-        raise DataError(f"{path}: {len(files)} files there; a radiograph is one file.")
+        raise DataError(f"{path}: the folder has {len(files)} files; a radiograph is one file.")
     return files[0].path

@@ -1,4 +1,4 @@
-"""The app that MONAI Label loads: one model a bundle, to segment with and to train."""
+"""The app that MONAI Label loads, with one model per bundle for segmentation and training."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from lungfield.label.weights import WeightStore
 
 
 class LungFields(MONAILabelApp):
-    """Every bundle as a model that segments the lungs and learns from corrected masks.
+    """Every bundle as a model that segments radiographs and is trained on corrected masks.
 
     Args:
         app_dir: folder that the server may write to: logs, and weights below `model`.
         studies: a folder of radiographs, or the address of a DICOMweb server.
-        conf: `bundles`, names or folders with commas between them, by default all shipped ones that have
-            weights; `device`, by default `auto`; `viewer_geometry`, see `lungfield.label.dicomweb`.
+        conf: `bundles`, comma-separated names or folders, by default all shipped ones with weights;
+            `device`, by default `auto`; `viewer_geometry`, see `lungfield.label.dicomweb`.
 
     Raises:
-        BundleError: a bundle is missing or has no weights, or two have one name.
+        BundleError: a bundle is missing or has no weights, or two have the same name.
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
@@ -47,7 +47,7 @@ class LungFields(MONAILabelApp):
         )
 
     def init_datastore(self) -> Datastore:
-        """The folder of radiographs, or the archive behind a DICOMweb address."""
+        """The datastore for the folder of radiographs or the DICOMweb address."""
         if self.studies.startswith(("http://", "https://")):
             from lungfield.label.dicomweb import make_datastore
 
@@ -64,9 +64,9 @@ class LungFields(MONAILabelApp):
         return {one.bundle.name: FineTuneTask(one) for one in self.weights}
 
     def init_batch_infer(self) -> BatchInferTask:
-        """Segmenting many."""
+        """The task for many images."""
         return LungBatchInferTask()
 
     def init_strategies(self) -> dict[str, Strategy]:
-        """How the next radiograph to label is chosen."""
+        """The strategies that choose the next radiograph to label."""
         return {"random": Random(), "first": First()}

@@ -1,4 +1,4 @@
-"""Masks for viewers and from them: written where the viewer places the radiograph, and read."""
+"""Write masks so that they fit the radiograph in a viewer, and read masks that viewers save."""
 
 from __future__ import annotations
 
@@ -30,30 +30,32 @@ from lungfield.transforms.itk_geometry import geometry_of
 PICTURE = ".png"
 DICOM_SEG = ".dcm"
 VOLUMES = (".nii.gz", ".nii", ".nrrd", ".mha")
-#: These go to viewers that show everything as a volume.
+#: Formats for viewers that show everything as a volume.
 _ALWAYS_VOLUMES = (".nrrd", ".mha")
 _BOTH_LUNGS = 255
 
 
 def require_known(suffix: str) -> None:
-    """Raise `OutputError`, with those there are, where a mask cannot be written with that suffix."""
+    """Raise `OutputError`, with the valid suffixes, if a mask cannot be written with that suffix."""
     known = (PICTURE, *VOLUMES, DICOM_SEG)
     if suffix not in known:
         raise OutputError(
-            f"A mask cannot be had as '{suffix}'; result_extension is one of {', '.join(known)}."
+            f"A mask cannot be written as '{suffix}'; result_extension is one of {', '.join(known)}."
         )
 
 
 def save_mask(lungs: Segmentation, path: Path) -> None:
-    """Write the masks of a segmentation so that they lie on the radiograph in a viewer.
+    """Write the masks of a segmentation so that a viewer shows them on the radiograph.
 
-    Heart and clavicles, where the network gives them, are segments of a DICOM SEG, each whole; in a label map
-    they fill what is no lung.
+    If the network segments heart and clavicles, they are segments of a DICOM SEG that may overlap; in a label
+    map they are drawn outside of the lungs.
 
-    The radiograph's file has to be where it was. By its suffix a file is .png (H, W); .nii or .nii.gz, (W, H)
-    or (W, H, 1) as ITK takes the radiograph's file; .nrrd or .mha (W, H, 1); .dcm for a DICOM SEG, of a
-    radiograph from DICOM only. Volumes of a radiograph from NIfTI have its axes, such as (W, 1, H) of a
-    coronal plane.
+    Args:
+        lungs: the segmentation; the radiograph's file must still exist.
+        path: the file to write. The suffix gives the format: .png (H, W); .nii or .nii.gz, (W, H) or
+            (W, H, 1) as ITK reads the radiograph's file; .nrrd or .mha (W, H, 1); .dcm for a DICOM SEG, only
+            for a radiograph from DICOM. For a radiograph from NIfTI, volumes have its axes, such as
+            (W, 1, H) for a coronal plane.
 
     Raises:
         OutputError: the file cannot be written.
@@ -97,16 +99,16 @@ def read_label(
 
     Args:
         path: a label map as PNG, NIfTI, NRRD or MetaImage, or a DICOM SEG.
-        shape: (rows, columns) of the radiograph; None takes any.
-        names: what the values of a label map mean, such as `{1: "right lung", 2: "left lung"}`; structures
-            that are no lungs are left out. None: those of `lungfield.labels`, of which the lungs are kept,
-            and a mask of two levels, 0 and 255, is of both.
+        shape: (rows, columns) of the radiograph; None to accept any.
+        names: the names of a label map's values, such as `{1: "right lung", 2: "left lung"}`; structures that
+            are no lungs are ignored. None for the values of `lungfield.labels`, of which the lungs are read,
+            or a mask of both lungs with the values 0 and 255.
 
     Returns:
         (H, W) uint8 with the values of `lungfield.labels`.
 
     Raises:
-        DataError: the file cannot be read, has another size, or values that mean nothing.
+        DataError: the file cannot be read, or has another size or unknown values.
     """
     path = Path(path)
     dicom_seg = path.name.lower().endswith(DICOM_SEG)
@@ -128,7 +130,7 @@ def _values(path: Path) -> NDArray[Any]:
             f"{path.name}: cannot be read as a mask; give PNG, NIfTI, NRRD, MetaImage or DICOM SEG."
         ) from error
     if image.GetNumberOfComponentsPerPixel() > 1:
-        raise DataError(f"{path.name}: has several values a pixel; a label map has one.")
+        raise DataError(f"{path.name}: has several values per pixel; a label map has one.")
     values = sitk.GetArrayFromImage(image)
     if values.ndim > 2:
         values = values.squeeze()
@@ -138,7 +140,7 @@ def _values(path: Path) -> NDArray[Any]:
 
 
 def _named(values: NDArray[Any], names: Mapping[int, str], path: Path) -> NDArray[np.uint8]:
-    """Turn the values of a file into labels, by their names where there are any."""
+    """Convert the values of a file to labels, by their names if given."""
     found = np.unique(values).tolist()
     meaning = {BACKGROUND: BACKGROUND}
     if names:
@@ -152,7 +154,7 @@ def _named(values: NDArray[Any], names: Mapping[int, str], path: Path) -> NDArra
     if unknown:
         of_lungs = {lung.value: lung.title.lower() for lung in LUNGS}
         raise DataError(
-            f"{path.name}: holds the value {unknown[0]:g}, which means nothing; a label map has 0, "
+            f"{path.name}: holds the unknown value {unknown[0]:g}; a label map has 0, "
             + ", ".join(f"{value} ({name})" for value, name in (names or of_lungs).items())
             + "."
         )
@@ -163,7 +165,7 @@ def _named(values: NDArray[Any], names: Mapping[int, str], path: Path) -> NDArra
 
 
 def _label_of(name: str) -> int:
-    """The label of a structure by its name; background for what is no lung."""
+    """The label of a structure with a name; background if it is no lung."""
     words = name.lower().replace("_", " ")
     if "lung" not in words:
         return BACKGROUND

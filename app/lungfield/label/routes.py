@@ -1,4 +1,4 @@
-"""What the web application answers otherwise than MONAI Label does."""
+"""Routes that replace those of MONAI Label."""
 
 from __future__ import annotations
 
@@ -50,22 +50,22 @@ _QUESTION = re.compile(f"(?:(?P<service>qido|wado)/)?(?P<resource>{'|'.join(_RES
 
 
 def add_routes(server: FastAPI) -> None:
-    """Put this module's routes before MONAI Label's: the first one that matches a request answers it.
+    """Put this module's routes before MONAI Label's, as the first matching route answers a request.
 
-    - `POST /infer/{model}?output=dicom_seg`: MONAI Label's own needs a NIfTI file and dcmqi, which takes no
-      radiograph, and serves archives only.
-    - `GET /proxy/dicom/...`, through which OHIF speaks with the archive: MONAI Label's own leaves out what
-      follows the question mark. A search for one study then finds all of them, and OHIF shows the name of
-      another patient. And it passes on any path, and POST, with the server's password for the archive.
+    - `POST /infer/{model}?output=dicom_seg`: MONAI Label's route needs a NIfTI file and dcmqi, which does not
+      support radiographs, and works with archives only.
+    - `GET /proxy/dicom/...`, through which OHIF accesses the archive: MONAI Label's route drops the query
+      string. A search for one study then finds all of them, and OHIF shows the name of another patient. It
+      also forwards any path, and POST, with the server's password for the archive.
     """
     server.router.routes[:0] = [*_segmentations.routes, *_proxy.routes]
 
 
 class _ForSegmentations(APIRoute):
-    """A route for requests of a DICOM SEG; all others go on to MONAI Label's own route of that path."""
+    """A route for requests of a DICOM SEG; other requests are left to MONAI Label's route of that path."""
 
     def matches(self, scope: Any) -> Any:
-        """Whether a request is for this route, as Starlette asks."""
+        """Whether a request is for this route (Starlette's interface)."""
         query = parse_qs(scope.get("query_string", b"").decode())
         return super().matches(scope) if query.get("output") == [_DICOM_SEG] else (Match.NONE, {})
 
@@ -76,9 +76,9 @@ _proxy = APIRouter(prefix=_PREFIX, dependencies=_AS_USER)
 
 @_segmentations.post("/infer/{model}", include_in_schema=False)
 def infer_segmentation(model: str, image: str = "", params: str = Form("{}")) -> Response:
-    """Segment a radiograph that is DICOM by the bundle `model`, and answer with the DICOM SEG.
+    """Segment a DICOM radiograph with the bundle `model`, and answer with the DICOM SEG.
 
-    `image` is its id in the datastore; of `params`, JSON, `device` is heeded.
+    `image` is its id in the datastore; `params` is JSON, of which `device` is used.
 
     Raises:
         LungfieldError: there is no such model or image, it cannot be segmented, or it is not DICOM.
@@ -89,7 +89,7 @@ def infer_segmentation(model: str, image: str = "", params: str = Form("{}")) ->
         raise DataError(f"There is no such model; GET /info/ lists {', '.join(app._infers)}.")
     path = app.datastore().get_image_uri(image) if image else ""
     if not path:
-        raise DataError("There is no such image here; GET /datastore/?output=all lists those there are.")
+        raise DataError("There is no such image here; GET /datastore/?output=all lists the images.")
     device = json.loads(params or "{}").get("device")
     lungs = task.segment(path, device=name_to_device(device) if device else None)
     segmentation = make_segmentation(
@@ -107,21 +107,21 @@ def infer_segmentation(model: str, image: str = "", params: str = Form("{}")) ->
 
 @_proxy.get(_PROXY, include_in_schema=False)
 def ask_archive(path: str, request: Request) -> Response:
-    """Pass a question on to the archive, all of it, and its answer back.
+    """Forward a GET request to the archive, with its query and Accept header, and return the answer.
 
-    The archive may have other routes, which the server's password opens. So only DICOMweb is passed on. The
-    first word of a path such as 'qido/studies' or 'wado/studies/1.2/metadata' says which of MONAI Label's
-    prefixes, if any, the archive wants. The query and the Accept header of the request go along.
+    The server's password may open other routes of the archive, so only DICOMweb resources are forwarded. The
+    first part of a path such as 'qido/studies' or 'wado/studies/1.2/metadata' selects MONAI Label's prefix
+    for the archive.
 
     Raises:
-        HTTPException: 404, where the path is no resource of DICOMweb.
+        HTTPException: 404 if the path is no DICOMweb resource.
         DataError: the archive does not answer.
     """
     question = _QUESTION.fullmatch(path)
     if question is None:
-        raise HTTPException(404, "There is no such resource of DICOMweb that is passed on to the archive.")
+        raise HTTPException(404, "This path is no DICOMweb resource that is forwarded to the archive.")
     service, resource = question["service"], question["resource"]
-    # OHIF asks for headers where it searches; they come from WADO-RS.
+    # OHIF requests metadata with the QIDO prefix; they are a resource of WADO-RS.
     if service and resource.endswith("/metadata"):
         service = "wado"
     prefixes = {"qido": settings.MONAI_LABEL_QIDO_PREFIX, "wado": settings.MONAI_LABEL_WADO_PREFIX}
@@ -146,5 +146,5 @@ def ask_archive(path: str, request: Request) -> Response:
 
 @_proxy.api_route(_PROXY, methods=list(_OTHER_METHODS), include_in_schema=False)
 def refuse(path: str) -> None:  # noqa: ARG001
-    """Keep from MONAI Label's own route what is no question: 405, always."""
-    raise HTTPException(405, "Only GET is passed on to the archive.", headers={"Allow": "GET"})
+    """Answer other methods with 405, so that MONAI Label's route does not forward them."""
+    raise HTTPException(405, "Only GET is forwarded to the archive.", headers={"Allow": "GET"})

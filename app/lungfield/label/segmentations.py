@@ -1,4 +1,4 @@
-"""Masks of the server as the DICOM SEG objects that it hands out and that go to an archive."""
+"""Make DICOM SEG objects from the server's masks, for clients and archives."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from lungfield.records import Radiograph
 
 AUTOMATIC = "AUTOMATIC"
 CORRECTED = "SEMIAUTOMATIC"
-"""SegmentAlgorithmType (PS3.3, section C.8.20.2) of a mask that a network made, and of one that went through
-an annotator's hands."""
+"""SegmentAlgorithmType (PS3.3, section C.8.20.2) of a network's mask, and of a corrected mask."""
 
 _CORRECTED_SERIES = "Lung fields, corrected (research use only)"
-# Where OHIF 3.10.0-beta.5, which MONAI Label 0.8.5 brings, thinks that an image without a plane lies.
+# The plane in which OHIF 3.10.0-beta.5, included in MONAI Label 0.8.5, places an image without a plane.
 _PLANE_OF_OHIF = [0, 1, 0, 0, 0, -1]
 
 
@@ -33,15 +32,15 @@ def make_segmentation(
     corrected: bool = False,
     viewer_geometry: bool = False,
 ) -> pydicom.Dataset:
-    """The DICOM SEG of a mask, as `lungfield.export.save_dicom_seg` writes it, for a server's needs.
+    """The DICOM SEG of a mask, made with `lungfield.export.save_dicom_seg`.
 
-    A network's mask is what `lungfield segment` writes, with the same identifiers: the same mask of the same
-    weights is one object in an archive. Masks are `corrected` by annotators more than once, so each
-    correction is a new object in a series of its own, named by the mask and by the time, which has fractions
-    of a second: the newest one counts, also if it brings back an older mask.
+    A network's mask is the same object, with the same identifiers, as that of `lungfield segment`. A
+    `corrected` mask is a new object in its own series with each correction; its identifiers depend on the
+    mask and on the time with fractions of a second. The newest one is the label, also if it restores an older
+    mask.
 
-    With `viewer_geometry`, it lies in the invented plane that the OHIF viewer of MONAI Label takes for a
-    radiograph's; without one that viewer breaks. Newer versions of OHIF (3.13) take another: that of
+    With `viewer_geometry`, it lies in the invented plane that MONAI Label's OHIF viewer uses for a
+    radiograph; without a plane that viewer fails. Newer versions of OHIF (3.13) use another plane: that of
     `save_dicom_seg`.
 
     Raises:
@@ -70,7 +69,7 @@ def _mark_as_corrected(segmentation: pydicom.Dataset) -> None:
 
 
 def _rename(segmentation: pydicom.Dataset, change: str) -> None:
-    """Give an object that was changed, and its series, identifiers that derive from what they were."""
+    """Give a changed object and its series new identifiers, which are hashes of the old ones."""
     series, instance = (
         generate_uid(entropy_srcs=[uid, change])
         for uid in (segmentation.SeriesInstanceUID, segmentation.SOPInstanceUID)

@@ -1,4 +1,4 @@
-"""Starting the server: MONAI Label's own command, with lungfield's app and safe settings."""
+"""Start the server: MONAI Label's command, with lungfield's app and safe settings."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["LungFields"]
 
 
 def require_monai_label() -> None:
-    """Raise `BundleError`, with what to install, where MONAI Label is missing."""
+    """Raise `BundleError`, with the command to install it, if MONAI Label is missing."""
     if importlib.util.find_spec("monailabel") is None:
         raise BundleError(
-            "MONAI Label is not installed. In an environment of its own: "
-            "pip install -c constraints-label.txt 'lungfield[label]'; docs/monai-label.md says more."
+            "MONAI Label is not installed. In a separate environment: "
+            "pip install -c constraints-label.txt 'lungfield[label]'; see docs/monai-label.md."
         )
 
 
@@ -32,7 +32,7 @@ def chosen_bundles(names: str) -> list[Bundle]:
     """The bundles of a comma-separated list of names and folders; all shipped ones with weights for ''.
 
     Raises:
-        BundleError: one is missing or has no weights, or two have one name.
+        BundleError: one is missing or has no weights, or two have the same name.
     """
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     if not wanted:
@@ -44,24 +44,24 @@ def chosen_bundles(names: str) -> list[Bundle]:
                 f"The bundle {one.name!r} has no weights; train it first: {one.root}/docs/README.md."
             )
     if len({one.name for one in bundles}) < len(bundles):
-        raise BundleError("Two bundles have one name; rename the folder of one.")
+        raise BundleError("Two bundles have the same name; rename the folder of one.")
     return bundles
 
 
 def default_home() -> Path:
-    """The user's folder for logs and for the weights that the server trains."""
+    """The user's folder for logs and for weights that the server trains."""
     from platformdirs import user_data_path
 
     return user_data_path("lungfield") / "label"
 
 
 def prepare_home(home: Path) -> Path:
-    """Make the folder that MONAI Label takes for the app, and return it.
+    """Create the folder that MONAI Label uses as the app, and return it.
 
-    MONAI Label writes into the folder of its app, and an installed package is no place for that.
+    MONAI Label writes into the folder of its app, which must not be the installed package.
 
     Raises:
-        OutputError: it cannot be written to.
+        OutputError: the folder cannot be written to.
     """
     home = home.expanduser().resolve()
     write_whole(home / "main.py", _APP.encode())
@@ -81,23 +81,23 @@ def start(
     """Run the server until it is stopped.
 
     Args:
-        studies: a folder of radiographs, which has to be there, or the http(s) address of a DICOMweb server.
-        home: folder for logs and later weights; made where missing.
-        bundles: names or folders; none for all shipped ones that have weights.
+        studies: an existing folder of radiographs, or the http(s) address of a DICOMweb server.
+        home: folder for logs and trained weights; created if missing.
+        bundles: names or folders; empty for all shipped ones with weights.
         device: 'auto', 'cpu', 'cuda', ...
         conf: further settings of the app; see `lungfield.label.main.LungFields`.
-        host: address to listen on. The server asks nobody who they are: keep to the loopback.
+        host: address to listen on. The server has no authentication: use the loopback only.
         port: port to listen on.
 
     Raises:
-        DataError: there is no such folder.
-        BundleError: MONAI Label is missing, or a bundle is, or its weights.
+        DataError: the folder does not exist.
+        BundleError: MONAI Label, a bundle or its weights are missing.
         OutputError: `home` cannot be written to.
     """
     require_monai_label()
     if not studies.startswith(("http://", "https://")) and not Path(studies).is_dir():
         raise DataError(f"{studies}: no such folder; give a folder of radiographs or a DICOMweb address.")
-    chosen_bundles(",".join(bundles))  # MONAI Label would bury the error in a traceback
+    chosen_bundles(",".join(bundles))  # check now: MONAI Label would show the error in a long traceback
 
     from monailabel.main import Main
 

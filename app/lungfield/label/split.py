@@ -1,4 +1,4 @@
-"""Which corrected images a network learns from, and by which of them the best epoch is chosen."""
+"""Split corrected images into training and validation images, stable over several trainings."""
 
 from __future__ import annotations
 
@@ -14,20 +14,24 @@ from lungfield.errors import DataError
 
 @dataclass(frozen=True)
 class Split:
-    """Names of images: learnt from, and chosen by. One that is in both was learnt: there was no other."""
+    """The names of training and validation images. An image is in both only if there is no other."""
 
     training: frozenset[str] = frozenset()
     validation: frozenset[str] = frozenset()
 
 
 def divide(names: Collection[str], fraction: float, before: Split | None = None) -> Split:
-    """Divide images, so that none is ever chosen by after it was learnt: both sides of at least one image.
+    """Split images so that no image is used for validation after it was used for training.
 
-    An image stays on the side on which it was `before`. The side of a new one depends on the hash of its name
-    alone, so that it does not change with the number of images; the part `fraction`, in [0, 1), is for
-    validation. Few images may leave a side empty. Then a new image is put there against its hash; where none
-    is new, one that was for validation is learnt from now on; and where all have been learnt, one of them
-    serves for both.
+    Args:
+        names: of the images.
+        fraction: of the images for validation, in [0, 1).
+        before: the split of earlier trainings, which is kept.
+
+    Returns:
+        A split with at least one image on each side. A new image is assigned by the hash of its name. If a
+        side would be empty, a new image is moved there; without a new image, one validation image becomes a
+        training image; and if all images are training images, one of them is used for both.
     """
     before = before or Split()
     ordered = sorted(set(names), key=_place)
@@ -44,7 +48,7 @@ def divide(names: Collection[str], fraction: float, before: Split | None = None)
 
 
 def divide_and_remember(names: Collection[str], fraction: float, memory: Path) -> Split:
-    """Divide images as `divide` does, by the sides in the JSON file `memory`, and keep their sides there.
+    """Split images as `divide` does, with the earlier split in the JSON file `memory`, which is updated.
 
     Raises:
         DataError: the file cannot be read.
@@ -60,7 +64,7 @@ def divide_and_remember(names: Collection[str], fraction: float, memory: Path) -
 
 
 def _place(name: str) -> float:
-    """A place in [0, 1) that depends on the name alone, and looks as if it were drawn by chance."""
+    """A pseudo-random number in [0, 1) from the hash of a name."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6]) / 2**48
 
 
@@ -72,6 +76,6 @@ def _read(memory: Path) -> Split:
         return Split(frozenset(content["training"]), frozenset(content["validation"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{memory}: the record of which images were trained on cannot be read ({type(error).__name__}); "
-            "restore it, or remove it together with the weights that were trained."
+            f"{memory}: the list of images used for training cannot be read ({type(error).__name__}); "
+            "restore it, or remove it together with the trained weights."
         ) from error

@@ -1,4 +1,4 @@
-"""Training on corrections: a bundle's own recipe, from its newest weights, on the masks saved so far."""
+"""Train a bundle on corrected masks with its own recipe, from its newest weights."""
 
 from __future__ import annotations
 
@@ -42,9 +42,13 @@ _METRIC = "val_mean_dice"
 
 @dataclass(frozen=True)
 class Correction:
-    """The files of a radiograph and of its mask from an annotator; `id` is its name in the datastore.
+    """A radiograph with a mask from an annotator.
 
-    `names` is what the mask's values mean, None where nobody said.
+    Attributes:
+        id: of the radiograph in the datastore.
+        image: file of the radiograph.
+        label: file of the mask.
+        names: names of the mask's values; None if the annotator gave none.
     """
 
     id: str
@@ -55,13 +59,14 @@ class Correction:
 
 @dataclass(frozen=True)
 class Options:
-    """What a request of training may set; see the bundle's train.yaml for what is not here.
+    """The options of a training request; other settings are those of the bundle's train.yaml.
 
     Attributes:
-        max_epochs: how many times every training image is seen.
-        learning_rate: highest rate of the schedule, a quarter of the recipe's: the weights are good already.
-        batch_size: images a step.
-        val_split: part of the images, in [0, 1), that the best epoch is chosen by; always one at least. See
+        max_epochs: number of epochs.
+        learning_rate: highest rate of the schedule; the default is a quarter of the recipe's, as the network
+            is trained already.
+        batch_size: images per step.
+        val_split: fraction of the images for validation, in [0, 1); always at least one image. See
             `lungfield.label.split`.
         device: 'cpu', 'cuda', 'cuda:1', ...
     """
@@ -76,14 +81,15 @@ class Options:
     def of(cls, request: dict[str, Any]) -> Options:
         """The options of a request, whose values may be text, as 3D Slicer sends them.
 
-        Raises `DataError` for a value that cannot be.
+        Raises:
+            DataError: a value is invalid.
         """
         try:
             numbers = {name: value for name, value in vars(cls()).items() if name != "device"}
-            told = {name: type(value)(request.get(name, value)) for name, value in numbers.items()}
-            options = cls(**told, device=name_to_device(request.get("device")))
+            values = {name: type(value)(request.get(name, value)) for name, value in numbers.items()}
+            options = cls(**values, device=name_to_device(request.get("device")))
         except (TypeError, ValueError) as error:
-            raise DataError(f"An option of training is not a number: {error}.") from error
+            raise DataError(f"A training option is not a number: {error}.") from error
         if not (options.max_epochs >= 1 and options.batch_size >= 1 and options.learning_rate > 0):
             raise DataError("max_epochs, batch_size and learning_rate must be above 0.")
         if not 0 <= options.val_split < 1:
@@ -92,10 +98,10 @@ class Options:
 
 
 class FineTuneTask(TrainTask):
-    """Trains a bundle on the final labels of the datastore by `python -m monai.bundle run training`.
+    """Trains a bundle on the final labels of the datastore with `python -m monai.bundle run training`.
 
-    A training has a folder of its own: the data list that it saw, its log, its history, and at the end the
-    weights, which count from then on. Those that the bundle ships with are never touched.
+    Each training has its own folder with data list, log and history, and at the end the weights, which are
+    used from then on. The shipped weights are never changed.
     """
 
     def __init__(self, weights: WeightStore) -> None:
@@ -103,11 +109,11 @@ class FineTuneTask(TrainTask):
         self.weights = weights
 
     def config(self) -> dict[str, Any]:
-        """What a client can set, and its defaults."""
+        """The options of a client, with their defaults."""
         return vars(Options()) | {"device": device_list()}
 
     def stats(self) -> dict[str, Any]:
-        """How far the newest training is, or what it reached, in the words that 3D Slicer looks for."""
+        """Progress or result of the newest training, with the keys that 3D Slicer expects."""
         newest = max(self.weights.folder.glob(f"*/{DATA}"), default=None)
         if newest is None or not (newest.parent / HISTORY).is_file():
             return {}
@@ -122,13 +128,13 @@ class FineTuneTask(TrainTask):
         return stats | (json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else {})
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
-        """Train on the final labels of a datastore by a request (see `Options`); the result is used at once.
+        """Train on the final labels of a datastore; `request` holds `Options`. The result is used at once.
 
         Returns:
-            What was trained on what, and how well it did.
+            A summary: data, options and the metrics reached.
 
         Raises:
-            LungfieldError: there are no labels, one of them cannot be used, or the training failed.
+            LungfieldError: there are no labels, a label cannot be used, or the training failed.
         """
         options = Options.of(request)
         started = time.monotonic()
@@ -154,7 +160,7 @@ class FineTuneTask(TrainTask):
         )
 
     def _finish(self, folder: Path, summary: dict[str, Any]) -> dict[str, Any]:
-        """Put the best weights in use, and drop the checkpoints that only a stopped run needs."""
+        """Start using the best weights, and delete the checkpoints, which are only needed to resume."""
         for checkpoint in folder.glob("checkpoint_epoch=*.pt"):
             checkpoint.unlink()
         write_whole(folder / SUMMARY, json.dumps(summary, indent=1).encode())
@@ -163,7 +169,7 @@ class FineTuneTask(TrainTask):
 
 
 def corrections_in(datastore: Datastore) -> list[Correction]:
-    """The images of a datastore that have a final label."""
+    """The images of a datastore with a final label."""
     names = getattr(datastore, "label_names", None)
     pairs = [(Path(one["image"]), Path(one["label"])) for one in datastore.datalist()]
     return [
@@ -175,14 +181,14 @@ def corrections_in(datastore: Datastore) -> list[Correction]:
 def write_data(
     corrections: list[Correction], folder: Path, options: Options, split: Split | None = None
 ) -> tuple[int, int]:
-    """Write the data set that a bundle's train.yaml reads: a list, and the masks as label maps.
+    """Write the data set for a bundle's train.yaml: a list, and the masks as label maps.
 
-    The radiographs stay where they are. The list for training is filled up to whole batches, as some networks
-    cannot learn from a batch of one image. A single correction serves both for training and validation;
-    without `split`, images are divided as if none were before.
+    The radiographs are not copied. The training list is filled up to whole batches, as some networks cannot
+    be trained with a batch of one image. A single correction is used for training and validation. Without
+    `split`, a new split is made.
 
     Returns:
-        How many images are for training, and how many for validation.
+        The number of training images and of validation images.
 
     Raises:
         DataError: a mask cannot be used.
@@ -212,7 +218,7 @@ def _write_item(one: Correction, folder: Path) -> Item:
 
 
 def _command(bundle: Bundle, folder: Path, options: Options) -> list[str]:
-    """The command that anyone could give to train the bundle on that data."""
+    """The command line that trains the bundle on the data."""
     settings = {
         "config_file": bundle.root / "configs" / "train.yaml",
         "dataset_dir": folder / DATA,
@@ -230,9 +236,10 @@ def _command(bundle: Bundle, folder: Path, options: Options) -> list[str]:
 
 
 def _run(command: list[str], log: Path) -> None:
-    """Run a command, its output in the log, where MONAI Label shows the last lines as progress.
+    """Run a command with its output in the log, whose last lines MONAI Label shows as progress.
 
-    Raises `BundleError` where it failed.
+    Raises:
+        BundleError: the command failed.
     """
     logger.info("training: %s", " ".join(command))
     with (
@@ -244,4 +251,4 @@ def _run(command: list[str], log: Path) -> None:
             logger.info("%s", line.rstrip())
     if process.returncode:
         last = log.read_text(encoding="utf-8").strip().splitlines()[-1:]
-        raise BundleError(f"The training failed: {''.join(last)} All of it is in {log}.")
+        raise BundleError(f"The training failed: {''.join(last)} The full log is {log}.")

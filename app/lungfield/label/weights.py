@@ -1,4 +1,4 @@
-"""Weights that the server trained or was given, kept apart from those that bundles ship with."""
+"""Weights that the server trained or received, stored apart from the shipped ones."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ WEIGHTS_NAME = "model.pt"
 
 @dataclass(frozen=True)
 class RetrainedBundle(Bundle):
-    """A bundle with other weights than it ships with.
+    """A bundle with other weights than the shipped ones.
 
     Attributes:
-        retrained: file of a state dict, in a folder whose name tells these weights from others.
+        retrained: file of a state dict; the name of its folder identifies the weights.
     """
 
     retrained: Path
 
     @property
     def version(self) -> str:
-        """The bundle's version, and after a plus sign which weights these are."""
+        """The bundle's version, a plus sign, and the identifier of the weights."""
         return f"{super().version}+{self.retrained.parent.name}"
 
     @property
@@ -35,29 +35,28 @@ class RetrainedBundle(Bundle):
 
 @dataclass(frozen=True)
 class WeightStore:
-    """The folder of one bundle's later weights: a sub-folder for each training, the newest one counts.
+    """The folder of one bundle's retrained weights, with a sub-folder per training; the newest is used.
 
-    A sub-folder is named by the time at which it was made, the first on first use. It counts once there is a
-    model.pt in it, so a training that was stopped changes nothing. Nothing is ever written to the folder of
-    the bundle.
+    A sub-folder is named by the time of its creation. It is used once it has a model.pt, so an interrupted
+    training changes nothing. Nothing is written to the folder of the bundle.
     """
 
     bundle: Bundle
     folder: Path
 
     def latest(self) -> Path | None:
-        """The newest weights, or None where there are only those that the bundle ships with."""
+        """The newest retrained weights, or None."""
         return max(self.folder.glob(f"*/{WEIGHTS_NAME}"), default=None)
 
     def current(self) -> Bundle:
         """The bundle with its newest weights."""
         latest = self.latest()
         if latest is None:
-            return replace(self.bundle)  # a bundle keeps its hash, and the file may have changed since
+            return replace(self.bundle)  # a copy: a bundle caches its hash, and the file may have changed
         return RetrainedBundle(self.bundle.name, self.bundle.root, self.bundle.metadata, latest)
 
     def new_folder(self) -> Path:
-        """Make the sub-folder for a training that begins now, or for weights that are handed in.
+        """Create the sub-folder for a new training, or for uploaded weights.
 
         Raises:
             OutputError: the folder cannot be made.

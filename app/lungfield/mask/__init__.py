@@ -1,4 +1,4 @@
-"""Masks after the network: cleaning, right and left, sizes, quality, and agreement with a reference."""
+"""Post-processing and analysis of masks: cleaning, sides, measurements, quality flags, reference masks."""
 
 from lungfield.mask.chest import Line
 from lungfield.mask.cleaning import clean_mask

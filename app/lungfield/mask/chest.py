@@ -1,4 +1,4 @@
-"""The chest as the lungs span it: its width row by row, and how it lies in the picture."""
+"""The chest between the lateral borders of the lungs: its width in each row, and its tilt."""
 
 from __future__ import annotations
 
@@ -27,26 +27,29 @@ class Line:
 
     @property
     def length_px(self) -> int:
-        """How many pixels it covers."""
+        """Its number of pixels."""
         return self.last_column - self.first_column + 1
 
     @property
     def middle(self) -> float:
-        """The column of its middle."""
+        """The column of its midpoint."""
         return (self.first_column + self.last_column) / 2
 
 
 @dataclass(frozen=True)
 class Chest:
-    """The rows that hold both lungs, from the right lung's lateral border to the left one's.
+    """The rows that contain both lungs, from the right lung's lateral border to the left lung's.
 
     Attributes:
-        rows: (n,) ascending; likewise `first_columns` and `last_columns`.
-        box: of both lungs.
-        likeness: how much they look like lungs, in [0, 1].
-        width_ratio: width of the narrower lung by that of the wider one.
-        mediastinum: part of the way between the lateral borders that is no lung, the median over the rows.
-        tilt_degrees: by how much the picture is turned, clockwise: the mean of the slopes between the tops of
+        rows: (n,) rows, ascending.
+        first_columns: (n,) column of the lateral border on the image's left.
+        last_columns: (n,) column of the lateral border on the image's right.
+        box: rows and columns of the bounding box of both lungs.
+        likeness: similarity to the lung atlas, in [0, 1].
+        width_ratio: width of the narrower lung divided by that of the wider one, in (0, 1].
+        mediastinum: fraction of the distance between the lateral borders that is no lung, in [0, 1]; the
+            median over the rows.
+        tilt_degrees: clockwise rotation of the picture in degrees: the mean of the slopes between the tops of
             the lungs and between their centres.
     """
 
@@ -61,7 +64,7 @@ class Chest:
 
     @classmethod
     def of(cls, right: Mask, left: Mask, aspect: float) -> Chest | None:
-        """Of both lungs and the height of a pixel by its width; None where no row holds both."""
+        """From (H, W) bool masks and the height / width of a pixel; None if no row has both lungs."""
         boxes = bounding_box(right), bounding_box(left)
         if boxes[0] is None or boxes[1] is None:
             return None
@@ -91,22 +94,22 @@ class Chest:
 
     @property
     def widest(self) -> Line:
-        """The row in which the chest is widest; the upper one of several."""
+        """The widest row of the chest; the uppermost of several."""
         place = int((self.last_columns - self.first_columns).argmax())
         return Line(int(self.rows[place]), int(self.first_columns[place]), int(self.last_columns[place]))
 
     @property
     def middles(self) -> NDArray[np.float64]:
-        """(n,) the column in the middle between the lateral borders."""
+        """(n,) column of the midpoint between the lateral borders in each row."""
         return (self.first_columns + self.last_columns) / 2
 
 
 def _top(mask: Mask) -> Point:
-    """The first pixel of the topmost row of a mask that is not empty."""
+    """The first pixel of the topmost row of a non-empty mask."""
     row = int(mask.any(axis=1).argmax())
     return row, int(mask[row].argmax())
 
 
 def _slope_degrees(right: tuple[float, ...], left: tuple[float, ...], aspect: float) -> float:
-    """By how much the way from one (row, column) to another falls."""
+    """The slope in degrees from one (row, column) to another, positive downwards."""
     return math.degrees(math.atan2((left[0] - right[0]) * aspect, left[1] - right[1]))

@@ -1,4 +1,4 @@
-"""Removing what a network's raw mask has too much of, and filling what it lacks."""
+"""Clean a network's raw mask: remove small and peripheral components, and fill holes."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ def clean_mask(
 ) -> NDArray[np.bool_]:
     """Keep the most prominent components of a mask and fill their holes.
 
-    Prominent is what is large and not at the edge of the image: air beside the arms, which a network may take
-    for lung, can be as large as a lung, so that area alone would keep it and drop the lung.
+    The prominence of a component is its area, weighted by the nearness to the image's centre. By area alone,
+    air beside the arms that a network segments as lung could be kept instead of a lung.
 
     Args:
-        mask: (H, W) bool, both lungs in one.
-        components: how many components to keep at most.
-        min_fraction: a component of less than this fraction of the prominence of the first is a speck
-            and is dropped, even where it is among the `components` first. In [0, 1].
-        prefer_centre: weight a pixel by its nearness to the centre (a half sine along each axis, 1 in the
-            middle and 0 at the edge); False ranks by area alone.
+        mask: (H, W) bool, both lungs together.
+        components: largest number of components to keep.
+        min_fraction: drop components with less than this fraction of the largest prominence, in [0, 1].
+        prefer_centre: weight each pixel by a half sine along each axis, 1 in the middle and 0 at the edge;
+            False ranks by area alone.
 
     Returns:
         (H, W) bool, a new array. An empty mask gives an empty mask.
@@ -43,8 +42,8 @@ def clean_mask(
 def _central_area(
     numbered: NDArray[np.int32], count: int, shape: tuple[int, ...], box: tuple[slice, slice]
 ) -> NDArray[np.float64]:
-    """The area of each component, its pixels weighted by their nearness to the centre of the image."""
-    # A ranking needs no more than some hundred pixels a side.
+    """The area of each component, with pixels weighted by their nearness to the image's centre."""
+    # A ranking needs only some hundred pixels per side.
     steps = [max(1, length // 512) for length in shape]
     rows, columns = (
         np.sin(np.pi * (np.arange(side.start, side.stop, step) + 0.5) / length)

@@ -1,4 +1,4 @@
-"""Connected components of a mask: what every step of this package starts from."""
+"""Connected components and morphology of masks."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
 def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice] | None:
-    """The smallest rows and columns (slices) that hold all of a (H, W) bool mask; None where it is empty."""
+    """The bounding box of a (H, W) bool mask as slices of rows and columns; None if it is empty."""
     if mask.size == 0:
         return None
-    # Counting takes OpenCV a tenth of the time of NumPy's `any`.
+    # OpenCV counts in a tenth of the time of NumPy's `any`.
     rows, columns = (np.flatnonzero(counted(mask, axis)) for axis in (1, 0))
     if rows.size == 0:
         return None
@@ -34,10 +34,11 @@ def counted(mask: NDArray[np.bool_], axis: int) -> NDArray[np.int32]:
 
 
 def label_components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Number the components of a (H, W) bool mask; pixels are neighbours along a side, not across a corner.
+    """Number the 4-connected components of a (H, W) bool mask.
 
-    Returns (H, W) component numbers from 1, 0 outside; and the area of each in pixels, (components + 1,), its
-    first entry 0 for what lies outside.
+    Returns:
+        (H, W) int32 component numbers from 1, 0 for background; and (components + 1,) int32 areas in pixels,
+        with 0 for the background.
     """
     _, components, statistics, _ = cv2.connectedComponentsWithStats(_as_bytes(mask), connectivity=4)
     areas = statistics[:, cv2.CC_STAT_AREA].copy()
@@ -46,18 +47,18 @@ def label_components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArra
 
 
 def fill_holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Fill background that is enclosed by a (H, W) bool mask; returns a new array.
+    """Fill the holes of a (H, W) bool mask, and return a new array.
 
-    Background that reaches the border of the array, along sides or across corners, is no hole.
+    Background that is 8-connected to the border of the array is no hole.
     """
-    # A frame of background joins all that is outside, so that one component is left to keep.
+    # A frame of background connects everything outside, so that only one component has to be kept.
     _, outside = cv2.connectedComponents(_as_bytes(np.pad(~mask, 1, constant_values=True)), connectivity=8)
     filled: NDArray[np.bool_] = outside[1:-1, 1:-1] != outside[0, 0]
     return filled
 
 
 def eroded(mask: NDArray[np.bool_], times: int = 1) -> NDArray[np.bool_]:
-    """Take the pixels away that have a neighbour outside along a side; what lies off the array is outside."""
+    """Erode a (H, W) bool mask with a 3 x 3 cross; pixels off the array count as background."""
     found = cv2.erode(
         _as_bytes(mask), _CROSS, iterations=times, borderType=cv2.BORDER_CONSTANT, borderValue=0
     )
@@ -65,13 +66,13 @@ def eroded(mask: NDArray[np.bool_], times: int = 1) -> NDArray[np.bool_]:
 
 
 def dilated(mask: NDArray[np.bool_], times: int = 1) -> NDArray[np.bool_]:
-    """Add the pixels that have a neighbour inside along a side."""
+    """Dilate a (H, W) bool mask with a 3 x 3 cross."""
     found = cv2.dilate(_as_bytes(mask), _CROSS, iterations=times)
     return found.view(bool)
 
 
 def touches_edge(mask: NDArray[np.bool_], valid: NDArray[np.bool_] | None = None) -> bool:
-    """Whether a (H, W) mask reaches the edge of the picture, or what is no picture; not if it is empty."""
+    """Whether a (H, W) bool mask touches the edge of the image or a pixel that is not `valid`."""
     box = bounding_box(mask)
     if box is None:
         return False

@@ -1,4 +1,4 @@
-"""How bright the lungs are on a radiograph."""
+"""The displayed grey value of the lungs on a radiograph."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lungfield.records import Radiograph
 
 @dataclass(frozen=True)
 class GreyLevel:
-    """The displayed grey of one structure, 0 = black, 1 = white.
+    """The displayed grey value of one structure, 0 = black, 1 = white.
 
     Attributes:
         mean: over its pixels, in [0, 1].
@@ -29,7 +29,7 @@ class GreyLevel:
 
 @dataclass(frozen=True)
 class Density:
-    """The grey of the lungs; None stands for a structure without pixels.
+    """The grey values of the lungs; None for a structure without pixels.
 
     Attributes:
         right_lung: the patient's right lung.
@@ -51,19 +51,19 @@ class Density:
 
 
 def mean_density(radiograph: Radiograph, label_map: NDArray[np.uint8]) -> Density:
-    """Measure how bright the lungs are shown: exact, over all of their pixels.
+    """Measure the displayed grey value of the lungs over all of their pixels.
 
-    This is a relative density: the grey value that the file's own windowing asks a screen to show, which
-    depends on exposure, processing and window. It is not comparable across machines, nor between two
-    radiographs of one machine unless their windowing is the same; right against left on one radiograph is.
+    This is a relative density: the grey value after the file's windowing, which depends on exposure,
+    processing and window. It is not comparable between machines, nor between radiographs with different
+    windowing; right and left lung of one radiograph are comparable.
 
     Args:
         radiograph: the radiograph.
-        label_map: (H, W) uint8 of the same shape, with the values of `lungfield.labels`. Lung whose side is
-            not told is passed over.
+        label_map: (H, W) uint8 of the same shape, with the values of `lungfield.labels`. Lung of unknown side
+            is ignored.
 
     Returns:
-        Mean and standard deviation of either lung and of both.
+        Mean and standard deviation of each lung and of both together.
     """
     moments = _moments(radiograph.pixels, label_map)
     right, left = (_level(lung) for lung in moments)
@@ -71,7 +71,7 @@ def mean_density(radiograph: Radiograph, label_map: NDArray[np.uint8]) -> Densit
 
 
 def _moments(pixels: NDArray[np.float32], label_map: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Number, sum and sum of squares of the pixels of the right and the left lung: (2, 3) float64."""
+    """Count, sum and sum of squares of the pixels of the right and the left lung: (2, 3) float64."""
     moments = np.zeros((2, 3))
     for row, lung in enumerate((RIGHT_LUNG, LEFT_LUNG)):
         mask = label_map == lung.value

@@ -1,4 +1,4 @@
-"""What flags and confidence of a mask are taken from, measured on mask, probabilities and grey values.
+"""The features for quality flags and confidence, computed from mask, probabilities and grey values.
 
 docs/quality-flags.md explains every feature.
 """
@@ -20,8 +20,8 @@ Features = dict[str, float]
 SIDES = {"right": RIGHT_LUNG, "left": LEFT_LUNG}
 _LUNG_FROM = 0.5  # probability
 
-# How often a place in the lungs' bounding box is lung, in ninths: the mean of the training references and of
-# their mirror images. scripts/calibrate_flags.py --fit
+# The lung atlas: the probability, in ninths, that a cell of the lungs' bounding box is lung; the mean of the
+# training references and of their mirror images. Computed by scripts/calibrate_flags.py --fit
 _ATLAS_ROWS = (
     "0013674114763100",
     "0137996226997310",
@@ -50,7 +50,7 @@ def extract_features(
     *,
     flipped: NDArray[np.float32] | None = None,
 ) -> Features:
-    """The features by name; arguments as those of `lungfield.mask.assess`."""
+    """Compute the features, by name; arguments as in `lungfield.mask.assess`."""
     labels = sampled(label_map)
     pixels = sampled(radiograph.pixels, labels.shape)
     valid = np.ones(labels.shape, dtype=bool)
@@ -70,33 +70,33 @@ def extract_features(
 
 
 def flip_agreement(probabilities: NDArray[np.floating], flipped: NDArray[np.floating]) -> float:
-    """The Dice of what two maps of probabilities, both (h, w), call lung; 1 where neither finds any.
+    """The Dice of two probability maps, thresholded at 0.5; 1 if both are empty.
 
     Args:
-        probabilities: of a radiograph.
-        flipped: of its mirror image, mirrored back.
+        probabilities: (h, w) floating in [0, 1], of a radiograph.
+        flipped: (h, w) floating in [0, 1], of its mirror image, mirrored back.
     """
     return _dice(probabilities > _LUNG_FROM, flipped > _LUNG_FROM)
 
 
 def _network_features(probabilities: NDArray[np.float32], label_map: NDArray[np.uint8]) -> Features:
-    """How sure the network was of the mask."""
+    """Features of the network's certainty."""
     mask = sampled(label_map, probabilities.shape) != 0
     contour = dilated(mask) ^ eroded(mask)
     total = float(probabilities.sum()) + np.count_nonzero(mask)
     return {
-        # The overlap to expect with a reference that is drawn pixel by pixel from the probabilities.
+        # The expected overlap with a reference whose pixels are drawn from the probabilities.
         "expected_dice": 2 * float(probabilities[mask].sum()) / total if total else 0.0,
-        # 1 where every probability beside the contour is 0 or 1, 0 where all are 0.5.
+        # 1 if every probability beside the contour is 0 or 1, 0 if all are 0.5.
         "contour_confidence": float(np.abs(2 * probabilities[contour] - 1).mean()) if contour.any() else 0.0,
     }
 
 
 def _shape_features(labels: NDArray[np.uint8], *, aspect: float) -> Features:
-    """Sizes and places in parts of the image's rows and columns.
+    """Sizes and positions, as fractions of the image's height and width.
 
     Args:
-        labels: (n, m) uint8 on a grid over the whole image, not all 0.
+        labels: (n, m) uint8 label map on a grid over the whole image, not empty.
         aspect: height / width of the image.
     """
     mask = labels != 0
@@ -126,13 +126,13 @@ def _shape_features(labels: NDArray[np.uint8], *, aspect: float) -> Features:
 
 
 def likeness(mask: Mask) -> float:
-    """How much a mask, cropped to its bounding box, looks like lungs: soft Dice with the atlas, in [0, 1]."""
+    """The soft Dice of a mask, cropped to its bounding box, with the lung atlas, in [0, 1]."""
     occupied = occupancy(mask)
     return float(2 * np.minimum(occupied, _ATLAS).sum() / (occupied.sum() + _ATLAS.sum()))
 
 
 def _solidity(mask: Mask) -> float:
-    """The area of a mask by that of its convex hull, in [0, 1]."""
+    """The area of a mask divided by that of its convex hull, in [0, 1]."""
     rows = np.flatnonzero(mask.any(axis=1))
     first = mask[rows].argmax(axis=1)
     stop = mask.shape[1] - mask[rows, ::-1].argmax(axis=1)
@@ -142,7 +142,7 @@ def _solidity(mask: Mask) -> float:
 
 
 def _grey_features(pixels: NDArray[np.float32], valid: Mask) -> Features:
-    """Features of the picture, whatever the mask; both (n, m)."""
+    """Features of the picture that do not depend on the mask; both arguments are (n, m)."""
     rows, columns = (length // 16 for length in pixels.shape)
     middle = np.s_[4 * rows : 12 * rows + 1, 7 * columns : 9 * columns + 1]
     low, median, high = np.percentile(pixels[valid] if valid.any() else pixels, [2, 50, 98])
@@ -155,7 +155,7 @@ def _grey_features(pixels: NDArray[np.float32], valid: Mask) -> Features:
 
 
 def _contrast_features(pixels: NDArray[np.float32], mask: Mask, valid: Mask) -> Features:
-    """Grey values in the bounding box of the lungs, inside and between them; all (n, m)."""
+    """Features of the grey values in the lungs' bounding box, inside and between the lungs; all (n, m)."""
     box = _box(mask)
     pixels, mask, valid = pixels[box], mask[box], valid[box]
     inside = eroded(mask, 2) & valid
@@ -178,6 +178,6 @@ def _dice(one: Mask, other: Mask) -> float:
 
 
 def _box(mask: Mask) -> tuple[slice, slice]:
-    """The bounding box of a mask that is not empty."""
+    """The bounding box of a non-empty mask."""
     box = bounding_box(mask)
     return (slice(0, 0), slice(0, 0)) if box is None else box

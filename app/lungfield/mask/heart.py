@@ -1,7 +1,7 @@
-"""The heart against the chest: widths, the cardiothoracic ratio and why there is none, costophrenic points.
+"""Measurements of heart and chest: widths, the cardiothoracic ratio, costophrenic points.
 
-docs/heart.md defines each figure, with its source and a drawing. All rows and columns here are those of an
-upright picture: head at the top, the patient's right on its left side.
+docs/heart.md defines each measurement, with its source and a drawing. Rows and columns are those of an
+upright picture: head at the top, the patient's right on the image's left.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Mask = NDArray[np.bool_]
 
 
 class NoRatio(StrEnum):
-    """Why a radiograph has no cardiothoracic ratio; docs/heart.md has a line on each."""
+    """Why a radiograph has no cardiothoracic ratio; docs/heart.md explains each reason."""
 
     NOT_FRONTAL = "not-frontal"
     NO_LUNG = "no-lung"
@@ -38,24 +38,24 @@ class NoRatio(StrEnum):
 
 @dataclass(frozen=True)
 class HeartMeasurements:
-    """What was measured on heart and chest.
+    """The measurements of heart and chest.
 
-    Where there is no ratio, there are no widths either, as whatever speaks against it speaks against them.
+    Without a ratio there are no widths either, as the same reasons make them invalid.
 
     Attributes:
-        no_ratio: why there is no ratio; None where there is one.
-        heart_area_px: pixels of the heart; 0 where none was found.
-        heart_touches_edge: whether it reaches the edge of the picture, and may be cut off.
-        heart_width_px: greatest distance of its right and of its left border from the midline, added up.
-        thoracic_width_px: the inner width of the chest where it is greatest.
-        heart_area_mm2: None where the spacing is not known; likewise `heart_width_mm` and
+        no_ratio: why there is no ratio; None if there is one.
+        heart_area_px: pixels of the heart; 0 if none was found.
+        heart_touches_edge: whether the heart touches the edge of the picture, and may be cut off.
+        heart_width_px: sum of the greatest distances of its right and left border from the midline.
+        thoracic_width_px: greatest inner width of the chest.
+        heart_area_mm2: None if the spacing is not known; likewise `heart_width_mm` and
             `thoracic_width_mm`.
-        cardiothoracic_ratio: `heart_width_px` by `thoracic_width_px`, in (0, 1).
-        heart_right: from the heart's right border to the midline of the chest.
-        heart_left: from the midline to its left border, in general in another row.
-        thorax: from one lateral border of the lungs to the other.
-        right_costophrenic: the lowest pixel of the lateral half of the right lung; None where that is absent.
-        left_costophrenic: the same of the left lung.
+        cardiothoracic_ratio: `heart_width_px` / `thoracic_width_px`, in (0, 1).
+        heart_right: line from the heart's right border to the midline of the chest.
+        heart_left: line from the midline to its left border, in general in another row.
+        thorax: line from one lateral border of the lungs to the other.
+        right_costophrenic: the lowest pixel of the lateral half of the right lung; None without a right lung.
+        left_costophrenic: the same for the left lung.
     """
 
     no_ratio: NoRatio | None
@@ -76,7 +76,7 @@ class HeartMeasurements:
     def to_row(self, place: Callable[[Point], Point] = lambda point: point) -> dict[str, Any]:
         """One flat row for a table, always with the same columns.
 
-        `place` turns a (row, column) of the upright picture into that of another, such as the stored one.
+        `place` maps a (row, column) of the upright picture to another picture, such as the stored one.
         """
         names = ("heart_area", "heart_width", "thoracic_width")
         row: dict[str, Any] = {f"{name}_px": getattr(self, f"{name}_px") for name in names}
@@ -95,18 +95,18 @@ class HeartMeasurements:
         return row
 
 
-# Bounds, well outside of what the 247 reference masks of JSRT show: the tilt is at most 9.2 degrees, the
-# clavicles lie at most 0.046 of the chest's width off its midline, the narrower lung has at least 0.74 of the
-# other's width, the likeness is at least 0.78, and the mediastinum takes at least 0.24.
+# Bounds, well outside of the range in the 247 reference masks of JSRT: there, the tilt is at most 9.2
+# degrees, the clavicles are at most 0.046 of the chest's width off the midline, the narrower lung has at
+# least 0.74 of the other's width, the likeness is at least 0.78, and the mediastinum at least 0.24.
 _MIN_SECOND_LUNG = 0.10
 _MIN_LIKENESS = 0.65
 _MIN_MEDIASTINUM = 0.12
 _MAX_TILT_DEGREES = 12.0
 _MAX_CLAVICLES_OFF_MIDLINE = 0.07
 _MIN_LUNG_WIDTH_RATIO = 0.5
-# How far, in parts of the chest's width, the heart may lie beside the midline, as in emphysema.
+# The largest distance of the heart from the midline, as in emphysema, as a fraction of the chest's width.
 _MAX_HEART_OFF_MIDLINE = 0.05
-# Where the middle of the heart's height may lie between the top of the lungs, 0, and their bottom, 1.
+# The range of the vertical middle of the heart, from the top of the lungs (0) to their bottom (1).
 _MIN_HEART_HEIGHT, _MAX_HEART_HEIGHT = 0.3, 1.15
 
 
@@ -120,18 +120,18 @@ def measure_heart(
 ) -> HeartMeasurements:
     """Measure heart and chest on the masks of an upright radiograph.
 
-    Widths are measured along the rows, as Danzer did (Am J Med Sci 157, 1919; doi:10.3390/jcm10092016 has the
-    ways in use): that of the heart is the sum of the greatest distances of its borders from the midline,
-    whichever rows they are in, that of the chest its greatest inner width, which is in one row. The lateral
-    border of the lungs stands for the inner border of the ribs.
+    Widths are measured along the rows, after Danzer (Am J Med Sci 157, 1919; doi:10.3390/jcm10092016 compares
+    the methods in use). The width of the heart is the sum of the greatest distances of its borders from the
+    midline, in any rows. The width of the chest is its greatest inner width in one row; the lateral borders
+    of the lungs are used for the inner borders of the ribs.
 
     Args:
         label_map: (H, W) uint8, 1 the right lung and 2 the left.
-        structures: (H, W) bool masks by the names of `lungfield.labels`; 'heart', and for telling whether
-            the patient is turned 'right_clavicle' and 'left_clavicle', where there are any.
-        spacing: of the pixels; None leaves out what is in mm.
-        valid: (H, W) bool, False where there is no picture; None where all of it is picture.
-        frontal: False where the file says that the view is another one.
+        structures: (H, W) bool masks by the names of `lungfield.labels`: 'heart', and if available
+            'right_clavicle' and 'left_clavicle', to detect a rotated patient.
+        spacing: of the pixels; None to leave out values in mm.
+        valid: (H, W) bool, False outside of the picture; None if all pixels are picture.
+        frontal: False if the file names another view.
     """
     heart = structures.get(HEART.name, np.zeros(label_map.shape, dtype=bool))
     area = int(np.count_nonzero(heart))
@@ -171,7 +171,7 @@ def measure_heart(
 
 
 def _why_no_chest(right: Mask, left: Mask, chest: Chest | None) -> NoRatio | None:
-    """What the lungs by themselves have against a ratio."""
+    """The reason against a ratio in the lungs alone, or None."""
     areas = sorted((np.count_nonzero(right), np.count_nonzero(left)))
     if not areas[1]:
         return NoRatio.NO_LUNG
@@ -191,7 +191,7 @@ def _why_not(
     shape: tuple[int, ...],
     valid: Mask | None,
 ) -> NoRatio | None:
-    """What clavicles, the edges of the picture and the place of the heart, its box, have against a ratio."""
+    """The reason against a ratio in the clavicles, the picture's edges or the heart's box, or None."""
     thorax = chest.widest
     if _is_rotated(chest, structures):
         return NoRatio.ROTATED
@@ -209,10 +209,10 @@ def _why_not(
 
 
 def _is_rotated(chest: Chest, structures: Mapping[str, Mask]) -> bool:
-    """Whether the patient is turned to a side.
+    """Whether the patient is rotated.
 
-    The medial ends of the clavicles are then off the midline; where they are not known, the lungs differ
-    much in their widths.
+    The medial ends of the clavicles are then off the midline; without clavicles, the widths of the lungs are
+    compared.
     """
     clavicles = [structures.get(label.name) for label in CLAVICLES]
     boxes = [None if mask is None else bounding_box(mask) for mask in clavicles]
@@ -230,7 +230,7 @@ def _is_picture(point: Point, shape: tuple[int, ...], valid: Mask | None) -> boo
 
 
 def _row_of(mask: Mask, column: int) -> int:
-    """The middle of the rows that a mask has in a column."""
+    """The middle row of a mask in a column."""
     rows = np.flatnonzero(mask[:, column])
     return int(rows[len(rows) // 2])
 
@@ -238,7 +238,7 @@ def _row_of(mask: Mask, column: int) -> int:
 def _costophrenic(lung: Mask, outward_first: slice) -> Point | None:
     """The lowest pixel of a lung's lateral half, the most lateral of several; None for an absent lung.
 
-    `outward_first` brings the columns in order, from lateral to medial.
+    `outward_first` orders the columns from lateral to medial.
     """
     box = bounding_box(lung)
     if box is None:

@@ -1,4 +1,4 @@
-"""Sizes of the lungs in a label map."""
+"""Areas and extents of the lungs in a label map."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Extent:
         area_px: number of pixels.
         height_px: rows from the topmost to the lowest pixel, both included.
         width_px: columns from the first to the last pixel, both included.
-        area_mm2: None where the spacing is not known; likewise `height_mm` and `width_mm`.
+        area_mm2: None if the spacing is not known; likewise `height_mm` and `width_mm`.
     """
 
     area_px: int
@@ -33,12 +33,14 @@ class Extent:
 
 @dataclass(frozen=True)
 class Measurements:
-    """What was measured on a label map.
+    """The measurements of the lungs.
 
     Attributes:
-        total: all of the lungs, their side told or not, with the box around both.
-        spacing_plane: where lengths in mm hold: 'patient', 'detector' or 'unknown' (`Spacing.plane`), or
-            None where there are none.
+        right_lung: the patient's right lung.
+        left_lung: the patient's left lung.
+        total: all lung pixels, including those of unknown side, with the box around both lungs.
+        spacing_plane: plane of the values in mm: 'patient', 'detector' or 'unknown' (`Spacing.plane`); None
+            without values in mm.
     """
 
     right_lung: Extent
@@ -57,7 +59,7 @@ class Measurements:
 def measure(label_map: NDArray[np.uint8], spacing: Spacing | None) -> Measurements:
     """Measure the lungs in a (H, W) uint8 label map with the values of `lungfield.labels`.
 
-    Lengths in mm hold in the plane of `spacing`; there are none where that is not known.
+    Values in mm are in the plane of `spacing`; without a spacing they are None.
     """
     return Measurements(
         right_lung=_extent(label_map == RIGHT_LUNG.value, spacing),

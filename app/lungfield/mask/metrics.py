@@ -1,4 +1,4 @@
-"""How well a predicted mask agrees with a reference, for one radiograph and for a set of them."""
+"""Metrics of a predicted mask against a reference, for one radiograph and for a set."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Agreement:
     Attributes:
         dice: Dice coefficient, in [0, 1].
         iou: intersection over union of the lungs (Jaccard index), in [0, 1].
-        mean_iou: mean of `iou` and the same of the background, in [0, 1].
-        accuracy: part of the pixels that agree, in [0, 1].
-        precision: part of the predicted lung that is lung in the reference, in [0, 1].
-        recall: part of the reference's lung that was predicted, in [0, 1].
-        hd95: the larger of the two directed 95th percentiles of the distances between the surfaces.
-        assd: average symmetric surface distance: the mean over the pixels of both surfaces.
-        distance_unit: 'mm', or 'px' where the spacing is not known, for the two distances.
+        mean_iou: mean of the IoU of the lungs and of the background, in [0, 1].
+        accuracy: fraction of the pixels that agree, in [0, 1].
+        precision: fraction of the predicted lung that is lung in the reference, in [0, 1].
+        recall: fraction of the reference's lung that was predicted, in [0, 1].
+        hd95: the larger of the two directed 95th percentiles of the surface distances, in `distance_unit`.
+        assd: average symmetric surface distance, over the pixels of both surfaces, in `distance_unit`.
+        distance_unit: 'mm', or 'px' without a spacing.
     """
 
     dice: float
@@ -52,12 +52,14 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Summary:
-    """The distribution of one metric over a set of radiographs; NaN where there is too little to tell.
+    """The distribution of one metric over a set of radiographs; NaN if there are too few values.
 
     Attributes:
-        count: how many values there were.
-        undefined: how many further values were NaN and left out (a distance to an empty mask).
+        count: number of values.
+        undefined: number of further values that were NaN (a distance to an empty mask).
+        mean: of the values.
         sd: sample standard deviation (n - 1).
+        median: of the values; likewise `minimum` and `maximum`.
         ci95_low: lower end of the 95 % confidence interval of the mean; `ci95_high` is the upper one.
     """
 
@@ -75,12 +77,12 @@ class Summary:
 def agreement(
     prediction: NDArray[np.generic], reference: NDArray[np.generic], *, spacing: Spacing | None
 ) -> Agreement:
-    """Compare two masks of the lungs, (H, W) bool or label maps; what is not 0 is lung.
+    """Compare two masks of the lungs, (H, W) bool or label maps, in which non-zero pixels are lung.
 
-    The surface of a mask is its pixels that have a background pixel, or the edge of the image, beside them.
-    Percentiles are interpolated linearly. Two empty masks agree: every ratio is 1, every distance 0. Where
-    just one of them is empty, the ratios of the lungs are 0 and the distances NaN. Distances hold in the
-    plane of `spacing`; they are in pixels where it is None.
+    The surface of a mask is its pixels that are next to a background pixel or the edge of the image.
+    Percentiles are interpolated linearly. If both masks are empty, every ratio is 1 and every distance 0. If
+    only one is empty, the ratios of the lungs are 0 and the distances NaN. Distances are in the plane of
+    `spacing`, or in pixels without it.
 
     Raises:
         DataError: the masks differ in shape.
@@ -88,7 +90,7 @@ def agreement(
     if prediction.shape != reference.shape:
         raise DataError(
             f"The prediction has (rows, columns) {prediction.shape} and the reference {reference.shape}; "
-            "compare masks that were drawn on the same radiograph."
+            "compare masks of the same radiograph."
         )
     a, b = prediction != 0, reference != 0
     pixels = a.size
@@ -96,7 +98,7 @@ def agreement(
     if box is None:
         unit = "px" if spacing is None else "mm"
         return Agreement(1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, unit)
-    # All that differs lies in the box: the rest is background in both.
+    # Outside of the box, both masks are background.
     a, b = a[box], b[box]
     both = int(np.count_nonzero(a & b))
     only_a = int(np.count_nonzero(a)) - both
@@ -104,7 +106,7 @@ def agreement(
     either = both + only_a + only_b
     iou = both / either
     neither = pixels - either
-    # A background that is empty in both masks agrees.
+    # If both masks have no background, its IoU is 1.
     background_iou = neither / (pixels - both) if both < pixels else 1.0
     hd95, assd = _surface_distances(a, b, spacing)
     return Agreement(
@@ -124,15 +126,15 @@ def summarise(agreements: Sequence[Agreement]) -> dict[str, Summary]:
     """Summarise every metric over a set of radiographs.
 
     The confidence interval of the mean is a percentile bootstrap over radiographs (2000 resamples, fixed
-    seed), as overlaps near 1 are too skewed for an interval from the normal distribution.
+    seed), because overlaps near 1 are too skewed for a normal interval.
 
     Returns:
         A summary for each name in `RATIOS`, then for the distances by unit, `hd95_mm`, `assd_mm`, `hd95_px`,
-        `assd_px`, as far as they occur: mm and pixels are never averaged. Values that are NaN are left out
-        and counted.
+        `assd_px`, as far as they occur: mm and pixels are never averaged. NaN values are left out and
+        counted.
 
     Raises:
-        DataError: there is nothing to summarise.
+        DataError: `agreements` is empty.
     """
     if not agreements:
         raise DataError("There are no comparisons to summarise: no prediction had a reference mask.")
@@ -147,12 +149,12 @@ def summarise(agreements: Sequence[Agreement]) -> dict[str, Summary]:
 def _surface_distances(
     a: NDArray[np.bool_], b: NDArray[np.bool_], spacing: Spacing | None
 ) -> tuple[float, float]:
-    """`hd95` and `assd` of two cropped masks, NaN where one of them is empty."""
+    """`hd95` and `assd` of two cropped masks; NaN if one of them is empty."""
     if not a.any() or not b.any():
         return math.nan, math.nan
     scale = (1.0, 1.0) if spacing is None else (spacing.row_mm, spacing.column_mm)
     points_a, points_b = (np.argwhere(mask & ~ndimage.binary_erosion(mask)) * scale for mask in (a, b))
-    # Surfaces are thin: searching their points takes a fraction of the time of two distance transforms.
+    # Surfaces have few points: a nearest-neighbour search takes less time than two distance transforms.
     a_to_b, _ = KDTree(points_b).query(points_a)
     b_to_a, _ = KDTree(points_a).query(points_b)
     hd95 = max(np.percentile(a_to_b, 95), np.percentile(b_to_a, 95))

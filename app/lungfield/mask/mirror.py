@@ -1,4 +1,4 @@
-"""Whether a radiograph is a mirror image, told by its mask: the heart makes the left lung smaller."""
+"""Detect a mirrored radiograph from its mask: the heart makes the left lung smaller."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from lungfield.mask.components import bounding_box
 from lungfield.mask.sampling import CELLS, occupancy
 
-# Ten times the log odds that a place on the image's left counts for a picture that is not mirrored, if it is
-# lung and its mirror image is not. Rows of the lungs' bounding box, columns from its left edge to its middle:
-# scripts/calibrate_flags.py --fit
+# Weights of a logistic regression, times ten: the log odds for a picture that is not mirrored, for each cell
+# on the image's left that is lung while its mirror image is not. Rows of the lungs' bounding box, columns
+# from its left edge to its middle. Computed by scripts/calibrate_flags.py --fit
 _WEIGHTS = (
     (0, 0, 0, -2, -2, -2, 1, 0),
     (0, -1, -1, 0, 0, -1, -2, 0),
@@ -29,14 +29,15 @@ _WEIGHTS = (
     (-2, -3, -1, 0, -1, -2, -2, 0),
     (-2, 0, 1, 0, 0, 0, -1, 0),
 )
-# Turned pictures are more frequent than turned and mirrored ones: it takes more than even odds.
+# Rotated pictures are more frequent than mirrored ones, so the evidence must exceed even odds.
 _MIN_LOG_ODDS = 1.5
 
 
 def is_mirrored(mask: NDArray[np.bool_]) -> bool:
-    """Tell whether the heart seems to lie on the left side of the image, where the right lung should be.
+    """Whether an upright radiograph seems mirrored, as its heart lies on the left side of the image.
 
-    Of a (H, W) bool mask of both lungs on an upright radiograph; an empty one is not mirrored.
+    Args:
+        mask: (H, W) bool, both lungs together; for an empty mask the result is False.
     """
     box = bounding_box(mask)
     if box is None:
@@ -46,9 +47,10 @@ def is_mirrored(mask: NDArray[np.bool_]) -> bool:
 
 
 def asymmetry(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """How much more lung there is in each cell on the left than in its mirror image: (128,) in [-1, 1].
+    """The occupancy of each cell on the left minus that of its mirror image: (128,) float64 in [-1, 1].
 
-    Of a (H, W) bool mask, cropped to its bounding box.
+    Args:
+        mask: (H, W) bool; it is cropped to its bounding box.
     """
     filled = occupancy(mask)
     return (filled - filled[:, ::-1])[:, : CELLS // 2].ravel()

@@ -1,8 +1,8 @@
-"""From a network's coarse logits to a label map on the file's own pixels.
+"""Compute a label map in the file's pixels from a network's coarse logits.
 
-Bilinear interpolation between the centres of four neighbouring logits stays between their values. A cell with
-all four corners in one lung is therefore all lung, and one with none of them holds no lung. Just the cells
-that the contour runs through have to be interpolated: few of a radiograph's pixels.
+A cell has the centres of four neighbouring logits as corners, and bilinear interpolation stays between their
+values. So a cell with all four corners in one lung is all lung, and a cell without a corner in a lung has no
+lung. Only the cells along the contour have to be interpolated, which are few of a radiograph's pixels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lungfield.mask.sides import split_lungs
 
 _Value = TypeVar("_Value", bound=np.generic)
 
-# Marks a cell whose corners differ; no label has this value.
+# Marks a cell with different corners; no label has this value.
 _MIXED = 255
 
 
@@ -30,19 +30,19 @@ def native_label_map(
     components: int = 2,
     right: NDArray[np.floating] | None = None,
 ) -> NDArray[np.uint8]:
-    """Clean and split logits on their own grid, and draw the contours on a finer one.
+    """Clean and split a mask on the logits' grid, and compute its contours on a finer grid.
 
-    A logit that cleaning takes away or adds changes its sign; all others are interpolated as they are, as
-    `torch.nn.functional.interpolate(mode="bilinear", align_corners=False)` does. So the contours of what is
-    kept are those of all logits interpolated to `shape`.
+    A logit whose pixel was removed or added by cleaning changes its sign; the others are interpolated
+    unchanged, as by `torch.nn.functional.interpolate(mode="bilinear", align_corners=False)`. So contours that
+    cleaning did not change are those of the logits interpolated to `shape`.
 
     Args:
         logits: (h, w) floating, of the lung field on an upright picture.
         shape: (H, W) of the picture; both grids cover the same area.
         level: the logit above which a pixel is lung.
-        components: how many connected regions are kept at most; see `clean_mask`.
-        right: (h, w) floating, the log odds that lung is that of the right side; None to tell the sides by
-            position (`split_lungs`).
+        components: largest number of components to keep; see `clean_mask`.
+        right: (h, w) floating, the log odds that lung belongs to the right side; None to find the sides from
+            the position (`split_lungs`).
 
     Returns:
         (H, W) uint8 label map: 0 background, 1 right lung, 2 left lung.
@@ -58,21 +58,20 @@ def native_label_map(
 def enlarged(
     labels: NDArray[np.uint8], logits: NDArray[np.floating], shape: tuple[int, int], *, level: float = 0.0
 ) -> NDArray[np.uint8]:
-    """Draw the contours of a coarse label map on a finer grid, as the logits of what is not background run.
+    """Enlarge a coarse label map, with contours from the interpolated logits.
 
     Args:
-        labels: (h, w) uint8 of 0, 1 and 2, what is kept of a structure, or of a pair such as the lungs.
-        logits: (h, w) floating, of the structure; where `labels` say otherwise, they count with the other
-            sign.
+        labels: (h, w) uint8 with the values 0, 1 and 2: a cleaned structure, or a pair such as the lungs.
+        logits: (h, w) floating, of the structure; where `labels` disagree with them, their sign is changed.
         shape: (H, W) of the picture; both grids cover the same area.
-        level: the logit above which a pixel is of the structure.
+        level: the logit above which a pixel belongs to the structure.
 
     Returns:
-        (H, W) uint8 of the same values.
+        (H, W) uint8 with the same values.
     """
     kept = labels != BACKGROUND
     distance = np.abs(logits.astype(np.float32) - np.float32(level))
-    # What fills a hole must be inside even where its logit lies right at the level.
+    # The pixels of a filled hole must be inside, also if their logit equals the level.
     heights = np.where(kept, np.maximum(distance, np.finfo(np.float32).tiny), -distance)
     return _enlarge(labels, heights, shape)
 
@@ -80,7 +79,7 @@ def enlarged(
 def _enlarge(
     labels: NDArray[np.uint8], heights: NDArray[np.float32], shape: tuple[int, int]
 ) -> NDArray[np.uint8]:
-    """Enlarge labels (h, w) to `shape`, ending the lungs where the interpolated heights (h, w) fall to 0."""
+    """Enlarge labels (h, w) to `shape`; the lungs end where the interpolated heights (h, w) cross 0."""
     label_map = np.zeros(shape, dtype=np.uint8)
     corners = _corners(labels)
     lowest, highest = corners.min(axis=0), corners.max(axis=0)
@@ -105,7 +104,7 @@ def _enlarge(
 
     inside = interpolate(heights) > 0
     if labels.max() == LEFT_LUNG.value:
-        # Where the lungs touch they are parted along a smooth line, not along the coarse pixels.
+        # Touching lungs are separated along a smooth line instead of along the coarse pixels.
         sides = (labels == RIGHT_LUNG.value).astype(np.float32) - (labels == LEFT_LUNG.value)
         value = np.where(interpolate(sides) >= 0, np.uint8(RIGHT_LUNG.value), np.uint8(LEFT_LUNG.value))
         within.ravel()[places] = value * inside
@@ -116,18 +115,18 @@ def _enlarge(
 
 
 def _corners(values: NDArray[_Value]) -> NDArray[_Value]:
-    """The corners of the cells: (4, h, w). Cell (i, j) begins at pixel (i, j); a last one ends there too."""
+    """The corners of the cells: (4, h, w). Cell (i, j) starts at pixel (i, j); the last one ends there."""
     padded = np.pad(values, (0, 1), mode="edge")
     return np.stack([padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]])
 
 
 class _Axis(NamedTuple):
-    """Where the pixels of the fine grid lie on one axis of the coarse one.
+    """The positions of fine pixels in the coarse cells along one axis.
 
     Attributes:
-        extent: the fine pixels that lie in the cells asked for.
+        extent: the range of fine pixels in the occupied cells.
         cells: (n,) intp, the cell of each of them.
-        weights: (n,) float32 in [0, 1], the weight of the cell's end; the rest is that of its beginning.
+        weights: (n,) float32 in [0, 1], the weight of the cell's end; its start has the rest.
     """
 
     extent: slice
@@ -136,8 +135,8 @@ class _Axis(NamedTuple):
 
 
 def _across(length: int, occupied: NDArray[np.bool_]) -> _Axis:
-    """The pixels of an axis, `length` in all, from the first to the last of the cells that are occupied."""
-    # The centre of the first fine pixel lies before that of the first coarse one: nothing is extrapolated.
+    """The fine pixels of an axis with `length` pixels, from the first to the last occupied cell."""
+    # The centre of the first fine pixel lies before that of the first coarse one; clip, do not extrapolate.
     scale = np.float32(occupied.size) / np.float32(length)
     centres = np.maximum(scale * (np.arange(length, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5), 0)
     cells = np.minimum(centres.astype(np.intp), occupied.size - 1)

@@ -1,4 +1,4 @@
-"""Pictures that are masks: their values, whatever the samples and palettes of the file."""
+"""Read the values of mask pictures, with any sample format and palette."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from lungfield.pose import Pose
 from lungfield.tiff import PALETTE, read_tiff
 
 MAX_LABEL = 32
-"""Integers up to this are labels of structures, not grey values, where there are more than two levels."""
+"""If a picture has more than two levels, integers up to this value are labels, not grey values."""
 
 
 def read_picture(path: Path) -> tuple[NDArray[Any], bool, Pose | None]:
-    """Return the values (H, W) of a picture as stored, whether it is a JPEG, and the pose that it tells.
+    """Return a picture's values (H, W) as stored, whether it is a JPEG, and the pose in the file or None.
 
-    An index into a palette counts by its colour where the colours are grey, and by itself where they only
-    tell classes apart.
+    For a palette of greys, the values are the colours; for a palette that only distinguishes classes, they
+    are the indices.
 
     Raises:
         DataError: the file is damaged, holds several pictures, or is in colour.
@@ -33,7 +33,7 @@ def read_picture(path: Path) -> tuple[NDArray[Any], bool, Pose | None]:
                 values, alpha, pose = _of_tiff(path)
                 is_jpeg = False
             else:
-                is_jpeg = file.format in ("JPEG", "MPO")  # further pictures of MPO are previews
+                is_jpeg = file.format in ("JPEG", "MPO")  # the further pictures of an MPO are previews
                 if not is_jpeg:
                     _require_one(path, getattr(file, "n_frames", 1))
                 values, alpha, pose = _of_pillow(file)
@@ -52,7 +52,7 @@ def _require_one(path: Path, pictures: int) -> None:
 
 
 def _of_tiff(path: Path) -> tuple[NDArray[Any], bool, Pose | None]:
-    """The values of a TIFF, whether the last sample is opacity, and the pose that it tells."""
+    """The values of a TIFF, whether the last sample is opacity, and the pose in the file."""
     tiff = read_tiff(path, lambda _rows, _columns, pictures: _require_one(path, pictures))
     values = tiff.values
     if tiff.photometric == PALETTE and tiff.colours is not None:
@@ -69,9 +69,9 @@ def _of_pillow(image: Image.Image) -> tuple[NDArray[Any], bool, Pose | None]:
 
 
 def _of_palette(values: NDArray[Any], colours: NDArray[Any]) -> NDArray[Any]:
-    """The colours of indices (H, W) into a palette (N, 3), or the indices where those are labels.
+    """The colours of indices (H, W) into a palette (N, 3), or the indices themselves if they are labels.
 
-    They are where the largest is that of the left lung, and where colours only tell a few classes apart.
+    They are labels if the largest is that of the left lung, or if the colours only distinguish a few classes.
     """
     used = np.unique(values)
     shown = colours[used]

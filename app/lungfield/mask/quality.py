@@ -1,7 +1,7 @@
-"""Which masks a user should look at: flags for what is odd about a mask, and a confidence in it.
+"""Quality flags for unusual masks, and a confidence, to select the masks that a user should check.
 
-The constants below were measured by `scripts/calibrate_flags.py` on real radiographs, good and spoiled;
-docs/quality-flags.md explains every flag and shows what they are worth.
+The constants below were calibrated by `scripts/calibrate_flags.py` on real radiographs, good and corrupted;
+docs/quality-flags.md explains every flag and reports their sensitivity.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lungfield.records import Radiograph
 
 
 class Flag(StrEnum):
-    """What is odd about a mask or its radiograph; docs/quality-flags.md has a line on each."""
+    """Unusual properties of a mask or its radiograph; docs/quality-flags.md explains each."""
 
     NO_LUNG = "no-lung"
     ONE_LUNG = "one-lung"
@@ -47,13 +47,13 @@ class Flag(StrEnum):
 
 @dataclass(frozen=True)
 class Quality:
-    """How far a mask can be trusted before anyone has looked at it.
+    """The automatic quality assessment of a mask.
 
     Attributes:
-        flags: what is odd, in the order of `Flag`; empty where nothing is.
+        flags: in the order of `Flag`; empty for a mask without unusual properties.
         confidence: in [0, 1], the estimated probability that the mask agrees with a reference by a Dice of at
-            least 0.90; 0 where there is no lung.
-        features: what both were taken from, by name, all finite (docs/quality-flags.md). Where a lung is
+            least 0.90; 0 without lung.
+        features: from which both are computed, by name, all finite (docs/quality-flags.md). If a lung is
             missing, the features of its shape are missing too.
     """
 
@@ -62,8 +62,8 @@ class Quality:
     features: Features = field(repr=False)
 
 
-# Thresholds: just outside of what good masks show on training and validation radiographs. Sizes and places
-# are in parts of the image.
+# Thresholds, just outside of the range of good masks on training and validation radiographs. Sizes and
+# positions are fractions of the image.
 _MIN_AREA_FRACTION, _MAX_AREA_FRACTION = 0.12, 0.46
 _MIN_SECOND_LUNG, _MIN_LEFT_RIGHT_RATIO = 0.10, 0.50
 _MAX_BORDER_CONTACT = 0.02
@@ -79,13 +79,13 @@ _MIN_LUNG_CONTRAST = 0.35
 _MIN_MIDLINE_BRIGHTNESS = 0.40
 _MIN_GREY_SPREAD = 0.03
 _MAX_CLIPPED_FRACTION = 0.20
-# From a small child's lungs to more than any adult's, enlarged by the projection.
+# From the lungs of a small child to those of a large adult, with the magnification of the projection.
 _MIN_HEIGHT_MM, _MAX_HEIGHT_MM = 100.0, 420.0
 
 # Of the cardiothoracic ratio. Reference masks of JSRT give 0.35 to 0.64.
 _MIN_RATIO, _MAX_RATIO = 0.30, 0.75
 
-# Log odds of a Dice of at least 0.90: scripts/calibrate_flags.py --fit
+# Logistic regression of a Dice of at least 0.90, fitted by scripts/calibrate_flags.py --fit
 INTERCEPT = -12.91
 COEFFICIENTS = {"contour_confidence": 17.58, "shape_likeness": 3.32, "lung_contrast": 2.0}
 
@@ -98,14 +98,14 @@ def assess(
     flipped: NDArray[np.float32] | None = None,
     heart: HeartMeasurements | None = None,
 ) -> Quality:
-    """Judge a mask by its shape, by how sure the network was of it, and by the grey values beneath it.
+    """Assess a mask by its shape, the network's certainty and the radiograph's grey values.
 
     Args:
         label_map: (H, W) uint8 with the values of `lungfield.labels`, on the radiograph's pixels or coarser.
-        probabilities: (h, w) float32 in [0, 1], that of lung, on the network's grid.
-        radiograph: what was segmented.
-        flipped: (h, w) probabilities of the mirrored radiograph, mirrored back, if they were computed.
-        heart: what was measured on the heart; None where the network gives none.
+        probabilities: (h, w) float32 in [0, 1], the probability of lung on the network's grid.
+        radiograph: the segmented radiograph.
+        flipped: (h, w) probabilities of the mirrored radiograph, mirrored back; None if not computed.
+        heart: the measurements of the heart; None if the network does not segment it.
     """
     features = extract_features(label_map, probabilities, radiograph, flipped=flipped)
     confidence = logistic(features, INTERCEPT, COEFFICIENTS)
@@ -117,7 +117,7 @@ def assess(
 
 
 def logistic(features: Features, intercept: float, coefficients: Mapping[str, float]) -> float:
-    """A probability by logistic regression on features of a mask; 0 where there is no lung."""
+    """A probability by logistic regression on features of a mask; 0 without lung."""
     if not features["area_fraction"]:
         return 0.0
     log_odds = intercept + sum(weight * features[name] for name, weight in coefficients.items())
@@ -125,12 +125,12 @@ def logistic(features: Features, intercept: float, coefficients: Mapping[str, fl
 
 
 def _flags(features: Features, confidence: float) -> set[Flag]:
-    """The flags of what was measured on mask, probabilities and pixels."""
+    """The flags from the features and the confidence."""
     found = {
         Flag.NO_LUNG: not features["area_fraction"],
         Flag.LOW_CONFIDENCE: confidence < _MIN_CONFIDENCE,
         Flag.UNSTABLE: features.get("flip_agreement", 1.0) < _MIN_FLIP_AGREEMENT,
-        # The negative of a chest: air bright, or the middle of it dark.
+        # An inverted radiograph: bright air, or a dark midline.
         Flag.BRIGHT_LUNGS: features["midline_brightness"] < _MIN_MIDLINE_BRIGHTNESS
         or features.get("lung_contrast", 1.0) < _MIN_LUNG_CONTRAST,
         Flag.FLAT_CONTRAST: features["grey_spread"] < _MIN_GREY_SPREAD,
@@ -159,14 +159,14 @@ def _flags_of_heart(heart: HeartMeasurements, view: str | None) -> set[Flag]:
         Flag.NO_HEART: not heart.heart_area_px,
         Flag.HEART_TOUCHES_BORDER: heart.heart_touches_edge,
         Flag.UNUSUAL_RATIO: ratio is not None and not _MIN_RATIO <= ratio <= _MAX_RATIO,
-        # The heart lies farther from the detector than in PA views, and is magnified more.
+        # In AP views the heart is farther from the detector than in PA views, so it is magnified more.
         Flag.AP_RATIO: ratio is not None and view == "AP",
     }
     return {flag for flag, is_set in found.items() if is_set}
 
 
 def _odd_shape(features: Features) -> bool:
-    """Whether the mask does not look like lungs with their apices up."""
+    """Whether the mask does not look like upright lungs."""
     solidities, aspects = (
         [features[f"{side}_{what}"] for side in SIDES if f"{side}_{what}" in features]
         for what in ("solidity", "aspect")
@@ -179,7 +179,7 @@ def _odd_shape(features: Features) -> bool:
 
 
 def _contradictions(features: Features, header: Any) -> set[Flag]:
-    """The flag of a header that does not fit a mask of lungs: its spacing, or its orientation."""
+    """The flag of a header whose spacing or orientation contradicts the mask."""
     height_mm = features.get("height_mm")
     # The directions of a row and of a column (DICOM PS3.3, C.7.6.1.1.1).
     orientation = (

@@ -1,4 +1,4 @@
-"""Reading reference masks: PNG, GIF, TIFF, JPEG, BMP, NIfTI and DICOM SEG."""
+"""Read reference masks: PNG, GIF, TIFF, JPEG, BMP, NIfTI and DICOM SEG."""
 
 from __future__ import annotations
 
@@ -36,36 +36,35 @@ _SIDE_OF_MODIFIER = {
 }
 
 _VALUES_OF_PARTIAL_LABELS = {BACKGROUND, RIGHT_LUNG.value, LEFT_LUNG.value, LUNG_SIDE_UNKNOWN, UNKNOWN}
-# A mask has two levels; a picture with more than this part of its pixels well between them is none.
+# A mask has two levels; a picture with more than this fraction of its pixels between them is no mask.
 _MAX_FRACTION_BETWEEN = 0.05
-# A mask of which this part and all corners are lung is a negative.
+# A mask with this fraction of lung, and lung in all corners, is inverted.
 _MIN_FRACTION_OF_NEGATIVE = 0.5
-# So many levels of a file that is no mask are named.
+# The error for a file that is no mask lists up to this number of levels.
 _MAX_NAMED_LEVELS = 8
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:
     """Read a reference mask of the lungs.
 
-    A picture or volume that holds only the values 0, 1 and 2, and 2 among them, is a label map and is kept:
-    1 is the right lung, 2 the left. One of three or more small integers (up to 32) with others among them is
-    a label map of further structures; which of them are lungs is not known, so it is refused. In any other
-    one, what is brighter than half of its largest value (of 255 in a JPEG, where black is not quite 0) is
-    lung whose side is not told; so is a mask of 0 and 1, the usual way to store both lungs together.
+    A picture or volume with only the values 0, 1 and 2, of which 2 occurs, is a label map: 1 is the right
+    lung, 2 the left. Three or more small integers (up to 32) with other values are a label map of further
+    structures; it is refused, as it is not known which of them are lungs. In any other file, including one
+    with the values 0 and 1, pixels above half of the largest value (above half of 255 in a JPEG, where black
+    is not exactly 0) are lung of unknown side.
 
-    An index into a palette counts by its colour where the colours are grey, and by itself where they only
-    tell classes apart. What is lung in all four corners and in most of the rest is the negative of a mask
-    and refused.
+    For a palette of greys, the values are the colours; for a palette that only distinguishes classes, they
+    are the indices. A mask that is lung in all four corners and most of its area is inverted and refused.
 
-    Rows and columns are those of the file: a NIfTI file's array (x, y) is transposed to (H, W), a DICOM SEG
-    is taken as it is stored (`read_reference` brings a mask upright). Its segments are told apart by their
-    codes, else by 'right' and 'left' in their labels; segments that are no lungs are passed over.
+    Rows and columns are those of the file: a NIfTI file's array (x, y) is transposed to (H, W), and a DICOM
+    SEG is read as stored (`read_reference` brings a mask upright). Segments are identified by their codes, or
+    else by 'right' and 'left' in their labels; segments that are no lungs are ignored.
 
     Args:
         path: a PNG, GIF, TIFF, JPEG, BMP, NIfTI (.nii, .nii.gz, .hdr) or DICOM SEG file.
 
     Returns:
-        (H, W) uint8: 0 background, 1 right lung, 2 left lung, 255 lung whose side is not told.
+        (H, W) uint8: 0 background, 1 right lung, 2 left lung, 255 lung of unknown side.
 
     Raises:
         DataError: the file is missing, unreadable, not two-dimensional, or does not look like a mask.
@@ -76,19 +75,27 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
 def read_reference(path: Path, pose: Pose, *, partial: bool = False) -> NDArray[np.uint8]:
     """Read the reference mask of a radiograph as `read_mask` does, and bring it upright.
 
-    A file that tells how it lies (an affine of NIfTI, the Orientation of TIFF or EXIF) is turned by that. Any
-    other one lies on the pixels as the radiograph's file stores them, in its `pose`. With `partial`, an 8-bit
-    picture that holds 254 and no other values than 0, 1, 2 and 255 is a label map that is unknown there, as
-    `lungfield prepare` writes it; without it such a file is refused.
+    Args:
+        path: the file.
+        pose: of the radiograph's file. It also holds for the mask, unless the mask's file has its own
+            orientation (the affine of NIfTI, Orientation of TIFF or EXIF).
+        partial: accept an 8-bit picture with the value 254 and otherwise only 0, 1, 2 and 255, as written by
+            `lungfield prepare`: pixels with 254 are unknown.
+
+    Returns:
+        (H, W) uint8 in the upright picture, with the values of `read_mask`, and 254 for unknown.
+
+    Raises:
+        DataError: as `read_mask`, also for a partial label without `partial`.
     """
     label_map, own = _read(Path(path), partial=partial)
     return (own or pose).upright(label_map)
 
 
 def _read(path: Path, *, partial: bool = False) -> tuple[NDArray[np.uint8], Pose | None]:
-    """The label map of a mask as stored, and the pose that its file tells."""
+    """The label map of a mask as stored, and the pose in its file or None."""
     if not path.is_file():
-        raise DataError(f"{path}: there is no such mask file.")
+        raise DataError(f"{path}: the mask file does not exist.")
     if path.name.lower().endswith((*NIFTI, ".hdr", ".hdr.gz")):
         values, pose = _read_nifti(path)
         return _label_map(values, path, darkest_lung=None), pose
@@ -103,21 +110,21 @@ def _read(path: Path, *, partial: bool = False) -> tuple[NDArray[np.uint8], Pose
     if UNKNOWN in found and len(found) > 2 and found <= _VALUES_OF_PARTIAL_LABELS:
         if not partial:
             raise DataError(
-                f"{path}: this is a label that is unknown in places (254, as `lungfield prepare` writes it); "
-                "it serves for training, but not as a mask."
+                f"{path}: this label has unknown pixels (254, as written by `lungfield prepare`); use it for "
+                "training only, not as a reference mask."
             )
         return values.astype(np.uint8), pose
     return _label_map(values, path, darkest_lung=127.5 if is_jpeg else None), pose
 
 
 def _label_map(values: NDArray[Any], path: Path, *, darkest_lung: float | None) -> NDArray[np.uint8]:
-    """Turn stored values into labels; `darkest_lung` is the threshold, None for half of the largest value."""
+    """Convert stored values to labels; `darkest_lung` is the threshold, None for half of the maximum."""
     if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
-        raise DataError(f"{path}: a mask holds finite values from 0 up; this file holds others.")
+        raise DataError(f"{path}: holds values that are no finite numbers; a mask has 0 and higher values.")
     if values.min() < 0:
         raise DataError(
             f"{path}: holds values below 0 (down to {values.min():g}); a mask has 0 for background. "
-            "Add to them, or save it as 0 and 255."
+            "Shift the values, or save it as 0 and 255."
         )
     peak = float(values.max())
     if darkest_lung is None and 2 <= peak <= MAX_LABEL and np.isin(values, range(MAX_LABEL + 1)).all():
@@ -128,8 +135,8 @@ def _label_map(values: NDArray[Any], path: Path, *, darkest_lung: float | None) 
             further = [f"{level:g}" for level in levels if level > LEFT_LUNG.value]
             raise DataError(
                 f"{path}: holds the label{'s' * (len(further) > 1)} {', '.join(further)}; a label map of the "
-                "lungs has 0, 1 (right) and 2 (left). Remove the other structures, or give a file of two "
-                "levels, or one for each lung."
+                "lungs has 0, 1 (right) and 2 (left). Remove the other structures, or give a file with two "
+                "levels, or one file for each lung."
             )
     threshold = peak / 2 if darkest_lung is None else darkest_lung
     between = np.count_nonzero((values > threshold / 2) & (values < threshold * 3 / 2)) / values.size
@@ -139,12 +146,12 @@ def _label_map(values: NDArray[Any], path: Path, *, darkest_lung: float | None) 
         raise DataError(
             f"{path}: {between:.0%} of the pixels lie between background and lung"
             f"{listed if len(levels) <= _MAX_NAMED_LEVELS else ''}, so "
-            "this is a picture and not a mask; give a file of two levels, or of the labels 0, 1 and 2."
+            "this is a picture and not a mask; give a file with two levels, or with the labels 0, 1 and 2."
         )
     lung = values > threshold
     corners = lung[[0, 0, -1, -1], [0, -1, 0, -1]]
     if corners.all() and lung.mean() > _MIN_FRACTION_OF_NEGATIVE:
-        raise DataError(f"{path}: all four corners are lung: this is the negative of a mask; invert it.")
+        raise DataError(f"{path}: all four corners are lung: the mask is inverted; invert it again.")
     return np.where(lung, LUNG_SIDE_UNKNOWN, BACKGROUND).astype(np.uint8)
 
 
@@ -163,13 +170,13 @@ def _read_nifti(path: Path) -> tuple[NDArray[Any], Pose | None]:
         return np.asarray(image.dataobj).reshape(shape).T, pose_of(image, (planar[0], planar[1]))
     except DataError:
         raise
-    except Exception as error:  # nibabel has errors of its own for each thing that can be wrong
+    except Exception as error:  # nibabel raises many kinds of exceptions
         raise DataError(f"{path}: cannot be read as NIfTI; is the file complete?") from error
 
 
 @contextmanager
 def _opened_segmentation(path: Path, **options: Any) -> Iterator[Any]:
-    """A DICOM SEG as `pydicom.dcmread` reads it; whatever is raised for a damaged one becomes `DataError`."""
+    """A context with a DICOM SEG from `pydicom.dcmread`; any exception becomes `DataError`."""
     import pydicom
 
     try:
@@ -179,7 +186,7 @@ def _opened_segmentation(path: Path, **options: Any) -> Iterator[Any]:
         yield dataset
     except DataError:
         raise
-    # A damaged file can raise nearly anything from pydicom and its decoders.
+    # For a damaged file, pydicom and its decoders can raise nearly any exception.
     except Exception as error:
         raise DataError(f"{path}: cannot be read as DICOM SEG; is the file complete?") from error
 
@@ -201,7 +208,7 @@ def _read_dicom_seg(path: Path) -> NDArray[np.uint8]:
         raise DataError(f"{path}: none of its segments is a lung, by code or by label (SegmentSequence).")
     masks = [(number, mask) for number, mask in masks if number in side_of_segment]
     if len({number for number, _ in masks}) < len(masks):
-        raise DataError(f"{path}: has several frames for a segment; a mask of a radiograph has one plane.")
+        raise DataError(f"{path}: has several frames per segment; a mask of a radiograph has one plane.")
     label_map = np.zeros(frames.shape[1:], dtype=np.uint8)
     for number, mask in masks:
         label_map[mask] = side_of_segment[number]
@@ -209,31 +216,30 @@ def _read_dicom_seg(path: Path) -> NDArray[np.uint8]:
 
 
 def referenced_sop_instance_uids(path: Path) -> set[str]:
-    """The SOPInstanceUIDs of the images that a DICOM SEG says it was made from, without reading its pixels.
+    """The SOPInstanceUIDs of the source images of a DICOM SEG, read without its pixels.
 
-    Those of ReferencedSeriesSequence and SourceImageSequence (PS3.3, sections C.12.1.1 and C.7.6.1), and
-    where there are none those of its frames' DerivationImageSequence (C.7.6.16.2.6). Empty where it names
-    none.
+    They come from ReferencedSeriesSequence and SourceImageSequence (PS3.3, sections C.12.1.1 and C.7.6.1), or
+    else from its frames' DerivationImageSequence (C.7.6.16.2.6). Empty if there is no reference.
 
     Raises:
         DataError: the file cannot be read as DICOM, or is no segmentation.
     """
     path = Path(path)
-    # A group a frame can take long to read, and most files need none of them.
+    # The per-frame groups can be slow to read, and most files do not need them.
     return _referenced_below(path, "ReferencedSeriesSequence", "SourceImageSequence") or _referenced_below(
         path, "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
     )
 
 
 def _referenced_below(path: Path, *keywords: str) -> set[str]:
-    """Every ReferencedSOPInstanceUID at any depth of these sequences of a segmentation."""
+    """All ReferencedSOPInstanceUIDs at any depth of these sequences of a segmentation."""
     tags = ["SOPClassUID", *keywords]
     with _opened_segmentation(path, stop_before_pixels=True, specific_tags=tags) as dataset:
         return {str(item.value) for item in dataset.iterall() if item.keyword == "ReferencedSOPInstanceUID"}
 
 
 def _side_of_segment(segment: Any) -> int | None:
-    """The label of an item of SegmentSequence, None where it is no lung."""
+    """The label of an item of SegmentSequence; None if it is no lung."""
     label = str(segment.get("SegmentLabel", "")).lower()
     for kind in segment.get("SegmentedPropertyTypeCodeSequence") or []:
         if kind.get("CodeValue") in _SIDE_OF_CODE:
@@ -250,7 +256,7 @@ def _side_of_segment(segment: Any) -> int | None:
 
 
 def _segment_number(dataset: Any, index: int) -> int:
-    """The segment that a frame belongs to: told for the frame, else for all frames."""
+    """The segment number of a frame, from its per-frame or the shared functional groups."""
     for groups in (
         dataset.PerFrameFunctionalGroupsSequence[index],
         dataset.SharedFunctionalGroupsSequence[0],

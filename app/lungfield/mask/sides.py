@@ -1,4 +1,4 @@
-"""Telling the right lung from the left one."""
+"""Split a mask of both lungs into right and left."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from skimage.transform import resize
 from lungfield.labels import LEFT_LUNG, RIGHT_LUNG
 from lungfield.mask.components import bounding_box, label_components
 
-# The search for a valley between merged lungs needs shapes, not detail.
+# The search for a valley between merged lungs works on a reduced mask.
 _VALLEY_GRID_PX = 256
-# Two lobes are two lungs where the neck between them is this much narrower than the narrower lobe ...
+# Two lobes are two lungs if the neck between them is at most this fraction of the narrower lobe's width ...
 _MAX_NECK = 0.75
-# ... and where each holds at least this share of the area.
+# ... and if each has at least this fraction of the area.
 _MIN_LOBE_SHARE = 0.15
-# Without a neck, an object that holds this share of its area on both sides of the midline is two lungs.
+# Without a neck, a component with this fraction of its area on either side of the midline is two lungs.
 _MIN_SHARE_ACROSS_MIDLINE = 0.3
-# An object smaller than this fraction of the largest one is a speck: it follows, it does not decide.
+# A component below this fraction of the largest one is ignored for the decision, and follows the nearer lung.
 _MIN_SECOND_LUNG = 0.05
-# Objects whose columns overlap by more than this part of the narrower one lie one above the other.
+# Components whose columns overlap by more than this fraction of the narrower one lie above each other.
 _STACKED_OVERLAP = 0.5
-# Objects in one half of the image that together are narrower than this part of their height are one lung.
+# Components in one half of the image are one lung if their joint width / height is below this.
 _MAX_LUNG_ASPECT = 0.6
 
 
@@ -34,21 +34,21 @@ def split_lungs(
 ) -> NDArray[np.uint8]:
     """Split one mask of both lungs into right and left.
 
-    The mask is that of an upright radiograph: the patient's right lies on the left side of the image.
+    The radiograph must be upright, with the patient's right on the left side of the image.
 
-    - Objects that lie beside each other are the two lungs, wherever the midline of the image runs, unless
-      they lie in one half of it and together are as slender as one lung.
-    - Objects that lie above each other are pieces of one lung; further objects go to the nearer lung.
-    - One object that is two lobes side by side with a neck between them is two merged lungs: they are parted
-      along the valley of its distance transform. Where there is no neck, yet much of it lies on either side
-      of the image's midline and it is wider than tall, it is cut straight at its narrowest column.
-    - What is left is one lung (the other one absent, or white): its side is the half of the image that holds
-      its centroid.
+    - Components beside each other are the two lungs, at any position of the image's midline, unless they lie
+      in one half of the image and together are as narrow as one lung.
+    - Components above each other are parts of one lung; further components belong to the nearer lung.
+    - One component that consists of two lobes side by side with a neck is two merged lungs: it is split along
+      the valley of its distance transform. Without a neck, if it is wider than tall and has much of its area
+      on either side of the image's midline, it is split straight at its narrowest column.
+    - Any other component is a single lung (the other one is absent or opaque): its side is the half of the
+      image with its centroid.
 
     Args:
-        mask: (H, W) bool. Specks do not mislead it, but they are kept; `clean_mask` drops them.
-        pixel_size: height and width of a pixel, in any unit: whether an object is taller than wide depends
-            on it.
+        mask: (H, W) bool. Small components do not influence the split, but they are kept; `clean_mask`
+            removes them.
+        pixel_size: height and width of a pixel, in any unit, for comparisons of height and width.
 
     Returns:
         (H, W) uint8 label map: 0 background, 1 right lung, 2 left lung. All 0 for an empty mask.
@@ -66,7 +66,7 @@ def split_lungs(
 def _on_image_left(
     mask: NDArray[np.bool_], midline: float, pixel_size: tuple[float, float]
 ) -> NDArray[np.bool_]:
-    """Which pixels of a cropped mask belong to the lung on the left side of the image: (h, w) bool."""
+    """The pixels of a cropped mask that belong to the lung on the left side of the image: (h, w) bool."""
     height, width = (length * size for length, size in zip(mask.shape, pixel_size, strict=True))
     components, areas = label_components(mask)
     columns = [box[1] for box in ndimage.find_objects(components)]
@@ -96,25 +96,25 @@ def _on_image_left(
 
 
 def _beside(one: slice, other: slice) -> bool:
-    """Whether two objects of these columns lie beside each other, not one above the other."""
+    """Whether two components with these columns lie beside each other and not above each other."""
     overlap = min(one.stop, other.stop) - max(one.start, other.start)
     return overlap <= _STACKED_OVERLAP * min(one.stop - one.start, other.stop - other.start)
 
 
 def _part_at_valley(mask: NDArray[np.bool_], pixel_size: tuple[float, float]) -> NDArray[np.bool_] | None:
-    """Part merged lungs at their neck: (h, w) bool, True on the left, or None where there is no neck."""
+    """Split merged lungs at their neck: (h, w) bool, True on the left; None without a neck."""
     step = math.ceil(max(mask.shape) / _VALLEY_GRID_PX)
     small = mask[::step, ::step]
     height, width = small.shape
     if width < 2 or not small.any():
         return None
-    # The border of the crop is the border of the lung.
+    # Padded, as outside of the crop there is background.
     depth = ndimage.distance_transform_edt(np.pad(small, 1), sampling=pixel_size)[1:-1, 1:-1]
     half = width // 2
     left_row, left_column = divmod(int(depth[:, :half].argmax()), half)
     right_row, right_column = divmod(int(depth[:, half:].argmax()), width - half)
     right_column += half
-    # Lobes of a single lung lie rather above than beside each other.
+    # Lobes that lie above rather than beside each other belong to a single lung.
     pixel_height, pixel_width = pixel_size
     if (right_column - left_column) * pixel_width <= abs(right_row - left_row) * pixel_height:
         return None
@@ -125,7 +125,7 @@ def _part_at_valley(mask: NDArray[np.bool_], pixel_size: tuple[float, float]) ->
     shares = [np.count_nonzero(small & (basins == lobe)) / np.count_nonzero(small) for lobe in (1, 2)]
     if _depth_of_neck(depth, basins) > _MAX_NECK * narrower or min(shares) < _MIN_LOBE_SHARE:
         return None
-    # Interpolation between the two basins makes the cut at native size smooth.
+    # Interpolation between the two basins gives a smooth cut at full size.
     return resize((basins == 1).astype(np.float32), mask.shape, order=1) > 0.5
 
 
@@ -137,7 +137,7 @@ def _depth_of_neck(depth: NDArray[np.float64], basins: NDArray[np.int32]) -> flo
 
 
 def _part_at_midline(mask: NDArray[np.bool_], midline: float) -> NDArray[np.bool_] | None:
-    """Part a wide object at its narrowest column near the midline: as `_part_at_valley`."""
+    """Split a wide component at its narrowest column near the midline; returns as `_part_at_valley`."""
     width = mask.shape[1]
     column_areas = mask.sum(axis=0)
     share_on_left = column_areas[np.arange(width) < midline].sum() / column_areas.sum()

@@ -1,4 +1,4 @@
-"""Heart and clavicles, from a network's coarse logits to masks on the file's own pixels."""
+"""Compute masks of heart and clavicles in the file's pixels from a network's coarse logits."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from lungfield.mask.sampling import sampled
 
 Mask = NDArray[np.bool_]
 
-# Parts of the area of both lungs below which a component is noise. On the 247 reference masks of JSRT a heart
-# has at least 0.18 of it, a clavicle at least 0.016.
+# Smallest area of a component as a fraction of the area of both lungs; smaller ones are noise. In the 247
+# reference masks of JSRT, the heart has at least 0.18 and a clavicle at least 0.016.
 _MIN_HEART, _MIN_CLAVICLE = 0.05, 0.004
-# Clavicles lie in the upper part of the lungs' height, or above them; what is further down is something else.
-# There, their centres are at 0.21 at most.
+# Clavicles are searched above this fraction of the lungs' height, from their top. In JSRT, the centres of the
+# clavicles are at 0.21 at most.
 _MAX_CLAVICLE_HEIGHT = 0.45
 
 
@@ -29,20 +29,21 @@ def native_structures(
     *,
     level: float = 0.0,
 ) -> dict[str, Mask]:
-    """Clean the logits of heart and clavicles on their own grid, and draw the contours on a finer one.
+    """Clean the masks of heart and clavicles on the logits' grid, and compute their contours on a finer grid.
 
-    Of the heart its largest component is kept, of the clavicles the largest on each side of the midline,
-    holes filled; what is small against the lungs is noise. Where there is no lung, nothing is kept.
+    The largest component of the heart is kept, and the largest component of the clavicles on each side of the
+    midline; their holes are filled. Components that are small relative to the lungs are removed. Without a
+    lung, nothing is kept.
 
     Args:
-        logits: (h, w) floating each, by the values that channels stand for: `HEART.value`,
-            `CLAVICLE_SIDE_UNKNOWN`. Others are left out.
+        logits: (h, w) floating each, by the label value of the channel: `HEART.value`,
+            `CLAVICLE_SIDE_UNKNOWN`. Other values are ignored.
         lungs: (H, W) or (h, w) uint8 label map of the same upright picture: 1 right lung, 2 left lung.
         shape: (H, W) of the picture; all grids cover the same area.
-        level: the logit above which a pixel is of the structure.
+        level: the logit above which a pixel belongs to the structure.
 
     Returns:
-        (H, W) bool masks by the names of `lungfield.labels`, each whole where structures overlap.
+        (H, W) bool masks by the names of `lungfield.labels`; they may overlap.
     """
     found: dict[str, Mask] = {}
     lungs = sampled(lungs, next(iter(logits.values())).shape)
@@ -60,10 +61,15 @@ def native_structures(
 
 
 def with_structures(label_map: NDArray[np.uint8], structures: Mapping[str, Mask]) -> NDArray[np.uint8]:
-    """A label map (H, W) with structures, masks (H, W) by name, where it has background.
+    """Add structures to a label map where it is background.
 
-    The lungs stay as they are, and of structures that overlap the first is whole, in the order of their
-    values.
+    Args:
+        label_map: (H, W) uint8; the lungs are not changed.
+        structures: (H, W) bool masks by the names of `lungfield.labels`. If they overlap, the one with the
+            lowest label value is kept.
+
+    Returns:
+        (H, W) uint8, a new array.
     """
     combined = label_map.copy()
     for label in (HEART, *CLAVICLES):
@@ -87,14 +93,14 @@ def _clavicles(mask: Mask, lungs: NDArray[np.uint8], lung_fraction: float) -> ND
 
 
 def _midline(lungs: NDArray[np.uint8], box: tuple[slice, slice]) -> float:
-    """The column between the lungs; that of the picture's middle where there is one lung."""
+    """The middle column of the lungs' box; with a single lung, the middle of the picture."""
     if (lungs == RIGHT_LUNG.value).any() and (lungs == LEFT_LUNG.value).any():
         return (box[1].start + box[1].stop) / 2
     return lungs.shape[1] / 2
 
 
 def _largest(mask: Mask, least_px: float) -> Mask:
-    """The largest component of a (h, w) mask with its holes filled; nothing where it is too small."""
+    """The largest component of a (h, w) mask with its holes filled; empty if it is below `least_px`."""
     components, areas = label_components(mask)
     largest = int(areas.argmax())
     if not areas[largest] or not least_px or areas[largest] < least_px:

@@ -1,4 +1,4 @@
-"""The networks, one architecture a file: (N, 1, H, W) radiographs in, logits of the same size out."""
+"""The networks, one architecture per file: (N, 1, H, W) radiographs in, logits of the same size out."""
 
 from lungfield.networks.ag_minaspp_gsconv_unet import AGMinASPPGSConvUNet
 from lungfield.networks.amalgamated_unet import AmalgamatedUNet

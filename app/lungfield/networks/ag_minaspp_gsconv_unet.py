@@ -16,10 +16,10 @@ from lungfield.networks.neighbourhood import aggregate, attention
 class GraphAttentionGate(nn.Module):
     """AG, adaptive gated attention on graphs, for a skip connection (the paper's section 3.2).
 
-    Pixels are nodes. The mean of a node and its neighbours, together with the decoder's signal, asks how much
-    each neighbour matters; the neighbours' features are summed by those weights, and a sigmoid of the sum
-    gates the features of the skip connection, as in Attention U-Net (Oktay et al. 2018, arXiv:1804.03999).
-    The attention works on a quarter of the channels, four at least (our choice).
+    Pixels are nodes. The query is the mean of a node and its neighbours, combined with the decoder's signal;
+    it gives the attention weights of the neighbours. The neighbours' features are summed with these weights,
+    and a sigmoid of the sum gates the features of the skip connection, as in Attention U-Net (Oktay et al.
+    2018, arXiv:1804.03999). The attention uses a quarter of the channels, at least four (our choice).
 
     Shapes:
         skip (N, channels, H, W), guide (N, channels, H, W) -> (N, channels, H, W).
@@ -76,7 +76,7 @@ class MinASPP(nn.Module):
                     Convolution(in_channels, width, kernel_size=1, norm=norm),
                 )
             )
-        # One value a channel is left here: with a batch of one there is nothing to normalise over.
+        # One value per channel is left here: a batch of one could not be normalised.
         self.whole = nn.Sequential(nn.AdaptiveAvgPool2d(1), Convolution(in_channels, width, kernel_size=1))
         self.join = Convolution(out_channels, out_channels, kernel_size=1, norm=norm)
 
@@ -91,7 +91,7 @@ class MinASPP(nn.Module):
 class AGMinASPPGSConvUNet(UNetBase):
     """A U-Net of GSConv, with graph attention on its skip connections and Min-ASPP at the bottleneck.
 
-    The paper gives no widths; they are those of `UNet`, so that the two can be compared.
+    The paper gives no widths; they are those of `UNet`, for comparison.
 
     Args:
         kind: 'gated' (the paper's text), 'graph' or 'shuffle'; see `lungfield.networks.gsconv`.

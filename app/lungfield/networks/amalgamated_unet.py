@@ -16,17 +16,17 @@ from lungfield.networks.inceptionresnetv2_unet import LEAST_SIDE
 class AmalgamatedUNet(nn.Module):
     """One U-Net decoder on the stacked features of both encoders, with a meta learner as its head.
 
-    Features of a scale are brought to one size by zeros around the smaller ones, and stacked. The meta
-    learner is three dense layers of 32, 64 and 128 with batch normalisation, and dropout of 0.4 before the
-    output; dense layers on a map are 1x1 convolutions. The paper can also be read as two U-Nets whose outputs
-    are stacked; its text ('all stacked together', 'in the encoder block') speaks for this.
+    The features of a scale are zero-padded to the same size and stacked. The meta learner has three dense
+    layers of 32, 64 and 128 channels with batch normalisation, and dropout of 0.4 before the output; dense
+    layers on a map are 1x1 convolutions. The paper could also mean two U-Nets with stacked outputs, but its
+    text ('all stacked together', 'in the encoder block') suggests this reading.
 
     Args:
         pretrained: ImageNet weights for both encoders: True or False, or a folder with the files
             mobilenetv2 and inceptionresnetv2, each ending in .safetensors or .pth; see
             `lungfield.networks.encoders.timm_encoder`.
         dense: channels of the meta learner's layers.
-        dropout: share of features dropped before the output in training.
+        dropout: fraction of features dropped before the output in training.
         norm: of the decoder: None, 'batch' or 'instance'. The meta learner's is the paper's, batch. The other
             arguments, the shapes and the errors are those of `lungfield.networks.encoders.EncoderUNet`; sides
             under 96 are padded, too.

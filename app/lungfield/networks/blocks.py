@@ -1,4 +1,4 @@
-"""Pieces that several networks share."""
+"""Building blocks that several networks share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from torch.nn import functional
 
 
 def normalisation(norm: str | None, channels: int) -> nn.Module:
-    """The layer that follows a convolution: 'batch', 'instance' or, for None, none; else `ValueError`."""
+    """The normalisation layer after a convolution: 'batch', 'instance', or identity for None.
+
+    Raises:
+        ValueError: `norm` is none of these.
+    """
     if norm is None:
         return nn.Identity()
     if norm == "batch":
@@ -39,7 +43,7 @@ class Convolution(nn.Sequential):
                 kernel_size,
                 padding=kernel_size // 2,
                 groups=groups,
-                bias=norm is None,  # in front of a normalisation it would be cancelled
+                bias=norm is None,  # a normalisation would cancel it
             ),
             normalisation(norm, out_channels),
             nn.ReLU(inplace=True),
@@ -67,7 +71,7 @@ class DoubleConvolution(nn.Sequential):
 
 
 class Ungated(nn.Module):
-    """A skip connection that hands its features on as they are."""
+    """A skip connection that passes its features unchanged."""
 
     def forward(self, skip: Tensor, guide: Tensor) -> Tensor:  # noqa: ARG002
         """Return `skip`."""
@@ -75,20 +79,21 @@ class Ungated(nn.Module):
 
 
 class UNetBase(nn.Module):
-    """The U of a U-Net, for any kind of block, bottleneck and skip connection.
+    """The structure of a U-Net, for any kind of block, bottleneck and skip connection.
 
-    Max-poolings lead down to the bottleneck; on the way back each level is enlarged by a 2x2 transposed
-    convolution, joined with the features of the same size and given to a block. A 1x1 convolution makes
-    the logits.
+    The encoder reduces by max-pooling. In the decoder, each level is enlarged by a 2x2 transposed
+    convolution, concatenated with the features of the same size and passed to a block. A 1x1 convolution
+    gives the logits.
 
     Args:
         in_channels: channels of the input; 1 for a radiograph.
         out_channels: channels of the logits; 1 for the lung field.
         features: channels of each level, from the finest to the bottleneck; two or more.
-        block: makes the module of a level from its channels in and out.
-        bottleneck: the same for the deepest level; `block` where None.
-        gate: makes the module of a skip connection from its channels; it is called with the features of
-            the encoder and the enlarged ones of the decoder, both (N, C, H, W), and returns what is joined.
+        block: creates the module of a level from its input and output channels.
+        bottleneck: the same for the deepest level; None for `block`.
+        gate: creates the module of a skip connection from its channels; the module is called with the
+            features of the encoder and the enlarged ones of the decoder, both (N, C, H, W), and returns the
+            features to concatenate.
 
     Shapes:
         input (N, in_channels, H, W) float, any H and W; output (N, out_channels, H, W), logits. A side
@@ -147,9 +152,9 @@ class UNetBase(nn.Module):
 
 
 def pad_to_multiple(image: Tensor, divisor: int, least: int = 0) -> Tensor:
-    """Pad the bottom and right of (N, C, H, W) by its edge values until both sides divide by `divisor`.
+    """Pad the bottom and right of (N, C, H, W) with its edge values to multiples of `divisor`.
 
-    `least` is the least side that the network takes, a multiple of `divisor`.
+    `least` is the smallest side that the network accepts, a multiple of `divisor`.
     """
     height, width = image.shape[-2:]
     bottom = max(least - height, (divisor - height % divisor) % divisor)

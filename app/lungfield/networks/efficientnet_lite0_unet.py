@@ -1,4 +1,4 @@
-"""The recommended network: a narrow U-Net decoder on the encoder of EfficientNet-Lite0."""
+"""The default network: a narrow U-Net decoder on the encoder of EfficientNet-Lite0."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _WIDE = 64
 class EfficientNetLite0UNet(nn.Module):
     """A U-Net on EfficientNet-Lite0 (Tan and Le 2019, arXiv:1905.11946, in its form for CPUs).
 
-    Of no paper on lungs: what lungfield recommends where the architecture does not matter. The encoder has
-    neither squeeze-and-excitation nor swish. The decoder enlarges by interpolation and is narrow: two
-    convolutions a level, depthwise-separable where it is wide. It ends at half the input's size, and the
-    logits are brought to the input's size bilinearly. About 3.1 million parameters.
+    It is from no paper on lungs, and the default of lungfield. The encoder has neither squeeze-and-excitation
+    nor swish. The decoder enlarges by interpolation and is narrow: two convolutions per level,
+    depthwise-separable from 64 channels. It ends at half the input's size, and the logits are enlarged
+    bilinearly to the input's size. It has about 3.1 million parameters.
 
-    Structures beside the lungs get a decoder of their own on the same encoder, so that they can be learnt
-    without changing a bit of the lungs: with `further_channels`, the logits are those of `out_channels`, then
+    Structures besides the lungs have their own decoder on the same encoder, which can be trained without a
+    change of the lungs' logits: with `further_channels`, the logits are those of `out_channels`, followed by
     those of the second decoder.
 
     Args:
         widths: channels of the decoder's four levels, from the deepest to the finest. The other arguments,
             the shapes and the errors are those of `lungfield.networks.encoders.EncoderUNet`; the input is
             in [0, 1].
-        further_channels: channels that a second decoder gives, in addition to `out_channels`; 0 for none.
-        further_widths: as `widths`, of that decoder.
+        further_channels: output channels of a second decoder, in addition to `out_channels`; 0 for none.
+        further_widths: as `widths`, for the second decoder.
 
     Raises:
         ValueError: `widths` or `further_widths` has not four levels.
@@ -69,7 +69,7 @@ class EfficientNetLite0UNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits (N, out_channels, H, W) of `image` (N, in_channels, H, W)."""
         height, width = image.shape[-2:]
-        # As the packaged weights of the encoder were trained, and near to what timm's were.
+        # The input range of the packaged encoder weights' training, and close to that of timm's.
         features: list[Tensor] = self.encoder(pad_to_multiple(image, self.divisor) * 2 - 1)
         logits = _doubled(self.head(self.decoder(features)))
         if self.further is not None:
@@ -79,7 +79,7 @@ class EfficientNetLite0UNet(nn.Module):
 
 
 class _Decoder(nn.ModuleList):
-    """Levels, each of which enlarges what comes from the deeper one and joins the encoder's features.
+    """Levels, each of which enlarges the features of the deeper one and concatenates the encoder's features.
 
     Args:
         channels: of the encoder's features, from the finest to the deepest.

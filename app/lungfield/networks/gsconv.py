@@ -1,6 +1,6 @@
-"""GSConv in the three senses that the literature gives the name, one interface for all.
+"""The three layers called GSConv in the literature, with a common interface.
 
-Two of the papers build on a 'GSConv' and mean different things by it; a third is what most others mean.
+Two of the papers use the name 'GSConv' for different layers; the third is the most common meaning.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from lungfield.networks.neighbourhood import aggregate, attention
 class GraphConvolution(nn.Module):
     """Graph Structure Convolution (Yang, 'Lung X-ray image segmentation ...', section 3.2).
 
-    Every pixel is a node, its 3x3 neighbourhood its edges. With h = W * x, a 3x3 convolution, and A, the
-    softmax over the neighbours of a learned similarity of the features x: y_i = relu(norm(h_i + sum_j A_ij
-    h_j)).
+    Every pixel is a node, with edges to its 3x3 neighbourhood. h = W * x is a 3x3 convolution, and A is the
+    softmax over the neighbours of a learned similarity of the features x. The output is
+    y_i = relu(norm(h_i + sum_j A_ij h_j)).
 
-    The paper gives no formula. The similarity is a scaled dot product of two 1x1 projections of x to an
-    eighth of the channels, four at least: that is our choice, and keeps the nine maps of A the greater part
-    of what this costs over a plain convolution.
+    The paper gives no formula. Here the similarity is a scaled dot product of two 1x1 projections of x to an
+    eighth of the channels, at least four (our choice), so that most of the additional cost over a plain
+    convolution is that of the nine maps of A.
 
     Shapes:
         x (N, in_channels, H, W) -> y (N, out_channels, H, W), any H and W.
@@ -32,7 +32,7 @@ class GraphConvolution(nn.Module):
         self.convolution = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=norm is None)
         similarity_channels = max(4, out_channels // 8)
         self.query = nn.Conv2d(in_channels, similarity_channels, kernel_size=1)
-        # What a bias adds to all keys alike, the softmax takes away.
+        # No bias for the keys: the softmax would cancel it.
         self.key = nn.Conv2d(in_channels, similarity_channels, kernel_size=1, bias=False)
         self.norm = normalisation(norm, out_channels)
         self.activation = nn.ReLU(inplace=True)
@@ -71,8 +71,8 @@ class GatedConvolution(nn.Module):
 class ShuffleConvolution(nn.Module):
     """Ghost-shuffle convolution (Li et al. 2022, 'Slim-neck by GSConv', arXiv:2206.02424).
 
-    A convolution to half the channels and a 5x5 depthwise convolution of those are laid side by side, and
-    their channels shuffled so that dense and depthwise ones alternate. Written from the paper's figure.
+    A convolution to half the channels and a 5x5 depthwise convolution of its output are concatenated, and the
+    channels are shuffled so that dense and depthwise ones alternate. Implemented from the paper's figure.
 
     Shapes:
         x (N, in_channels, H, W) -> y (N, out_channels, H, W), any H and W.

@@ -12,8 +12,8 @@ from lungfield.networks.gsconv import DoubleGSConv
 class GSConvUNet(UNetBase):
     """A U-Net whose convolutions in encoder and decoder are GSConv.
 
-    The paper says no more of it (section 3.3), so depth and widths are those of `UNet`, and the difference
-    between the two is the convolution alone.
+    The paper gives no further details (section 3.3), so depth and widths are those of `UNet`, and the two
+    differ only in the convolution.
 
     Args:
         kind: 'graph' (the paper's text), 'gated' or 'shuffle'; see `lungfield.networks.gsconv`.

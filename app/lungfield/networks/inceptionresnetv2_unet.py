@@ -4,7 +4,7 @@ from torch import Tensor
 
 from lungfield.networks.encoders import EncoderUNet, fit
 
-#: The least side at which all scales of InceptionResNetV2 have a pixel left, in whole 32s.
+#: The smallest side, a multiple of 32, at which all scales of InceptionResNetV2 have at least one pixel.
 LEAST_SIDE = 96
 
 

@@ -1,7 +1,7 @@
-"""Attention of a pixel to its 3x3 neighbourhood, the one graph that the networks here reason on.
+"""Attention of a pixel to its 3x3 neighbourhood.
 
-Pixels are nodes, and each is joined with itself and its eight neighbours. All is computed by shifting over
-the nine offsets; unfolding nine copies of the features would multiply the memory at 512x512.
+Pixels are nodes of a graph, with edges to themselves and their eight neighbours. Everything is computed by
+shifts over the nine offsets, as unfolding would need memory for nine copies of the features.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from torch.nn import functional
 
 
 def attention(query: Tensor, key: Tensor) -> Tensor:
-    """How much each neighbour matters to each pixel: the softmax of their scaled dot products.
+    """The attention weight of each neighbour of each pixel: the softmax of their scaled dot products.
 
     Neighbours beyond the edge of the picture get no weight.
 
     Shapes:
-        query and key (N, E, H, W), one vector a pixel; output (N, 9, H, W) in [0, 1], summing to one over the
-        second axis; offsets go row by row.
+        query and key (N, E, H, W), one vector per pixel; output (N, 9, H, W) in [0, 1], summing to one over
+        the second axis, with the offsets in row-major order.
     """
     height, width = query.shape[-2:]
     key = functional.pad(key, [1, 1, 1, 1])
@@ -36,9 +36,9 @@ def attention(query: Tensor, key: Tensor) -> Tensor:
 
 
 def aggregate(weights: Tensor, values: Tensor, start: Tensor) -> Tensor:
-    """Add the neighbours of each pixel, by their weights, to what the pixel starts with.
+    """Add the weighted sum of each pixel's neighbours to `start`.
 
-    Summed into `start`, and not after, it costs no map of its own.
+    The sum is accumulated in a copy of `start`, which saves the memory of another map.
 
     Shapes:
         weights (N, 9, H, W), as `attention` gives them; values, start and output (N, C, H, W).
@@ -49,7 +49,7 @@ def aggregate(weights: Tensor, values: Tensor, start: Tensor) -> Tensor:
 
 
 def _weighted_sum(weights: Tensor, values: Tensor, start: Tensor) -> Tensor:
-    """The sum as a graph that can be exported: its slices do not depend on the size of the picture."""
+    """The sum as an exportable graph: its slices do not depend on the size of the picture."""
     height, width = values.shape[-2:]
     padded = functional.pad(values, [1, 1, 1, 1])
     total = start.clone()
@@ -61,7 +61,7 @@ def _weighted_sum(weights: Tensor, values: Tensor, start: Tensor) -> Tensor:
 
 
 def _overlaps(height: int, width: int) -> list[tuple[tuple[slice, slice], tuple[slice, slice]]]:
-    """For each offset, the pixels whose neighbour there is in the picture, and those neighbours."""
+    """For each offset, the slices of pixels with a neighbour at that offset, and of the neighbours."""
 
     def along(step: int, length: int) -> tuple[slice, slice]:
         return slice(max(0, -step), length - max(0, step)), slice(max(0, step), length + min(0, step))
@@ -75,10 +75,10 @@ def _overlaps(height: int, width: int) -> list[tuple[tuple[slice, slice], tuple[
 
 
 class _Aggregate(torch.autograd.Function):
-    """`_weighted_sum` without padding, and with a backward pass of its own.
+    """`_weighted_sum` without padding, and with its own backward pass.
 
-    Automatic differentiation would fill and add a picture of zeros for each of the nine offsets; this one
-    adds in place, and keeps nothing but its first two inputs.
+    Automatic differentiation would allocate and add a map of zeros for each of the nine offsets; this one
+    adds in place, and saves only its first two inputs.
     """
 
     @staticmethod
@@ -94,7 +94,7 @@ class _Aggregate(torch.autograd.Function):
         (gradient,) = gradients
         weights, values = ctx.saved_tensors
         overlaps = _overlaps(*values.shape[-2:])
-        # One after the other: the product here and `to_values` are as large as the features themselves.
+        # Two loops, as the product and `to_values` are each as large as the features.
         to_weights = torch.zeros_like(weights)
         for offset, (here, there) in enumerate(overlaps):
             to_weights[:, offset, *here] = (gradient[..., *here] * values[..., *there]).sum(dim=1)

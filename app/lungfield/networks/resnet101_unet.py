@@ -15,10 +15,9 @@ from lungfield.networks.encoders import Decoder, timm_encoder
 class ResNet101UNet(nn.Module):
     """ResNet-101 without its classifier, a middle of two convolutions, a decoder of three up-convolutions.
 
-    The decoder ends at a quarter of the input's size, where the 1x1 convolution makes the logits; they are
-    brought to the input's size bilinearly (the paper's section 3.1). The paper names no widths and does not
-    say which features are joined; here those at an 8th, a 16th and a quarter are, and each up-convolution is
-    followed by two convolutions and ReLU.
+    The decoder ends at 1/4 of the input's size, where a 1x1 convolution gives the logits, which are enlarged
+    bilinearly (the paper's section 3.1). The paper gives neither widths nor the skip connections; here they
+    are at 1/4, 1/8 and 1/16, and each up-convolution is followed by two convolutions and ReLU.
 
     Args:
         widths: channels of the middle and of the three levels of the decoder.

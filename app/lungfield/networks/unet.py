@@ -14,9 +14,9 @@ class UNet(UNetBase):
     With the paper's features, one channel in and out and no normalisation it has exactly 7,759,521
     parameters, as the paper's table says.
 
-    The paper is silent on the padding (here 'same', as its table of shapes implies), and on the
-    initialisation (here He's). `norm="batch"` is our addition: it trains faster and is what the shipped
-    weights use.
+    The paper does not specify the padding (here 'same', as its table of shapes implies) and the
+    initialisation (here He's). `norm="batch"` is our addition: it trains faster, and the shipped weights use
+    it.
 
     Args:
         norm: None (the paper's), 'batch' or 'instance'. The other arguments, and the shapes, are those of

@@ -1,1 +1,1 @@
-"""A DICOM node: radiographs arrive, are segmented, and the results go back; nothing is lost."""
+"""A DICOM node: it receives radiographs, segments them, and sends the results, from a durable queue."""

@@ -1,4 +1,4 @@
-"""The steps that changes of the queue are made of; each within the transaction of its caller."""
+"""Updates of the queue's tables; the caller holds the transaction."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from lungfield.node.records import NOT_DELIVERED, Received, Result, Sending, Sta
 
 
 def one_row(database: sqlite3.Connection, question: str, *values: Any) -> sqlite3.Row | None:
-    """The first row that answers a question."""
+    """The first row of a query, or None."""
     row: sqlite3.Row | None = database.execute(question, values).fetchone()
     return row
 
 
 def insert(database: sqlite3.Connection, received: Received, uid: str) -> int:
-    """A new instance under a SOP Instance UID (or what stands for one); its id."""
+    """Insert an instance with a SOP Instance UID (or a replacement for it), and return its id."""
     now = time.time()
     values = {
         **vars(received),
@@ -37,8 +37,8 @@ def insert(database: sqlite3.Connection, received: Received, uid: str) -> int:
     return number
 
 
-def keep_row(database: sqlite3.Connection, number: int, row: Mapping[str, Any] | None) -> bool:
-    """Keep what the worker said; False where the instance is no longer waiting for that."""
+def store_row(database: sqlite3.Connection, number: int, row: Mapping[str, Any] | None) -> bool:
+    """Store a worker's row and count the attempt; return False if the instance is no longer 'received'."""
     flags = json.dumps(list((row or {}).get("flags") or ()))
     kept = None if row is None else json.dumps(dict(row))
     done = database.execute(
@@ -48,8 +48,10 @@ def keep_row(database: sqlite3.Connection, number: int, row: Mapping[str, Any] |
     return done.rowcount == 1
 
 
-def move(database: sqlite3.Connection, number: int, state: State, code: str = "", reason: str = "") -> None:
-    """Give an instance another state, and note it; the reason stays with it where it has a code."""
+def change_state(
+    database: sqlite3.Connection, number: int, state: State, code: str = "", reason: str = ""
+) -> None:
+    """Set the state of an instance and add a transition; the reason is stored only with a code."""
     now = time.time()
     row = one_row(database, "SELECT state FROM instance WHERE id = ?", number)
     database.execute(
@@ -59,7 +61,7 @@ def move(database: sqlite3.Connection, number: int, state: State, code: str = ""
     _note(database, number, None, "" if row is None else row["state"], state, reason, now)
 
 
-def forward(
+def update_delivery(
     database: sqlite3.Connection,
     delivery_id: int,
     state: Sending,
@@ -70,10 +72,10 @@ def forward(
     *,
     tried: int | None,
 ) -> sqlite3.Row | None:
-    """Move a delivery on that is in one of the states `before`; None where it no longer is.
+    """Set the state of a delivery if it is in one of the states `before`; return its old row, or None.
 
-    `tried` is how many tries are added: None for one where it was waiting, as a commitment that failed is
-    part of the try that was counted.
+    `tried` is the number of attempts to add. None adds one if the delivery was waiting; a failed commitment
+    belongs to an attempt that is counted already.
     """
     row = one_row(database, "SELECT * FROM delivery WHERE id = ?", delivery_id)
     if row is None or row["state"] not in before:
@@ -89,8 +91,8 @@ def forward(
     return row
 
 
-def address(database: sqlite3.Connection, number: int, destination: str) -> None:
-    """Let an instance wait for a destination, unless it does or did."""
+def add_delivery(database: sqlite3.Connection, number: int, destination: str) -> None:
+    """Add a waiting delivery to a destination, unless the instance has one."""
     now = time.time()
     added = database.execute(
         "INSERT OR IGNORE INTO delivery (instance_id, destination, state, since, next_attempt_at, "
@@ -101,14 +103,14 @@ def address(database: sqlite3.Connection, number: int, destination: str) -> None
         _note(database, number, destination, "", Sending.WAITING, "", now)
 
 
-def begin_anew(database: sqlite3.Connection, delivery: sqlite3.Row) -> None:
-    """Let a parked delivery begin anew."""
+def restart_delivery(database: sqlite3.Connection, delivery: sqlite3.Row) -> None:
+    """Reset a parked delivery to waiting, without attempts."""
     now = time.time()
-    forward(database, delivery["id"], Sending.WAITING, (Sending.PARKED,), "", now, tried=0)
+    update_delivery(database, delivery["id"], Sending.WAITING, (Sending.PARKED,), "", now, tried=0)
     database.execute("UPDATE delivery SET since = ?, attempts = 0 WHERE id = ?", (now, delivery["id"]))
 
 
-def send(
+def add_results(
     database: sqlite3.Connection,
     number: int,
     results: Sequence[tuple[Result, int]],
@@ -116,7 +118,7 @@ def send(
     code: str = "",
     reason: str = "",
 ) -> None:
-    """Let what was made of an instance, each with its size in bytes, wait for its destinations."""
+    """Add an instance's results, each with its size in bytes, and a delivery to each destination."""
     database.executemany(
         "INSERT OR REPLACE INTO result (instance_id, format, path, sop_class_uid, sop_instance_uid, "
         "series_instance_uid, size) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -128,29 +130,28 @@ def send(
             for one, size in results
         ],
     )
-    move(database, number, State.SEGMENTED, code, reason)
+    change_state(database, number, State.SEGMENTED, code, reason)
     for name in destinations:
-        address(database, number, name)
-    settle(database, number)
+        add_delivery(database, number, name)
+    finish_instance(database, number)
 
 
-def settle(database: sqlite3.Connection, number: int) -> None:
-    """Bring a segmented instance to its end, once none of its deliveries is on its way."""
+def finish_instance(database: sqlite3.Connection, number: int) -> None:
+    """Set the final state of a segmented instance if none of its deliveries is waiting or sent."""
     instance = one_row(database, "SELECT state, row FROM instance WHERE id = ?", number)
     rows = database.execute("SELECT state FROM delivery WHERE instance_id = ?", (number,)).fetchall()
     states = {row["state"] for row in rows}
     if instance is None or instance["state"] != State.SEGMENTED or states & {Sending.WAITING, Sending.SENT}:
         return
     if Sending.PARKED in states:
-        move(
-            database, number, State.PARKED, NOT_DELIVERED, "no try to deliver it is left; see its deliveries"
-        )
+        reason = "all attempts to deliver it have failed; see its deliveries"
+        change_state(database, number, State.PARKED, NOT_DELIVERED, reason)
         return
     said = json.loads(instance["row"] or "{}")
-    if said.get("status") == State.SKIPPED:  # what was delivered is a notice of that
-        move(database, number, State.SKIPPED, said["reason_code"], said["reason"])
+    if said.get("status") == State.SKIPPED:  # the notice of a skipped image was delivered
+        change_state(database, number, State.SKIPPED, said["reason_code"], said["reason"])
     else:
-        move(database, number, State.DELIVERED)
+        change_state(database, number, State.DELIVERED)
 
 
 def _note(

@@ -1,7 +1,7 @@
-"""Storage commitment as SCU (PS3.4, annex J): what an archive commits itself to keep is delivered.
+"""Storage commitment as SCU (PS3.4, annex J): an object is delivered once the archive commits to storing it.
 
-The archive reports on the association on which it was asked, or on one that it opens to the node's own port;
-`Commitments.note` takes both.
+The archive reports on the association of the request, or on one that it opens to the node's own port.
+`Commitments.note` handles both.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPu
 from lungfield.errors import DataError, LungfieldError
 from lungfield.node.parcels import Item, parcel_of
 from lungfield.node.records import Delivery
-from lungfield.node.retries import put_off
+from lungfield.node.retries import record_failure
 from lungfield.node.settings import Destination, Settings
 from lungfield.node.store import Store
 
@@ -34,18 +34,18 @@ _REASONS = {
     0x0112: "it has no such object",
     0x0119: "the object is of another class",
     0x0122: "it does not support the class",
-    0x0131: "the transaction was asked for before",
-    0x0213: "its resources are at an end",
+    0x0131: "the transaction was requested before",
+    0x0213: "it is out of resources",
 }
 
 
 def wait_s(destination: Destination) -> float:
-    """How long a commitment may take, in seconds: an hour by default."""
+    """The time limit for a commitment, in seconds: an hour by default."""
     return _PAUSES * max(destination.longest_retry_s, destination.timeout_s)
 
 
 def request_of(transaction_uid: str, items: Sequence[Item]) -> Dataset:
-    """What an archive is asked to commit itself to (PS3.4, table J.3-1)."""
+    """The action information of a commitment request (PS3.4, table J.3-1)."""
     request = Dataset()
     request.TransactionUID = transaction_uid
     request.ReferencedSOPSequence = []
@@ -58,7 +58,7 @@ def request_of(transaction_uid: str, items: Sequence[Item]) -> Dataset:
 
 
 class Commitments:
-    """Notes the reports of archives, for any number of threads.
+    """Stores the reports of archives in the queue. Thread-safe.
 
     Args:
         settings: of the node.
@@ -71,24 +71,24 @@ class Commitments:
         self._awaited: dict[str, threading.Event] = {}
 
     def expect(self, transaction_uid: str) -> threading.Event:
-        """An event that is set when the report of a transaction has come and is noted; `forget` it then."""
+        """An event that is set once the report of a transaction is stored; call `forget` afterwards."""
         return self._awaited.setdefault(transaction_uid, threading.Event())
 
     def forget(self, transaction_uid: str) -> None:
-        """Expect a transaction no longer; its report is noted all the same."""
+        """Drop the event of a transaction; its report is still stored."""
         self._awaited.pop(transaction_uid, None)
 
     def note(self, report: Dataset) -> bool:
-        """Note a report; what it says is in the queue when this returns.
+        """Store a report in the queue.
 
         Args:
             report: the event information of an N-EVENT-REPORT (PS3.4, table J.3-2).
 
         Returns:
-            Whether anything waited for it.
+            Whether a delivery waited for it.
 
         Raises:
-            DataError: it is none.
+            DataError: the report cannot be read.
             OutputError: the queue cannot be written.
         """
         try:
@@ -113,11 +113,11 @@ class Commitments:
         return bool(deliveries)
 
     def answer(self, event: Any) -> tuple[int, None]:
-        """Answer a report on the association on which it was asked for."""
+        """Answer a report that arrives on the association of the request."""
         try:
             self.note(event.event_information)
         except LungfieldError as error:
-            _LOG.error("a storage commitment could not be noted: %s", error)
+            _LOG.error("a storage commitment could not be stored: %s", error)
             return _PROCESSING_FAILURE, None
         return _SUCCESS, None
 
@@ -128,12 +128,12 @@ class Commitments:
         for one in items:
             if one.sop_instance_uid in failed:
                 reason = failed[one.sop_instance_uid]
-                error = f"does not commit itself to the {one.format}: {reason:#06x}"
+                error = f"does not commit to the {one.format}: {reason:#06x}"
                 error += f", {_REASONS[reason]}" if reason in _REASONS else ""
             elif one.sop_instance_uid not in kept:
                 error = f"its commitment does not name the {one.format}"
             else:
                 continue
-            put_off(self._store, destination, delivery, error)
+            record_failure(self._store, destination, delivery, error)
             return
         self._store.delivered(delivery.id, delivery.error)

@@ -1,4 +1,4 @@
-"""Whether a file holds all of an object: one that is still being written, or was cut off, does not."""
+"""Check that a file is complete: not cut off, and not still being written."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from typing import BinaryIO, Literal
 from pydicom import dcmread
 
 from lungfield.errors import Reason, UnreadableError
-from lungfield.node.kinds import RADIOGRAPHS
+from lungfield.node.storage_service import RADIOGRAPHS
 from lungfield.radiograph.limits import Limits
 from lungfield.radiograph.streams import dicom_stream
 
 _PIXEL_DATA = 0x7FE0
 _UNDEFINED = 0xFFFFFFFF
 _END_OF_ITEMS = b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
-"""Sequence Delimitation Item in little endian, in which compressed pixels are (PS3.5, A.4)."""
+"""Sequence Delimitation Item in little endian, the end of compressed pixels (PS3.5, A.4)."""
 _BLOCK_BYTES = 1 << 20
 
 
 def check_complete(path: Path, limits: Limits) -> None:
-    """Check that the pixels of a radiograph are all there.
+    """Check that all pixels of a radiograph are in the file.
 
-    A header that is cut off may read as a shorter one, and pixels that are cut off would be taken for another
-    content of the same object; so a radiograph without pixels, or with fewer than it announces, is none yet.
+    A truncated header may be read as a shorter one, and truncated pixels would look like a conflicting object
+    with the same UID. So a file without pixels, or with fewer bytes than it declares, is incomplete.
 
     Raises:
-        UnreadableError: they are not; or it is no radiograph, or over a limit.
+        UnreadableError: the file is incomplete, no radiograph, or over a limit.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydicom's remarks may quote a patient's values
+            warnings.simplefilter("ignore")  # pydicom's warnings may quote a patient's values
             with dicom_stream(path, limits) as stream:
                 header = dcmread(stream, stop_before_pixels=True, force=True)
                 kind = str(header.get("SOPClassUID") or "")
@@ -49,7 +49,7 @@ def check_complete(path: Path, limits: Limits) -> None:
 
 
 def _has_pixels(stream: BinaryIO, implicit: bool, little_endian: bool) -> bool:
-    """Whether PixelData comes next (PS3.5, 7.1), with as many bytes as it announces."""
+    """Whether PixelData comes next (PS3.5, 7.1), with as many bytes as it declares."""
     order: Literal["little", "big"] = "little" if little_endian else "big"
     start = stream.read(8 if implicit else 12)
     if len(start) < 8 or int.from_bytes(start[:2], order) != _PIXEL_DATA:

@@ -1,4 +1,4 @@
-"""The DICOM conformance statement of the node (PS3.2), written from what the code offers.
+"""The DICOM conformance statement of the node (PS3.2), generated from the code.
 
 `python -m lungfield.node.conformance docs/dicom-conformance.md` writes the page.
 """
@@ -23,11 +23,11 @@ from pynetdicom import (
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
 from lungfield.atomic import write_whole
-from lungfield.node import kinds
+from lungfield.node import storage_service
 from lungfield.node.dicom_sender import STATUSES as SENT_STATUSES
 from lungfield.node.dicom_sender import TRANSFER_SYNTAXES as SENT_UNCOMPRESSED
+from lungfield.node.example_objects import ExampleObject, example_objects
 from lungfield.node.settings import Destination, Limits, Settings
-from lungfield.node.specimens import Specimen, specimens
 from lungfield.radiograph.header.codes import MODALITIES
 
 _TITLES = {
@@ -48,7 +48,7 @@ def statement() -> str:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701  (Markdown of our own words)
     )
-    made = tuple(specimens())
+    made = tuple(example_objects())
     defaults = {kind.__name__.lower(): _defaults(kind) for kind in (Settings, Limits, Destination)}
     return environment.get_template("conformance.md.j2").render(
         defaults,
@@ -58,9 +58,9 @@ def statement() -> str:
         uncompressed=", ".join(UID(one).name for one in DEFAULT_TRANSFER_SYNTAXES),
         verification=_uid(Verification),
         commitment=_uid(StorageCommitmentPushModel),
-        received=[_uid(UID(one)) for one in kinds.RADIOGRAPHS],
-        received_syntaxes=[_uid(UID(one)) for one in kinds.TRANSFER_SYNTAXES],
-        statuses=[(f"{status:04X}", text) for status, text in kinds.STATUSES.items()],
+        received=[_uid(UID(one)) for one in storage_service.RADIOGRAPHS],
+        received_syntaxes=[_uid(UID(one)) for one in storage_service.TRANSFER_SYNTAXES],
+        statuses=[(f"{status:04X}", text) for status, text in storage_service.STATUSES.items()],
         sent=list(dict.fromkeys((*_uid(one.sop_class), _syntaxes(one)) for one in made)),
         sent_statuses=[_range(statuses, text) for statuses, text in SENT_STATUSES],
         made=[(_TITLES[one.format], *_uid(one.sop_class), _rows(one)) for one in made],
@@ -76,8 +76,8 @@ def _uid(uid: UID) -> tuple[str, str]:
     return uid.name, str(uid)
 
 
-def _syntaxes(specimen: Specimen) -> str:
-    own = [] if specimen.transfer_syntax in SENT_UNCOMPRESSED else [specimen.transfer_syntax]
+def _syntaxes(example: ExampleObject) -> str:
+    own = [] if example.transfer_syntax in SENT_UNCOMPRESSED else [example.transfer_syntax]
     return ", ".join(one.name for one in (*own, *SENT_UNCOMPRESSED))
 
 
@@ -86,9 +86,9 @@ def _range(statuses: range, text: str) -> tuple[str, str]:
     return (first if first == last else f"{first} to {last}"), text
 
 
-def _rows(specimen: Specimen) -> list[tuple[str, str, str]]:
-    """Name, tag and source of every attribute of the first level, in the order of their tags."""
-    sources = dict.fromkeys(specimen.copied, "radiograph") | dict.fromkeys(specimen.made, "made")
+def _rows(example: ExampleObject) -> list[tuple[str, str, str]]:
+    """Name, tag and source of every top-level attribute, in the order of their tags."""
+    sources = dict.fromkeys(example.copied, "radiograph") | dict.fromkeys(example.made, "made")
     tags = {keyword: Tag(tag_for_keyword(keyword) or 0) for keyword in sources}
     return [
         (dictionary_description(tags[keyword]), f"{tags[keyword]}".upper(), sources[keyword])

@@ -1,4 +1,4 @@
-"""What a DICOM object says, as a digest: the same however its bytes are laid out."""
+"""A digest of a DICOM object's content that does not depend on its encoding."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _LONG_HEADER = 12
 """Bytes of PixelData's tag, VR and length in explicit VR (PS3.5, 7.1.2); without VR they are 8."""
 _UNDEFINED = 0xFFFFFFFF
 _OF_THE_ARCHIVE = {0x00080054, 0x00080056}
-"""RetrieveAETitle and InstanceAvailability, which say where an object lies, and not what it is."""
+"""RetrieveAETitle and InstanceAvailability, which describe where an object is stored, not its content."""
 
 
 @dataclass(frozen=True)
 class Content:
-    """What the header of an object says of its identity, and the digest of all of it.
+    """Identifying attributes of an object, and the digest of its content.
 
     Attributes:
         sop_instance_uid: SOPInstanceUID.
@@ -37,8 +37,8 @@ class Content:
         study_instance_uid: StudyInstanceUID; '' where it is missing.
         series_instance_uid: SeriesInstanceUID; '' where it is missing.
         manufacturer: Manufacturer; '' where it is missing.
-        is_derived: whether it names the image that it was made from (SourceImageSequence).
-        sha256: digest of what it says, in hexadecimal.
+        is_derived: whether it has a SourceImageSequence.
+        sha256: digest of the content, in hexadecimal.
     """
 
     sop_instance_uid: str
@@ -52,19 +52,19 @@ class Content:
 
 
 def read_content(path: Path, limits: Limits) -> Content:
-    """Read an object's identity and take the digest of what it says; of the pixels, a part at a time.
+    """Read an object's identifying attributes and compute its digest; pixels are read in blocks.
 
-    Into the digest go the standard attributes before PixelData, and the bytes of that. Not into it go what
-    archives change when they send an object again: the lengths of groups, sequences and items, private
-    attributes, and where the object lies. So an object has one digest in Implicit and Explicit VR Little
-    Endian; compressed otherwise it has another (`transcoding` tells whether it is the same nevertheless).
+    The digest covers the standard attributes before PixelData, and the bytes of PixelData. It leaves out what
+    archives change when they forward an object: lengths of groups, sequences and items, private attributes,
+    and the storage location. So the digest is the same in Implicit and Explicit VR Little Endian. With
+    another compression it differs; `transcoding` then compares the pixels.
 
     Raises:
-        UnreadableError: it is no DICOM data set, or over a limit.
+        UnreadableError: the file is no DICOM data set, or over a limit.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydicom's remarks on odd values, which may be a patient's
+            warnings.simplefilter("ignore")  # pydicom's warnings may quote a patient's values
             with dicom_stream(path, limits) as stream:
                 header = dcmread(stream, stop_before_pixels=True, force=True)
                 syntax = _syntax(path)
@@ -91,7 +91,7 @@ def header_sha256(header: Dataset) -> str:
 
 
 def _syntax(path: Path) -> str:
-    """TransferSyntaxUID as the file has it: a stream that was inflated says another one."""
+    """TransferSyntaxUID in the file; an inflated stream has another one."""
     meta = dcmread(path, specific_tags=[], stop_before_pixels=True, force=True).file_meta
     return str(meta.get("TransferSyntaxUID") or "")
 
@@ -138,7 +138,7 @@ def _is_sequence(element: RawDataElement) -> bool:
 
 
 def _add_pixels(digest: Any, stream: BinaryIO, implicit: bool, little_endian: bool) -> None:
-    """Add the value of PixelData, which follows the header; of an open length, all to the end."""
+    """Add the value of PixelData, which follows the header; with undefined length, the rest of the file."""
     start = stream.read(_LONG_HEADER - 4 if implicit else _LONG_HEADER)
     length = int.from_bytes(start[-4:], "little" if little_endian else "big")
     left = None if length == _UNDEFINED else length

@@ -1,4 +1,4 @@
-"""One SQLite file for all threads of a node, which share its durable transactions."""
+"""The SQLite file of a node: durable transactions that its threads share."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _BUSY_LIMIT_S = 30.0
 class Database:
     """A connection for writing and one for reading, each used by one thread at a time.
 
-    A write has reached the disk when it returns (WAL, synchronous=FULL). Threads that write at the same time
-    share one transaction, and so one wait for the disk; a change that fails takes back only itself.
+    A write is on disk when it returns (WAL, synchronous=FULL). Threads that write at the same time share one
+    transaction, and so one sync of the disk; if a change fails, only that change is rolled back.
 
     Args:
-        path: of the file, made where it is missing; its folder is there.
+        path: of the file, created if missing; its folder must exist.
 
     Raises:
         DataError: the file is damaged, or of a later version.
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,24 +45,24 @@ class Database:
         path.chmod(0o600)
 
     def close(self) -> None:
-        """Close both connections, once nobody uses them."""
+        """Close both connections; no thread may use them any more."""
         with self._writing, self._reading:
             self._writer.close()
             self._reader.close()
 
     def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
-        """Make a change in a transaction; it is on the disk when this returns.
+        """Make a change in a transaction, and return once it is on disk.
 
         Args:
-            change: called with the connection, in the thread of any writer; what it raises is raised here.
+            change: called with the connection, in the thread of any writer; its exceptions are raised here.
 
         Raises:
             DataError: the file is damaged.
-            OutputError: it could not be written, as the disk is full; nothing was changed then.
+            OutputError: the file could not be written, for example to a full disk; nothing was changed.
         """
         ours = _Change(change)
         self._pending.append(ours)
-        # Whoever gets the lock makes the changes of all who wait for it.
+        # The thread that gets the lock makes the changes of all threads that wait.
         with self._writing:
             if not ours.ended:
                 self._commit([self._pending.popleft() for _ in range(len(self._pending))])
@@ -70,11 +70,11 @@ class Database:
             return ours.outcome()
 
     def read(self, question: str, values: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
-        """All rows that answer a question.
+        """All rows of a query.
 
         Raises:
             DataError: the file is damaged.
-            OutputError: it could not be read.
+            OutputError: the file could not be read.
         """
         with self._reading, self._translated():
             return self._reader.execute(question, values).fetchall()
@@ -96,23 +96,23 @@ class Database:
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
-        """Turn what SQLite raises into errors that say what to do."""
+        """Turn SQLite's exceptions into `DataError` and `OutputError` with advice."""
         try:
             yield
         except sqlite3.OperationalError as error:
             raise OutputError(
-                f"The queue {self.path} cannot be read or written: {error}; see whether the disk is full and "
-                "the folder belongs to the node's user."
+                f"The queue {self.path} cannot be read or written: {error}; check that the disk is not full "
+                "and that the folder belongs to the node's user."
             ) from error
         except sqlite3.DatabaseError as error:
             raise DataError(
-                f"The queue {self.path} cannot be used ({error}). Put a backup in its place, or choose "
+                f"The queue {self.path} cannot be used ({error}). Replace it by a backup, or choose "
                 "another state folder."
             ) from error
 
 
 class _Change(Generic[T]):
-    """What a thread wants written, and what came of it."""
+    """A change that a thread waits for, and its result."""
 
     def __init__(self, change: Callable[[sqlite3.Connection], T]) -> None:
         self._change = change
@@ -121,12 +121,12 @@ class _Change(Generic[T]):
         self.ended = False
 
     def make(self, database: sqlite3.Connection) -> None:
-        """Make the change, or leave everything as it was."""
+        """Make the change; on failure, roll it back."""
         database.execute("SAVEPOINT change")
         try:
             self._value = self._change(database)
         except Exception as error:
-            # A full disk may have ended the transaction already: then it is the end of all changes in it.
+            # A full disk may have ended the transaction already; then all changes in it have failed.
             if not database.in_transaction:
                 raise
             self.error = error

@@ -1,4 +1,4 @@
-"""Sending results: a thread a destination, so that one that is down or hangs keeps no other from its own."""
+"""Send results, with one thread per destination, so that one that is down or hangs does not block others."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from lungfield.errors import LungfieldError
 from lungfield.node.commitment import Commitments, wait_s
 from lungfield.node.parcels import Asked, Outcome, Parcel, Sender, Taken, UnreachableError, parcel_of
 from lungfield.node.records import Delivery
-from lungfield.node.retries import pause_s, put_off
+from lungfield.node.retries import pause_s, record_failure
 from lungfield.node.senders import make_sender
 from lungfield.node.settings import Destination, Settings
 from lungfield.node.store import Store
 
 _LOG = logging.getLogger(__name__)
 _AT_ONCE = 20
-"""Deliveries of one association."""
+"""Largest number of deliveries per association."""
 _IDLE_S = 0.5
 _QUEUE_PAUSE_S = 5.0
 _ALL = 1_000_000
@@ -26,13 +26,13 @@ _FOREVER = float("inf")
 
 
 class Delivering:
-    """Delivers what is due to each destination until it is stopped.
+    """Sends due deliveries to each destination until it is stopped.
 
     Args:
         settings: of the node.
         store: its queue.
-        commitments: notes what archives report; the receiver hands it the reports that come to its port.
-        sender: makes the way to a destination.
+        commitments: stores the reports of archives; the receiver also passes it reports from its port.
+        sender: creates the sender for a destination.
 
     Raises:
         DataError: a destination's certificates cannot be used.
@@ -54,23 +54,26 @@ class Delivering:
         ]
 
     def start(self) -> None:
-        """Begin with what an earlier process has left; park what waits for a name that is no longer known."""
+        """Start the threads; deliveries to destinations that are no longer configured are parked."""
         for name in self._store.delivery_counts():
             if self._settings.destination(name) is None:
                 self._park_all(name)
-            # Whether a process that was killed had asked for their commitment, nobody knows.
+            # It is unknown whether a killed process had requested their commitment, so send them again.
             for sent in self._store.overdue(name, _FOREVER, _ALL):
-                self._store.failed(sent.id, "the node ended before the commitment came", time.time())
+                self._store.failed(sent.id, "the node ended before the commitment arrived", time.time())
         for one in self._couriers:
             one.start()
 
     def wake(self) -> None:
-        """Look at once for what is due."""
+        """Check for due deliveries at once."""
         for one in self._couriers:
             one.wake()
 
     def stop(self, limit_s: float = 5.0) -> bool:
-        """Stop within some seconds, and tell whether all threads ended; what is under way is sent again."""
+        """Stop within `limit_s` seconds, and return whether all threads ended.
+
+        Unfinished deliveries are sent again by the next process.
+        """
         end = time.monotonic() + limit_s
         for one in self._couriers:
             one.close()
@@ -79,7 +82,7 @@ class Delivering:
         return not any(one.is_alive() for one in self._couriers)
 
     def _park_all(self, name: str) -> None:
-        error = f"no destination has the name {name} any more; give it back, and retry"
+        error = f"the destination {name} is no longer configured; configure it again, and retry"
         for one in (*self._store.due(name, _FOREVER, _ALL), *self._store.overdue(name, _FOREVER, _ALL)):
             self._store.park_delivery(one.id, error)
 
@@ -90,12 +93,12 @@ class Courier(threading.Thread):
     Args:
         settings: of the node.
         store: its queue.
-        destination: where to.
-        sender: the way there.
+        destination: its destination.
+        sender: of the destination.
     """
 
     def __init__(self, settings: Settings, store: Store, destination: Destination, sender: Sender) -> None:
-        # A daemon: one that hangs in a library does not keep the process from its end.
+        # A daemon: a thread that hangs in a library must not keep the process alive.
         super().__init__(name=f"deliver-{destination.name}", daemon=True)
         self._settings = settings
         self._store = store
@@ -122,21 +125,21 @@ class Courier(threading.Thread):
             except LungfieldError as error:  # of the queue
                 pause = _QUEUE_PAUSE_S
                 self._complain("%s", error)
-            except Exception as error:  # the thread has to live: its end would be silence
+            except Exception as error:  # the thread must go on: without it, nothing would be delivered
                 pause = _QUEUE_PAUSE_S
                 self._complain("unexpected %s; please report it", type(error).__name__)
             if self._failures:
-                self._stopping.wait(pause)  # new work is no reason to ask a destination that is down
+                self._stopping.wait(pause)  # new work must not shorten the pause after a failure
             else:
                 self._woken.wait(pause)
                 self._woken.clear()
 
     def deliver_due(self) -> float:
-        """Send some of what is due, and return the pause until there may be more, in seconds."""
+        """Send a batch of due deliveries, and return the pause until the next batch, in seconds."""
         now = time.time()
         for one in self._store.overdue(self._destination.name, now):
-            error = f"no storage commitment came within {wait_s(self._destination):.0f} s"
-            put_off(self._store, self._destination, one, error)
+            error = f"no storage commitment arrived within {wait_s(self._destination):.0f} s"
+            record_failure(self._store, self._destination, one, error)
         due = self._store.due(self._destination.name, now, _AT_ONCE)
         if not due:
             return _IDLE_S
@@ -152,42 +155,42 @@ class Courier(threading.Thread):
             self._failures += 1
             for parcel in parcels:
                 if parcel.delivery.id not in tried:
-                    put_off(self._store, self._destination, parcel.delivery, str(error))
+                    record_failure(self._store, self._destination, parcel.delivery, str(error))
             self._park_expired(str(error))
             return pause_s(self._destination, self._failures)
         except LungfieldError:  # of the queue, which `run` waits for
             raise
         except Exception as error:
-            # Whatever it is, what it happened at must not keep the others back.
+            # Any error: a delivery that fails must not block the others.
             text = f"unexpected {type(error).__name__}; please report it"
             self._complain("%s", text)
             left = [one for one in parcels if one.delivery.id not in tried]
             for parcel in left[:1]:
-                put_off(self._store, self._destination, parcel.delivery, text)
+                record_failure(self._store, self._destination, parcel.delivery, text)
         self._failures = 0
         return 0.0
 
     def _sendable(self, due: Sequence[Delivery]) -> list[Parcel]:
-        """The parcels of deliveries; what can never be sent is parked."""
+        """The parcels of deliveries; deliveries that can never be sent are parked."""
         parcels = []
         for delivery in due:
             parcel = parcel_of(self._settings, self._store, self._destination, delivery)
             lost = [one.format for one in parcel.items if not one.path.is_file()]
             if lost:
-                error = f"the {', '.join(lost)} is gone from the state folder; send the radiograph again"
+                error = f"the {', '.join(lost)} is missing in the state folder; send the radiograph again"
             elif parcel.instance.skipped_code and not parcel.items:
-                error = "a notice of what was skipped is a secondary capture, and this destination gets none"
+                error = "the notice of a skipped image is a secondary capture; this destination gets none"
             elif self._destination.formats and not parcel.items:
-                error = f"none of {', '.join(self._destination.formats)} was made of it; see its warnings"
+                error = f"none of {', '.join(self._destination.formats)} could be made; see its warnings"
             else:
                 parcels.append(parcel)
                 continue
-            put_off(self._store, self._destination, delivery, error, final=True)
+            record_failure(self._store, self._destination, delivery, error, final=True)
         return parcels
 
     def _note(self, parcel: Parcel, outcome: Outcome) -> None:
         if self._stopping.is_set() and not isinstance(outcome, (Taken, Asked)):
-            return  # it failed because it was stopped
+            return  # it failed only because the node was stopped
         delivery = parcel.delivery
         if isinstance(outcome, Taken):
             self._store.delivered(delivery.id, outcome.warning)
@@ -195,16 +198,16 @@ class Courier(threading.Thread):
             until = time.time() + wait_s(self._destination)
             self._store.sent(delivery.id, outcome.transaction_uid, until, outcome.warning)
         else:
-            put_off(self._store, self._destination, delivery, outcome.error, final=outcome.final)
+            record_failure(self._store, self._destination, delivery, outcome.error, final=outcome.final)
 
     def _park_expired(self, error: str) -> None:
-        """Of a destination that is down: end what was tried for long enough, also what is not due yet."""
+        """Of a destination that is down, park all deliveries whose time is over, also those not due yet."""
         since = time.time() - self._destination.retry_for_s
         while expired := self._store.expired(self._destination.name, since):
             for one in expired:
                 if self._stopping.is_set():
                     return
-                put_off(self._store, self._destination, one, error)
+                record_failure(self._store, self._destination, one, error)
 
     def _complain(self, text: str, *values: object) -> None:
         if not self._stopping.is_set():

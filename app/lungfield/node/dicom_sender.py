@@ -1,4 +1,4 @@
-"""C-STORE and storage commitment as SCU (PS3.4, annexes B and J): one association for many objects."""
+"""C-STORE and storage commitment as SCU (PS3.4, annexes B and J), with one association for many objects."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ STATUSES = (
 """PS3.4, table B.2-1; PS3.7, annex C."""
 _LONGEST_CONNECT_S = 10.0
 _REPORT_WAIT_S = 5.0
-"""How long an association is kept open for a report; a later one comes on an association of its own."""
+"""How long an association stays open for a commitment report; a later report comes on a new association."""
 
 
 class _LostError(Exception):
-    """The association has ended, or was not answered in time."""
+    """The association has ended, or the peer did not answer in time."""
 
 
-class _Hearing:
-    """Hears the reports on storage commitment that come on an association, and knows when they are answered.
+class _CommitmentReports:
+    """Handles the commitment reports on an association, and waits until they are answered.
 
-    pynetdicom answers them in a thread of its own; a release in between would end the association without an
-    answer, and the archive would report again.
+    pynetdicom answers reports in its own thread. If the association were released before the answer, the
+    archive would send the report again.
     """
 
     def __init__(self, commitments: Commitments) -> None:
@@ -60,7 +60,7 @@ class _Hearing:
 
     @property
     def handlers(self) -> list[tuple[Any, Callable[[Any], Any]]]:
-        """For the association."""
+        """The event handlers for the association."""
         return [
             (evt.EVT_N_EVENT_REPORT, self._hear),
             (evt.EVT_DIMSE_SENT, self._answer),
@@ -68,7 +68,7 @@ class _Hearing:
         ]
 
     def wait_for_answer(self, limit_s: float) -> None:
-        """Wait until what was heard is answered."""
+        """Wait until the reports so far are answered."""
         self._answered.wait(limit_s)
 
     def _hear(self, event: Any) -> tuple[int, None]:
@@ -85,12 +85,12 @@ class _Hearing:
 
 
 class DicomSender:
-    """The way to a storage SCP.
+    """The sender for a Storage SCP.
 
     Args:
         destination: of kind 'dicom'.
         ae_title: the node's own.
-        commitments: notes what the archive reports on the association itself.
+        commitments: stores the reports that arrive on the association.
 
     Raises:
         DataError: a file of certificates cannot be read.
@@ -99,7 +99,7 @@ class DicomSender:
     def __init__(self, destination: Destination, ae_title: str, commitments: Commitments) -> None:
         self._destination = destination
         self._commitments = commitments
-        self._hearing = _Hearing(commitments)
+        self._hearing = _CommitmentReports(commitments)
         self._closing = threading.Event()
         self._connection: socket.socket | None = None
         self._tls = None
@@ -112,8 +112,8 @@ class DicomSender:
     def send(self, parcels: Sequence[Parcel]) -> Iterator[tuple[Parcel, Outcome]]:
         """Send parcels over one association; see `Sender`.
 
-        An object is taken where its C-STORE is answered with success, a warning (0xB000 to 0xBFFF), or 0x0111
-        (the archive has it: its UID derives from its content). All else is a refusal.
+        An object counts as stored if the status of its C-STORE is success, a warning (0xB000 to 0xBFFF), or
+        0x0111 (duplicate: the archive has it, as the UID depends on the content). Others are refusals.
         """
         wanted = self._destination.commitment
         with self._associated(_storage_contexts(parcels), ask=wanted != "never") as association:
@@ -121,7 +121,7 @@ class DicomSender:
                 one.abstract_syntax == commitment.SOP_CLASS for one in association.accepted_contexts
             )
             if wanted == "required" and not offered:
-                raise UnreachableError("it offers no storage commitment, which is required of it")
+                raise UnreachableError("it offers no storage commitment, but the settings require it")
             accepted: list[tuple[Parcel, str]] = []
             lost = False
             for parcel in parcels:
@@ -147,11 +147,11 @@ class DicomSender:
                 yield from self._commit(association, accepted)
 
     def close(self) -> None:
-        """End what is under way, from another thread."""
+        """Abort the current association, from another thread."""
         self._closing.set()
         connection = self._connection
         if connection is not None:
-            # Whoever waits for the other side, or for room to send, is woken by that.
+            # This wakes a thread that waits for the peer.
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
@@ -159,7 +159,7 @@ class DicomSender:
 
     @contextlib.contextmanager
     def _associated(self, contexts: list[PresentationContext], *, ask: bool) -> Iterator[Association]:
-        """An association that is released at the end, or aborted."""
+        """A context with an association, released at the end, or aborted on an error."""
         if ask:
             contexts = [*contexts, build_context(commitment.SOP_CLASS)]
         destination = self._destination
@@ -176,7 +176,7 @@ class DicomSender:
                 tls_args=self._tls,
                 evt_handlers=handlers,
             )
-        except OSError as error:  # of a name that nobody knows
+        except OSError as error:  # for example, the host name is unknown
             raise UnreachableError(f"no connection: {first_line(error)}") from error
         try:
             if not association.is_established:
@@ -190,16 +190,16 @@ class DicomSender:
             self._connection = None
 
     def _opened(self, event: Any) -> None:
-        """Bound what sending may take: pynetdicom would wait for ever where the other side reads nothing."""
+        """Set a timeout for sending: pynetdicom would wait forever for a peer that does not read."""
         self._connection = event.assoc.dul.socket.socket
         self._connection.settimeout(self._destination.timeout_s)
-        # Else each object waits 40 ms for the acknowledgement of its command.
+        # Without this, each object waits 40 ms for the acknowledgement of its command.
         self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._closing.is_set():
             self.close()
 
     def _why_not(self, association: Association) -> str:
-        """Why there is no association: pynetdicom tells of a connection only that it failed."""
+        """Why there is no association: pynetdicom only reports that a connection failed."""
         if association.is_rejected:
             answer = association.acceptor.primitive
             return (
@@ -223,12 +223,12 @@ class DicomSender:
     # What is sent
 
     def _store(self, association: Association, parcel: Parcel) -> Taken | Refused:
-        """Send all objects of a parcel, also where one is refused.
+        """Send all objects of a parcel, also after a refused one.
 
         Raises:
             _LostError: the association has ended.
         """
-        errors, warnings = [], [f"no {one} was made of it" for one in parcel.missing]
+        errors, warnings = [], [f"no {one} could be made" for one in parcel.missing]
         for item in parcel.items:
             try:
                 dataset = pydicom.dcmread(item.path)
@@ -237,14 +237,14 @@ class DicomSender:
                 return Refused(unreadable(item, error), final=True)
             if not fits:
                 errors.append(
-                    f"takes no {item.format} ({UID(item.sop_class_uid).name}) in a transfer syntax we have"
+                    f"accepts no {item.format} ({UID(item.sop_class_uid).name}) in a transfer syntax we have"
                 )
                 continue
             status = self._status(association, dataset, item)
             if status in _WARNINGS:
-                warnings.append(f"took the {item.format} with the warning {status:#06x}")
+                warnings.append(f"stored the {item.format} with the warning {status:#06x}")
             elif status == _DUPLICATE:
-                warnings.append(f"had the {item.format} before")
+                warnings.append(f"already had the {item.format}")
             elif status != _SUCCESS:
                 errors.append(f"refused the {item.format}: {_described(status)}")
         return Refused("; ".join(errors)) if errors else Taken("; ".join(warnings))
@@ -262,9 +262,9 @@ class DicomSender:
     def _commit(
         self, association: Association, accepted: Sequence[tuple[Parcel, str]]
     ) -> Iterator[tuple[Parcel, Outcome]]:
-        """Ask for the commitment to all that was accepted, in one transaction.
+        """Request the commitment for all accepted objects in one transaction.
 
-        It ends the association: an archive may report there, which would cross with another request.
+        No further request is sent on the association: it could collide with a report of the archive.
         """
         if not accepted:
             return
@@ -288,27 +288,27 @@ class DicomSender:
             self._commitments.forget(transaction_uid)
 
     def _ask(self, association: Association, transaction_uid: str, items: Sequence[Item]) -> str:
-        """Send the N-ACTION; why it was refused, '' where it was not."""
+        """Send the N-ACTION, and return why it was refused, or ''."""
         request = commitment.request_of(transaction_uid, items)
         try:
             answer, _ = association.send_n_action(
                 request, commitment.REQUEST_COMMITMENT, commitment.SOP_CLASS, commitment.SOP_INSTANCE
             )
-        except (RuntimeError, ValueError):  # it ended meanwhile; or takes no such request any more
-            return "ended the association before it could be asked for storage commitment"
+        except (RuntimeError, ValueError):  # the association has ended, or has no such context
+            return "ended the association before storage commitment was requested"
         if "Status" not in answer:
             association.abort()
             return "did not answer the request for storage commitment"
         if int(answer.Status) == _SUCCESS or int(answer.Status) in _WARNINGS:
             return ""
         return (
-            f"offers storage commitment, and refuses it: {_described(int(answer.Status))}; enter this node's "
+            f"offers storage commitment, but refuses it: {_described(int(answer.Status))}; enter this node's "
             "AE title, address and port there, or set the destination's commitment to never"
         )
 
 
 def _storage_contexts(parcels: Sequence[Parcel]) -> list[PresentationContext]:
-    """What is proposed: each class in the transfer syntax of the file, and uncompressed."""
+    """The proposed contexts: each SOP class in the transfer syntax of its file, and uncompressed."""
     contexts: dict[tuple[str, str], PresentationContext] = {}
     for item in (one for parcel in parcels for one in parcel.items):
         contexts[item.sop_class_uid, ""] = build_context(item.sop_class_uid, list(TRANSFER_SYNTAXES))
@@ -319,7 +319,7 @@ def _storage_contexts(parcels: Sequence[Parcel]) -> list[PresentationContext]:
 
 
 def _syntax_of(item: Item) -> UID:
-    """The transfer syntax of a file; any where it cannot be read, which is found out when it is sent."""
+    """The transfer syntax of a file; if it cannot be read, a default, as sending reports the error."""
     try:
         return UID(pydicom.filereader.read_file_meta_info(item.path).TransferSyntaxUID)
     except Exception:
@@ -327,14 +327,14 @@ def _syntax_of(item: Item) -> UID:
 
 
 def _fit(dataset: Dataset, accepted: Sequence[PresentationContext]) -> bool:
-    """Bring an object into a transfer syntax that was accepted; whether there is one."""
+    """Convert an object to an accepted transfer syntax; return False if there is none."""
     syntaxes = {one.transfer_syntax[0] for one in accepted if one.abstract_syntax == dataset.SOPClassUID}
     own = dataset.file_meta.TransferSyntaxUID
     if own in syntaxes or (own in TRANSFER_SYNTAXES and syntaxes & set(TRANSFER_SYNTAXES)):
         return True
     if not syntaxes & set(TRANSFER_SYNTAXES):
         return False
-    # The same object in another encoding (PS3.5, 10) keeps its identifier.
+    # An object in another encoding keeps its SOP Instance UID (PS3.5, 10).
     dataset.decompress(generate_instance_uid=False)
     return True
 

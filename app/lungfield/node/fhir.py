@@ -1,4 +1,4 @@
-"""FHIR R4: what was measured as a DiagnosticReport with its Observations contained (hl7.org/fhir/R4)."""
+"""FHIR R4: the measurements as a DiagnosticReport with contained Observations (hl7.org/fhir/R4)."""
 
 from __future__ import annotations
 
@@ -23,20 +23,19 @@ _SYSTEMS = {
 _IDENTIFIER_TYPES = "http://terminology.hl7.org/CodeSystem/v2-0203"
 _SECTIONS = "http://terminology.hl7.org/CodeSystem/v2-0074"
 _GENDERS = {"M": "male", "F": "female", "O": "other"}
-_PRELIMINARY = "preliminary"  # nobody has verified it
+_PRELIMINARY = "preliminary"  # not verified by a person
 _NAMESPACE = uuid.UUID("6f1c1c0a-6e55-5a0c-9a41-5f0d5a1d2b7e")
 
 
 def diagnostic_report(message: Message) -> dict[str, Any]:
-    """A DiagnosticReport of the areas and lengths of the lungs, flags, and the remark on research use.
+    """A DiagnosticReport with the areas and lengths of the lungs, the flags, and the note on research use.
 
-    Patient, order and study are named by their identifiers (logical references), by which the receiver finds
-    its own resources; name, sex and date of birth are in a contained Patient. The same message is the same
-    report, with the same identifier, whenever it is sent: a conditional create takes it once
-    (`search_of_identifier`).
+    Patient, order and study are logical references by identifier, with which the receiver finds its own
+    resources; name, sex and date of birth are in a contained Patient. The report and its identifier depend on
+    the message only, so that a conditional create stores it once (`search_of_identifier`).
 
     Args:
-        message: what to tell.
+        message: the content.
     """
     patient = _patient(message)
     subject = {"reference": "#patient", "type": "Patient", "identifier": patient["identifier"][0]}
@@ -75,7 +74,7 @@ def to_json(message: Message) -> bytes:
 
 
 def search_of_identifier(message: Message) -> str:
-    """What a conditional create asks for (If-None-Exist, section 3.1.0.8.1)."""
+    """The search of a conditional create (If-None-Exist, section 3.1.0.8.1)."""
     identifier = _identifier(message)
     return f"identifier={identifier['system']}|{identifier['value']}"
 
@@ -105,12 +104,12 @@ def _names(name: str) -> list[dict[str, Any]]:
     for group in name.split("="):
         parts = [" ".join(part.split()) for part in group.split("^")] + [""] * 5
         family, given, middle, prefix, suffix = parts[:5]
-        told: dict[str, Any] = {"family": family, "given": [one for one in (given, middle) if one]}
-        told |= {"prefix": [prefix] if prefix else [], "suffix": [suffix] if suffix else []}
-        told = {key: value for key, value in told.items() if value}
-        if told:
+        human_name: dict[str, Any] = {"family": family, "given": [one for one in (given, middle) if one]}
+        human_name |= {"prefix": [prefix] if prefix else [], "suffix": [suffix] if suffix else []}
+        human_name = {key: value for key, value in human_name.items() if value}
+        if human_name:
             text = " ".join(one for one in (prefix, given, middle, family, suffix) if one)
-            names.append({"use": "official", "text": text, **told})
+            names.append({"use": "official", "text": text, **human_name})
     return names
 
 
@@ -139,7 +138,7 @@ def _observation(finding: Finding, message: Message, subject: dict[str, Any], ta
 
 
 def _flags(message: Message, subject: dict[str, Any], taken: str) -> dict[str, Any]:
-    code = {"text": "Flags of the quality of the masks"}
+    code = {"text": "Quality flags of the masks"}
     return {
         **_observed("quality_flags", code, message, subject, taken),
         "valueString": " ".join(message.flags) or "none",
@@ -149,7 +148,7 @@ def _flags(message: Message, subject: dict[str, Any], taken: str) -> dict[str, A
 def _observed(
     key: str, code: dict[str, Any], message: Message, subject: dict[str, Any], taken: str
 ) -> dict[str, Any]:
-    """What all observations have."""
+    """The elements that all observations share."""
     observation = {
         "resourceType": "Observation",
         "id": key.replace("_", "-"),
@@ -164,7 +163,7 @@ def _observed(
 
 
 def _concept(code: Code) -> dict[str, Any]:
-    """A code; only its text where FHIR has no name for the scheme, which has to be a URI."""
+    """A code as CodeableConcept; only its text if FHIR defines no URI for the coding scheme."""
     system = _SYSTEMS.get(code.scheme)
     text = code.meaning or code.value
     coding = {"system": system, "code": code.value, "display": text}
@@ -176,7 +175,7 @@ def _dicom_uid(uid: str) -> dict[str, str]:
 
 
 def _when(message: Message) -> str:
-    """A dateTime: with a time only where its offset from UTC is known, as it has to be."""
+    """A dateTime; with a time only if its offset from UTC is known, as FHIR requires."""
     taken, offset = message.taken, message.offset
     if len(taken) < 14 or not offset:
         return _date(taken[:8])
@@ -189,7 +188,7 @@ def _date(date: str) -> str:
 
 
 def _narrative(message: Message) -> str:
-    """What people read, as XHTML."""
+    """The text for people, as XHTML."""
     lines = [f"{one.title}: {one.value:.10g} {one.unit.value}" for one in message.findings]
     lines += [f"Flags: {', '.join(message.flags) or 'none'}", *message.remarks]
     items = "".join(f"<li>{escape(line)}</li>" for line in lines)

@@ -1,8 +1,8 @@
-"""What bounds a peer: its PDUs, its objects, its time, and how many of it there are.
+"""Limits on peers: length of PDUs, size of objects, time, and number of connections.
 
-pynetdicom reads a PDU of whatever length its header claims into memory, without a limit of time, and starts
-two threads for every connection. What is here stands in the place of its socket, its DIMSE provider and its
-server, and leaves the rest of the protocol to it.
+pynetdicom reads a PDU of any declared length into memory, without a time limit, and starts two threads for
+every connection. The classes here replace its socket, its DIMSE provider and its server, and leave the rest
+of the protocol to pynetdicom.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from pynetdicom.dsutils import create_file_meta
 from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
-from lungfield.node import kinds
+from lungfield.node import storage_service
 from lungfield.node.settings import Limits
 
 _COMMAND_BYTES = 64 << 10
 _OTHER_DATA_BYTES = 4 << 20
-"""Of commands, and of data sets that are no object: a report of storage commitment names each object."""
+"""Limit of data sets that are no object, such as a storage commitment report, which names each object."""
 _WAITING_MESSAGES = 2
-"""More than the one that is answered, and the next, a peer has no right to send (PS3.7, D.3.3.3)."""
+"""A peer may send no more than the message that is being answered and the next (PS3.7, D.3.3.3)."""
 _REQUEST_BYTES = 256 << 10
-"""Of an association's request, which no maximum length bounds: 128 presentation contexts take some 100 KB."""
+"""Limit of an association request, as DICOM sets none; 128 presentation contexts take some 100 KB."""
 _REACTOR_WAIT_S = 0.02
 _DUL_WAIT_S = 0.004
-"""pynetdicom's two threads an association wake a thousand times a second each; on two cores that is felt."""
+"""Longer waits for pynetdicom's two threads per association, which poll a thousand times a second each."""
 _MAKE_ROOM_S = 10.0
 _INVALID = "Evt19"
 """Unrecognized or invalid PDU (PS3.8, 9.2): the association is aborted."""
@@ -48,10 +48,10 @@ _INVALID = "Evt19"
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why an object is not taken.
+    """Why an object is refused.
 
     Attributes:
-        status: of the answer.
+        status: of the response.
         comment: ErrorComment, 64 characters at most.
     """
 
@@ -61,13 +61,13 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Admission:
-    """What a server asks before it takes an object.
+    """The conditions for accepting objects.
 
     Attributes:
         limits: on peers.
         networks: addresses that may connect; empty for all.
-        refusal: whether objects are refused at the time, and why.
-        part: makes the file that an object is written to.
+        refusal: returns why objects are refused now, or None.
+        part: creates the file that an object is written to.
     """
 
     limits: Limits
@@ -77,7 +77,7 @@ class Admission:
 
 
 class _Socket(AssociationSocket):
-    """A connection on which each PDU is bounded in length, and must come in time."""
+    """A connection with limits on the length of each PDU and on the time to receive it."""
 
     def __init__(self, association: Association, connection: socket.socket, limits: Limits) -> None:
         super().__init__(association, client_socket=connection)
@@ -85,10 +85,10 @@ class _Socket(AssociationSocket):
         self._limit_s = limits.idle_s
 
     def recv(self, nr_bytes: int) -> bytearray:
-        """As many bytes, or fewer where the peer has closed.
+        """Receive `nr_bytes` bytes, or fewer if the peer has closed the connection.
 
         Raises:
-            OSError: there are too many, or they did not come in time.
+            OSError: the PDU is over the limit, or did not arrive in time.
         """
         if nr_bytes > self._largest:
             raise OSError("a PDU claims to be longer than the limit")
@@ -102,13 +102,13 @@ class _Socket(AssociationSocket):
             if not count:
                 break
             read += count
-        connection.settimeout(self._limit_s)  # for what is sent
+        connection.settimeout(self._limit_s)  # for sending
         view.release()
         return content[:read]
 
 
 class _Dimse(DIMSEServiceProvider):
-    """Writes objects to files as they come, and bounds all else that a peer can have kept in memory."""
+    """Writes objects to files as they arrive, and limits all other data that a peer can fill memory with."""
 
     def __init__(self, association: Association, admission: Admission) -> None:
         super().__init__(association)
@@ -119,7 +119,7 @@ class _Dimse(DIMSEServiceProvider):
         self.refusals: dict[int, Refusal] = {}
 
     def get_msg(self, block: bool = False) -> Any:
-        """The next message; the reactor, which asks without waiting, waits here rather than in a loop."""
+        """The next message; the reactor, which polls without blocking, waits here a little for it."""
         if block:
             return super().get_msg(block=True)
         with contextlib.suppress(queue.Empty):
@@ -127,7 +127,7 @@ class _Dimse(DIMSEServiceProvider):
         return None, None
 
     def receive_primitive(self, primitive: P_DATA) -> None:
-        """Take one P-DATA in, a fragment at a time."""
+        """Process one P-DATA, a fragment at a time."""
         for context_id, fragment in primitive.presentation_data_value_list:
             if self._invalid:
                 return
@@ -136,20 +136,20 @@ class _Dimse(DIMSEServiceProvider):
                 self.dul.event_queue.put(_INVALID)
                 return
             one = P_DATA()
-            # Of an object that is refused, all is read, and nothing kept: so it can be answered.
+            # A refused object is read to its end and discarded, so that the request can be answered.
             one.presentation_data_value_list = [
                 [context_id, fragment[:1] if self._drops(fragment) else fragment]
             ]
             try:
                 super().receive_primitive(one)
             except OSError:
-                self._drop(Refusal(kinds.OUT_OF_RESOURCES, "the object cannot be written"))
+                self._drop(Refusal(storage_service.OUT_OF_RESOURCES, "the object cannot be written"))
                 one.presentation_data_value_list = [[context_id, fragment[:1]]]
                 super().receive_primitive(one)
             self._begin_object(context_id)
 
     def discard(self) -> None:
-        """Remove the files of objects that are not complete, or that nobody will answer."""
+        """Remove the files of objects that are incomplete or will not be answered."""
         files = [getattr(self.message, "_data_set_file", None)]
         with contextlib.suppress(queue.Empty):
             while True:
@@ -168,7 +168,7 @@ class _Dimse(DIMSEServiceProvider):
             return self._bytes <= _COMMAND_BYTES
         if isinstance(self.message, C_STORE_RQ):
             if self._bytes > self._admission.limits.object_bytes + _COMMAND_BYTES and self._refused is None:
-                self._drop(Refusal(kinds.OUT_OF_RESOURCES, "the object is larger than the limit"))
+                self._drop(Refusal(storage_service.OUT_OF_RESOURCES, "the object is larger than the limit"))
             return True
         return self._bytes <= _OTHER_DATA_BYTES
 
@@ -176,7 +176,7 @@ class _Dimse(DIMSEServiceProvider):
         return self._refused is not None and not fragment[0] & 1
 
     def _begin_object(self, context_id: int) -> None:
-        """Once the command of a C-STORE is there, and before its data set."""
+        """Open the file for an object, after the command of its C-STORE and before its data set."""
         message = self.message
         if not isinstance(message, C_STORE_RQ) or message._data_set_file or self._refused:
             return
@@ -187,7 +187,7 @@ class _Dimse(DIMSEServiceProvider):
         try:
             file = self._admission.part()
         except OSError:
-            self._drop(Refusal(kinds.OUT_OF_RESOURCES, "the object cannot be written"))
+            self._drop(Refusal(storage_service.OUT_OF_RESOURCES, "the object cannot be written"))
             return
         message._data_set_file = cast(Any, file)
         message._data_set_path = Path(file.name)
@@ -200,12 +200,12 @@ class _Dimse(DIMSEServiceProvider):
             )
             write_file_meta_info(cast(Any, file), meta)
         except OSError:
-            self._drop(Refusal(kinds.OUT_OF_RESOURCES, "the object cannot be written"))
-        except Exception:  # a request without its UIDs, or with such as pydicom does not write
-            self._drop(Refusal(kinds.CANNOT_UNDERSTAND, "the request lacks its UIDs"))
+            self._drop(Refusal(storage_service.OUT_OF_RESOURCES, "the object cannot be written"))
+        except Exception:  # a request without UIDs, or with UIDs that pydicom does not write
+            self._drop(Refusal(storage_service.CANNOT_UNDERSTAND, "the request lacks its UIDs"))
 
     def _drop(self, refusal: Refusal) -> None:
-        """Refuse the object that is coming: keep nothing of it."""
+        """Refuse the current object and discard its data."""
         self._refused = refusal
         message = cast(C_STORE_RQ, self.message)
         self.refusals[int(message.command_set.get("MessageID") or 0)] = refusal
@@ -218,7 +218,7 @@ class _Dimse(DIMSEServiceProvider):
 
 @dataclass
 class _Peer:
-    """A connection, and its association once there is one."""
+    """A connection, with its association once it is requested."""
 
     connection: socket.socket
     association: Association | None = None
@@ -228,22 +228,22 @@ class _Peer:
         return self.association is None or not self.association.is_established
 
     def shut(self) -> None:
-        """End the connection, whoever waits on it."""
+        """End the connection, also while a thread waits on it."""
         if self.association is not None and self.is_silent:
-            # pynetdicom does not tell the thread that waits for the request of an association.
+            # pynetdicom does not wake the thread that waits for an association request.
             self.association.dul.to_user_queue.put(cast(Any, None))
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
 
 
 class Connection(RequestHandler):
-    """One connection, in a thread of its own until its association has ended."""
+    """One connection, in its own thread until its association ends."""
 
     server: Server
     request: Any
 
     def handle(self) -> None:
-        """Encrypt where that is asked for, serve one association, and leave nothing open."""
+        """Start TLS if configured, serve one association, and close everything."""
         limits = self.server.admission.limits
         peer = self.server.peers[self.request]
         try:
@@ -257,12 +257,12 @@ class Connection(RequestHandler):
         except (
             OSError,
             ValueError,
-        ):  # the peer speaks no TLS, has no certificate that we know, or was shut out
+        ):  # the peer speaks no TLS, has no accepted certificate, or was disconnected
             peer.connection.close()
             return
         association = self._create_association()
         association.dul.socket = _Socket(association, peer.connection, limits)
-        association.dul.event_queue.get_nowait()  # both sockets have noted that they are connected
+        association.dul.event_queue.get_nowait()  # both sockets have queued the event of the connection
         association.dul._run_loop_delay = _DUL_WAIT_S
         association.dul.daemon = True
         dimse = association.dimse = _Dimse(association, self.server.admission)
@@ -280,10 +280,10 @@ class Connection(RequestHandler):
 
 
 class Server(ThreadedAssociationServer):
-    """Takes connections of those that may connect, as many as there is room for.
+    """Accepts connections from allowed addresses, up to a limit.
 
-    Of connections that have not asked for an association yet, the oldest makes room for a new one: a thousand
-    that say nothing keep nobody out.
+    At the limit, the oldest connection without an association request is closed for a new one, so that silent
+    connections cannot lock others out.
     """
 
     daemon_threads = True
@@ -308,14 +308,14 @@ class Server(ThreadedAssociationServer):
             silent = self._silent()
             for peer in silent[: len(silent) - room + 1] if len(silent) >= room else ():
                 peer.shut()
-            # Until that has made room, others wait in the system's own queue.
+            # Until it is closed, further connections wait in the system's queue.
             if not self._changed.wait_for(lambda: len(self._silent()) < 2 * room, _MAKE_ROOM_S):
                 return False
             self.peers[request] = _Peer(request)
         return True
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve a connection that `verify_request` has let in."""
+        """Serve a connection that `verify_request` has accepted."""
         try:
             super().process_request_thread(request, client_address)
         finally:
@@ -324,12 +324,12 @@ class Server(ThreadedAssociationServer):
                 self._changed.notify_all()
 
     def established(self) -> int:
-        """How many associations there are."""
+        """The number of associations."""
         with self._changed:
             return sum(not one.is_silent for one in self.peers.values())
 
     def end_all(self) -> None:
-        """Close what is open."""
+        """Close all connections."""
         with self._changed:
             for peer in self.peers.values():
                 peer.shut()
@@ -338,11 +338,11 @@ class Server(ThreadedAssociationServer):
         return [one for one in self.peers.values() if one.is_silent]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing: socketserver would print a traceback; what a peer does wrong is its own affair."""
+        """Do nothing: socketserver would print a traceback for each protocol error of a peer."""
 
 
 def admits(networks: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network], address: str) -> bool:
-    """Whether an address lies in one of the networks, or there are none."""
+    """Whether an address lies in one of the networks; True without networks."""
     if not networks:
         return True
     one = ipaddress.ip_address(address.partition("%")[0])

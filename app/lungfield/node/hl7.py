@@ -1,4 +1,4 @@
-"""HL7 v2.5.1: what was measured as an unsolicited observation, ORU^R01 (chapter 7), in UTF-8."""
+"""HL7 v2.5.1: the measurements as an unsolicited observation message, ORU^R01 (chapter 7), in UTF-8."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from lungfield.node.messages import Finding, Message
 
 CONTENT_TYPE = "application/hl7-v2; charset=utf-8"
 _LONGEST_CONTROL_ID = 20  # MSH-10
-_PRELIMINARY = "P"  # table 0123 and table 0085: nobody has verified it
+_PRELIMINARY = "P"  # tables 0123 and 0085: not verified by a person
 _RADIOLOGY = "RAD"  # table 0074
-_SCHEMES = {"SRT": "SNM3", "LN": "LN"}  # DICOM's designators that HL7's table 0396 has another name for
+_SCHEMES = {"SRT": "SNM3", "LN": "LN"}  # DICOM's coding scheme designators, by HL7's table 0396
 _LOCAL_SCHEME = "99LUNGFIELD"
 _STUDY = Code("110180", "DCM", "Study Instance UID")
 _ESCAPES = {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "~": "\\R\\", "&": "\\T\\"}
@@ -23,15 +23,18 @@ _ACCEPTED = ("AA", "CA")  # table 0008
 
 
 def oru_r01(message: Message, *, sender: str = "LUNGFIELD") -> bytes:
-    """An ORU^R01 with the areas and lengths of the lungs, flags, and the remark that it is for research use.
+    """An ORU^R01 with the areas and lengths of the lungs, the flags, and the note on research use.
 
-    The same message has the same bytes and the same control ID (MSH-10) whenever it is sent, by which a
-    receiver recognises one that comes twice. The order's numbers are in ORC-2, ORC-3, OBR-2 and OBR-3; the
-    accession number is in OBR-18, and in OBR-3 where the radiograph tells no filler order number.
+    The bytes and the control ID (MSH-10) depend on the message only, so that a receiver recognises a repeated
+    message. The order numbers are in ORC-2, ORC-3, OBR-2 and OBR-3; the accession number is in OBR-18, and
+    also in OBR-3 if the radiograph has no filler order number.
 
     Args:
-        message: what to tell.
+        message: the content.
         sender: MSH-3, the sending application.
+
+    Returns:
+        The message in UTF-8, with segments that end in a carriage return.
     """
     created = message.created.strftime("%Y%m%d%H%M%S+0000")
     header = ["MSH", r"^~\&", _escaped(sender), "", "", "", created, "", "ORU^R01^ORU_R01"]
@@ -52,10 +55,10 @@ def oru_r01(message: Message, *, sender: str = "LUNGFIELD") -> bytes:
 
 
 def refusal(answer: bytes) -> str | None:
-    """Why a receiver did not take a message, by the acknowledgement in its answer (MSA-1, chapter 2.9).
+    """Why a receiver refused a message, from the acknowledgement in its answer (MSA-1, chapter 2.9).
 
     Returns:
-        None where it says that it did, or where its answer is no acknowledgement.
+        None if it accepted the message, or if its answer is no acknowledgement.
     """
     for segment in re.split(rb"[\r\n\x0b\x1c]+", answer):
         name, *fields = segment.split(segment[3:4] or b"|")
@@ -73,7 +76,7 @@ def _patient(message: Message) -> list[str]:
 
 
 def _name(name: str) -> str:
-    """A PN of DICOM (PS3.5, 6.2.1) as XPN; 'U', unspecified, where there is none."""
+    """A PN of DICOM (PS3.5, 6.2.1) as XPN; type 'U' (unspecified) for an empty name."""
     names = []
     for group, representation in zip(name.split("="), _REPRESENTATIONS, strict=False):
         if group.strip("^ "):
@@ -90,7 +93,7 @@ def _observations(message: Message) -> Iterator[tuple[str, str, str, str]]:
     flags = message.flags or ("none",)
     yield (
         "ST",
-        f"quality-flags^Flags of the quality of the masks^{_LOCAL_SCHEME}",
+        f"quality-flags^Quality flags of the masks^{_LOCAL_SCHEME}",
         "~".join(map(_escaped, flags)),
         "",
     )
@@ -100,7 +103,7 @@ def _observations(message: Message) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _observed(finding: Finding) -> str:
-    """Its own name, and the concept as the alternate one: the name tells the lung, too."""
+    """OBX-3: our own name first, as it includes the lung, and the concept as the alternate identifier."""
     own = f"{finding.key.replace('_', '-')}^{_escaped(finding.title)}^{_LOCAL_SCHEME}"
     return f"{own}^{_code(finding.concept)}"
 
@@ -111,5 +114,5 @@ def _code(code: Code) -> str:
 
 
 def _escaped(text: str) -> str:
-    """A text without HL7's separators (chapter 2.7.1) and without control characters, which end segments."""
+    """A text with escaped separators (chapter 2.7.1), and without control characters, which end segments."""
     return "".join(_ESCAPES.get(one, one if one.isprintable() else " ") for one in text)

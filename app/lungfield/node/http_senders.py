@@ -1,4 +1,4 @@
-"""STOW-RS (PS3.18, section 10.5), and HL7 and FHIR messages by POST or as files."""
+"""Senders for STOW-RS (PS3.18, section 10.5), and for HL7 and FHIR messages by POST or as files."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from lungfield.node.parcels import Outcome, Parcel, Refused, Taken, UnreachableE
 from lungfield.node.settings import Destination
 
 _OF_ALL = (401, 403, 404, 405, 407, 408, 429, 502, 503, 504)
-"""HTTP statuses that do not depend on what is sent: the whole destination is tried again later."""
+"""HTTP statuses that do not depend on the content: all deliveries to the destination are retried later."""
 
 
 class DicomwebSender:
-    """The way to a DICOMweb archive: one request a parcel, over one connection.
+    """The sender for a DICOMweb archive: one request per parcel, over one connection.
 
     Args:
         destination: of kind 'dicomweb'.
@@ -37,7 +37,7 @@ class DicomwebSender:
         self._closing = threading.Event()
 
     def send(self, parcels: Sequence[Parcel]) -> Iterator[tuple[Parcel, Outcome]]:
-        """Send parcels; see `Sender`. What the archive does not name as kept, it has not taken."""
+        """Send parcels; see `Sender`. An object that the archive's answer does not name is not stored."""
         for parcel in parcels:
             if self._closing.is_set():
                 return
@@ -64,19 +64,19 @@ class DicomwebSender:
             if response is None or response.status_code in _OF_ALL:
                 raise UnreachableError(text) from error
             return Refused(text)
-        return Taken("; ".join([*(f"no {one} was made of it" for one in parcel.missing), *remarks]))
+        return Taken("; ".join([*(f"no {one} could be made" for one in parcel.missing), *remarks]))
 
 
 @dataclass(frozen=True)
-class Language:
-    """What messages are written in.
+class MessageFormat:
+    """A format of messages.
 
     Attributes:
-        suffix: of their files.
+        suffix: of files.
         content_type: of a POST.
-        encode: the bytes of a message.
-        refusal: why a receiver says that it did not take one, by the bytes of its answer; None where it did.
-        headers: what a POST says beside its type.
+        encode: encodes a message as bytes.
+        refusal: returns why a receiver refused a message, from the bytes of its answer; None if it did not.
+        headers: returns further headers of a POST.
     """
 
     suffix: str
@@ -86,8 +86,8 @@ class Language:
     headers: Callable[[Message], dict[str, str]] = field(default=lambda message: {})  # noqa: ARG005
 
 
-HL7 = Language(".hl7", hl7.CONTENT_TYPE, hl7.oru_r01, hl7.refusal)
-FHIR = Language(
+HL7 = MessageFormat(".hl7", hl7.CONTENT_TYPE, hl7.oru_r01, hl7.refusal)
+FHIR = MessageFormat(
     ".json",
     fhir.CONTENT_TYPE,
     fhir.to_json,
@@ -96,17 +96,17 @@ FHIR = Language(
 
 
 class MessageSender:
-    """The way to a receiver of messages.
+    """The sender for a receiver of messages.
 
     Args:
         destination: of kind 'hl7' or 'fhir', with the address or the folder of the receiver.
-        language: what it reads.
+        language: the format of its messages.
 
     Raises:
         DataError: a file of certificates is missing.
     """
 
-    def __init__(self, destination: Destination, language: Language) -> None:
+    def __init__(self, destination: Destination, language: MessageFormat) -> None:
         self._destination = destination
         self._language = language
         self._session = http_session(destination)
@@ -133,7 +133,7 @@ class MessageSender:
             return self._post(message)
         folder = self._destination.folder or Path()
         try:
-            # Named by a digest: the same file however often it is written, and no identity.
+            # Named by a digest: repeated messages replace the same file, and the name holds no identity.
             write_whole(
                 folder / f"{parcel.radiograph.stem}{self._language.suffix}", self._language.encode(message)
             )
@@ -148,7 +148,7 @@ class MessageSender:
                 data=self._language.encode(message),
                 headers={"Content-Type": self._language.content_type, **self._language.headers(message)},
                 timeout=self._destination.timeout_s,
-                allow_redirects=False,  # it would come as a GET, and be answered with success
+                allow_redirects=False,  # requests would follow with a GET, and report success
             )
         except requests.RequestException as error:
             raise UnreachableError(f"no connection, or no answer in time ({type(error).__name__})") from error
@@ -161,5 +161,5 @@ class MessageSender:
 
 
 def _without_address(error: Exception, url: str) -> str:
-    """An error without the address, which the destination's name stands for."""
+    """The text of an error without the address; messages show the destination's name instead."""
     return str(error).removeprefix(f"{url}: ")

@@ -1,4 +1,4 @@
-"""Keeping an object that arrived, whatever way: durable first, then in the queue, then answered."""
+"""Store objects that arrive: first the file durably, then its row in the queue, then the answer."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from typing import IO
 from lungfield.errors import DataError, OutputError, Reason, UnreadableError
 from lungfield.export.derived import MANUFACTURER
 from lungfield.node.content import Content, read_content
-from lungfield.node.kinds import RADIOGRAPHS
 from lungfield.node.records import Instance, Receipt, Received
 from lungfield.node.settings import Settings
+from lungfield.node.storage_service import RADIOGRAPHS
 from lungfield.node.store import Store
 from lungfield.node.transcoding import is_transcoded
 from lungfield.radiograph.limits import DEFAULT_LIMITS
 
 _PARTS = ".parts"
 _READERS = 4
-"""So many objects are read at once: a deflated one is inflated in memory."""
+"""Number of objects that are read at the same time, as a deflated one is inflated in memory."""
 
 
 class Incoming:
-    """The way into the queue, for the SCP, watched folders and polled archives; for any number of threads.
+    """Adds objects to the queue, for the SCP, watched folders and polled archives. Thread-safe.
 
     Args:
         settings: of the node.
         store: its queue.
-        arrived: called, in the thread that brought it, after a new object is in the queue.
+        arrived: called in the receiving thread after a new object is in the queue.
     """
 
     def __init__(self, settings: Settings, store: Store, arrived: Callable[[], None] = lambda: None) -> None:
@@ -45,15 +45,15 @@ class Incoming:
         self._comparing = threading.Lock()
         self._busy = 0
         self._rest = threading.Condition()
-        # A data set may be as large as an object, inflated or not; what it holds is looked at by the workers.
+        # A data set may be as large as an object, inflated or not; the workers check its content.
         size = settings.limits.object_bytes
         self._limits = replace(DEFAULT_LIMITS, max_file_bytes=size + (1 << 20), max_inflated_bytes=size)
 
     def prepare(self) -> None:
-        """Make the folders, and remove what a process that was killed had not finished.
+        """Create the folders, and remove partial files of a killed process.
 
         Raises:
-            OutputError: they cannot be written.
+            OutputError: the folders cannot be written.
         """
         try:
             shutil.rmtree(self._parts, ignore_errors=True)
@@ -64,7 +64,7 @@ class Incoming:
             ) from error
 
     def remove_strays(self) -> int:
-        """Remove files that no row names: their senders were never answered. How many there were."""
+        """Remove files that no row names, as their senders got no answer, and return their number."""
         strays = [
             path
             for path in self._settings.incoming.glob("??/*.dcm")
@@ -82,28 +82,31 @@ class Incoming:
             return False
 
     def part(self) -> IO[bytes]:
-        """A new file for an object that arrives, on the same disk as the kept ones; `keep` takes it.
+        """Create a file for an arriving object on the disk of the state folder; then call `keep`.
 
         Raises:
-            OSError: it cannot be made.
+            OSError: the file cannot be created.
         """
         return tempfile.NamedTemporaryFile(dir=self._parts, suffix=".dcm", delete=False)
 
     def keep(
         self, part: Path, *, source: str, calling_ae_title: str = "", expected: tuple[str, str] | None = None
     ) -> Receipt:
-        """Take an object in. When this returns, it is durable, or known, or not wanted.
+        """Store an object durably and add it to the queue, unless it is known or a result of this node.
 
         Args:
-            part: path of a file that was made by `part` and is complete; it is gone afterwards.
+            part: path of a complete file from `part`; it is moved or removed.
             source: 'dicom', 'watch' or 'dicomweb'.
-            calling_ae_title: who sent it.
-            expected: the SOPClassUID and SOPInstanceUID that were announced, if any were.
+            calling_ae_title: of the sender; '' if unknown.
+            expected: the SOPClassUID and SOPInstanceUID of the request, if any.
+
+        Returns:
+            Whether the object is new, known, in conflict, or a result of this node.
 
         Raises:
-            UnreadableError: it cannot be read, or is no object of a kind that is received.
-            DataError: it is another object than was announced.
-            OutputError: it could not be written; nothing was kept.
+            UnreadableError: the object cannot be read, or is no radiograph by its SOP Class.
+            DataError: its UIDs are not those of the request.
+            OutputError: it could not be written; nothing is stored.
         """
         with self._rest:
             self._busy += 1
@@ -128,7 +131,7 @@ class Incoming:
         return receipt
 
     def wait_for_rest(self, limit_s: float) -> bool:
-        """Wait until nothing is being kept; False where that takes longer than a limit in seconds."""
+        """Wait until no call of `keep` is active; return False after `limit_s` seconds."""
         with self._rest:
             return self._rest.wait_for(lambda: not self._busy, limit_s)
 
@@ -137,12 +140,12 @@ class Incoming:
         if not content.sop_instance_uid:
             raise UnreadableError("the object has no SOPInstanceUID", reason=Reason.DAMAGED)
         if expected is not None and found != expected:
-            raise DataError("the object is another than its request announced")
+            raise DataError("the object's UIDs are not those of its request")
         if content.sop_class_uid not in RADIOGRAPHS:
             raise UnreadableError("the object is no radiograph by its SOP Class", reason=Reason.OTHER_OBJECT)
 
     def _is_own(self, content: Content) -> bool:
-        """Whether the object was made of a radiograph by this software: here, or by another node."""
+        """Whether the object is a result of this software, from this or from another node."""
         made_here = self._store.is_own(content.sop_instance_uid)
         return made_here or (content.manufacturer == MANUFACTURER and content.is_derived)
 
@@ -181,9 +184,9 @@ class Incoming:
         return receipt
 
     def _is_known_otherwise(self, part: Path, content: Content, known: Instance, name: str) -> bool:
-        """Whether an object is the known one, its pixels compressed in another way.
+        """Whether an object is the known one with another compression of its pixels.
 
-        Where the file of the known one is deleted already, nobody can tell: it is not.
+        If the file of the known one is deleted already, they cannot be compared, and the answer is False.
         """
         key = f"transcoded:{name}"
         if self._store.knows(key):
@@ -199,14 +202,14 @@ class Incoming:
         return same
 
     def _discard(self, path: Path) -> None:
-        """Remove a file whose row could not be written, unless another thread has made it."""
+        """Remove a file whose row could not be written, unless another thread wrote the row."""
         place = path.relative_to(self._settings.state).as_posix()
         if not self._store.is_kept(place):
             path.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
-    """Let the names in a folder reach the disk."""
+    """Sync a folder, so that the names of its files are on disk."""
     descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
     try:
         os.fsync(descriptor)

@@ -1,8 +1,8 @@
-"""The node's log: one JSON object a line, for programs and for people, without a patient's identity.
+"""The node's log: one JSON object per line, without a patient's identity.
 
-A log is read by more people than an archive is, and is kept longer. So identity is kept out by rule and not
-by care: an entry has only the fields that are named here, UIDs in a text are struck out, an exception is told
-by its kind and its place, and of what other libraries log only the place is told, as they quote headers.
+More people read a log than an archive, and it is kept longer. So rules keep identities out: an entry has only
+the fields listed here, UIDs in texts are removed, an exception is logged by its class and line number, and of
+the entries of other libraries, which may quote headers, only the location in the code is logged.
 """
 
 from __future__ import annotations
@@ -44,37 +44,37 @@ FIELDS = frozenset(
         "status",
     }
 )
-"""What `logging`'s `extra` may hold; anything else is left out. `instance` is the number of a row of the
-store, `peer` and `address` are addresses of the network, `code` a reason's code, `status` one of DIMSE or of
-HTTP."""
+"""The keys of `logging`'s `extra` that are written; others are dropped. `instance` is the number of a row in
+the queue, `peer` and `address` are network addresses, `code` is a reason code, and `status` is one of DIMSE
+or HTTP."""
 
 FILE_BYTES = 16 << 20
-"""Size at which a log file is put aside, in bytes."""
+"""Size at which a log file is rotated, in bytes."""
 
 KEPT_FILES = 8
-"""How many of those put aside are kept."""
+"""Number of rotated files that are kept."""
 
 _OWN = "lungfield"
 _OF_A_RECORD = frozenset(vars(logging.makeLogRecord({})))
-# A UID has more components than an address of the network has, and a root of 0, 1 or 2 (PS3.5, section 9).
+# A UID has more components than an IP address, and a root of 0, 1 or 2 (PS3.5, section 9).
 _UID = re.compile(r"\b[0-2](?:\.[0-9]+){4,}\b")
 
 
 def without_uids(text: str) -> str:
-    """A text with every DICOM UID in it struck out."""
+    """A text in which every DICOM UID is replaced."""
     return _UID.sub("[UID]", text)
 
 
 @contextmanager
 def logging_to(path: Path | None = None, *, level: int = logging.INFO) -> Iterator[None]:
-    """Log as JSON lines while the block runs.
+    """A context that logs JSON lines.
 
-    A file is put aside at 16 MiB, as `node.log.1` and so on, and 8 of them are kept.
+    A file is rotated at 16 MiB, to `node.log.1` and so on, and 8 of them are kept.
 
     Args:
-        path: the file to append to; its folder is made where it is missing. None for stderr, where systemd
-            and containers take it from.
-        level: the least level of lungfield's own entries; of other libraries', that is WARNING.
+        path: the file to append to; its folder is created if missing. None for stderr, which systemd and
+            containers collect.
+        level: the lowest level of lungfield's own entries; for other libraries it is WARNING.
 
     Raises:
         OutputError: the file cannot be written.
@@ -118,7 +118,7 @@ def _handler(path: Path | None) -> logging.Handler:
 
 
 def _without_identity(record: logging.LogRecord) -> logging.LogRecord:
-    """A copy of a record that tells of nobody."""
+    """A copy of a record without identities."""
     own = record.name.split(".")[0] == _OWN
     place = f"{record.module}:{record.lineno}"
     text = without_uids(shown(record.getMessage())) if own else f"{record.levelname.lower()} at {place}"

@@ -1,6 +1,6 @@
-"""What a message tells: whom a radiograph is of, which order it belongs to, and what was measured on it.
+"""The content of a message: patient, order and measurements of a radiograph.
 
-HL7 v2 (`hl7`) and FHIR (`fhir`) say the same in different words; this is what both take it from.
+`hl7` and `fhir` encode the same `Message` as HL7 v2 and as FHIR.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from lungfield.labels import CHEST, HEART, LUNGS, Code
 _BOTH = Code("39607008", "SCT", "Lung")
 _PLACES = {**{lung.name: lung.code for lung in LUNGS}, "total": _BOTH}
 _TITLES = {"right_lung": "right lung field", "left_lung": "left lung field", "total": "both lung fields"}
-# Column, concept, and its unit where the distance of the pixels is known.
+# Column, concept, and the unit if the pixel spacing is known.
 _QUANTITIES = (
     ("area", AREA, SQUARE_MILLIMETRE),
     ("height", HEIGHT, MILLIMETRE),
@@ -55,15 +55,15 @@ _ORDER = ("PlacerOrderNumberImagingServiceRequest", "FillerOrderNumberImagingSer
 
 @dataclass(frozen=True)
 class Finding:
-    """One figure.
+    """One measurement.
 
     Attributes:
         key: its column without the unit, such as 'right_lung_area'.
         title: for people.
         concept: what was measured.
-        place: where.
-        value: the figure, to six digits.
-        unit: of it, in UCUM.
+        place: the anatomic site.
+        value: rounded to six significant digits.
+        unit: in UCUM.
     """
 
     key: str
@@ -76,7 +76,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Message:
-    """All that a message tells.
+    """The content of a message.
 
     Attributes:
         patient_id: PatientID.
@@ -87,17 +87,17 @@ class Message:
         accession_number: AccessionNumber.
         placer_order: of the order (0040,2016); '' where it is not known.
         filler_order: of the order (0040,2017); '' where it is not known.
-        procedure: what was ordered, as a code; None where the header does not say.
+        procedure: the requested procedure as a code; None if it is not known.
         study: StudyInstanceUID.
-        taken: when the radiograph was taken, YYYYMMDD or YYYYMMDDHHMMSS; '' where it is not known.
+        taken: when the radiograph was acquired, YYYYMMDD or YYYYMMDDHHMMSS; '' if it is not known.
         offset: of that time from UTC, such as '+0100'; '' where it is not known.
-        created: when the node received it, which messages and objects bear as the time of their making.
-        findings: what was measured.
-        flags: of the quality of the masks.
-        remarks: what has to be known of the figures; the first says that they are for research use only.
-        software: what made the masks, such as 'lungfield unet'.
+        created: when the node received it; the creation time in messages and objects.
+        findings: the measurements.
+        flags: quality flags of the masks.
+        remarks: notes on the measurements; the first says that they are for research use only.
+        software: that made the masks, such as 'lungfield unet'.
         version: its version.
-        digest: SHA-256 of radiograph and figures, in hexadecimal: the same for the same message.
+        digest: SHA-256 of the radiograph's UID and the content, in hexadecimal; identifies the message.
     """
 
     patient_id: str
@@ -122,20 +122,19 @@ class Message:
 
 
 def message_of(radiograph: Path, row: Mapping[str, Any], created: float) -> Message:
-    """What is told of a radiograph.
+    """The message of a radiograph.
 
     Args:
         radiograph: its file.
-        row: what the worker said of it (`lungfield.export.tables.RESULT_COLUMNS`).
+        row: its row from the worker (`lungfield.export.tables.RESULT_COLUMNS`).
         created: when the node received it, in seconds since 1970.
 
     Raises:
-        HeaderError: it cannot be read, or has no PatientID, without which nobody could tell whom a message
-            is about.
+        HeaderError: the header cannot be read, or has no PatientID, without which a message names no patient.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydicom's remarks may quote a patient's values
+            warnings.simplefilter("ignore")  # pydicom's warnings may quote a patient's values
             header = pydicom.dcmread(radiograph, stop_before_pixels=True, force=True)
             message = _message(header, row, created)
     except Exception as error:
@@ -145,8 +144,8 @@ def message_of(radiograph: Path, row: Mapping[str, Any], created: float) -> Mess
         ) from error
     if not message.patient_id:
         raise HeaderError(
-            f"{radiograph.name}: the header has no PatientID, so that nobody could tell whom a message is "
-            "about; correct the radiograph where it comes from and send it again."
+            f"{radiograph.name}: the header has no PatientID, so a message would name no patient; correct "
+            "the radiograph at its source and send it again."
         )
     return message
 
@@ -155,7 +154,7 @@ def _message(header: Dataset, row: Mapping[str, Any], created: float) -> Message
     findings = (*_findings(row), *_findings_of_heart(row))
     flags = tuple(map(str, row.get("flags") or ()))
     software, version = f"lungfield {row.get('bundle') or ''}".strip(), str(row.get("bundle_version") or "")
-    told = repr((findings, flags, software, version, created))
+    content = repr((findings, flags, software, version, created))
     request = next(iter(header.get("RequestAttributesSequence") or ()), Dataset())
     placer, filler = (_first(keyword, header, request) for keyword in _ORDER)
     return Message(
@@ -177,7 +176,7 @@ def _message(header: Dataset, row: Mapping[str, Any], created: float) -> Message
         remarks=tuple(_remarks(row)),
         software=software,
         version=version,
-        digest=sha256(f"{text_of(header, 'SOPInstanceUID')}\0{told}".encode()).hexdigest(),
+        digest=sha256(f"{text_of(header, 'SOPInstanceUID')}\0{content}".encode()).hexdigest(),
     )
 
 
@@ -197,7 +196,7 @@ def _findings(row: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _findings_of_heart(row: Mapping[str, Any]) -> Iterator[Finding]:
-    """Area of the heart, widths of heart and chest, and their ratio, as far as there are any."""
+    """Area of the heart, widths of heart and chest, and their ratio, as far as they were measured."""
     for key, title, concept, place, unit in _OF_HEART:
         value = row.get(
             f"{key}_mm2" if unit is SQUARE_MILLIMETRE else f"{key}_mm" if unit is MILLIMETRE else key
@@ -220,7 +219,7 @@ def _remarks(row: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _first(keyword: str, *places: Dataset) -> str:
-    """The first of them that has a value; a sequence's item bears it where the study does not."""
+    """The first value of an attribute in the header or in the item of a sequence; '' without one."""
     found = (decoded_text(one, keyword).strip() for one in places)
     return next((one for one in found if one), "")
 
@@ -238,18 +237,18 @@ def _procedure(header: Dataset, request: Dataset) -> Code | None:
 
 
 def _taken(header: Dataset) -> str:
-    """The date of acquisition, content or study, with its time to the second where that is whole."""
+    """The date of acquisition, content or study, with its time to the second if that is complete."""
     for kind in ("Acquisition", "Content", "Study"):
         date = "".join(values_of(header, f"{kind}Date"))
         if date:
             time = "".join(values_of(header, f"{kind}Time")).partition(".")[0]
-            # A leap second is none in HL7 or FHIR.
+            # HL7 and FHIR have no leap seconds.
             return date + (time if len(time) == 6 and not time.endswith("60") else "")
     return ""
 
 
 def _offset(header: Dataset) -> str:
-    """TimezoneOffsetFromUTC (PS3.3, C.12.1.1.8) where it is one."""
+    """TimezoneOffsetFromUTC (PS3.3, C.12.1.1.8), or '' if it is missing or invalid."""
     text = text_of(header, "TimezoneOffsetFromUTC").strip()
     valid = len(text) == 5 and text[0] in "+-" and text[1:].isdigit()
     return text if valid and text[1:3] <= "14" and text[3:] <= "59" else ""

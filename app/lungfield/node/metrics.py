@@ -1,8 +1,8 @@
-"""What a node tells Prometheus, in a registry of its own.
+"""The node's metrics for Prometheus, in their own registry.
 
-What is now (queues, ages, disk) is asked of the store when the metrics are; what happened (times by stage,
-failures, flags) is counted from the store's transitions, each once, and so begins at 0 when the node does, as
-counters may (https://prometheus.io/docs/concepts/metric_types).
+Gauges (queues, ages, disk) are read from the queue on each scrape. Counters and histograms (times by stage,
+failures, flags) are computed from the queue's transitions, each counted once. They start at 0 with the node,
+as counters may (https://prometheus.io/docs/concepts/metric_types).
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Metrics:
 
     Args:
         store: its queue.
-        status: describes the node now.
-        readiness: says why it is not ready, by check; '' where it is.
+        status: returns the current status of the node.
+        readiness: returns, by check, why the node is not ready; '' for a check that passes.
     """
 
     def __init__(
@@ -43,16 +43,16 @@ class Metrics:
         self._history = _History(store, self._registry)
 
     def text(self) -> bytes:
-        """All of them in Prometheus' text format."""
+        """All metrics in Prometheus' text format."""
         self._history.read()
         return generate_latest(self._registry)
 
     def describe(self) -> list[Metric]:
-        """Nothing: else the registry would ask the store when this is registered."""
+        """Return nothing, so that the registry does not call `collect` on registration."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """What is now."""
+        """The gauges."""
         status = self._status()
         info = InfoMetricFamily("lungfield_node", "The program.")
         info.add_metric((), {"version": version("lungfield")})
@@ -107,7 +107,7 @@ def _gauge(name: str, help_text: str, label: str, values: Mapping[str, float]) -
 
 
 class _History:
-    """Counters and histograms of what has happened since this was made."""
+    """Counters and histograms of the transitions since the start."""
 
     def __init__(self, store: Reading, registry: CollectorRegistry) -> None:
         self._store = store
@@ -138,7 +138,7 @@ class _History:
         )
 
     def read(self) -> None:
-        """Count what has happened since the last time."""
+        """Count the transitions since the last call."""
         with self._lock:
             while True:
                 self._last, changes = self._store.transitions_after(self._last, _AT_ONCE)
@@ -158,7 +158,7 @@ class _History:
         if change.from_state == State.RECEIVED and change.to_state != State.PARKED:
             self._count_segmented(change, instance)
         if change.to_state == State.PARKED:
-            # It may have been retried meanwhile, and then tells no code.
+            # It may have been retried meanwhile, and then has no code.
             self._failures.labels(instance.reason_code or "retried").inc()
         if change.to_state == State.DELIVERED:
             self._stages.labels("total").observe(max(change.at - instance.received_at, 0.0))

@@ -1,4 +1,4 @@
-"""What the node answers over HTTP: its page, its health and its metrics."""
+"""The node's HTTP application: page, health and metrics."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from starlette.routing import Route
 from lungfield.errors import LungfieldError
 from lungfield.export.report.messages import FLAGS
 from lungfield.node import metrics, pictures, web_security
+from lungfield.node.formatting import duration, number, size
 from lungfield.node.readiness import Check, all_checks, readiness
 from lungfield.node.settings import Settings, secret
 from lungfield.node.status import Status, status_of
 from lungfield.node.store import Store
-from lungfield.node.words import duration, number, size
 
 REFRESH_S = 30
-"""How often the page loads itself again, in seconds."""
+"""The interval at which the page reloads, in seconds."""
 
 _LARGEST_FORM = 4096
 _DONE = {
     "retried": "They go on.",
     "parked": "It is parked.",
-    "late": "Nothing was changed: it was no longer so.",
+    "late": "Nothing was changed: its state had changed meanwhile.",
 }
 
 logger = logging.getLogger(__name__)
 
 
 class Page:
-    """What answers to each address.
+    """The handlers of the page's addresses.
 
     Args:
         settings: the node's.
@@ -88,21 +88,21 @@ class Page:
         )
 
     async def health(self, _: Request) -> Response:
-        """The process lives, and answers."""
+        """Answer that the process is alive."""
         return PlainTextResponse("alive\n")
 
     def ready(self, _: Request) -> Response:
-        """Whether radiographs can be sent to it: 200, or 503 and why not."""
+        """Whether the node can receive radiographs: 200, or 503 with the reason."""
         said = self._readiness()
         answer = {check: why or "ok" for check, why in said.items()}
         return JSONResponse(answer, status_code=503 if any(said.values()) else 200)
 
     def tell_metrics(self, _: Request) -> Response:
-        """What Prometheus asks for."""
+        """The metrics for Prometheus."""
         return Response(self._metrics.text(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
     def picture(self, request: Request) -> Response:
-        """The small picture of an instance."""
+        """The thumbnail of an instance."""
         content = None
         if self._settings.http_thumbnails:
             results = self._store.results(request.path_params["number"])
@@ -127,7 +127,7 @@ class Page:
         return response
 
     async def change(self, request: Request) -> Response:
-        """Retry or park what a form of the page names."""
+        """Retry or park the instances that a form of the page names."""
         body = await web_security.small_body(request, _LARGEST_FORM)
         if body is None:
             return PlainTextResponse("The form is too large.\n", 413)

@@ -1,4 +1,4 @@
-"""What goes to a destination in one delivery, and what can come of sending it."""
+"""The content of a delivery to a destination, and the outcomes of sending it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lungfield.errors import LungfieldError
-from lungfield.node.records import Delivery, Instance, whole
+from lungfield.node.records import Delivery, Instance, full_path
 from lungfield.node.settings import Destination, Settings
 from lungfield.node.store import Store
 
@@ -32,14 +32,14 @@ class Item:
 
 @dataclass(frozen=True)
 class Parcel:
-    """All that one destination gets of one instance.
+    """The content of one delivery: the results of one instance for one destination.
 
     Attributes:
         delivery: its row.
         instance: the radiograph.
-        radiograph: its file.
-        items: the results that the destination gets, in the order in which they were made; none for messages.
-        missing: formats that the destination should get and that could not be made of this radiograph.
+        radiograph: the radiograph's file.
+        items: the results for the destination, in the order in which they were made; empty for messages.
+        missing: formats that the destination should get but that could not be made.
     """
 
     delivery: Delivery
@@ -51,10 +51,10 @@ class Parcel:
 
 @dataclass(frozen=True)
 class Taken:
-    """The destination has everything for good.
+    """The destination has stored everything.
 
     Attributes:
-        warning: what it did differently; '' for nothing.
+        warning: of the destination; '' for none.
     """
 
     warning: str = ""
@@ -62,11 +62,11 @@ class Taken:
 
 @dataclass(frozen=True)
 class Asked:
-    """The destination has accepted everything, and will be asked to commit itself to keeping it.
+    """The destination has accepted everything, and storage commitment is requested.
 
     Attributes:
-        transaction_uid: by which the answer names the question.
-        warning: what it did differently; '' for nothing.
+        transaction_uid: Transaction UID of the request, which the report repeats.
+        warning: of the destination; '' for none.
     """
 
     transaction_uid: str
@@ -75,11 +75,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class Refused:
-    """The destination did not take everything.
+    """The destination did not store everything.
 
     Attributes:
-        error: what it said, without identity.
-        final: whether no other try, and no other destination, can do better.
+        error: the reason, without identity.
+        final: whether neither a retry nor the fallback can succeed.
     """
 
     error: str
@@ -90,27 +90,27 @@ Outcome = Taken | Asked | Refused
 
 
 class UnreachableError(LungfieldError):
-    """A destination takes nothing at all at the time: it is down, or rejects the node."""
+    """A destination accepts nothing now: it is down, or rejects the node."""
 
 
 class Sender(Protocol):
-    """The way to one destination; used by one thread, and closed by any."""
+    """Sends parcels to one destination; used by one thread, and closed by any."""
 
     def send(self, parcels: Sequence[Parcel]) -> Iterator[tuple[Parcel, Outcome]]:
-        """Send parcels, and tell what came of each at once, so that it is noted before the next is sent.
+        """Send parcels, and yield the outcome of each before the next is sent.
 
-        A parcel that nothing is told of was not tried. One may get a second outcome, after `Asked`.
+        A parcel without an outcome was not tried. A parcel may get a second outcome after `Asked`.
 
         Raises:
-            UnreachableError: nothing can be sent at the time.
+            UnreachableError: nothing can be sent now.
         """
 
     def close(self) -> None:
-        """End what is under way, from another thread; nothing is sent any more."""
+        """Abort the current transfer, from another thread; nothing is sent afterwards."""
 
 
 def unreadable(item: Item, error: Exception) -> str:
-    """What is said of a result whose file cannot be read."""
+    """The error text for a result whose file cannot be read."""
     return (
         f"the {item.format} in the state folder cannot be read ({type(error).__name__}); check its disk, "
         "and send the radiograph again"
@@ -118,21 +118,21 @@ def unreadable(item: Item, error: Exception) -> str:
 
 
 def parcel_of(settings: Settings, store: Store, destination: Destination, delivery: Delivery) -> Parcel:
-    """What a delivery consists of.
+    """The parcel of a delivery.
 
     Raises:
-        UnreachableError: its instance is gone from the queue, which foreign keys do not allow.
+        UnreachableError: its instance is missing in the queue, which foreign keys do not allow.
     """
     instance = store.instance(delivery.instance_id)
     if instance is None:
         raise UnreachableError(f"delivery {delivery.id} has no instance; the queue is damaged.")
     made = {one.format: one for one in store.results(instance.id) if one.sop_instance_uid}
     items = tuple(
-        Item(whole(settings.results, one.path), one.format, one.sop_class_uid, one.sop_instance_uid)
+        Item(full_path(settings.results, one.path), one.format, one.sop_class_uid, one.sop_instance_uid)
         for one in made.values()
         if one.format in destination.formats
     )
-    # Of what was skipped there is a notice alone.
+    # A skipped image has a notice only.
     wanted = () if instance.skipped_code else destination.formats
     missing = tuple(one for one in wanted if one in settings.formats and one not in made)
-    return Parcel(delivery, instance, whole(settings.state, instance.path), items, missing)
+    return Parcel(delivery, instance, full_path(settings.state, instance.path), items, missing)

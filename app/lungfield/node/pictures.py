@@ -1,7 +1,7 @@
-"""Small pictures for the page, made of what a radiograph's results show.
+"""Thumbnails for the page, made from a radiograph's results.
 
-They show the radiograph, and so text that is burnt into it. At this size it is seldom readable; where it must
-not be shown at all, the page is told to show no pictures (`http_thumbnails`).
+They also show text that is burnt into the radiograph. It is seldom readable at this size; the setting
+`http_thumbnails` switches them off.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _KEPT = 256
 
 
 def thumbnail(results: Iterable[Result], folder: Path) -> bytes | None:
-    """A small picture of an instance.
+    """The thumbnail of an instance.
 
     Args:
-        results: what was made of it.
+        results: of the instance.
         folder: of the results.
 
     Returns:
-        A WebP file, at most 160 pixels long; None where there is no picture, or no longer.
+        A WebP file of at most 160 pixels on the longer side; None if no result with a picture has a file.
     """
     paths = {one.format: folder / one.path for one in results}
     for name in PICTURES:
@@ -42,7 +42,7 @@ def thumbnail(results: Iterable[Result], folder: Path) -> bytes | None:
             try:
                 return _reduced(paths[name], paths[name].stat().st_mtime_ns)
             except (OSError, ValueError, KeyError, AttributeError, SyntaxError, InvalidDicomError):
-                continue  # the other may still be there
+                continue  # another result may still have a file
     return None
 
 

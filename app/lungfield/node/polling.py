@@ -1,4 +1,4 @@
-"""Archives that are asked for new radiographs, by QIDO-RS and WADO-RS (PS3.18, chapter 10)."""
+"""Poll archives for new radiographs, with QIDO-RS and WADO-RS (PS3.18, chapter 10)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from lungfield.errors import DataError, LungfieldError, OutputError, Reason, Unr
 from lungfield.node.completeness import check_complete
 from lungfield.node.connections import archive_of, http_session
 from lungfield.node.incoming import Incoming
-from lungfield.node.kinds import RADIOGRAPHS
 from lungfield.node.settings import Poll, Settings
+from lungfield.node.storage_service import RADIOGRAPHS
 from lungfield.node.store import Store
 from lungfield.radiograph.limits import DEFAULT_LIMITS
 
@@ -36,24 +36,23 @@ _ENVELOPE_BYTES = 1 << 16
 
 @dataclass
 class _Absence:
-    """An object that could not be fetched: how often, and when it is tried again."""
+    """An object that could not be fetched: number of failures, and time of the next try."""
 
     failures: int = 0
     again_at: float = 0.0
 
 
 class Poller(threading.Thread):
-    """Asks one archive until it is closed.
+    """Polls one archive until it is closed.
 
-    Asked for are the CR and DX series of studies of the last days. Each object is fetched once, in the
-    transfer syntax in which the archive has it; what was fetched, or is in the queue already, is remembered,
-    also by a later process. An object that the archive does not give, or only in part, is tried again, and
-    keeps no other from coming.
+    It queries the CR and DX series of studies of the last days. Each object is fetched once, in the transfer
+    syntax of the archive; fetched and known objects are remembered in the queue, also across restarts. An
+    object that cannot be fetched completely is retried, and does not block others.
 
     Args:
         settings: of the node.
-        store: remembers what was fetched.
-        incoming: takes the objects.
+        store: remembers the fetched objects.
+        incoming: stores the objects.
         poll: the archive.
 
     Raises:
@@ -87,7 +86,7 @@ class Poller(threading.Thread):
                 self._failures += 1
                 if not self._stopping.is_set():
                     _LOG.error("%s", error, extra=self._about)
-            except Exception as error:  # the thread has to live: its end would be silence
+            except Exception as error:  # the thread must go on: without it, nothing would be fetched
                 self._failures += 1
                 _LOG.error("unexpected %s; please report it", type(error).__name__, extra=self._about)
             else:
@@ -96,7 +95,7 @@ class Poller(threading.Thread):
             self._stopping.wait(max(self._poll.every_s, min(pause, _LONGEST_PAUSE_S)))
 
     def ask(self) -> None:
-        """Fetch what is new.
+        """Fetch new objects.
 
         Raises:
             DataError: the archive does not answer, or refuses.
@@ -110,7 +109,7 @@ class Poller(threading.Thread):
                 self._fetch_series(series)
 
     def _fetch_series(self, series: Dataset) -> None:
-        """Fetch the new objects of a series, unless it has as many as when all of them were fetched."""
+        """Fetch the new objects of a series, unless its number of objects is unchanged."""
         study, uid = str(series.get("StudyInstanceUID", "")), str(series.get("SeriesInstanceUID", ""))
         if not _UID.fullmatch(study) or not _UID.fullmatch(uid):
             return
@@ -127,7 +126,7 @@ class Poller(threading.Thread):
             self._store.remember(key)
 
     def _fetch_once(self, study: str, series: str, header: Dataset) -> bool:
-        """Fetch an object unless that was done; whether it is done."""
+        """Fetch an object unless it is known; return whether it needs no further try."""
         uid, kind = str(header.get("SOPInstanceUID", "")), str(header.get("SOPClassUID", ""))
         if not _UID.fullmatch(uid) or (kind and kind not in RADIOGRAPHS):
             return True
@@ -143,10 +142,10 @@ class Poller(threading.Thread):
             except OutputError:
                 raise
             except Exception as error:
-                # Whatever it is, also that the archive broke off: the next ones come before this one.
+                # Any error, also a broken connection: the next objects are fetched before this one.
                 self._note_absence(key, absence, error)
                 if isinstance(error, requests.ConnectionError):
-                    raise DataError("the archive does not answer any more; it is asked again") from None
+                    raise DataError("the archive no longer answers; it is polled again later") from None
                 return False
         self._absent.pop(key, None)
         self._store.remember(key)
@@ -163,13 +162,13 @@ class Poller(threading.Thread):
         _LOG.error("an object could not be fetched (%s); it is tried again", status, extra=about)
 
     def _fetch(self, study: str, series: str, uid: str) -> None:
-        """Fetch an object and take it in; what is no radiograph is left.
+        """Fetch an object and store it; an object that is no radiograph is ignored.
 
         Raises:
-            requests.RequestException: the archive does not give it.
-            ValueError: it gives something else.
+            requests.RequestException: the archive does not return it.
+            ValueError: the answer is not one object.
             UnreadableError: the object is damaged.
-            OutputError: it cannot be kept.
+            OutputError: it cannot be stored.
         """
         if not self._incoming.has_space():
             raise OutputError("the disk of the state folder is nearly full: nothing is fetched")
@@ -187,16 +186,16 @@ class Poller(threading.Thread):
         except UnreadableError as error:
             if error.reason is Reason.DAMAGED:
                 raise
-            _LOG.info("an object is left", extra=self._about | {"code": str(error.reason)})
+            _LOG.info("an object was ignored", extra=self._about | {"code": str(error.reason)})
         finally:
             part.unlink(missing_ok=True)
 
     def _content(self, url: str) -> bytes:
-        """The bytes of an object as the archive has them.
+        """The bytes of an object as the archive stores them.
 
         Raises:
-            requests.RequestException: the archive does not give them.
-            ValueError: they are over the limit; or it gives something else.
+            requests.RequestException: the archive does not return them.
+            ValueError: the object is over the limit, or the answer is not one object.
         """
         answer = bytearray()
         with self._session.get(
@@ -210,15 +209,15 @@ class Poller(threading.Thread):
             return _only_part(bytes(answer), response.headers.get("Content-Type", ""))
 
     def _key(self, *parts: str) -> str:
-        """What a series or an object is remembered by; a digest, as identifiers tell who a patient is."""
+        """The key of a series or an object in the queue; a digest, as UIDs can identify a patient."""
         return f"poll:{sha256('|'.join((self._poll.url, *parts)).encode()).hexdigest()}"
 
 
 def _only_part(answer: bytes, content_type: str) -> bytes:
-    """The one part of a multipart answer (RFC 2046, 5.1); all of an answer that is none.
+    """The single part of a multipart answer (RFC 2046, 5.1); all of an answer that is not multipart.
 
     Raises:
-        ValueError: it does not end as it should, or has several parts.
+        ValueError: the answer is incomplete or has several parts.
     """
     found = re.search(r'boundary="?([^";]+)', content_type)
     if not content_type.lower().startswith("multipart/") or found is None:
@@ -227,5 +226,5 @@ def _only_part(answer: bytes, content_type: str) -> bytes:
     start = answer.index(b"\r\n\r\n", answer.index(boundary)) + 4
     end = answer.index(b"\r\n" + boundary, start)
     if not answer[end + 2 + len(boundary) :].startswith(b"--"):
-        raise ValueError("the archive gives several objects, or only a part of one")
+        raise ValueError("the archive returned several objects, or an incomplete one")
     return answer[start:end]

@@ -1,4 +1,4 @@
-"""Whether a node is ready to take radiographs: the checks of `/readyz`, of metrics and of the page."""
+"""Whether a node is ready to receive radiographs: the checks of `/readyz`, of metrics and of the page."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import shutil
 from collections.abc import Callable, Mapping
 
 from lungfield.errors import LungfieldError, first_line
+from lungfield.node.formatting import size
 from lungfield.node.settings import Settings
 from lungfield.node.store import Store
-from lungfield.node.words import size
 
 Check = Callable[[], str]
-"""Says why a part of the node is not ready; '' where it is."""
+"""Returns why a part of the node is not ready, or ''."""
 
 
 def all_checks(settings: Settings, store: Store, checks: Mapping[str, Check]) -> dict[str, Check]:
-    """The checks of a node's parts with those of what all of them need: 'store' and 'disk'.
+    """The checks of a node's parts, with two for all of them: 'store' and 'disk'.
 
     Args:
         settings: the node's.
@@ -42,7 +42,7 @@ def all_checks(settings: Settings, store: Store, checks: Mapping[str, Check]) ->
 
 
 def readiness(checks: Mapping[str, Check]) -> dict[str, str]:
-    """What each check says; one that fails itself is not passed."""
+    """The result of each check; a check that raises an error does not pass."""
     return {name: _said(check) for name, check in checks.items()}
 
 

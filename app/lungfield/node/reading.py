@@ -1,4 +1,4 @@
-"""What is read from a node's queue: by the threads that work on it, by the page, and by the command line."""
+"""Queries of a node's queue, for its threads, the page and the command line."""
 
 from __future__ import annotations
 
@@ -23,40 +23,40 @@ from lungfield.node.records import (
 
 
 class Reading:
-    """The questions to a queue; each sees what was committed when it is asked.
+    """Queries of a queue; each sees the committed state at its time.
 
     Args:
-        path: of the SQLite file, made where it is missing; its folder is there.
+        path: of the SQLite file, created if missing; its folder must exist.
 
     Raises, as every method does:
         DataError: the file is damaged, or of a later version.
-        OutputError: it cannot be read or written.
+        OutputError: the file cannot be read or written.
     """
 
     def __init__(self, path: Path) -> None:
         self._database = Database(path)
 
     def close(self) -> None:
-        """Close the file, once no thread uses it."""
+        """Close the file; no thread may use it any more."""
         self._database.close()
 
     def instance(self, number: int) -> Instance | None:
-        """The instance of an id."""
+        """The instance with an id, or None."""
         return next(iter(self._instances("WHERE id = ?", number)), None)
 
     def find(self, sop_instance_uid: str) -> Instance | None:
-        """The instance of a SOP Instance UID."""
+        """The instance with a SOP Instance UID, or None."""
         return next(iter(self._instances("WHERE sop_instance_uid = ?", sop_instance_uid)), None)
 
     def is_own(self, sop_instance_uid: str) -> bool:
-        """Whether this node has made the object of a SOP Instance UID."""
+        """Whether the object with a SOP Instance UID is a result of this node."""
         return bool(
             sop_instance_uid
             and self._database.read("SELECT 1 FROM result WHERE sop_instance_uid = ?", (sop_instance_uid,))
         )
 
     def results(self, instance_id: int) -> list[Result]:
-        """What was made of an instance."""
+        """The results of an instance."""
         rows = self._database.read(
             "SELECT format, path, sop_class_uid, sop_instance_uid, series_instance_uid FROM result "
             "WHERE instance_id = ? ORDER BY id",
@@ -69,7 +69,7 @@ class Reading:
         return self._deliveries("WHERE instance_id = ? ORDER BY id", instance_id)
 
     def due(self, destination: str, now: float, limit: int = 1) -> list[Delivery]:
-        """What is to be sent to a destination at a time (seconds since 1970), the longest due first."""
+        """The deliveries to a destination that are due at a time (seconds since 1970), the earliest first."""
         return self._deliveries(
             "WHERE destination = ? AND state = 'waiting' AND next_attempt_at <= ? AND EXISTS "
             "(SELECT 1 FROM instance WHERE instance.id = instance_id AND instance.state = 'segmented') "
@@ -78,7 +78,7 @@ class Reading:
         )
 
     def expired(self, destination: str, since: float, limit: int = 100) -> list[Delivery]:
-        """What waits for a destination, due or not, since before a time (seconds since 1970)."""
+        """The waiting deliveries to a destination, due or not, from before a time (seconds since 1970)."""
         return self._deliveries(
             "WHERE destination = ? AND state = 'waiting' AND since < ? AND EXISTS "
             "(SELECT 1 FROM instance WHERE instance.id = instance_id AND instance.state = 'segmented') "
@@ -87,7 +87,7 @@ class Reading:
         )
 
     def overdue(self, destination: str, now: float, limit: int = 100) -> list[Delivery]:
-        """Sent ones whose storage commitment has not come until the time that `sent` was told."""
+        """The sent deliveries whose storage commitment did not arrive before the deadline given to `sent`."""
         return self._deliveries(
             "WHERE destination = ? AND state = 'sent' AND next_attempt_at <= ? "
             "ORDER BY next_attempt_at LIMIT ?",
@@ -95,19 +95,19 @@ class Reading:
         )
 
     def by_transaction(self, transaction_uid: str) -> list[Delivery]:
-        """The sent deliveries whose storage commitment was asked for by a Transaction UID."""
+        """The sent deliveries whose storage commitment was requested with a Transaction UID."""
         if not transaction_uid:
             return []
         return self._deliveries("WHERE transaction_uid = ? AND state = 'sent'", transaction_uid)
 
     def counts(self) -> dict[State, int]:
-        """How many instances there are in each state."""
+        """The number of instances in each state."""
         rows = self._database.read("SELECT state, count(*) AS n FROM instance GROUP BY state")
         found = {row["state"]: row["n"] for row in rows}
         return {state: found.get(state.value, 0) for state in State}
 
     def delivery_counts(self) -> dict[str, dict[Sending, int]]:
-        """How many deliveries there are in each state, by destination."""
+        """The number of deliveries in each state, by destination."""
         found: dict[str, dict[Sending, int]] = {}
         for row in self._database.read(
             "SELECT destination, state, count(*) AS n FROM delivery GROUP BY destination, state"
@@ -117,7 +117,7 @@ class Reading:
         return found
 
     def open_deliveries(self, destination: str) -> OpenDeliveries | None:
-        """What a destination has not got yet and is still sent; None where that is nothing."""
+        """A summary of a destination's deliveries that are waiting or sent; None without any."""
         ((since, attempts, next_at),) = self._database.read(
             "SELECT min(since), max(attempts), "
             "min(CASE WHEN attempts > 0 AND state = 'waiting' THEN next_attempt_at END) "
@@ -134,7 +134,7 @@ class Reading:
         return OpenDeliveries(destination, since, attempts, next_at, errors[0]["error"] if errors else "")
 
     def reason_counts(self) -> dict[tuple[State, str], int]:
-        """How many instances are parked or skipped, by state and reason code."""
+        """The number of parked and skipped instances, by state and reason code."""
         rows = self._database.read(
             "SELECT state, reason_code, count(*) AS n FROM instance WHERE state IN ('parked', 'skipped') "
             "AND reason_code != '' GROUP BY state, reason_code"
@@ -142,14 +142,14 @@ class Reading:
         return {(State(row["state"]), row["reason_code"]): row["n"] for row in rows}
 
     def oldest(self, state: State) -> float | None:
-        """For how long the oldest instance of a state has been in it, in seconds, or None."""
+        """How long the oldest instance in a state has been in it, in seconds, or None."""
         ((since,),) = self._database.read(
             "SELECT min(changed_at) FROM instance WHERE state = ?", (state.value,)
         )
         return None if since is None else max(0.0, time.time() - since)
 
     def failures(self, limit: int = 1000) -> list[Failure]:
-        """What is parked, the latest first."""
+        """The parked instances with their parked deliveries, the latest first."""
         return [
             Failure(one, tuple(self._deliveries("WHERE instance_id = ? AND state = 'parked'", one.id)))
             for one in self._instances("WHERE state = 'parked' ORDER BY changed_at DESC LIMIT ?", limit)
@@ -160,13 +160,13 @@ class Reading:
         return self._instances("ORDER BY changed_at DESC LIMIT ?", limit)
 
     def unfinished(self, limit: int = 50) -> list[Instance]:
-        """Those that are received or segmented, the oldest first."""
+        """The instances that are received or segmented, the oldest first."""
         return self._instances("WHERE state IN ('received', 'segmented') ORDER BY id LIMIT ?", limit)
 
     def ended(self, limit: int = 50) -> list[Instance]:
-        """Those that were segmented or skipped last and whose files are kept, the latest first."""
+        """The instances that were segmented or skipped last and still have files, the latest first."""
         return self._instances(
-            # '+': by the index of changes, from its end; not by that of states, with a sort of all.
+            # '+' makes SQLite use the index of changes from its end, not that of states with a full sort.
             "WHERE purged = 0 AND +state IN ('segmented', 'delivered', 'skipped') "
             "ORDER BY changed_at DESC LIMIT ?",
             limit,
@@ -178,22 +178,22 @@ class Reading:
         return int(number)
 
     def transitions(self, instance_id: int) -> list[Transition]:
-        """All changes of an instance and its deliveries, the first one first."""
+        """All transitions of an instance and its deliveries, in order."""
         return self._transitions("WHERE instance_id = ? ORDER BY id", instance_id)
 
     def transitions_after(self, number: int, limit: int = 10_000) -> tuple[int, list[Transition]]:
-        """Those after a number (0 for all), and the number of the last; for counters that only grow."""
+        """The number of the last transition, and the transitions after `number` (0 for all)."""
         rows = self._database.read(
             "SELECT * FROM transition WHERE id > ? ORDER BY id LIMIT ?", (number, limit)
         )
         return (rows[-1]["id"] if rows else number), [_transition(row) for row in rows]
 
     def knows(self, key: str) -> bool:
-        """Whether `Store.remember` was told a key."""
+        """Whether a key was stored with `Store.remember`."""
         return bool(self._database.read("SELECT 1 FROM known WHERE key = ?", (key,)))
 
     def bytes_kept(self) -> int:
-        """What all kept radiographs and results take on the disk."""
+        """The size in bytes of all stored radiographs and results."""
         ((total,),) = self._database.read(
             "SELECT (SELECT coalesce(sum(size), 0) FROM instance WHERE purged = 0) + "
             "(SELECT coalesce(sum(result.size), 0) FROM result JOIN instance ON instance.id = instance_id "

@@ -1,4 +1,4 @@
-"""The node as a Storage SCP (DICOM PS3.4, annex B): it answers C-ECHO, takes C-STORE, hears commitments."""
+"""The node as a Storage SCP (DICOM PS3.4, annex B): C-ECHO, C-STORE, and storage commitment reports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pynetdicom import AE, _config, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
 from lungfield.errors import DataError, LungfieldError, OutputError, UnreadableError
-from lungfield.node import kinds
+from lungfield.node import storage_service
 from lungfield.node.guard import Admission, Connection, Refusal, Server
 from lungfield.node.incoming import Incoming
 from lungfield.node.records import Receipt
@@ -28,10 +28,10 @@ _LONGEST_COMMENT = 64
 _STOP_LIMIT_S = 10.0
 _POLL_S = 0.1
 _ANSWER_S = 0.1
-"""Until the answer to what was kept last is on its way."""
+"""Time for the last answers to be sent."""
 
 Commitment = Callable[[Dataset], bool]
-"""Told the data set of an N-EVENT-REPORT (PS3.4, J.3.3); whether it knows the transaction."""
+"""Called with the data set of an N-EVENT-REPORT (PS3.4, J.3.3); returns whether it knows the transaction."""
 
 
 class Receiver:
@@ -39,12 +39,12 @@ class Receiver:
 
     Args:
         settings: of the node.
-        incoming: takes the objects.
-        committed: told of storage commitments.
+        incoming: stores the objects.
+        committed: called with storage commitment reports.
 
     Raises:
-        DataError: an address is none, or a certificate is missing or wrong.
-        OutputError: the address cannot be listened on.
+        DataError: an address is invalid, or a certificate is missing or wrong.
+        OutputError: the node cannot listen on the address.
     """
 
     def __init__(
@@ -65,10 +65,11 @@ class Receiver:
         entity.require_called_aet = not settings.any_called_ae_title
         entity.maximum_pdu_size = limits.pdu_bytes
         entity.acse_timeout, entity.network_timeout = limits.request_s, limits.idle_s
-        for uid in kinds.RADIOGRAPHS:
-            entity.add_supported_context(uid, list(kinds.TRANSFER_SYNTAXES))
+        for uid in storage_service.RADIOGRAPHS:
+            entity.add_supported_context(uid, list(storage_service.TRANSFER_SYNTAXES))
         entity.add_supported_context(Verification)
-        # Reports come from the archive: the SCP of the commitment, and the requestor (PS3.7, D.3.3.4).
+        # A report comes from the archive, which is the SCP of the commitment but requests the association
+        # (role selection, PS3.7, D.3.3.4).
         entity.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
         tls = server_tls(settings.tls) if settings.tls.on else None
         try:
@@ -78,7 +79,7 @@ class Receiver:
                 settings.ae_title,
                 entity.supported_contexts,
                 evt_handlers=[
-                    (evt.EVT_C_ECHO, lambda _: kinds.SUCCESS),
+                    (evt.EVT_C_ECHO, lambda _: storage_service.SUCCESS),
                     (evt.EVT_C_STORE, self._store),
                     (evt.EVT_N_EVENT_REPORT, self._report),
                     (evt.EVT_REJECTED, self._rejected),
@@ -89,8 +90,8 @@ class Receiver:
             )
         except OSError as error:
             raise OutputError(
-                f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}; is another "
-                "program there, or is the address another machine's?"
+                f"The node cannot listen on {settings.host}:{settings.port}: {error.strerror}; check whether "
+                "another program uses the port, and whether the address is one of this machine."
             ) from error
         entity._servers.append(self._server)
         self._thread = threading.Thread(
@@ -105,11 +106,11 @@ class Receiver:
 
     @property
     def associations(self) -> int:
-        """How many there are at the moment."""
+        """The current number of associations."""
         return self._server.established()
 
     def close(self) -> None:
-        """Take no more objects, answer those that are being kept, and end all associations."""
+        """Refuse new objects, answer those that are being stored, and end all associations."""
         if self._closing:
             return
         self._closing = True
@@ -121,10 +122,10 @@ class Receiver:
 
     def _refusal(self) -> Refusal | None:
         if self._closing:
-            return Refusal(kinds.OUT_OF_RESOURCES, "the node is being stopped")
+            return Refusal(storage_service.OUT_OF_RESOURCES, "the node is being stopped")
         if not self._incoming.has_space():
             logger.warning("an object was refused: the disk is nearly full", extra={"status": "0xA700"})
-            return Refusal(kinds.OUT_OF_RESOURCES, "the disk is nearly full")
+            return Refusal(storage_service.OUT_OF_RESOURCES, "the disk is nearly full")
         return None
 
     def _store(self, event: Any) -> Dataset:
@@ -133,7 +134,7 @@ class Receiver:
         if refusal is None:
             refusal = self._kept(event)
         if refusal is None:
-            return _answer(kinds.SUCCESS)
+            return _answer(storage_service.SUCCESS)
         self.refused += 1
         logger.warning(
             "a C-STORE was refused: %s", refusal.comment, extra={"status": f"{refusal.status:#06x}"}
@@ -144,7 +145,7 @@ class Receiver:
         request = event.request
         path: Path | None = request._dataset_path
         if path is None:
-            return Refusal(kinds.CANNOT_UNDERSTAND, "the request has no data set")
+            return Refusal(storage_service.CANNOT_UNDERSTAND, "the request has no data set")
         try:
             receipt = self._incoming.keep(
                 path,
@@ -153,17 +154,17 @@ class Receiver:
                 expected=(str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID)),
             )
         except UnreadableError:
-            return Refusal(kinds.CANNOT_UNDERSTAND, "the data set cannot be read, or has no UIDs")
+            return Refusal(storage_service.CANNOT_UNDERSTAND, "the data set cannot be read, or has no UIDs")
         except OutputError as error:
             logger.error("%s", error)
-            return Refusal(kinds.OUT_OF_RESOURCES, "the object cannot be written")
+            return Refusal(storage_service.OUT_OF_RESOURCES, "the object cannot be written")
         except DataError:
-            return Refusal(kinds.DOES_NOT_MATCH, "the object is another than the request says")
-        except LungfieldError as error:  # pragma: no cover (there is none today)
-            return Refusal(kinds.CANNOT_UNDERSTAND, type(error).__name__)
+            return Refusal(storage_service.DOES_NOT_MATCH, "the object's UIDs are not those of the request")
+        except LungfieldError as error:  # pragma: no cover (no other error is raised today)
+            return Refusal(storage_service.CANNOT_UNDERSTAND, type(error).__name__)
         logger.info("an object was received: %s", receipt, extra={"receipt": str(receipt)})
         if receipt is Receipt.OWN:
-            return Refusal(kinds.NOT_AUTHORIZED, "results of this software are not taken back")
+            return Refusal(storage_service.NOT_AUTHORIZED, "results of this software are not accepted")
         return None
 
     def _report(self, event: Any) -> tuple[int, None]:
@@ -171,11 +172,11 @@ class Receiver:
         try:
             known = self._committed(event.event_information)
         except LungfieldError as error:
-            logger.error("a storage commitment could not be noted: %s", error)
+            logger.error("a storage commitment could not be stored: %s", error)
             return 0x0110, None  # processing failure: the archive may report again
-        # An unknown transaction may be that of a delivery that was parked meanwhile: nothing is to be done.
+        # An unknown transaction may belong to a delivery that was parked meanwhile; ignore it.
         logger.info("a storage commitment was reported", extra={"known": known})
-        return kinds.SUCCESS, None
+        return storage_service.SUCCESS, None
 
     def _rejected(self, event: Any) -> None:
         logger.warning(
@@ -185,7 +186,7 @@ class Receiver:
 
 
 class _Entity(AE):
-    """An application entity whose limit counts associations, and not connections that ask for one."""
+    """An application entity whose limit counts associations, not connections without a request."""
 
     def __init__(self, ae_title: str, limits: Limits) -> None:
         self._limit = limits.associations
@@ -193,7 +194,7 @@ class _Entity(AE):
 
     @property
     def maximum_associations(self) -> int:
-        """How many threads of associations there may be, with the one that asks."""
+        """The limit of association threads, including the one that asks."""
         waiting = sum(1 for one in self.active_associations if not one.is_established)
         return self._limit + max(waiting - 1, 0)
 
@@ -203,15 +204,15 @@ class _Entity(AE):
 
 
 def server_tls(tls: Tls) -> ssl.SSLContext:
-    """How a server encrypts (PS3.15, B.9: TLS 1.2 or later).
+    """The TLS context of a server (PS3.15, B.9: TLS 1.2 or later).
 
     Raises:
         DataError: a certificate is missing or wrong.
     """
     if tls.certificate is None or (tls.mutual and tls.ca is None):
         raise DataError(
-            "TLS needs a certificate and its key, and, where clients must show theirs, the authorities "
-            "(ca) that those come from."
+            "TLS needs a certificate and its key; if clients need certificates (mutual), it also needs their "
+            "certificate authorities (ca)."
         )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -229,7 +230,7 @@ def server_tls(tls: Tls) -> ssl.SSLContext:
 
 
 def _quiet() -> None:
-    """Keep pynetdicom from logging: it quotes identifiers and headers."""
+    """Switch off pynetdicom's log, which quotes identifiers and headers."""
     _config.LOG_HANDLER_LEVEL = "none"
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
 
@@ -239,7 +240,7 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
         return ipaddress.ip_network(text, strict=False)
     except ValueError as error:
         raise DataError(
-            f"'{text}' is no address or network; give such as 10.1.2.3 or 10.1.0.0/16."
+            f"'{text}' is no address or network; give, for example, 10.1.2.3 or 10.1.0.0/16."
         ) from error
 
 

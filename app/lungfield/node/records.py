@@ -1,4 +1,4 @@
-"""What the store keeps: rows of its tables, and the words for their states."""
+"""The rows of the queue's tables, and their states."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class State(StrEnum):
-    """Of an instance: received -> segmented -> delivered; or skipped, or parked."""
+    """States of an instance: received -> segmented -> delivered; or skipped, or parked."""
 
     RECEIVED = "received"
     SEGMENTED = "segmented"
@@ -20,9 +20,9 @@ class State(StrEnum):
 
 
 class Sending(StrEnum):
-    """Of a delivery: waiting -> sent (accepted, commitment asked for) -> delivered; or parked, or replaced.
+    """States of a delivery: waiting -> sent (commitment requested) -> delivered; or parked, or replaced.
 
-    A replaced one was given over to the fallback of its destination.
+    A replaced delivery was passed to the fallback of its destination.
     """
 
     WAITING = "waiting"
@@ -33,28 +33,28 @@ class Sending(StrEnum):
 
 
 class Receipt(StrEnum):
-    """What an object that arrives is to the store."""
+    """How the queue classifies an object that arrives."""
 
     NEW = "new"
     KNOWN = "known"
-    """The same was received before: there is nothing to do."""
+    """The same object was received before: nothing to do."""
     CONFLICT = "conflict"
-    """Another content came under a known SOP Instance UID: kept, and parked for a person to decide."""
+    """A different object with a known SOP Instance UID: stored, and parked for a decision by a person."""
     OWN = "own"
-    """A result of this node came back: not kept."""
+    """A result of this software: not stored."""
 
 
 CONFLICT = "conflict"
 """The reason code of a parked conflict."""
 NOT_DELIVERED = "not-delivered"
-"""The reason code where no try to deliver is left."""
+"""The reason code after all attempts of a delivery have failed."""
 BY_HAND = "by-hand"
-"""The reason code where a person parked it."""
+"""The reason code of an instance that a person parked."""
 
 
 @dataclass(frozen=True)
 class Received:
-    """An object that has reached the disk.
+    """An object whose file is on disk.
 
     Attributes:
         sop_instance_uid: SOPInstanceUID.
@@ -62,12 +62,12 @@ class Received:
         transfer_syntax_uid: of the file.
         study_instance_uid: StudyInstanceUID; '' where it has none.
         series_instance_uid: SeriesInstanceUID; '' where it has none.
-        content_sha256: of what it says, in hexadecimal; the same for one content in any uncompressed transfer
-            syntax.
+        content_sha256: digest of its content (`content.read_content`), in hexadecimal; the same in all
+            uncompressed transfer syntaxes.
         size: of the file in bytes.
         path: of the file, below the state folder.
         source: 'dicom', 'watch' or 'dicomweb'.
-        calling_ae_title: who sent it; '' where nobody said.
+        calling_ae_title: of the sender; '' if not known.
     """
 
     sop_instance_uid: str
@@ -84,19 +84,19 @@ class Received:
 
 @dataclass(frozen=True)
 class Instance(Received):
-    """A received object and how far it is.
+    """A received object and its state.
 
     Attributes:
         id: its number.
-        state: how far it is.
+        state: its state.
         reason_code: why it is parked or skipped, as a code; else ''.
-        reason: the same in words.
-        flags: of the quality of its masks.
-        row: what the worker said of it: areas, bundle, ...; empty before.
-        attempts: how often a worker had it in hand to an end.
+        reason: the same as text.
+        flags: quality flags of its masks.
+        row: its row from the worker (areas, bundle, ...); None before it was segmented.
+        attempts: number of times that a worker processed it.
         received_at: in seconds since 1970.
         changed_at: of its last change of state, in seconds since 1970.
-        purged: whether its files were deleted by retention.
+        purged: whether retention deleted its files.
     """
 
     id: int = 0
@@ -112,14 +112,14 @@ class Instance(Received):
 
     @property
     def skipped_code(self) -> str:
-        """The code of why it was skipped, also while a notice of that is on its way; else ''."""
+        """The reason code of a skipped instance, also while its notice is being delivered; else ''."""
         said = self.row or {}
         return str(said.get("reason_code") or "") if said.get("status") == State.SKIPPED else ""
 
 
 @dataclass(frozen=True)
 class Result:
-    """An object that was made of an instance.
+    """A file that was made from an instance.
 
     Attributes:
         format: by the names of `lungfield.batch.FORMATS`.
@@ -138,18 +138,19 @@ class Result:
 
 @dataclass(frozen=True)
 class Delivery:
-    """One instance on its way to one destination.
+    """The delivery of one instance to one destination.
 
     Attributes:
         id: its number.
         instance_id: of what is delivered.
         destination: its name.
-        state: how far it is.
-        attempts: how often sending was tried.
-        since: since when it is tried, in seconds since 1970.
-        next_attempt_at: not before this time; of a sent one, until when its commitment must have come.
+        state: its state.
+        attempts: number of attempts to send it.
+        since: start of the attempts, in seconds since 1970.
+        next_attempt_at: time of the next attempt, in seconds since 1970; for a sent delivery, the deadline of
+            its commitment.
         error: why the last try failed, or a warning of the destination.
-        transaction_uid: of the storage commitment that was asked for; else ''.
+        transaction_uid: of the requested storage commitment; else ''.
         changed_at: in seconds since 1970.
     """
 
@@ -167,14 +168,14 @@ class Delivery:
 
 @dataclass(frozen=True)
 class OpenDeliveries:
-    """What one destination has not got yet, and is still tried.
+    """A summary of the deliveries to one destination that are waiting or sent.
 
     Attributes:
         destination: its name.
-        since: since when the oldest is tried, in seconds since 1970.
-        attempts: the most tries that one took.
-        next_attempt_at: when one that failed is tried again, in seconds since 1970; None where none has.
-        error: of the last try that failed; else ''.
+        since: start of the oldest, in seconds since 1970.
+        attempts: largest number of attempts.
+        next_attempt_at: next attempt of a failed one, in seconds since 1970; None if none has failed.
+        error: of the last failed attempt; else ''.
     """
 
     destination: str
@@ -190,10 +191,10 @@ class Transition:
 
     Attributes:
         instance_id: of what changed.
-        destination: whose delivery changed; None where the instance did.
-        from_state: '' at the beginning.
+        destination: of the delivery that changed; None for a change of the instance.
+        from_state: the old state; '' for a new row.
         to_state: the new state.
-        reason: why; '' where that goes without saying.
+        reason: why; '' without a reason.
         at: in seconds since 1970.
     """
 
@@ -207,7 +208,7 @@ class Transition:
 
 @dataclass(frozen=True)
 class Failure:
-    """What a person has to look at: a parked instance, and its deliveries that failed.
+    """A parked instance and its parked deliveries, for a person to decide.
 
     Attributes:
         instance: the parked instance.
@@ -218,6 +219,6 @@ class Failure:
     deliveries: tuple[Delivery, ...]
 
 
-def whole(root: Path, place: str) -> Path:
-    """A path that a row names, below the folder that it is kept relative to."""
+def full_path(root: Path, place: str) -> Path:
+    """The absolute path of a file that a row names relative to `root`."""
     return root / place

@@ -1,9 +1,8 @@
-"""Deleting radiographs and results that are delivered or skipped: the old ones, and the oldest of too many.
+"""Delete the files of delivered and skipped radiographs by age, and the oldest by total size.
 
-What waits or is parked is never deleted, whatever its age and however full the disk is: then the node refuses
-new radiographs instead. Files go before their row is marked, and that is kept much longer: by it the same
-radiograph is known when it comes again, and a result that comes back is known as the node's own. A kill in
-between leaves rows whose files are gone already, which the next time finishes.
+Waiting and parked radiographs are never deleted: if the disk is full, the node refuses new ones instead. The
+rows are kept much longer than the files, to recognise a radiograph or a result that arrives again. Files are
+deleted before their row is marked; after a kill in between, the next call finishes the work.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def sweep(settings: Settings, store: Store, now: float | None = None) -> int:
-    """Delete what the settings' retention says.
+    """Apply the retention settings.
 
     Args:
         settings: the node's.
@@ -34,11 +33,11 @@ def sweep(settings: Settings, store: Store, now: float | None = None) -> int:
         now: in seconds since 1970; by default the time of the clock.
 
     Returns:
-        of how many radiographs the files were deleted.
+        The number of radiographs whose files were deleted.
 
     Raises:
         DataError: the queue is damaged.
-        OutputError: the queue cannot be written, or a file not be deleted; what follows it is then kept.
+        OutputError: the queue cannot be written, or a file cannot be deleted; later ones are then kept.
     """
     now = time.time() if now is None else now
     kept: Retention = settings.retention
@@ -59,19 +58,19 @@ def sweep(settings: Settings, store: Store, now: float | None = None) -> int:
     if deleted:
         logger.info("old radiographs and results were deleted", extra={"count": deleted})
     if forgotten:
-        logger.info("rows of what was deleted long ago were deleted", extra={"count": forgotten})
+        logger.info("old rows of deleted radiographs were deleted", extra={"count": forgotten})
     return deleted
 
 
 def _remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
-        # A file that a power cut brings back would be nobody's: its row says that it is gone.
+        # Sync, as after a power failure the file could reappear without a row that deletes it.
         _sync(path.parent)
     except OSError as error:
         raise OutputError(
-            f"A file of the state folder in {path.parent} cannot be deleted: {error.strerror}; see that the "
-            "folder belongs to the node's user."
+            f"A file of the state folder in {path.parent} cannot be deleted: {error.strerror}; check that "
+            "the folder belongs to the node's user."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""When a delivery is tried again, and when no more: exponential, jittered, bounded in time."""
+"""Retries of deliveries: exponential backoff with jitter, up to a time limit."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ _LARGEST_EXPONENT = 30
 
 
 def pause_s(destination: Destination, failures: int) -> float:
-    """The pause after so many failures, in seconds.
+    """The pause after a number of failures, in seconds.
 
-    Each is twice as long as the last, up to `longest_retry_s`; a random part of its second half is left out:
-    what failed together is not tried together.
+    It doubles with each failure, up to `longest_retry_s`. A random factor from 0.5 to 1 keeps deliveries that
+    failed together from being retried together.
     """
     longest = destination.first_retry_s * 2 ** min(max(failures - 1, 0), _LARGEST_EXPONENT)
     return min(longest, destination.longest_retry_s) * random.uniform(0.5, 1.0)  # noqa: S311
 
 
-def put_off(
+def record_failure(
     store: Store, destination: Destination, delivery: Delivery, error: str, *, final: bool = False
 ) -> None:
-    """Note that a try has failed: there is another one, or the fallback gets the delivery, or it is parked.
+    """Store a failed attempt: schedule a retry, or pass the delivery to the fallback, or park it.
 
     Args:
         store: the queue.
         destination: of the delivery.
-        delivery: as it was before the try.
+        delivery: as before the attempt.
         error: why it failed, without identity.
-        final: whether no other try, and no other destination, can do better.
+        final: whether neither a retry nor the fallback can succeed.
     """
     now, end = time.time(), delivery.since + destination.retry_for_s
     about = {
@@ -44,7 +44,7 @@ def put_off(
     }
     if final or now >= end:
         fallback = None if final else destination.fallback
-        _LOG.error("no try to deliver is left: %s", error, extra=about)
+        _LOG.error("a delivery failed for good: %s", error, extra=about)
         store.park_delivery(delivery.id, error, fallback)
         return
     again = min(now + pause_s(destination, delivery.attempts + 1), end)

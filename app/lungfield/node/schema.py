@@ -1,4 +1,4 @@
-"""The tables of a node's queue, and how an SQLite file comes to have them."""
+"""The tables of a node's queue, and their creation in an SQLite file."""
 
 from __future__ import annotations
 
@@ -74,13 +74,13 @@ CREATE TABLE IF NOT EXISTS known (key TEXT PRIMARY KEY, at REAL NOT NULL) WITHOU
 
 
 def prepare(database: sqlite3.Connection) -> None:
-    """Give a new file the tables; leave one that has them.
+    """Create the tables in a new file; do nothing if they exist.
 
     Raises:
         sqlite3.DatabaseError: the file was made by a later version of lungfield.
     """
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version > VERSION:
-        raise sqlite3.DatabaseError(f"its schema is {version}, and this lungfield knows {VERSION}")
+        raise sqlite3.DatabaseError(f"its schema version is {version}, and this lungfield knows {VERSION}")
     if version < VERSION:
         database.executescript(f"BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;")

@@ -1,4 +1,4 @@
-"""Which sender serves which destination."""
+"""Create the sender for a destination."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from lungfield.node.settings import Destination
 
 
 def make_sender(destination: Destination, ae_title: str, commitments: Commitments) -> Sender:
-    """The way to a destination.
+    """Create the sender for a destination.
 
     Args:
-        destination: where to.
+        destination: the destination.
         ae_title: the node's own.
-        commitments: notes what archives report.
+        commitments: stores the reports of archives.
 
     Raises:
         DataError: its certificates cannot be used.

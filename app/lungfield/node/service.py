@@ -1,4 +1,4 @@
-"""The node as a whole: its parts in the order in which they start, and end when SIGTERM asks."""
+"""The node as a whole: it starts its parts in order, and stops them on SIGTERM."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ logger = logging.getLogger(__name__)
 _PACKAGES = ("pynetdicom", "dicomweb_client", "starlette", "uvicorn", "prometheus_client")
 _SWEEP_EVERY_S = 300.0
 _END_S = 6.0
-"""Of the time to drain, what is left to the threads that deliver and to the page."""
+"""The part of `Limits.drain_s` that is reserved for the delivering threads and the page."""
 
 
 def require_packages() -> None:
-    """Raise `BundleError`, with what to install, where a package of the node is missing."""
+    """Raise `BundleError`, with the command to install it, if a package of the node is missing."""
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise BundleError(f"The node needs {missing[0]}: pip install 'lungfield[node]'; see docs/node.md.")
 
 
 class Node:
-    """All parts of a node, on one state folder; `start` and `stop` are called once each.
+    """A running node on one state folder; call `stop` once.
 
     Args:
-        settings: what it is told.
+        settings: its settings.
 
     Raises:
-        BundleError: there is no such bundle, it has no weights, or a package is missing.
-        DataError: another node works on this state folder, or the settings do not fit.
-        OutputError: the state folder cannot be written, or an address cannot be listened on.
+        BundleError: the bundle does not exist or has no weights, or a package is missing.
+        DataError: another node uses this state folder, or the settings are invalid.
+        OutputError: the state folder cannot be written, or the node cannot listen on an address.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -53,32 +53,32 @@ class Node:
 
         self._settings = settings
         self._ended = threading.Event()
-        # Unlike an event, a signal handler may put into it at any moment.
+        # A SimpleQueue: unlike an event, it is safe to use in a signal handler at any moment.
         self._asked: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
         self._closing = contextlib.ExitStack()
         bundle = chosen_bundle(settings)
         with self._closing_on_error():
             self._closing.enter_context(_locked(settings))
-            # First of all, as its imports take seconds: workers are forked from it.
+            # Start it first: its imports take seconds, and workers are forked from it.
             self._context = start_forkserver(*preloads(bundle, settings.backend))
             self._closing.callback(stop_forkserver)
             self._open()
 
     @property
     def port(self) -> int:
-        """Where it listens for DICOM."""
+        """The port that it listens on for DICOM."""
         return self._receiver.port
 
     @property
     def url(self) -> str:
-        """Where its page is; '' where it has none."""
+        """The URL of its page; '' without a page."""
         return "" if self._page is None else self._page.url
 
     def wait(self) -> None:
-        """Wait until `end` is called, or a part cannot go on.
+        """Wait until `end` is called, or a part fails.
 
         Raises:
-            LungfieldError: a part cannot go on.
+            LungfieldError: a part failed.
         """
         error = self._asked.get()
         self._ended.set()
@@ -86,11 +86,11 @@ class Node:
             raise error
 
     def end(self) -> None:
-        """Let `wait` return; for signal handlers, too."""
+        """Make `wait` return. Safe in signal handlers."""
         self._asked.put(None)
 
     def stop(self) -> None:
-        """Take nothing more, let what is in hand end, and close everything, within `Limits.drain_s`."""
+        """Refuse new objects, finish the current work, and close everything, within `Limits.drain_s`."""
         self._ended.set()
         deadline = time.monotonic() + self._settings.limits.drain_s
         self._receiver.close()
@@ -142,7 +142,7 @@ class Node:
 
         checks: dict[str, Callable[[], str]] = {
             "receiving": lambda: "" if not self._ended.is_set() else "the node is being stopped",
-            "workers": lambda: self._working.hindrance,
+            "workers": lambda: self._working.not_ready_reason,
         }
         return Server(self._settings, self._store, checks)
 
@@ -168,11 +168,11 @@ def run(settings: Settings, begun: Callable[[Node], None] = lambda _: None) -> N
     """Run a node until SIGTERM or SIGINT; in the main thread of a process of its own.
 
     Args:
-        settings: what it is told.
-        begun: called once it listens.
+        settings: of the node.
+        begun: called with the node once it listens.
 
     Raises:
-        BundleError, DataError, OutputError: as `Node`; or a part could not go on.
+        BundleError, DataError, OutputError: as `Node`, or a part failed.
     """
     os.umask(0o077)
     node: Node | None = None
@@ -186,7 +186,7 @@ def run(settings: Settings, begun: Callable[[Node], None] = lambda _: None) -> N
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    # A peer that breaks the protocol can end a thread of pynetdicom; that is no news to a person.
+    # A peer that breaks the protocol can end a thread of pynetdicom; a traceback would not help.
     threading.excepthook = lambda failed: logger.warning("a thread ended: %s", failed.exc_type.__name__)
     node = Node(settings)
     try:
@@ -199,7 +199,7 @@ def run(settings: Settings, begun: Callable[[Node], None] = lambda _: None) -> N
 
 @contextlib.contextmanager
 def _locked(settings: Settings) -> Iterator[None]:
-    """One node a state folder, which is made where it is missing."""
+    """Create the state folder if it is missing, and lock it for this node."""
     state = settings.state
     try:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -209,7 +209,7 @@ def _locked(settings: Settings) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise DataError(
-            f"Another node works on {state}. Stop it, or give this one a state folder of its own."
+            f"Another node uses {state}. Stop it, or give this one its own state folder."
         ) from error
     except OSError as error:
         raise OutputError(f"The state folder {state} cannot be written to: {error.strerror}.") from error

@@ -1,4 +1,4 @@
-"""What a node is told: where it listens, whom it admits, what it makes, and where results go."""
+"""The settings of a node: addresses, access, formats, destinations, limits and retention."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Kind = Literal["dicom", "dicomweb", "hl7", "fhir"]
 Commitment = Literal["auto", "required", "never"]
 
 OBJECTS = ("seg", "sr", "sc")
-"""The formats that destinations get as DICOM objects, by the names of `lungfield.batch.FORMATS`."""
+"""The formats that are DICOM objects and can be sent, by the names of `lungfield.batch.FORMATS`."""
 
 _GIB = 1 << 30
 _AE_TITLE = re.compile(r"[\x20-\x5b\x5d-\x7e]{1,16}")  # DICOM PS3.5, 6.2: no backslash, no control characters
@@ -26,15 +26,15 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 
 @dataclass(frozen=True)
 class Tls:
-    """How a connection is encrypted (DICOM PS3.15, annex B).
+    """The TLS settings of a connection (DICOM PS3.15, annex B).
 
     Attributes:
-        on: whether it is; for addresses that begin with https it always is.
-        ca: certificates of the authorities that the other side's certificate must come from (PEM); None for
-            those that the system trusts.
-        certificate: our own (PEM); a server needs it, a client where the other side asks for it.
+        on: whether to use TLS; always used for https addresses.
+        ca: certificates (PEM) of the authorities that are trusted for the peer's certificate; None for those
+            of the system.
+        certificate: our own (PEM); a server needs one, a client only if the server requests it.
         key: of our own certificate (PEM).
-        mutual: as a server, demand a certificate of every client.
+        mutual: as a server, require a certificate from every client.
     """
 
     on: bool = False
@@ -45,43 +45,44 @@ class Tls:
 
 
 class _WithSecrets:
-    """What has secrets in the environment, under its name."""
+    """A base class for settings whose secrets are in environment variables with their name."""
 
     name: str
 
     @property
     def token(self) -> str | None:
-        """The bearer token of `LUNGFIELD_NODE_TOKEN_<NAME>`, None where there is none."""
+        """The bearer token in `LUNGFIELD_NODE_TOKEN_<NAME>`, or None."""
         return secret("TOKEN", self.name)
 
     @property
     def password(self) -> str | None:
-        """The password of `LUNGFIELD_NODE_PASSWORD_<NAME>`, None where there is none."""
+        """The password in `LUNGFIELD_NODE_PASSWORD_<NAME>`, or None."""
         return secret("PASSWORD", self.name)
 
 
 @dataclass(frozen=True)
 class Destination(_WithSecrets):
-    """Where results are sent.
+    """A destination of results.
 
     Attributes:
         name: of the destination, in messages, metrics and the names of its secrets' variables.
         kind: 'dicom' (C-STORE), 'dicomweb' (STOW-RS), 'hl7' (ORU^R01) or 'fhir' (DiagnosticReport).
-        ae_title: the called AE title, of a 'dicom' one.
-        host: its name or address, of a 'dicom' one.
-        port: its port, of a 'dicom' one.
-        url: the root of its DICOMweb services, or where messages are posted to; else empty.
-        folder: where messages are written as files, of an 'hl7' or 'fhir' one without `url`.
-        formats: the objects that it gets; none for messages.
-        commitment: whether an object counts as delivered only after the storage commitment of a 'dicom' one
-            (PS3.4, annex J): 'auto' where it offers that, 'required', or 'never'.
-        fallback: name of the destination that gets what this one has not taken within `retry_for_s`.
-        user: of HTTP's basic authentication; the password comes from the environment.
-        retry_for_s: how long a delivery is tried again, in seconds from the first time.
-        first_retry_s: the first pause between two tries, in seconds; each is twice as long as the last.
-        longest_retry_s: the longest pause.
-        timeout_s: for an answer of the other side.
-        tls: encryption.
+        ae_title: the called AE title, for 'dicom'.
+        host: its name or address, for 'dicom'.
+        port: its port, for 'dicom'.
+        url: the root of its DICOMweb services, or the URL for POSTs of messages; else empty.
+        folder: the folder for messages as files, for 'hl7' or 'fhir' without `url`.
+        formats: the objects that it gets; empty for messages.
+        commitment: whether an object counts as delivered only after storage commitment (PS3.4, annex J), for
+            'dicom': 'auto' (if the archive offers it), 'required' or 'never'.
+        fallback: name of the destination that gets the objects that this one does not accept within
+            `retry_for_s`.
+        user: for HTTP basic authentication; the password comes from the environment.
+        retry_for_s: time from the first attempt in which a delivery is retried, in seconds.
+        first_retry_s: the first pause between two attempts, in seconds; it doubles with each failure.
+        longest_retry_s: the longest pause, in seconds.
+        timeout_s: time limit for an answer, in seconds.
+        tls: TLS settings.
     """
 
     name: str
@@ -104,15 +105,15 @@ class Destination(_WithSecrets):
 
 @dataclass(frozen=True)
 class Poll(_WithSecrets):
-    """A DICOMweb archive that is asked for new radiographs.
+    """A DICOMweb archive that is polled for new radiographs.
 
     Attributes:
         url: the root of its DICOMweb services.
-        every_s: pause between two questions, in seconds.
+        every_s: pause between two queries, in seconds.
         name: in messages and in the names of its secrets' variables.
-        user: of HTTP's basic authentication.
-        days: how far back studies are asked for, in days.
-        tls: authorities and certificates for https.
+        user: for HTTP basic authentication; the password comes from the environment.
+        days: age of the oldest studies that are queried, in days.
+        tls: TLS settings for https.
     """
 
     url: str
@@ -125,17 +126,18 @@ class Poll(_WithSecrets):
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on what peers can cost, and on disk.
+    """Limits on peers and on the disk.
 
     Attributes:
-        associations: open at once.
-        connections: TCP connections at once that have not asked for an association yet.
-        pdu_bytes: the largest PDU that is received (PS3.8, D.1).
-        object_bytes: the largest object that is received.
-        request_s: until a connection must have asked for an association (ARTIM, PS3.8, 9.1.5).
-        idle_s: until an association on which nothing comes is aborted.
-        disk_free_bytes: free space on the state folder's disk below which objects are refused (A700).
-        drain_s: how long SIGTERM waits for what is in work.
+        associations: largest number of open associations.
+        connections: largest number of TCP connections without an association request.
+        pdu_bytes: largest PDU, in bytes (PS3.8, D.1).
+        object_bytes: largest object, in bytes.
+        request_s: time limit for the association request of a connection, in seconds (ARTIM, PS3.8, 9.1.5).
+        idle_s: time after which an idle association is aborted, in seconds.
+        disk_free_bytes: free space on the state folder's disk below which objects are refused (A700), in
+            bytes.
+        drain_s: time that the node may take to stop after SIGTERM, in seconds.
     """
 
     associations: int = 32
@@ -150,12 +152,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Retention:
-    """What is deleted, of that which is delivered or skipped, and of nothing else.
+    """When the files of delivered and skipped radiographs are deleted; no others ever are.
 
     Attributes:
-        days: how long radiographs and results are kept after that.
-        bytes: how much of the disk all of them may take; the oldest are deleted first.
-        forget_days: how long their rows are kept, by which the same radiograph is known when it comes again.
+        days: time for which radiographs and results are kept after their delivery, in days.
+        bytes: largest total size of all files, in bytes; the oldest are deleted first.
+        forget_days: time for which rows are kept, to recognise a radiograph that arrives again, in days.
     """
 
     days: float = 7.0
@@ -165,7 +167,7 @@ class Retention:
 
 @dataclass(frozen=True)
 class Settings:
-    """All that a node is told.
+    """The settings of a node.
 
     Attributes:
         state: the folder of queue, radiographs and results.
@@ -173,32 +175,32 @@ class Settings:
         host: address to listen on for DICOM.
         port: port to listen on for DICOM; 0 for a free one.
         send_to: the destinations.
-        formats: what is made of each radiograph, and what destinations get that name no formats of their own.
-        bundle: a shipped bundle's name, or the folder of another that is trusted; '' for the default.
+        formats: the objects that are made of each radiograph; also the default of the destinations' formats.
+        bundle: name of a shipped bundle, or the folder of another that you trust; '' for the default.
         http: 'HOST:PORT' of page, health and metrics; '' for none.
         http_hosts: further names and addresses under which browsers, proxies and Prometheus reach the page;
             requests for others are refused.
-        http_tls: certificate and key of the page; with none it is not encrypted.
-        http_thumbnails: whether the page shows small pictures, in which burnt-in text may tell who it is.
+        http_tls: certificate and key of the page; without them it is not encrypted.
+        http_thumbnails: whether the page shows thumbnails, in which burnt-in text may identify a patient.
         calling_ae_titles: who may send; empty for all.
         calling_addresses: addresses and networks ('10.1.0.0/16') that may connect; empty for all.
-        any_called_ae_title: whether peers may call it by another title than `ae_title`.
-        watch: folders whose new files are taken.
-        poll: DICOMweb archives that are asked for new radiographs.
+        any_called_ae_title: whether peers may use another called AE title than `ae_title`.
+        watch: folders that are watched for new files.
+        poll: DICOMweb archives that are polled for new radiographs.
         tls: of the DICOM port.
-        limits: what peers can cost.
-        retention: what is deleted when.
+        limits: on peers and on the disk.
+        retention: when files are deleted.
         device: 'auto', 'cpu', 'cuda', ...
-        backend: what runs the network: 'torch', 'openvino' or 'auto'.
-        workers: processes that segment; None for one a core.
-        time_limit_s: how long one radiograph may take, in seconds.
-        memory_limit_bytes: what a worker may take for a radiograph.
-        views: 'frontal' skips what a header says to be no frontal view; 'any' does not.
-        structures: what DICOM SEG holds, of 'lungs' (always there), 'heart' and 'clavicles'.
-        viewer_geometry: place DICOM SEG objects in an invented plane, for viewers that insist on one.
-        skipped_notice: of an image that is skipped, send a secondary capture that says why, to those
-            destinations that get secondary captures.
-        log_file: where the log goes as JSON lines; None for standard error.
+        backend: 'torch', 'openvino' or 'auto'.
+        workers: number of worker processes; None for one per core.
+        time_limit_s: time limit for one radiograph, in seconds.
+        memory_limit_bytes: limit of the memory that a worker may allocate for a radiograph, in bytes.
+        views: 'frontal' skips images whose header names another view; 'any' does not.
+        structures: the structures in DICOM SEG: 'lungs' (always included), 'heart', 'clavicles'.
+        viewer_geometry: give DICOM SEG objects an invented plane, for viewers that require one.
+        skipped_notice: for each skipped image, send a secondary capture with the reason to the destinations
+            that get secondary captures.
+        log_file: file for the log as JSON lines; None for standard error.
     """
 
     state: Path
@@ -238,34 +240,34 @@ class Settings:
 
     @property
     def incoming(self) -> Path:
-        """The folder of what was received."""
+        """The folder of received objects."""
         return self.state / "incoming"
 
     @property
     def results(self) -> Path:
-        """The folder of what was made."""
+        """The folder of results."""
         return self.state / "results"
 
     @property
     def first_destinations(self) -> tuple[Destination, ...]:
-        """Those that get every result by themselves: none that is another's fallback."""
+        """The destinations that get every result: all that are no fallback."""
         spare = {one.fallback for one in self.send_to}
         return tuple(one for one in self.send_to if one.name not in spare)
 
     def destination(self, name: str) -> Destination | None:
-        """The destination of a name, None where it is no longer configured."""
+        """The destination with a name; None if it is not configured."""
         return next((one for one in self.send_to if one.name == name), None)
 
 
 def parse_address(text: str) -> dict[str, object]:
-    """What an address says of a destination, by the names of `Destination`'s attributes.
+    """Parse the address of a destination to attributes of `Destination`.
 
     Args:
         text: 'AET@HOST:PORT'; the http(s) address of a DICOMweb service; 'hl7:' or 'fhir:' and a folder or an
             http(s) address.
 
     Raises:
-        DataError: it is none of these.
+        DataError: the text is none of these.
     """
     kind, separator, rest = text.partition(":")
     if separator and kind in ("hl7", "fhir"):
@@ -276,7 +278,7 @@ def parse_address(text: str) -> dict[str, object]:
     found = _DICOM_ADDRESS.fullmatch(text)
     if found is None or not 0 < int(found["port"]) < 1 << 16:
         raise DataError(
-            f"'{text}' is no address to send to; give AET@HOST:PORT, the http(s) address of a DICOMweb "
+            f"'{text}' is no destination address; give AET@HOST:PORT, the http(s) address of a DICOMweb "
             "service, or hl7: or fhir: and a folder or an http(s) address."
         )
     return {
@@ -288,29 +290,29 @@ def parse_address(text: str) -> dict[str, object]:
 
 
 def checked_ae_title(text: str) -> str:
-    """An AE title without the blanks around it (PS3.5, 6.2).
+    """Check an AE title, and strip the blanks around it (PS3.5, 6.2).
 
     Raises:
-        DataError: it is none.
+        DataError: the text is no AE title.
     """
     if not _AE_TITLE.fullmatch(text) or not text.strip():
-        raise DataError(f"'{text}' is no AE title; give 1 to 16 characters of ASCII without backslash.")
+        raise DataError(f"'{text}' is no AE title; give 1 to 16 ASCII characters without backslash.")
     return text.strip()
 
 
 def checked_name(text: str) -> str:
-    """The name of a destination.
+    """Check the name of a destination, which is part of names of environment variables and files.
 
     Raises:
-        DataError: it has other characters than names of environment variables and files can hold.
+        DataError: the name has invalid characters.
     """
     if not _NAME.fullmatch(text):
-        raise DataError(f"'{text}' is no name for a destination; give letters, digits, '-' and '_'.")
+        raise DataError(f"'{text}' is no valid name of a destination; use letters, digits, '-' and '_'.")
     return text
 
 
 def secret(what: str, name: str) -> str | None:
-    """A secret of the environment: `LUNGFIELD_NODE_<WHAT>_<NAME>`, None where it is not set."""
+    """The environment variable `LUNGFIELD_NODE_<WHAT>_<NAME>`; None if it is not set."""
     return os.environ.get(f"LUNGFIELD_NODE_{what}_{re.sub('[^A-Z0-9]', '_', name.upper())}") or None
 
 
@@ -322,7 +324,7 @@ def _url(text: str) -> str:
     parts = urlsplit(text)
     if not parts.hostname or parts.username or parts.password:
         raise DataError(
-            f"'{parts.scheme}://{parts.hostname or ''}...' is no address to send to; give a host and no "
+            f"'{parts.scheme}://{parts.hostname or ''}...' is no destination address; give a host and no "
             "password: secrets come from the environment."
         )
     return text.rstrip("/")

@@ -1,4 +1,4 @@
-"""Where radiographs come from beside the node's own port: watched folders, and archives that are asked."""
+"""Sources of radiographs besides the DICOM port: watched folders and polled archives."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from lungfield.node.watching import Watcher
 
 
 class Sources:
-    """A thread for each folder and each archive, from `start` to `stop`.
+    """Runs a thread for each watched folder and each polled archive.
 
     Args:
         settings: of the node.
         store: its queue.
-        incoming: takes the objects.
+        incoming: stores the objects.
 
     Raises:
         DataError: an archive's certificates cannot be used.
@@ -30,12 +30,12 @@ class Sources:
         ]
 
     def start(self) -> None:
-        """Begin."""
+        """Start the threads."""
         for one in self._threads:
             one.start()
 
     def stop(self, limit_s: float = 5.0) -> bool:
-        """Stop within some seconds, and tell whether all threads ended."""
+        """Stop within `limit_s` seconds, and return whether all threads ended."""
         end = time.monotonic() + limit_s
         for one in self._threads:
             one.close()

@@ -1,7 +1,7 @@
-"""What a node is doing, told from its queue: one description for page, metrics and `lungfield node status`.
+"""The status of a node, read from its queue, for the page, the metrics and `lungfield node status`.
 
-It tells of nobody: an instance is named by the number of its row, and UIDs that a text may hold are struck
-out. It only reads, so it works beside a running node as without one.
+It holds no identities: an instance is named by the number of its row, and UIDs in texts are removed. It only
+reads, so it works with and without a running node.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lungfield.node.reading import Reading
 from lungfield.node.records import Delivery, Failure, Instance, Result, Sending, State
 
 PICTURES = ("overlay", "sc")
-"""The formats that a picture is made from, the first of them that there is."""
+"""The formats from which a thumbnail is made; the first that exists is used."""
 
 _LONGEST_TEXT = 400
 _MOST_PARKED = 50
@@ -33,10 +33,10 @@ class Queued:
     """The instances in one state.
 
     Attributes:
-        state: which, by the words of `State`.
-        count: how many.
-        oldest_s: for how long the oldest has been in it, in seconds; None where there is none, or where the
-            state is an end.
+        state: a value of `State`.
+        count: number of instances.
+        oldest_s: time for which the oldest has been in the state, in seconds; None for a final state or if
+            there is no instance.
     """
 
     state: str
@@ -46,16 +46,16 @@ class Queued:
 
 @dataclass(frozen=True)
 class Deliveries:
-    """What is on its way to one destination.
+    """The deliveries to one destination.
 
     Attributes:
         destination: its name.
-        counts: instances by the words of `Sending`.
-        oldest_s: for how long the oldest that is not there yet is tried, in seconds; None where all are.
-        attempts: the most tries that one of these took.
-        next_attempt_s: until the next try of one that failed before, in seconds; None where there is none.
-        error: of the last try that failed, where its instance still waits; else ''.
-        configured: whether the settings name it, as far as they are known.
+        counts: number of instances by the values of `Sending`.
+        oldest_s: time since the start of the oldest open delivery, in seconds; None if none is open.
+        attempts: largest number of attempts of an open delivery.
+        next_attempt_s: time until the next attempt of a failed delivery, in seconds; None if there is none.
+        error: of the last failed attempt of a waiting delivery; else ''.
+        configured: whether the settings name it; True if they are not known.
     """
 
     destination: str
@@ -68,22 +68,22 @@ class Deliveries:
 
     @property
     def open(self) -> int:
-        """How many are not there yet, and still tried."""
+        """The number of deliveries that are waiting or sent."""
         return self.counts[Sending.WAITING] + self.counts[Sending.SENT]
 
 
 @dataclass(frozen=True)
 class Parked:
-    """An instance that a person has to look at.
+    """A parked instance, which needs a decision by a person.
 
     Attributes:
         instance: its number.
         code: the reason's code.
-        reason: the reason in words.
+        reason: the reason as text.
         advice: what to do.
-        destinations: those that it could not be delivered to, each with its last error.
-        attempts: how often it was tried, by the workers or by the destination that was tried most.
-        parked_s: for how long it has been parked, in seconds.
+        destinations: those with failed deliveries, each with its last error.
+        attempts: number of attempts of the workers, or the largest number of attempts of a delivery.
+        parked_s: time for which it has been parked, in seconds.
     """
 
     instance: int
@@ -97,13 +97,13 @@ class Parked:
 
 @dataclass(frozen=True)
 class Waiting:
-    """An instance on its way.
+    """An instance that is received or segmented.
 
     Attributes:
         instance: its number.
-        state: by the words of `State`.
-        destinations: those that it is still to be delivered to, each with the error of the last try or ''.
-        age_s: since it was received, in seconds.
+        state: a value of `State`.
+        destinations: those of its open deliveries, each with the error of the last attempt or ''.
+        age_s: time since it was received, in seconds.
     """
 
     instance: int
@@ -114,19 +114,19 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Outcome:
-    """An instance that was segmented or skipped lately.
+    """An instance that was recently segmented or skipped.
 
     Attributes:
         instance: its number.
-        state: by the words of `State`.
-        code: of one that was skipped, or of which a notice is on its way, the reason's code; else ''.
-        flags: of the quality of its mask.
-        confidence: in [0, 1]; None where nothing was segmented.
-        right_cm2: area of the right lung in cm²; None where it or the spacing is not known.
-        left_cm2: the same of the left lung.
-        seconds: what a worker took, in seconds; None where it is not known.
-        ago_s: since its last change, in seconds.
-        picture: whether there is a picture of it.
+        state: a value of `State`.
+        code: the reason code of a skipped instance, also while its notice is being delivered; else ''.
+        flags: quality flags of its masks.
+        confidence: in [0, 1]; None if it was not segmented.
+        right_cm2: area of the right lung in cm²; None if it or the spacing is not known.
+        left_cm2: area of the left lung in cm²; None likewise.
+        seconds: time that a worker took, in seconds; None if not known.
+        ago_s: time since its last change, in seconds.
+        picture: whether it has a thumbnail.
     """
 
     instance: int
@@ -143,19 +143,19 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Status:
-    """What a node is doing.
+    """The status of a node.
 
     Attributes:
-        at: when it was asked, in seconds since 1970.
-        queue: the instances by state, in the order of their way.
-        deliveries: by destination, those that are configured first.
-        parked: the last that were parked, at most 50.
-        waiting: those that have been on their way longest, at most 10.
-        failures: how many instances are parked, by reason code.
-        skipped: how many were skipped, by reason code.
-        outcomes: the last that were segmented or skipped, at most 24.
-        disk_free_bytes: on the disk of the state folder.
-        disk_threshold_bytes: below this, objects are refused; None where the settings are not known.
+        at: time of the status, in seconds since 1970.
+        queue: number of instances by state, in the order of processing.
+        deliveries: by destination, configured ones first.
+        parked: the last parked instances, at most 50.
+        waiting: the instances that have waited longest, at most 10.
+        failures: number of parked instances, by reason code.
+        skipped: number of skipped instances, by reason code.
+        outcomes: the last instances that were segmented or skipped, at most 24.
+        disk_free_bytes: free space on the disk of the state folder.
+        disk_threshold_bytes: free space below which objects are refused; None if the settings are not known.
     """
 
     at: float
@@ -171,15 +171,15 @@ class Status:
 
     @property
     def notices(self) -> tuple[Notice, ...]:
-        """What needs a person, the most urgent first."""
+        """The problems that need a person, the most urgent first."""
         return tuple(notices(self))
 
     def count(self, state: str) -> int:
-        """How many instances are in a state."""
+        """The number of instances in a state."""
         return next(one.count for one in self.queue if one.state == state)
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain values."""
+        """The status as JSON-serialisable values."""
         return asdict(self) | {"notices": [asdict(one) for one in self.notices]}
 
 
@@ -191,13 +191,13 @@ def status_of(
     disk_threshold_bytes: int | None = None,
     now: float | None = None,
 ) -> Status:
-    """Describe a node.
+    """Read the status of a node.
 
     Args:
         store: its queue.
         folder: its state folder.
-        destinations: names of those that are configured, which are told also before anything went there;
-            None where the settings are not known.
+        destinations: names of the configured destinations, which are listed also without deliveries; None if
+            the settings are not known.
         disk_threshold_bytes: free space below which the node refuses objects.
         now: in seconds since 1970; by default the time of the clock.
 
@@ -224,7 +224,7 @@ def status_of(
 
 
 def parked_instance(failure: Failure, now: float) -> Parked:
-    """A parked instance as it is told at a time (seconds since 1970)."""
+    """The status of a parked instance at a time (seconds since 1970)."""
     one, deliveries = failure.instance, failure.deliveries
     return Parked(
         instance=one.id,
@@ -247,11 +247,11 @@ def _queue(store: Reading) -> tuple[Queued, ...]:
 
 def _deliveries(store: Reading, configured: Sequence[str] | None, now: float) -> tuple[Deliveries, ...]:
     counts = store.delivery_counts()
-    told = []
+    deliveries = []
     for name in dict.fromkeys((*(configured or ()), *sorted(counts))):
         one = store.open_deliveries(name)
         next_at = one.next_attempt_at if one else None
-        told.append(
+        deliveries.append(
             Deliveries(
                 destination=name,
                 counts={str(state): counts.get(name, {}).get(state, 0) for state in Sending},
@@ -262,7 +262,7 @@ def _deliveries(store: Reading, configured: Sequence[str] | None, now: float) ->
                 configured=configured is None or name in configured,
             )
         )
-    return tuple(told)
+    return tuple(deliveries)
 
 
 def _waiting(one: Instance, deliveries: Sequence[Delivery], now: float) -> Waiting:
@@ -297,6 +297,6 @@ def _outcome(one: Instance, results: Sequence[Result], now: float) -> Outcome:
 
 
 def _plain(text: str) -> str:
-    """A text of a row as it may be shown: on one line, not endless, and without UIDs."""
+    """A text of a row for display: on one line, truncated, and without UIDs."""
     text = without_uids(shown(text))
     return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}..."

@@ -1,4 +1,4 @@
-"""The queue of a node: each change of state is a durable transaction, with a row that says when and why."""
+"""The queue of a node: each change of state is a durable transaction and is recorded with time and reason."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from lungfield.node.changes import (
-    address,
-    begin_anew,
-    forward,
+    add_delivery,
+    add_results,
+    change_state,
+    finish_instance,
     insert,
-    keep_row,
-    move,
     one_row,
-    send,
-    settle,
+    restart_delivery,
+    store_row,
+    update_delivery,
 )
 from lungfield.node.reading import Reading, to_instance
 from lungfield.node.records import (
@@ -37,10 +37,10 @@ _NEVER_DELETED = "state IN ('received', 'segmented', 'parked')"
 
 
 class Store(Reading):
-    """All that a node knows of its instances, in `STATE/node.sqlite3`; for any number of threads.
+    """The queue of a node's instances, in `STATE/node.sqlite3`. Thread-safe.
 
-    What a method has changed is on the disk when it returns. Claims are kept in memory: those of a process
-    that was killed are nobody's.
+    A change is on disk when the method returns. Claims are in memory only, so those of a killed process are
+    released.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,7 +51,7 @@ class Store(Reading):
     # What arrives, and is segmented
 
     def receive(self, received: Received) -> Receipt:
-        """Take an object in whose file has reached the disk, or tell what it is instead."""
+        """Add an object whose file is on disk, unless it is known or a result; return its classification."""
 
         def change(database: sqlite3.Connection) -> Receipt:
             uid, digest = received.sop_instance_uid, received.content_sha256
@@ -68,14 +68,14 @@ class Store(Reading):
                 is None
             ):
                 number = insert(database, received, f"{uid}#{digest}")
-                reason = "another content came under a SOP Instance UID that is known; retry segments it, too"
-                move(database, number, State.PARKED, CONFLICT, reason)
+                reason = "a different object has a known SOP Instance UID; a retry segments it too"
+                change_state(database, number, State.PARKED, CONFLICT, reason)
             return Receipt.CONFLICT
 
         return self._database.write(change)
 
     def claim(self, limit: int) -> list[Instance]:
-        """Received instances, the oldest first, that this process has not in hand; it has them now."""
+        """Claim received instances that are not claimed yet, the oldest first, and return them."""
         with self._claiming:
             rows = self._database.read(
                 "SELECT * FROM instance WHERE state = 'received' ORDER BY id LIMIT ?",
@@ -86,7 +86,7 @@ class Store(Reading):
             return found
 
     def release(self, number: int) -> None:
-        """Give a claimed instance back, as it was."""
+        """Release the claim of an instance, without a change of its state."""
         with self._claiming:
             self._claimed.discard(number)
 
@@ -97,18 +97,18 @@ class Store(Reading):
         results: Sequence[tuple[Result, int]],
         destinations: Iterable[str],
     ) -> None:
-        """A received instance was segmented.
+        """Store the results of a received instance, and add its deliveries.
 
         Args:
             number: its id.
-            row: what the worker said of it.
-            results: what was made, on the disk, each with its size in bytes.
-            destinations: to which it goes; without any, it counts as delivered.
+            row: its row from the worker.
+            results: the files on disk, each with its size in bytes.
+            destinations: names of its destinations; without any, it counts as delivered.
         """
 
         def change(database: sqlite3.Connection) -> None:
-            if keep_row(database, number, row):
-                send(database, number, results, destinations)
+            if store_row(database, number, row):
+                add_results(database, number, results, destinations)
 
         self._database.write(change)
         self.release(number)
@@ -122,25 +122,25 @@ class Store(Reading):
         notice: Sequence[tuple[Result, int]] = (),
         destinations: Iterable[str] = (),
     ) -> None:
-        """A received instance holds nothing to segment; a notice of that, if any, is delivered."""
+        """Mark a received instance as skipped, and add the deliveries of its notice, if any."""
 
         def change(database: sqlite3.Connection) -> None:
-            if not keep_row(database, number, row):
+            if not store_row(database, number, row):
                 return
             if notice:
-                send(database, number, notice, destinations, code, reason)
+                add_results(database, number, notice, destinations, code, reason)
             else:
-                move(database, number, State.SKIPPED, code, reason)
+                change_state(database, number, State.SKIPPED, code, reason)
 
         self._database.write(change)
         self.release(number)
 
     def parked(self, number: int, code: str, reason: str, row: Mapping[str, Any] | None = None) -> None:
-        """A received instance could not be segmented."""
+        """Park a received instance that could not be segmented."""
 
         def change(database: sqlite3.Connection) -> None:
-            if keep_row(database, number, row):
-                move(database, number, State.PARKED, code, reason)
+            if store_row(database, number, row):
+                change_state(database, number, State.PARKED, code, reason)
 
         self._database.write(change)
         self.release(number)
@@ -148,10 +148,10 @@ class Store(Reading):
     # What is delivered
 
     def sent(self, delivery_id: int, transaction_uid: str, until: float, warning: str = "") -> None:
-        """The destination has accepted a waiting delivery; until a time, its commitment is to come."""
+        """Mark a waiting delivery as sent; `until` is the deadline of its commitment (seconds since 1970)."""
 
         def change(database: sqlite3.Connection) -> None:
-            forward(
+            update_delivery(
                 database,
                 delivery_id,
                 Sending.SENT,
@@ -165,46 +165,48 @@ class Store(Reading):
         self._database.write(change)
 
     def delivered(self, delivery_id: int, warning: str = "") -> None:
-        """The destination has a delivery for good; the last one makes the instance delivered."""
+        """Mark a delivery as delivered; after the last one, the instance is delivered."""
 
         def change(database: sqlite3.Connection) -> None:
             before = (Sending.WAITING, Sending.SENT)
-            found = forward(database, delivery_id, Sending.DELIVERED, before, warning, tried=None)
+            found = update_delivery(database, delivery_id, Sending.DELIVERED, before, warning, tried=None)
             if found is not None:
-                settle(database, found["instance_id"])
+                finish_instance(database, found["instance_id"])
 
         self._database.write(change)
 
     def failed(self, delivery_id: int, error: str, next_attempt_at: float) -> None:
-        """A delivery was refused or not answered, or its commitment; it waits until the next try."""
+        """Store a failed attempt; the delivery waits for the next one at `next_attempt_at`."""
 
         def change(database: sqlite3.Connection) -> None:
             before = (Sending.WAITING, Sending.SENT)
-            forward(database, delivery_id, Sending.WAITING, before, error, next_attempt_at, tried=None)
+            update_delivery(
+                database, delivery_id, Sending.WAITING, before, error, next_attempt_at, tried=None
+            )
 
         self._database.write(change)
 
     def park_delivery(self, delivery_id: int, error: str, fallback: str | None = None) -> None:
-        """No try is left for a delivery: it goes to another destination, or the instance is parked.
+        """Pass a failed delivery to the fallback, or park it.
 
-        The instance is parked once none of its deliveries is on its way.
+        The instance is parked once none of its deliveries is waiting or sent.
         """
 
         def change(database: sqlite3.Connection) -> None:
             state = Sending.PARKED if fallback is None else Sending.REPLACED
             before = (Sending.WAITING, Sending.SENT)
-            found = forward(database, delivery_id, state, before, error, tried=None)
+            found = update_delivery(database, delivery_id, state, before, error, tried=None)
             if found is not None:
                 if fallback is not None:
-                    address(database, found["instance_id"], fallback)
-                settle(database, found["instance_id"])
+                    add_delivery(database, found["instance_id"], fallback)
+                finish_instance(database, found["instance_id"])
 
         self._database.write(change)
 
     # What a person decides
 
     def retry(self, numbers: Iterable[int] | None = None) -> int:
-        """Let parked instances go on, all of them for None; how many there were."""
+        """Retry parked instances, all of them for None, and return their number."""
 
         def change(database: sqlite3.Connection) -> int:
             rows = database.execute("SELECT * FROM instance WHERE state = 'parked'").fetchall()
@@ -212,31 +214,33 @@ class Store(Reading):
             chosen = [row["id"] for row in rows if wanted is None or row["id"] in wanted]
             for number in chosen:
                 made = one_row(database, "SELECT 1 FROM delivery WHERE instance_id = ?", number)
-                move(database, number, State.RECEIVED if made is None else State.SEGMENTED, "", "retried")
+                change_state(
+                    database, number, State.RECEIVED if made is None else State.SEGMENTED, "", "retried"
+                )
                 parked = "SELECT * FROM delivery WHERE instance_id = ? AND state = 'parked'"
                 for row in database.execute(parked, (number,)).fetchall():
-                    begin_anew(database, row)
-                settle(database, number)
+                    restart_delivery(database, row)
+                finish_instance(database, number)
             return len(chosen)
 
         return self._database.write(change)
 
     def park(self, number: int, reason: str = "parked by hand") -> bool:
-        """Stop all work on an instance that is received or segmented; False where it is neither."""
+        """Park an instance that is received or segmented; return False if it is neither."""
 
         def change(database: sqlite3.Connection) -> bool:
             row = one_row(database, "SELECT state FROM instance WHERE id = ?", number)
             if row is None or row["state"] not in (State.RECEIVED, State.SEGMENTED):
                 return False
-            move(database, number, State.PARKED, BY_HAND, reason)
+            change_state(database, number, State.PARKED, BY_HAND, reason)
             return True
 
         return self._database.write(change)
 
-    # Keeping house
+    # Housekeeping
 
     def remember(self, key: str) -> None:
-        """Note the key of something that was watched, polled, or came in another compression."""
+        """Store the key of a watched file, a polled object, or an object in another compression."""
         self._database.write(
             lambda database: database.execute("INSERT OR IGNORE INTO known VALUES (?, ?)", (key, time.time()))
         )
@@ -248,18 +252,18 @@ class Store(Reading):
         delete: Callable[[Instance, Sequence[Result]], None],
         limit: int = 500,
     ) -> int:
-        """Delete the files of what is delivered or skipped: the old ones, and the oldest of too many.
+        """Delete the files of delivered and skipped instances by age, and the oldest by total size.
 
         The rows stay, so that the same object is still known.
 
         Args:
-            before: what came to its end before this time (seconds since 1970) is deleted.
-            max_bytes: how much all files may take.
-            delete: called for each; it deletes the files, and may find them gone.
-            limit: how many are deleted at most.
+            before: instances that ended before this time (seconds since 1970) are deleted.
+            max_bytes: limit of the total size of all files.
+            delete: deletes the files of an instance, of which some may be missing.
+            limit: largest number of instances to delete.
 
         Returns:
-            how many were deleted.
+            The number of deleted instances.
         """
         excess = self.bytes_kept() - max_bytes
         deleted = 0
@@ -269,7 +273,7 @@ class Store(Reading):
             if one.changed_at >= before and excess <= 0:
                 break
             size = self.bytes_of(one)
-            # Files first: a kill in between leaves a row without files, which the next call finds.
+            # Files first: after a kill in between, the next call finds the row and marks it.
             delete(one, self.results(one.id))
             self._database.write(
                 lambda database, number=one.id: database.execute(  # type: ignore[misc]
@@ -282,7 +286,7 @@ class Store(Reading):
         return deleted
 
     def forget(self, before: float, limit: int = 500) -> int:
-        """Delete the rows of what has no files since a time (seconds since 1970); how many there were."""
+        """Delete rows whose files were deleted before a time (seconds since 1970); return their number."""
 
         def change(database: sqlite3.Connection) -> int:
             old = "SELECT id FROM instance WHERE purged = 1 AND changed_at < ? LIMIT ?"
@@ -295,7 +299,7 @@ class Store(Reading):
         return self._database.write(change)
 
     def check_writable(self) -> None:
-        """Write to the file, and change nothing.
+        """Check that the file can be written, without a change.
 
         Raises:
             DataError: the file is damaged.
@@ -304,7 +308,7 @@ class Store(Reading):
         self._database.write(lambda database: database.execute(f"PRAGMA user_version = {VERSION}"))
 
     def bytes_of(self, instance: Instance) -> int:
-        """What an instance and its results take on the disk."""
+        """The size in bytes of the files of an instance and its results."""
         ((size,),) = self._database.read(
             "SELECT coalesce(sum(size), 0) FROM result WHERE instance_id = ?", (instance.id,)
         )

@@ -1,11 +1,11 @@
-"""Whether two files hold one radiograph, and differ only in how its pixels are compressed.
+"""Compare two files of a radiograph that differ only in the compression of the pixels.
 
 A lossless transcoding keeps the SOP Instance UID (DICOM PS3.5, 10; PS3.3, C.7.6.1.1.5): archives may send a
-radiograph in another transfer syntax than the modality did. Decoders of compressed pixels can crash on what a
-peer sends, so they run in a process of their own, bounded in time and memory; what does not come to its end
-there is not the same.
+radiograph in another transfer syntax than the modality did. Decoders can crash on a peer's data, so they run
+in a separate process with limits on time and memory; if it fails, the files count as different.
 
-`python -m lungfield.node.transcoding ONE OTHER MEMORY_BYTES` is that process, and ends with 0 where it is.
+`python -m lungfield.node.transcoding ONE OTHER MEMORY_BYTES` is that process; its exit code is 0 if they are
+the same.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ def is_transcoded(one: Path, other: Path, *, memory_bytes: int) -> bool:
     Args:
         one: a DICOM file.
         other: another one, in another transfer syntax.
-        memory_bytes: what decoding may take.
+        memory_bytes: memory limit for decoding.
 
     Returns:
-        False, too, where that cannot be told: damaged, several frames, over a limit, not in time.
+        True if they are the same; False if they differ or cannot be compared (damaged, several frames, over a
+        limit, timeout).
     """
     words = [sys.executable, "-m", "lungfield.node.transcoding", str(one), str(other), str(memory_bytes)]
     try:

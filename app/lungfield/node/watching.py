@@ -1,4 +1,4 @@
-"""Folders whose new files are taken: each once, when it is complete, and left where it is."""
+"""Watch folders for new files: each complete file is read once, and stays where it is."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from lungfield.radiograph.limits import DEFAULT_LIMITS
 
 _LOG = logging.getLogger(__name__)
 EVERY_S = 2.0
-"""The pause between two looks; a file that has not changed from one to the next counts as written."""
+"""The pause between two scans, in seconds; a file that is unchanged between two scans counts as complete."""
 _LONGEST_PAUSE_S = 60.0
 
 
 class Watcher(threading.Thread):
-    """Looks at a folder and all below it until it is closed.
+    """Scans a folder and its sub-folders until it is closed.
 
-    A file is taken when it has kept size and time of change from one look to the next, and holds all of its
-    pixels. What is taken, known before or of no use is remembered by a digest of its path, size and time,
-    also by a later process; a file that changes is looked at again. Hidden files are left alone, as programs
-    write them before they rename them, and so are links to folders.
+    A file is read once its size and modification time are unchanged between two scans and it holds all of its
+    pixels. Processed files are remembered, also across restarts, by a digest of path, size and time, so a
+    changed file is read again. Hidden files are ignored, as programs use them for files that they rename
+    later, and so are links to folders.
 
     Args:
         settings: of the node.
-        store: remembers what was looked at.
-        incoming: takes the objects.
-        folder: to watch.
-        every_s: pause between two looks, in seconds.
+        store: remembers processed files.
+        incoming: stores the objects.
+        folder: the folder to watch.
+        every_s: pause between two scans, in seconds.
     """
 
     def __init__(
@@ -52,33 +52,33 @@ class Watcher(threading.Thread):
         self._every_s = every_s
         self._limits = replace(DEFAULT_LIMITS, max_file_bytes=settings.limits.object_bytes)
         self._stopping = threading.Event()
-        self._done: set[str] = set()  # so that not each look asks the queue for each file
+        self._done: set[str] = set()  # saves a query of the queue for each file in each scan
         self._changing: dict[str, str] = {}
         self._told: set[str] = set()
 
     def close(self) -> None:
-        """End soon; a file that is being taken is taken whole."""
+        """Stop soon, after the current file."""
         self._stopping.set()
 
     def run(self) -> None:
-        """Look until `close`."""
+        """Scan until `close`."""
         while not self._stopping.is_set():
             begin = time.monotonic()
             try:
                 self.look()
-            except LungfieldError as error:  # the queue or the disk; the same files come again
+            except LungfieldError as error:  # of the queue or the disk; the files are retried
                 self._tell("queue", "%s", error)
-            except Exception as error:  # the thread has to live: its end would be silence
+            except Exception as error:  # the thread must go on: without it, no file would be read
                 self._tell(type(error).__name__, "unexpected %s; please report it", type(error).__name__)
-            # A folder of very many files is not looked at all the time.
+            # Pause longer after a long scan, such as of a folder with very many files.
             spent = time.monotonic() - begin
             self._stopping.wait(max(self._every_s, min(spent, _LONGEST_PAUSE_S)))
 
     def look(self) -> None:
-        """Take what is new and complete.
+        """Read the new and complete files.
 
         Raises:
-            LungfieldError: the queue or the state folder cannot be written to; what is left comes again.
+            LungfieldError: the queue or the state folder cannot be written to; unread files are retried.
         """
         there: set[str] = set()
         changing: dict[str, str] = {}
@@ -87,7 +87,7 @@ class Watcher(threading.Thread):
                 return
             try:
                 about = entry.stat()
-            except OSError:  # it is gone already
+            except OSError:  # the file no longer exists
                 continue
             if not stat.S_ISREG(about.st_mode):
                 continue
@@ -106,7 +106,7 @@ class Watcher(threading.Thread):
         self._changing = changing
 
     def _files(self) -> Iterator[os.DirEntry[str]]:
-        """All files that are not hidden, folder by folder; what cannot be listed is told of once."""
+        """All files that are not hidden; a folder that cannot be listed is logged once."""
         folders = [str(self._folder)]
         while folders:
             try:
@@ -122,12 +122,12 @@ class Watcher(threading.Thread):
                     yield one
 
     def _take(self, path: Path, key: str, about: os.stat_result) -> bool:
-        """Take one file; whether it need not be looked at again."""
+        """Read one file; return whether it is finished."""
         if not self._incoming.has_space():
             self._tell("space", "the disk of the state folder is nearly full: nothing is taken")
             return False
         if about.st_size > self._limits.max_file_bytes:
-            _LOG.warning("a file %s is left: %s", _marks(about), Reason.OVER_LIMIT)
+            _LOG.warning("a file %s is ignored: %s", _marks(about), Reason.OVER_LIMIT)
             self._store.remember(key)
             return True
         try:
@@ -146,13 +146,13 @@ class Watcher(threading.Thread):
         except UnreadableError as error:
             level = logging.INFO if error.reason is Reason.OTHER_OBJECT else logging.WARNING
             _LOG.log(
-                level, "a file %s is left: %s", _marks(about), error.reason, extra={"code": error.reason}
+                level, "a file %s is ignored: %s", _marks(about), error.reason, extra={"code": error.reason}
             )
         except LungfieldError:  # of the queue or the disk
             raise
         except Exception as error:
-            # Whatever it is, it must not keep the other files back; a later process tries again.
-            _LOG.error("a file %s is left: unexpected %s", _marks(about), type(error).__name__)
+            # Any error: it must not block the other files. The next process retries the file.
+            _LOG.error("a file %s is ignored: unexpected %s", _marks(about), type(error).__name__)
             return True
         finally:
             part.unlink(missing_ok=True)
@@ -160,7 +160,7 @@ class Watcher(threading.Thread):
         return True
 
     def _copied(self, path: Path, about: os.stat_result) -> Path | None:
-        """A copy in the state folder; None where the file changed meanwhile.
+        """Copy a file to the state folder; None if the file changed meanwhile.
 
         Raises:
             OutputError: the copy cannot be written.
@@ -185,13 +185,13 @@ class Watcher(threading.Thread):
         return part
 
     def _tell(self, once: str, text: str, *values: object) -> None:
-        """Log what lasts, once."""
+        """Log a lasting problem only once."""
         if once not in self._told:
             self._told.add(once)
             _LOG.error(text, *values)
 
 
 def _marks(about: os.stat_result) -> str:
-    """What an engineer finds a file by (`find -size`), without its name, which may be a patient's."""
+    """Size and time of a file, to find it (`find -size`) without its name, which may be a patient's."""
     changed = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(about.st_mtime))
     return f"of {about.st_size} bytes, changed {changed},"

@@ -1,4 +1,4 @@
-"""The node's page over HTTP or HTTPS, served from a thread of the node."""
+"""The server of the node's page over HTTP or HTTPS, in a thread."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Server:
     Args:
         settings: the node's; `http` says where to listen.
         store: its queue.
-        checks: of the parts that make it ready, by name: each says why it is not, or ''.
+        checks: the readiness checks of the node's parts, by name.
 
     Raises:
-        DataError: the address is none, is taken, or the certificate cannot be used.
+        DataError: the address is invalid or in use, or the certificate cannot be used.
     """
 
     def __init__(self, settings: Settings, store: Store, checks: Mapping[str, Check]) -> None:
@@ -64,23 +64,23 @@ class Server:
                 self._socket.close()
                 raise
         elif not is_loopback(host):
-            logger.warning("the page is not encrypted and reached from other machines; give it http_tls")
+            logger.warning("the page is not encrypted, and other machines can reach it; set http_tls")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, name="page", daemon=True)
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """The URL of the page."""
         host, port = self._socket.getsockname()[:2]
         scheme = "http" if self._tls.certificate is None else "https"
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End within a few seconds; requests that are being answered get their answer."""
+        """Stop within a few seconds; started requests are still answered."""
         self._server.should_exit = True
         if self._thread.is_alive():
             self._thread.join(_STOP_S + 2)
@@ -92,7 +92,7 @@ class Server:
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    """Bounds the TLS handshake: asyncio gives it a minute, and uvicorn has no setting for that."""
+    """Sets a shorter timeout of the TLS handshake than asyncio's minute; uvicorn has no setting for it."""
 
     async def create_server(self, *args: Any, **options: Any) -> Any:
         if options.get("ssl") is not None:
@@ -101,7 +101,7 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 class _Protocol(H11Protocol):
-    """HTTP with a bound on connections: those that say nothing would use up the node's open files."""
+    """HTTP with a timeout for silent connections, which would use up the node's file descriptors."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
@@ -132,6 +132,6 @@ def _listening(host: str, port: int, text: str) -> socket.socket:
         return socket.create_server(address[:2], family=family)
     except OSError as error:
         raise DataError(
-            f"The page cannot listen on {text}: {error.strerror or error}; choose another address by "
+            f"The page cannot listen on {text}: {error.strerror or error}; choose another address with "
             "`http`, or '' for no page."
         ) from error

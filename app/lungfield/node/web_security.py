@@ -1,9 +1,8 @@
-"""What keeps others from the node's page: other sites in the user's browser, and users without the password.
+"""Protect the node's page from other sites in the user's browser, and from users without the password.
 
-A browser sends requests that any site makes, to addresses that only this machine can reach, too. So the page
-answers only to names that are its own (a site whose name was rebound to 127.0.0.1 has another name), and a
-change is made only for a form of the page itself: from its own origin, with a token that belongs to a cookie
-which browsers do not send along with requests of other sites.
+A browser sends requests of any site, also to addresses that only this machine can reach. So the page answers
+only to its own host names, which a site with DNS rebinding to 127.0.0.1 does not have. It accepts a change
+only from its own forms: from its own origin, with a token for a SameSite cookie (protection against CSRF).
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _HEADERS = {
-    # Styles and pictures of the page itself and nothing else: no script, no frame, no other site.
+    # Only the page's own styles and pictures: no scripts, no frames, no other sites.
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # Not 'no-referrer': browsers would then send 'Origin: null' with the page's own forms.
+    # Not 'no-referrer', as browsers would then send 'Origin: null' with the page's own forms.
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -39,7 +38,7 @@ _COOKIE_LENGTH = 43  # of 32 random bytes
 
 
 class SecurityHeaders:
-    """Adds the headers that tell browsers what a response may do, to every response."""
+    """Adds security headers to every response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -56,11 +55,11 @@ class SecurityHeaders:
 
 
 class Password:
-    """Asks for a password (HTTP basic authentication, RFC 7617), whatever the user's name; not for probes.
+    """Requires a password (HTTP basic authentication, RFC 7617) with any user name, except for probes.
 
     Args:
-        app: what answers.
-        password: the right one; None asks nobody.
+        app: the protected application.
+        password: the password; None for no authentication.
     """
 
     def __init__(self, app: ASGIApp, password: str | None) -> None:
@@ -92,29 +91,29 @@ def _given(headers: Headers) -> bytes:
 
 
 class Forms:
-    """Tokens that prove that a form was made by this process for the browser that sends it."""
+    """CSRF tokens: they prove that this process made a form for the browser that sends it."""
 
     def __init__(self, *, encrypted: bool) -> None:
         self._key = secrets.token_bytes(32)
         self._encrypted = encrypted
-        # A browser takes a cookie of this prefix only over https, from this very host, for all of its paths.
+        # A browser accepts a cookie with this prefix only over https, from this host, for all of its paths.
         self._cookie = f"__Host-{_COOKIE}" if encrypted else _COOKIE
 
     def token(self, request: Request) -> tuple[str, str]:
-        """The token for forms on a page that answers a request, and the value of the cookie it belongs to."""
+        """The token for the forms of a response, and the value of its cookie."""
         cookie = request.cookies.get(self._cookie, "")
         if len(cookie) != _COOKIE_LENGTH:
             cookie = secrets.token_urlsafe(32)
         return self._of(cookie), cookie
 
     def give(self, response: Response, cookie: str) -> None:
-        """Let the browser keep the cookie, until it is closed."""
+        """Set the cookie for the browser's session."""
         response.set_cookie(
             self._cookie, cookie, path="/", httponly=True, samesite="strict", secure=self._encrypted
         )
 
     def objection(self, request: Request, token: str) -> str:
-        """Why a form is not accepted; '' where it is."""
+        """Why a form is refused, or ''."""
         origin, host = urlsplit(request.headers.get("origin", "")), request.headers.get("host", "")
         site = request.headers.get("sec-fetch-site", "same-origin")
         if origin.scheme not in ("http", "https") or origin.netloc.lower() != host.lower():
@@ -131,7 +130,7 @@ class Forms:
 
 
 async def small_body(request: Request, limit: int) -> bytes | None:
-    """The body of a request; None where it is longer than a limit in bytes."""
+    """The body of a request; None if it is longer than `limit` bytes."""
     body = b""
     async for part in request.stream():
         body += part
@@ -141,10 +140,10 @@ async def small_body(request: Request, limit: int) -> bytes | None:
 
 
 def own_names(host: str, further: tuple[str, ...]) -> list[str]:
-    """The names to which a page answers that listens on an address.
+    """The host names that the page answers to.
 
     Args:
-        host: the address or name; one that stands for all addresses adds no name but the loopback's.
+        host: the address or name that it listens on; a wildcard address adds the loopback names only.
         further: other names and addresses, with or without a port.
     """
     names = [_name(one) for one in further]
@@ -156,7 +155,7 @@ def own_names(host: str, further: tuple[str, ...]) -> list[str]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is reached from this machine only."""
+    """Whether only this machine can reach an address."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -171,7 +170,7 @@ def _is_any(host: str) -> bool:
 
 
 def _name(text: str) -> str:
-    """A name without its port, an IPv6 address in brackets."""
+    """A name without its port; an IPv6 address is in brackets."""
     try:
         address = ipaddress.ip_address(text.strip("[]"))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Segmenting: what was received goes through batch's worker processes, and its results into the queue."""
+"""Segment received instances in batch's worker processes, and store the results in the queue."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ from lungfield.bundles.registry import DEFAULT_BUNDLE, Bundle, find_bundle, requ
 from lungfield.errors import LungfieldError, OutputError, Reason
 from lungfield.export.derived import creation_time
 from lungfield.node.incoming import sync_folder
-from lungfield.node.records import Instance, Result, whole
+from lungfield.node.records import Instance, Result, full_path
 from lungfield.node.settings import Settings
 from lungfield.node.store import Store
 
 logger = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 2.0
-"""How often to look for what another process has let go on (`lungfield node retry`)."""
+"""How often to check for instances that another process released (`lungfield node retry`), in seconds."""
 _PAUSE_S = 15.0
-"""After results could not be written, before the next is tried."""
+"""The pause after results could not be written, in seconds."""
 _BATCH_SIZE = 16
 _NICENESS = 10
 """Of the workers: receiving and delivering come first. A sender that waits too long gives up."""
 
 
 class Working:
-    """A thread that keeps worker processes busy with what is received.
+    """A thread that gives received instances to worker processes.
 
     Args:
         settings: of the node.
         store: its queue.
-        context: of `batch.processes.start_forkserver`.
-        segmented: called, in the thread, after there may be results in the queue.
-        failed: called, in the thread, where it cannot go on.
+        context: from `batch.processes.start_forkserver`.
+        segmented: called in the thread after results were added to the queue.
+        failed: called in the thread if it cannot continue.
 
     Raises:
-        BundleError: there is no such bundle, it has no weights, or it does not give the structures.
+        BundleError: the bundle does not exist, has no weights, or does not segment the structures.
     """
 
     def __init__(
@@ -75,24 +75,24 @@ class Working:
         self._thread = threading.Thread(target=self._run, name="working", daemon=True)
 
     @property
-    def hindrance(self) -> str:
-        """Why nothing is segmented now; '' where workers are at work, or wait for something to do."""
+    def not_ready_reason(self) -> str:
+        """Why nothing can be segmented now; '' if the workers run."""
         if not self._thread.is_alive():
-            return "the workers are not at work; see the log"
+            return "the workers do not run; see the log"
         pool = self._pool_at_work
         return "" if pool is not None and pool.is_ready else "the workers are being started"
 
     def start(self) -> None:
-        """Start the workers, which takes seconds, in the thread."""
+        """Start the thread, which starts the workers in some seconds."""
         self._thread.start()
 
     def ring(self) -> None:
-        """Tell that there may be something to do; for any thread."""
-        with contextlib.suppress(OSError):  # it was told often enough, or is closed
+        """Wake the thread, as there may be a new instance. Thread-safe."""
+        with contextlib.suppress(OSError):  # the socket's buffer is full, or it is closed
             self._ringer.send(b"!")
 
     def close(self, limit_s: float) -> None:
-        """Take nothing more; wait until what is in hand has ended, no longer than a limit in seconds."""
+        """Start no further instance, and wait at most `limit_s` seconds for those that workers have."""
         self._closing = True
         self._ringer.close()
         if self._thread.ident is not None:
@@ -105,13 +105,13 @@ class Working:
             if self._closing:
                 return  # while the workers were still being started
             if isinstance(error, LungfieldError):
-                logger.error("segmenting cannot go on: %s", error)
+                logger.error("segmentation has stopped: %s", error)
             else:
-                logger.exception("segmenting cannot go on")
+                logger.exception("segmentation has stopped")
             self._failed(error)
 
     def _serve(self) -> None:
-        # These import torch, which takes a second: receiving goes on meanwhile.
+        # These import torch, which takes a second; the node receives objects meanwhile.
         from lungfield.bundles.backend_choice import choose_backend
         from lungfield.bundles.device import find_device
 
@@ -135,7 +135,7 @@ class Working:
         )
         with self._pool(shared, device) as pool:
             self._pool_at_work = pool
-            logger.info("segmenting has begun", extra={"bundle": self._bundle.name})
+            logger.info("segmentation has started", extra={"bundle": self._bundle.name})
             pool.serve(
                 self._next,
                 self._end,
@@ -165,9 +165,9 @@ class Working:
         for instance in self._store.claim(1):
             self._in_hand[instance.id] = instance
             place = PurePath(instance.path).relative_to("incoming")
-            # So that an instance that is segmented again, after a kill, has the same results, bit by bit.
+            # So that an instance that is segmented again after a kill gets the same bytes.
             created = datetime.datetime.fromtimestamp(int(instance.received_at))
-            path = whole(self._settings.state, instance.path)
+            path = full_path(self._settings.state, instance.path)
             return Job(instance.id, path, place, place.with_suffix(""), created)
         return None
 
@@ -175,13 +175,13 @@ class Working:
         instance = self._in_hand.pop(job.ticket)
         row = ended.row
         if ended.stop:
-            logger.error("results cannot be written; segmenting pauses: %s", ended.stop)
+            logger.error("results cannot be written; segmentation pauses: %s", ended.stop)
             self._paused_until = time.monotonic() + _PAUSE_S
             self._store.release(instance.id)
             return
         try:
             state = self._note(instance, row)
-        except OutputError as error:  # the queue, or the folder of results; it is segmented again
+        except OutputError as error:  # of the queue or the folder of results; it is segmented again
             logger.error("%s", error)
             self._paused_until = time.monotonic() + _PAUSE_S
             self._store.release(instance.id)
@@ -211,7 +211,7 @@ class Working:
             return "parked"
         results = self._results(row)
         if not any(result.sop_instance_uid for result, _ in results):
-            reason = row.get("warnings") or "no DICOM object could be made of it"
+            reason = row.get("warnings") or "no DICOM object could be made from it"
             self._store.parked(instance.id, str(Reason.UNSUPPORTED), reason, row)
             return "parked"
         names = [one.name for one in self._settings.first_destinations]
@@ -219,11 +219,11 @@ class Working:
         return "segmented"
 
     def _results(self, row: Mapping[str, Any]) -> list[tuple[Result, int]]:
-        """What a worker has written, with its size, once the names of the files have reached the disk."""
+        """The files that a worker has written, with their sizes, after their folders are synced to disk."""
         found = []
         for name in ALL_FORMATS:
             if row.get(name):
-                path = whole(self._settings.results, row[name])
+                path = full_path(self._settings.results, row[name])
                 try:
                     found.append((_result(name, row[name], path), path.stat().st_size))
                     _sync(path.parent, self._settings.results)
@@ -233,10 +233,10 @@ class Working:
 
 
 def chosen_bundle(settings: Settings) -> Bundle:
-    """The bundle of a node's settings.
+    """The bundle in a node's settings.
 
     Raises:
-        BundleError: there is no such bundle, or it has no weights.
+        BundleError: the bundle does not exist or has no weights.
     """
     bundle = find_bundle(settings.bundle or DEFAULT_BUNDLE)
     require_structures(bundle, settings.structures)
@@ -253,7 +253,7 @@ def _result(name: str, place: str, path: Path) -> Result:
 
 
 def _sync(folder: Path, root: Path) -> None:
-    """Let the names in a folder reach the disk, and its own name in those above, which may be new."""
+    """Sync a folder and its parents, which may be new, so that the names of files are on disk."""
     while folder.is_relative_to(root):
         sync_folder(folder)
         folder = folder.parent

@@ -1,4 +1,4 @@
-"""From a file to a `Radiograph`: reading, grey values, spacing, and what is a frontal chest radiograph."""
+"""Read files as `Radiograph`: decoding, grey values, spacing, and the check of the header."""
 
 from __future__ import annotations
 

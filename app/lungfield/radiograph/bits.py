@@ -1,7 +1,7 @@
-"""From the words in PixelData to the values that were stored: byte order, justification, unused bits, sign.
+"""Convert the words in PixelData to stored values: byte order, justification, unused bits, sign.
 
-Headers are wrong in all four, and nothing in a file says so, but the picture does: neighbours in a radiograph
-are alike, and values that are read wrongly jump from one end of their range to the other.
+Headers can be wrong about all four. Only the picture shows it: neighbouring pixels of a radiograph are
+similar, while wrongly read values jump from one end of their range to the other.
 """
 
 from __future__ import annotations
@@ -23,11 +23,15 @@ Remarks = tuple[str, ...]
 
 
 def stored_values(raw: NDArray[Any], dataset: Dataset, *, compressed: bool) -> tuple[NDArray[Any], Remarks]:
-    """Return the (H, W) values that a device stored, and remarks where the header is wrong about them.
+    """Return the values that a device stored, and remarks about errors in the header.
 
-    `raw` is as decoded, with all of its bits; floating point values are returned as they are. Read are
-    BitsStored, HighBit and PixelRepresentation; the last is corrected where it is wrong. Values that were
-    compressed by an image codec have the right order of bytes, and are kept to the right.
+    Args:
+        raw: (H, W) decoded words with all of their bits; floating point values are returned unchanged.
+        dataset: with BitsStored, HighBit and PixelRepresentation; a wrong PixelRepresentation is corrected.
+        compressed: whether an image codec encoded them; then byte order and justification are always right.
+
+    Returns:
+        (H, W) values, and one remark per error.
 
     Raises:
         ValueError: BitsStored is not within the bits of `raw`.
@@ -37,7 +41,7 @@ def stored_values(raw: NDArray[Any], dataset: Dataset, *, compressed: bool) -> t
     remarks: Remarks = ()
     if not compressed and is_byte_swapped(raw):
         raw = raw.byteswap()
-        remarks += ("The bytes of PixelData (7FE0,0010) are in the other order than the file says.",)
+        remarks += ("The byte order of PixelData (7FE0,0010) is not that of the transfer syntax.",)
     bits = int(dataset.BitsStored)
     if not 0 < bits <= 8 * raw.dtype.itemsize:
         raise ValueError("BitsStored is not within BitsAllocated")
@@ -49,7 +53,7 @@ def stored_values(raw: NDArray[Any], dataset: Dataset, *, compressed: bool) -> t
 
 
 def _justified(raw: NDArray[Any], bits: int, dataset: Dataset) -> tuple[NDArray[Any], Remarks]:
-    """Shift values that are stored with unused bits below them (HighBit; DICOM PS3.5, 8.1.1)."""
+    """Shift values that have unused bits below them (HighBit; DICOM PS3.5, 8.1.1)."""
     try:
         shift = int(dataset.HighBit) + 1 - bits
     except (AttributeError, TypeError, ValueError):
@@ -62,7 +66,7 @@ def _justified(raw: NDArray[Any], bits: int, dataset: Dataset) -> tuple[NDArray[
 
 
 def _without_unused_bits(raw: NDArray[Any], bits: int, dataset: Dataset) -> tuple[NDArray[Any], Remarks]:
-    """Clear what lies above BitsStored, or fill it with the sign (PS3.5, 8.1.1), and doubt the result."""
+    """Clear the bits above BitsStored, or extend the sign (PS3.5, 8.1.1), and check the result."""
     lowest = -(1 << (bits - 1)) if raw.dtype.kind == "i" else 0
     fits = raw.min() >= lowest and raw.max() < lowest + (1 << bits)
     unused = 8 * raw.dtype.itemsize - bits
@@ -77,13 +81,13 @@ def _without_unused_bits(raw: NDArray[Any], bits: int, dataset: Dataset) -> tupl
         )
     if not fits and has_too_few_bits(raw, values, bits):
         return _with_bits_needed(raw, bits), (
-            "BitsStored (0028,0101) is wrong: the values need more bits than that, and are read so.",
+            "BitsStored (0028,0101) is wrong: the values use more bits, and are read with them.",
         )
     return values, ()
 
 
 def _with_bits_needed(raw: NDArray[Any], bits: int) -> NDArray[Any]:
-    """The values with the fewest bits beyond `bits` that leave them whole: above them, an overlay may lie."""
+    """The values with the fewest bits above `bits` that do not truncate them; an overlay may lie above."""
     width = 8 * raw.dtype.itemsize
     for more in range(bits + 1, width):
         values: NDArray[Any] = (raw << (width - more)) >> (width - more)
@@ -93,7 +97,7 @@ def _with_bits_needed(raw: NDArray[Any], bits: int) -> NDArray[Any]:
 
 
 def is_byte_swapped(raw: NDArray[Any]) -> bool:
-    """Tell whether 16-bit values, (H, W), have their bytes in the wrong order."""
+    """Whether 16-bit values, (H, W), have the wrong byte order."""
     if raw.dtype.itemsize != 2:
         return False
     rows = raw[:: max(1, len(raw) // ROWS_FOR_BYTE_ORDER)]
@@ -103,31 +107,36 @@ def is_byte_swapped(raw: NDArray[Any]) -> bool:
 
 
 def has_wrong_sign(stored: NDArray[Any], bits: int) -> bool:
-    """Tell whether values are signed but were read as unsigned (PixelRepresentation), or the reverse.
+    """Whether signed values were read as unsigned (PixelRepresentation), or the reverse.
 
-    Of (H, W) integers as they were read, in the range of `bits` (BitsStored).
+    Args:
+        stored: (H, W) integers as read.
+        bits: BitsStored.
     """
     rows = _some_rows(stored)
     if not rows.min() < 0 and not rows.max() >> (bits - 1):
-        return False  # both readings are the same
+        return False  # both interpretations are the same
     half = 1 << (bits - 1)
     other = (rows if rows.min() < 0 else rows + half) & (2 * half - 1)
     if not _is_smoother(other, rows, bits):
         return False
-    # The edges of a collimator and of a letter jump as far, but in few places.
+    # Edges of collimators and letters have equally large jumps, but only in few columns.
     return float(_jumps(rows, bits).any(axis=0).mean()) >= MIN_COLUMNS_WITH_JUMPS
 
 
 def has_too_few_bits(raw: NDArray[Any], stored: NDArray[Any], bits: int) -> bool:
-    """Tell whether parts of the values lie in bits above `bits` (BitsStored), and were cleared with these.
+    """Whether the values use bits above BitsStored, which clearing has removed.
 
-    `raw`, (H, W) integers, has all of its bits; in `stored` those above BitsStored are cleared.
+    Args:
+        raw: (H, W) integers with all of their bits.
+        stored: (H, W) integers with the bits above BitsStored cleared.
+        bits: BitsStored.
     """
     return _is_smoother(_some_rows(raw), _some_rows(stored), bits)
 
 
 def _some_rows(values: NDArray[Any]) -> NDArray[np.signedinteger[Any]]:
-    """Some rows, of a type that holds twice their range."""
+    """Some of the rows, in a type that holds twice their range."""
     dtype = np.int32 if values.dtype.itemsize <= 2 else np.int64
     return values[:: max(1, len(values) // ROWS)].astype(dtype)
 
@@ -140,10 +149,10 @@ def _is_smoother(
 
 
 def _jumps(rows: NDArray[np.signedinteger[Any]], bits: int) -> NDArray[np.bool_]:
-    """Where neighbours along the rows are half of the range apart, or more."""
+    """Where neighbours along the rows differ by half of the range or more."""
     return np.asarray(np.abs(np.diff(rows, axis=1)) >= 1 << (bits - 1))
 
 
 def _roughness(rows: NDArray[Any]) -> float:
-    """How far neighbours along the rows are apart on average."""
+    """The mean absolute difference of neighbours along the rows."""
     return float(np.abs(np.diff(rows.astype(np.int32), axis=1)).mean())

@@ -1,4 +1,4 @@
-"""What a compressed image says of itself, and where it ends, without decoding it."""
+"""Parse the header and find the end of a compressed image without decoding it."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Codestream:
 
 
 def parse_codestream(data: bytes) -> Codestream:
-    """Return what a JPEG, JPEG-LS, JPEG 2000 or HTJ2K code stream says of its size.
+    """Parse the size of a JPEG, JPEG-LS, JPEG 2000 or HTJ2K code stream.
 
     Sources: ITU-T T.81, B.2.2 (frame header); T.87, C.2.2 (the same for JPEG-LS); T.800, A.5.1 (SIZ).
 
     Raises:
-        UnreadableError: it is none of these, or its header is damaged.
+        UnreadableError: the data are none of these, or the header is damaged.
     """
     try:
         return _parse_jpeg(data) if data.startswith(JPEG_START) else _parse_jpeg_2000(data)
@@ -43,11 +43,11 @@ def parse_codestream(data: bytes) -> Codestream:
 
 
 def without_tail(data: bytes) -> bytes:
-    """Return a code stream up to its end marker, whatever a writer has put behind it.
+    """Return a code stream up to its end marker, without further bytes behind it.
 
-    A JPEG 2000 stream whose end marker is missing, or whose tile-parts are followed by other bytes, gets one
-    where its last tile-part ends: tile-parts tell their lengths (ITU-T T.800, A.4.2). A JPEG or JPEG-LS
-    stream without an end marker comes back as it is: only decoding shows whether rows are missing.
+    If a JPEG 2000 stream has no end marker or other bytes behind its tile-parts, the end marker is put behind
+    its last tile-part, as tile-parts have lengths (ITU-T T.800, A.4.2). A JPEG or JPEG-LS stream without an
+    end marker is returned unchanged: only decoding shows whether rows are missing.
 
     Raises:
         UnreadableError: a tile-part is cut off.
@@ -57,18 +57,18 @@ def without_tail(data: bytes) -> bytes:
         return data if found < 0 or has_end(data) else data[: found + len(END_MARKER)]
     start = data.index(JPEG_2000_START, 0, JP2_BOXES_BYTES)
     end = _end_of_tile_parts(data, start)
-    if end is None:  # the last one reaches to the end marker
+    if end is None:  # the last tile-part extends to the end marker
         return data if has_end(data) else data + END_MARKER
     return data if data[end : end + 2] == END_MARKER else data[start:end] + END_MARKER
 
 
 def has_end(data: bytes) -> bool:
-    """Whether nothing but the padding of DICOM (PS3.5, A.4) follows an end marker."""
+    """Whether the data end with an end marker, followed by DICOM padding (PS3.5, A.4) at most."""
     return data.rstrip(b"\0").endswith(END_MARKER)
 
 
 def _end_of_tile_parts(data: bytes, start: int) -> int | None:
-    """The position behind the last tile-part; None where it does not tell its length."""
+    """The position behind the last tile-part; None if it has no length."""
     position = start + 2
     try:
         while data[position : position + 2] != JPEG_2000_TILE_PART:  # markers of the main header
@@ -89,7 +89,7 @@ def _parse_jpeg(data: bytes) -> Codestream:
     position = len(JPEG_START)
     while True:
         if data[position] != 0xFF:
-            raise ValueError("no marker where one has to be")
+            raise ValueError("a marker is missing")
         marker = data[position + 1]
         if marker == 0xFF:  # a fill byte
             position += 1

@@ -1,4 +1,4 @@
-"""The content of a file that lies in no folder, with what readers ask of a path."""
+"""Files in memory, with the methods of `Path` that readers use."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import BinaryIO, NamedTuple
 
 
 class Status(NamedTuple):
-    """What readers ask of `Path.stat`."""
+    """The fields of `Path.stat` that readers use."""
 
     st_size: int
 
 
 @dataclass(frozen=True)
 class InMemory:
-    """A file in memory. It is read as one on the disk, and never written there: it may tell of a patient.
+    """A file in memory. It is never written to disk, as it may identify a patient.
 
     Attributes:
-        content: all of its bytes.
-        name: what messages call it.
+        content: its bytes.
+        name: its name in messages.
     """
 
     content: bytes
@@ -40,9 +40,9 @@ class InMemory:
 
 
 File = Path | InMemory
-"""What is read: a file on the disk, or one in memory."""
+"""A file on disk or in memory."""
 
 
 def path_of(file: File) -> Path:
-    """The path of a file on the disk; of one in memory its name as one."""
+    """The path of a file on disk; the name of a file in memory as a path."""
     return file if isinstance(file, Path) else Path(file.name)

@@ -1,4 +1,4 @@
-"""Grey values: from colour, their statistics, and how values of any range become [0, 1]."""
+"""Grey values: conversion from colour, statistics, and mapping of any range to [0, 1]."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from lungfield.errors import NotFrontalChestError, Reason, UnreadableError
 
 SAMPLES = 1 << 18
 MAX_TABLE = 1 << 16
-"""Integers of no more values than this are dealt with value by value: there are more pixels than values."""
+"""Integers with at most this number of values are mapped by a table, as there are more pixels than values."""
 RANGE_PERCENTILES = (0.1, 99.9)
 CONTRAST_PERCENTILES = (0.5, 99.5)
 MIN_LEVELS = 8
 MAX_CLASSES = 4
-"""Of a picture with no more values than this, each stands for a class: a mask, or a label map."""
+"""A picture with at most this number of values is a mask or a label map."""
 JPEG_NOISE = 2
-"""So near to the value of its class is a pixel of a mask that was compressed as JPEG ..."""
+"""Largest difference of a mask's pixel from the value of its class after JPEG compression ..."""
 MIN_TWO_VALUED_FRACTION = 0.85
-"""... but for the blocks along contours."""
+"""... for this fraction of the pixels, as blocks along contours differ more."""
 MIN_CLASS_DISTANCE = 32
 MAX_EDGE_FRACTION = 0.05
 COLOUR_TOLERANCE = 0.1
@@ -32,10 +32,13 @@ LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 def sample(values: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> NDArray[Any]:
-    """Return about 262,144 values from a regular grid over the (H, W) image, as a flat array.
+    """Return about 262,144 values from a regular grid over the image, as a flat array.
 
-    Percentiles of these are as good as those of all the pixels, and cost a tenth on a large image.
-    Only where `valid` is True, if it is given.
+    Their percentiles are as good as those of all pixels, and on a large image take a tenth of the time.
+
+    Args:
+        values: (H, W).
+        valid: (H, W) bool, True for pixels to use; None for all.
     """
     step = max(1, int(np.sqrt(values.size / SAMPLES)))
     grid = (slice(None, None, step), slice(None, None, step))
@@ -44,11 +47,11 @@ def sample(values: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> NDAr
 
 @dataclass(frozen=True)
 class Histogram:
-    """The values of an image, and how many of its pixels have each.
+    """The values of an image, and the number of pixels with each.
 
     Attributes:
         values: (n,) in ascending order.
-        counts: (n,) intp, of pixels; 0 where a value between two others does not occur.
+        counts: (n,) intp, numbers of pixels; 0 for a value in between that does not occur.
     """
 
     values: NDArray[Any]
@@ -56,7 +59,7 @@ class Histogram:
 
     @classmethod
     def of(cls, image: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> Histogram:
-        """Of the pixels that `sample` takes from a (H, W) image."""
+        """From the pixels that `sample` selects in a (H, W) image."""
         found = sample(image, valid)
         if found.size and found.dtype.kind in "iu" and found.dtype.itemsize <= 4:
             lowest, highest = int(found.min()), int(found.max())
@@ -66,7 +69,7 @@ class Histogram:
         return cls(np.sort(found), np.ones(found.size, dtype=np.intp))
 
     def without_edges(self) -> Histogram:
-        """Without its lowest and its highest value where many pixels have them: borders and burnt-out air."""
+        """Without the lowest and the highest value if many pixels have them: borders and saturated air."""
         counts = self.counts.copy()
         for edge in (0, -1):
             if counts[edge] > MAX_EDGE_FRACTION * self.counts.sum() and counts.sum() > counts[edge]:
@@ -74,19 +77,19 @@ class Histogram:
         return Histogram(self.values, counts)
 
     def levels(self, most: int) -> NDArray[Any]:
-        """The lowest values that occur, in ascending order, `most` of them at most."""
+        """The lowest values that occur, in ascending order, at most `most`."""
         occurring = self.values[self.counts > 0]
         first = np.concatenate([[True], occurring[1:] != occurring[:-1]])
         return occurring[first][:most]
 
     def mapped(self, mapping: Callable[[NDArray[Any]], NDArray[Any]]) -> Histogram:
-        """Of the image after a mapping of its values."""
+        """The histogram after a mapping of the values."""
         values = mapping(self.values)
         order = np.argsort(values, kind="stable")
         return Histogram(values[order], self.counts[order])
 
     def percentiles(self, *percents: float) -> tuple[float, ...]:
-        """The values below which so many percent of the pixels lie, interpolated as by `numpy.percentile`."""
+        """The percentiles of the pixels, interpolated as by `numpy.percentile`."""
         last = np.cumsum(self.counts)
         places = np.array(percents) / 100 * (last[-1] - 1)
         below, above = (
@@ -96,15 +99,14 @@ class Histogram:
         return tuple((below + (above - below) * (places % 1)).tolist())
 
     def fraction(self, chosen: NDArray[np.bool_]) -> float:
-        """The part of the pixels whose values, (n,), are chosen."""
+        """The fraction of the pixels whose values are chosen; `chosen` is (n,) bool."""
         return float(self.counts[chosen].sum() / self.counts.sum())
 
 
 def robust_range(histogram: Histogram) -> tuple[float, float]:
-    """Return (low, high), low < high, of the values, without the outermost 0.1 % on either side.
+    """Return (low, high), low < high, of the values without the outermost 0.1 % on either side.
 
-    What lies out there is burnt-in text, markers and dead pixels; a picture whose range is taken up by
-    them is too flat.
+    These are burnt-in text, markers and dead pixels, which would leave too little contrast for the rest.
     """
     low, high = histogram.percentiles(*RANGE_PERCENTILES)
     if not high > low:
@@ -113,7 +115,7 @@ def robust_range(histogram: Histogram) -> tuple[float, float]:
 
 
 def stretch(values: NDArray[Any], low: float, high: float) -> NDArray[np.float32]:
-    """Map [low, high] onto [0, 1], and what lies outside onto its ends."""
+    """Map [low, high] linearly to [0, 1], clipped; float32."""
     unit = values.astype(np.float32)
     unit -= np.float32(low)
     unit /= np.float32(high - low)
@@ -121,15 +123,15 @@ def stretch(values: NDArray[Any], low: float, high: float) -> NDArray[np.float32
 
 
 def require_contrast(histogram: Histogram) -> None:
-    """Turn down an image in which there is (almost) nothing to see, or classes instead of grey values.
+    """Refuse an image that is (nearly) uniform or has classes instead of grey values.
 
     Raises:
         NotFrontalChestError: there are at most `MAX_CLASSES` values, far apart or counted from 0.
-        UnreadableError: 99 % of the values differ by fewer than `MIN_LEVELS` grey levels; or, of floating
-            point values, not at all; or there is no value to look at.
+        UnreadableError: 99 % of the values span less than `MIN_LEVELS` grey levels (floating point values: no
+            range at all), or there are no valid pixels.
     """
     if histogram.values.size == 0:
-        raise UnreadableError("no part of the image is free of padding and shutter", reason=Reason.UNIFORM)
+        raise UnreadableError("padding or shutter cover the whole image", reason=Reason.UNIFORM)
     low, high = histogram.percentiles(*CONTRAST_PERCENTILES)
     least = MIN_LEVELS if histogram.values.dtype.kind in "iu" else 1e-6 * max(abs(low), abs(high), 1e-30)
     levels = histogram.levels(MAX_CLASSES + 1)
@@ -147,7 +149,7 @@ def require_contrast(histogram: Histogram) -> None:
 
 
 def refuse_mask_in_jpeg(values: NDArray[np.uint8]) -> None:
-    """Turn down an image (H, W) of 8 bits, decoded from JPEG, that is a mask with the noise of compression.
+    """Refuse an 8-bit image (H, W), decoded from JPEG, that is a mask with compression noise.
 
     Raises:
         NotFrontalChestError: nearly all values are close to one of two.
@@ -167,11 +169,11 @@ def refuse_mask_in_jpeg(values: NDArray[np.uint8]) -> None:
 
 
 def to_unit(values: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
-    """Return a (H, W) picture without a calibration as float32 in [0, 1], and where it is valid.
+    """Map an uncalibrated (H, W) picture to float32 in [0, 1], and return it with its mask of valid pixels.
 
-    8-bit values are divided by 255. All others are stretched over their robust range, since 16-bit and
-    floating point pictures often use a small part of what their type can hold. What is not finite becomes 0
-    and is not valid; where all is finite there is None for the second array.
+    8-bit values are divided by 255. Others are stretched over their robust range, as 16-bit and floating
+    point pictures often use a small part of their type's range. Values that are not finite become 0 and
+    invalid; the mask is None if all are valid.
 
     Raises:
         NotFrontalChestError, UnreadableError: as `require_contrast`.
@@ -183,7 +185,7 @@ def to_unit(values: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_
     require_contrast(histogram)
     low, high = (0.0, 255.0) if values.dtype == np.uint8 else robust_range(histogram)
     if values.dtype.itemsize > (4 if values.dtype.kind == "f" else 2):
-        # Single precision has 24 bits: too few for small differences of large values.
+        # The 24 bits of single precision are too few for small differences of large values.
         values, low, high = np.subtract(values, low, dtype=np.float64), 0.0, high - low
     pixels = stretch(values, low, high)
     if valid is not None:
@@ -194,10 +196,14 @@ def to_unit(values: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_
 def finite(
     values: NDArray[Any], valid: NDArray[np.bool_] | None = None
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """Return (H, W) floating point values without what is not finite, and where they are valid.
+    """Replace values that are not finite by the lowest finite value, and mark them as invalid.
 
-    Such a value becomes the lowest that is finite. `valid` says where they are valid otherwise, None for
-    everywhere.
+    Args:
+        values: (H, W).
+        valid: (H, W) bool mask of valid pixels; None if all are valid.
+
+    Returns:
+        The values, and the mask of valid pixels, None if all are valid.
     """
     numbers = np.isfinite(values)
     if numbers.all():
@@ -207,17 +213,17 @@ def finite(
 
 
 def luminance(rgb: NDArray[Any]) -> NDArray[Any]:
-    """Return the (H, W) luminance, of the same type, of an (H, W, 3) picture that is grey.
+    """Return the luminance, (H, W) of the same type, of an (H, W, 3) picture that is grey.
 
-    A twentieth of the pixels may be coloured (text and marks), and lossy compression may tint the rest
-    by a tenth of the range.
+    Up to 5 % of the pixels may be coloured (text and marks), and the others may be tinted by up to a tenth of
+    the range through lossy compression.
 
     Raises:
         NotFrontalChestError: the picture is in colour.
     """
     channels = [sample(rgb[..., channel]).astype(np.float32) for channel in range(3)]
     brightest = np.maximum.reduce(channels)
-    # Of 16 bits, few may be in use.
+    # A 16-bit picture may use only few of its bits.
     scale = 255.0 if rgb.dtype == np.uint8 else float(brightest.max(initial=0))
     coloured = float(np.mean(brightest - np.minimum.reduce(channels) > COLOUR_TOLERANCE * scale))
     if coloured > MAX_COLOURED_FRACTION:

@@ -1,4 +1,4 @@
-"""Stored values from the PixelData of a DICOM data set, in every transfer syntax of radiographs."""
+"""Decode the PixelData of a DICOM data set, in every transfer syntax of radiographs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVR
 """The transfer syntaxes of uncompressed pixels."""
 
 PLUGINS: dict[uid.UID, str] = {
-    # One decoder each: pydicom would try gdcm first, which damaged baseline JPEG can crash.
+    # One decoder each: pydicom would try gdcm first, which damaged baseline JPEG data can crash.
     uid.JPEGBaseline8Bit: "pillow",
     uid.JPEGLossless: "gdcm",
     uid.JPEGLosslessSV1: "gdcm",
@@ -45,7 +45,7 @@ PLUGINS: dict[uid.UID, str] = {
     uid.HTJ2K: "pylibjpeg",
     uid.RLELossless: "pydicom",  # pylibjpeg-rle panics, past any `except Exception`, on damaged data
 }
-"""The pydicom plugin for each compressed transfer syntax but JPEG Extended, which has none for 12 bits."""
+"""The pydicom plugin for each compressed transfer syntax, except JPEG Extended, as none decodes 12 bits."""
 
 STDERR = 2
 _LOCK = threading.Lock()
@@ -65,18 +65,19 @@ def _floats(dataset: Dataset, keyword: str, dtype: str) -> NDArray[Any]:
 
 
 def decode(dataset: Dataset, *, limits: Limits) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Return the stored values of a data set of one frame, unused bits cleared, and remarks for the user.
+    """Return the stored values of a single-frame data set with unused bits cleared, and remarks.
 
-    It has PixelData and `file_meta.TransferSyntaxUID`, and its size was checked by `check_size`; the limits
-    are on the compressed size.
+    Args:
+        dataset: with PixelData and `file_meta.TransferSyntaxUID`; `check_size` has accepted its size.
+        limits: on the compressed size.
 
     Returns:
-        (H, W) of the stored integer type, in the machine's byte order and perhaps read-only, or (H, W, 3)
-        of red, green and blue.
+        (H, W) of the stored integer type, in native byte order and perhaps read-only, or (H, W, 3) with red,
+        green and blue.
 
     Raises:
-        UnreadableError: the data are damaged or cut off, or nothing here can decode their transfer syntax.
-        MemoryError: there is not enough of it.
+        UnreadableError: the data are damaged or cut off, or their transfer syntax cannot be decoded.
+        MemoryError: the memory is not sufficient.
     """
     syntax = dataset.file_meta.TransferSyntaxUID
     for keyword, dtype in FLOATS.items():
@@ -113,7 +114,7 @@ def decode(dataset: Dataset, *, limits: Limits) -> tuple[NDArray[Any], tuple[str
             reason=Reason.UNSUPPORTED,
         ) from error
     except Exception as error:  # native decoders raise anything
-        # A library's message may quote the header: only one that names a missing attribute is passed on.
+        # A library's message may quote the header; only a message about a missing attribute is shown.
         cause = str(error) if isinstance(error, AttributeError) else type(error).__name__
         raise UnreadableError(
             f"PixelData ({_name(syntax)}) cannot be decoded ({cause}); is the file complete?",
@@ -127,7 +128,7 @@ def _decode(dataset: Dataset) -> NDArray[Any]:
         dataset,
         index=0,
         decoding_plugin=PLUGINS.get(syntax, ""),
-        # No copy of what is not compressed: values are looked at, and changed only where they have to be.
+        # Uncompressed values are not copied; they are only changed if necessary.
         view_only=not syntax.is_encapsulated,
         correct_unused_bits=False,
     )
@@ -135,15 +136,15 @@ def _decode(dataset: Dataset) -> NDArray[Any]:
 
 
 def call_and_listen(call: Callable[[], _Result]) -> tuple[_Result, list[bytes]]:
-    """Return what a call returns, and the lines that were printed to standard error meanwhile.
+    """Return the result of a call, and the lines printed to standard error during the call.
 
-    Standard error is that of the whole process, so lines of other threads may be among them: hand those that
-    mean nothing to `pass_on`. One thread at a time gets in.
+    Standard error belongs to the whole process, so the lines may include those of other threads: print
+    unrelated lines with `pass_on`. Only one thread at a time can be in this function.
     """
     with _LOCK, tempfile.TemporaryFile() as printed:
         try:
             terminal = os.dup(STDERR)
-        except OSError:  # closed, as in some services: nothing can be printed
+        except OSError:  # standard error is closed, as in some services
             return call(), []
         os.dup2(printed.fileno(), STDERR)
         try:
@@ -156,13 +157,13 @@ def call_and_listen(call: Callable[[], _Result]) -> tuple[_Result, list[bytes]]:
 
 
 def pass_on(lines: list[bytes]) -> None:
-    """Print lines to standard error after all."""
+    """Print captured lines to standard error."""
     if lines:
         os.write(STDERR, b"".join(lines))
 
 
 def _decode_lossless(dataset: Dataset) -> NDArray[Any]:
-    """JPEG Lossless through gdcm, which goes on after most errors, and prints that to standard error only."""
+    """Decode JPEG Lossless with gdcm, which reports most errors on standard error only, and continues."""
     values, printed = call_and_listen(lambda: _decode(dataset))
     pass_on([line for line in printed if b"JPEG" not in line])
     if any(b"JPEG" in line for line in printed):
@@ -181,21 +182,21 @@ _DECODERS: dict[uid.UID, Callable[[Dataset], NDArray[Any]]] = {
     uid.JPEGLossless: _decode_lossless,
     uid.JPEGLosslessSV1: _decode_lossless,
 }
-"""For the syntaxes that need more than pydicom with the plugin of `PLUGINS`."""
+"""Decoders of the syntaxes that need more than a plugin of `PLUGINS`."""
 
 _SILENT_ON_MISSING_ROWS = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)
-"""libjpeg fills the place of missing rows with grey, and says so to nobody."""
+"""libjpeg silently fills missing rows with grey."""
 
 
 def _name(syntax: uid.UID) -> str:
-    """The name of a transfer syntax that has one: the UID itself may be damaged, and hold anything."""
+    """The name of a known transfer syntax, for messages; an unknown UID could contain any text."""
     return "unknown" if syntax.name == syntax else str(syntax.name)
 
 
 def _checked_frame(dataset: Dataset, syntax: uid.UID, limits: Limits) -> tuple[bytes, tuple[str, ...]]:
-    """The compressed image without what follows it; where the header says something else, it is corrected.
+    """The compressed image without bytes behind it, and remarks; the header is corrected to match the image.
 
-    Decoders believe the one or the other, so both have to say the same.
+    Some decoders use the header and others the image, so both must agree.
     """
     frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
     limits.check_compressed_bytes(dataset.Rows * dataset.Columns, len(frame))
@@ -205,7 +206,7 @@ def _checked_frame(dataset: Dataset, syntax: uid.UID, limits: Limits) -> tuple[b
     if (codestream.rows, codestream.columns) != (dataset.Rows, dataset.Columns):
         raise UnreadableError(
             f"the compressed image has {codestream.rows} x {codestream.columns} pixels, "
-            f"but Rows and Columns say {dataset.Rows} x {dataset.Columns}",
+            f"but Rows and Columns are {dataset.Rows} x {dataset.Columns}",
             reason=Reason.DAMAGED,
         )
     wide_jpeg = frame.startswith(JPEG_START) and dataset.BitsAllocated not in (8, 16)  # gdcm aborts on these
@@ -220,27 +221,27 @@ def _checked_frame(dataset: Dataset, syntax: uid.UID, limits: Limits) -> tuple[b
     if ended is not frame:
         _with_frame(dataset, ended)
     if not has_end(frame):
-        remarks += ("The compressed image does not end as it should; all of its rows are there.",)
+        remarks += ("The compressed image lacks a valid end marker, but all of its rows are present.",)
     return ended, remarks
 
 
 def _reconciled(dataset: Dataset, syntax: uid.UID, codestream: Codestream) -> tuple[str, ...]:
-    """Make the header say of samples and bits what the compressed image does, and remark on it."""
+    """Set samples and bits in the header to those of the compressed image, and return remarks."""
     remarks: tuple[str, ...] = ()
     samples = codestream.components
     if samples != dataset.SamplesPerPixel:
         if samples not in (1, 3):
             raise UnreadableError(
-                f"the compressed image has {samples} samples a pixel; a radiograph has one",
+                f"the compressed image has {samples} samples per pixel; a radiograph has one",
                 reason=Reason.UNSUPPORTED,
             )
         dataset.SamplesPerPixel = samples
         colour = "YBR_FULL_422" if syntax == uid.JPEGBaseline8Bit else "RGB"
         dataset.PhotometricInterpretation = colour if samples == 3 else "MONOCHROME2"
         dataset.PlanarConfiguration = 0
-        remarks += ("SamplesPerPixel (0028,0002) is not that of the compressed image, which is believed.",)
+        remarks += ("SamplesPerPixel (0028,0002) differs from the compressed image, whose value is used.",)
     bits = codestream.precision
-    eight = syntax in _SILENT_ON_MISSING_ROWS and bits == 8  # what their decoder gives comes in bytes
+    eight = syntax in _SILENT_ON_MISSING_ROWS and bits == 8  # their decoder returns bytes
     if bits > dataset.BitsAllocated or (eight and (dataset.BitsAllocated, dataset.BitsStored) != (8, 8)):
         dataset.BitsAllocated = 8 if bits <= 8 else 16
         dataset.BitsStored, dataset.HighBit = bits, bits - 1
@@ -249,7 +250,7 @@ def _reconciled(dataset: Dataset, syntax: uid.UID, codestream: Codestream) -> tu
 
 
 def _decoded(dataset: Dataset, syntax: uid.UID, frame: bytes) -> NDArray[Any]:
-    """Decode a compressed image; `UnreadableError` where rows are missing."""
+    """Decode a compressed image; raise `UnreadableError` if rows are missing."""
     decoder = _DECODERS.get(syntax, _decode)
     if syntax in _SILENT_ON_MISSING_ROWS:
         values = None if END_MARKER not in frame else decoder(dataset)
@@ -259,7 +260,7 @@ def _decoded(dataset: Dataset, syntax: uid.UID, frame: bytes) -> NDArray[Any]:
     try:
         return decoder(dataset)
     except (RuntimeError, UnreadableError):
-        # Some writers pad before the end marker or leave it out, and decoders take that for damage.
+        # Some writers pad before the end marker or omit it, which decoders report as damage.
         end = frame.rfind(END_MARKER)
         content = frame if end < 0 else frame[:end]
         trimmed = content.rstrip(b"\0\xff")
@@ -271,9 +272,10 @@ def _decoded(dataset: Dataset, syntax: uid.UID, frame: bytes) -> NDArray[Any]:
 def _decoded_to_its_end(
     dataset: Dataset, decoder: Callable[[Dataset], NDArray[Any]], frame: bytes
 ) -> NDArray[Any]:
-    """Decode a JPEG that may lack rows; `UnreadableError` where it does.
+    """Decode a JPEG, and raise `UnreadableError` if rows are missing.
 
-    What follows a complete image is not looked at; in the place of missing rows, it would be decoded.
+    Bytes are appended to the image: the decoder ignores them behind a complete image, but decodes them as
+    missing rows.
     """
     end = frame.rfind(END_MARKER)
     content = (frame if end < 0 else frame[:end]).rstrip(b"\xff")
@@ -285,13 +287,13 @@ def _decoded_to_its_end(
 
 
 def _ends_in_mid_grey(values: NDArray[Any], bits: int) -> bool:
-    """Whether the last block of a JPEG looks as its decoder leaves a block that is missing."""
+    """Whether the last block of a JPEG has the mid grey that its decoder writes for a missing block."""
     block = values[-8:, -8:]
     return bool((np.abs(block.astype(np.int32) - (1 << (bits - 1))) <= 1).all())
 
 
 def _with_frame(dataset: Dataset, frame: bytes) -> Dataset:
-    """The data set with another compressed image."""
+    """A copy of the data set with another compressed image."""
     dataset.PixelData = encapsulate([frame])
     dataset["PixelData"].is_undefined_length = True
     return dataset

@@ -1,4 +1,4 @@
-"""A DICOM file as a `Radiograph`."""
+"""Read DICOM files as `Radiograph`."""
 
 from __future__ import annotations
 
@@ -36,25 +36,25 @@ BULKY_GROUPS = {*range(0x6000, 0x6020, 2), PIXEL_GROUP}
 
 
 def read_dicom(file: File, *, require_frontal: bool, limits: Limits) -> Radiograph:
-    """Return the radiograph in a DICOM file, with or without preamble and file meta information.
+    """Read the radiograph in a DICOM file, with or without preamble and file meta information.
 
-    The header is judged before any pixel is read.
+    The header is checked before the pixels are read.
 
     Raises:
-        NotFrontalChestError: another kind of object, a cine, or a label map; with `require_frontal`, a header
-            that says that the view or the body part is another one.
-        UnreadableError: damaged, of a transfer syntax that cannot be decoded, over a limit, or (nearly)
-            uniform.
+        NotFrontalChestError: the object is of another kind, a cine, or a label map; or, with
+            `require_frontal`, the header names another view or body part.
+        UnreadableError: the file is damaged, over a limit or (nearly) uniform, or its transfer syntax cannot
+            be decoded.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's remarks on odd values, which may be a patient's
+        warnings.simplefilter("ignore")  # pydicom's warnings may quote a patient's values
         with dicom_stream(file, limits) as stream:
             dataset = _read_header(stream)
             check = _check(dataset, require_frontal=require_frontal)
             _read_pixels(stream, dataset, limits)
         photometric_told, remarks = complete_photometric(dataset)
         stored, more = decode(dataset, limits=limits)
-        dataset.buffer = None  # an inflated file would live on there
+        dataset.buffer = None  # it would keep an inflated file in memory
         for tag in [tag for tag in dataset.keys() if tag.group in BULKY_GROUPS]:  # noqa: SIM118
             del dataset[tag]
         radiograph = _radiograph(path_of(file), stored, dataset, check, remarks + more)
@@ -62,14 +62,14 @@ def read_dicom(file: File, *, require_frontal: bool, limits: Limits) -> Radiogra
 
 
 def read_stored_values(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> tuple[Dataset, NDArray[Any]]:
-    """The header of a DICOM file, and the stored values of its one frame, whatever it shows.
+    """Read the header and the stored values of a single-frame DICOM file of any kind.
 
     Returns:
         The header up to the pixels; and (H, W) of the stored integer type, or (H, W, 3) of red, green, blue.
 
     Raises:
-        UnreadableError: damaged, of a transfer syntax that cannot be decoded, of several frames, or over a
-            limit.
+        UnreadableError: the file is damaged, over a limit or has several frames, or its transfer syntax
+            cannot be decoded.
     """
     header = read_header(path, limits=limits)
     if number_of_frames(header) > 1:
@@ -85,13 +85,13 @@ def read_stored_values(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> tuple[
 
 
 def read_header(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> Dataset:
-    """The header of a DICOM file, up to its pixels.
+    """Read the header of a DICOM file, up to its pixels.
 
     Raises:
-        UnreadableError: it is no DICOM file, or over a limit.
+        UnreadableError: the file is no DICOM file, or over a limit.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's remarks on odd values, which may be a patient's
+        warnings.simplefilter("ignore")  # pydicom's warnings may quote a patient's values
         try:
             with dicom_stream(path, limits) as stream:
                 header: Dataset = _read_header(stream)
@@ -128,11 +128,11 @@ def _check(header: Dataset, *, require_frontal: bool) -> HeaderCheck:
     if not check.radiograph or (require_frontal and not check.frontal_chest):
         raise NotFrontalChestError(check.reason, reason=check.code)
     if "Modality" in header and not any(one in header for one in ("SOPClassUID", "Rows", "Columns")):
-        raise NotFrontalChestError("the object has neither SOPClassUID nor Rows and Columns: no image")
+        raise NotFrontalChestError("the object is no image: it has neither SOPClassUID nor Rows and Columns")
     frames = number_of_frames(header)
     if frames > 1:
         raise NotFrontalChestError(
-            f"the file holds {frames} frames, not one radiograph; export the one wanted",
+            f"the file holds {frames} frames; a radiograph has one: export a single frame",
             reason=Reason.SEVERAL_FRAMES,
         )
     return check
@@ -145,7 +145,7 @@ def _radiograph(
     remarks += more + _remarks(header)
     photometric = str(header.PhotometricInterpretation)
     valid = None
-    pose = Pose.of_directions(*directions(header))  # None where the header does not tell
+    pose = Pose.of_directions(*directions(header))  # None if the header gives no orientation
     upright = pose or UPRIGHT
     if photometric in GREY:
         valid, more = valid_pixels(stored, header)
@@ -183,14 +183,15 @@ def _remarks(header: Dataset) -> tuple[str, ...]:
     if not header.get("SOPInstanceUID"):
         remarks.append("SOPInstanceUID is missing: no DICOM object can refer to this image.")
     if str(header.get("PresentationIntentType") or "") == "FOR PROCESSING":
-        remarks.append("The image is meant for processing, not for presentation: its contrast is raw.")
+        remarks.append("The image is 'FOR PROCESSING', not 'FOR PRESENTATION': its contrast is raw.")
     return tuple(remarks)
 
 
 def check_size(header: Dataset, limits: Limits) -> None:
     """Check rows, columns and frames of a header before its pixels are read.
 
-    Raises `UnreadableError` where they are missing or damaged, or over a limit.
+    Raises:
+        UnreadableError: they are missing, damaged, or over a limit.
     """
     try:
         rows, columns = int(header.Rows), int(header.Columns)
@@ -210,9 +211,10 @@ def number_of_frames(header: Dataset) -> int:
 
 
 def complete_photometric(dataset: Dataset) -> tuple[bool, tuple[str, ...]]:
-    """Set PhotometricInterpretation and SamplesPerPixel where they are missing, unknown or at odds.
+    """Set PhotometricInterpretation and SamplesPerPixel if they are missing, unknown or contradictory.
 
-    Returns whether PhotometricInterpretation was as it should be, and remarks for the user.
+    Returns:
+        Whether PhotometricInterpretation was valid, and remarks for the user.
     """
     photometric = str(dataset.get("PhotometricInterpretation") or "").strip().upper()
     known = photometric in PHOTOMETRIC or photometric.startswith("YBR_")
@@ -241,7 +243,7 @@ def complete_photometric(dataset: Dataset) -> tuple[bool, tuple[str, ...]]:
 
 
 def _samples_that_fit(dataset: Dataset) -> int:
-    """The number of samples that uncompressed PixelData has by its length; 0 where that does not tell."""
+    """The number of samples per pixel from the length of uncompressed PixelData; 0 if it is ambiguous."""
     data, syntax = dataset.get("PixelData"), dataset.file_meta.TransferSyntaxUID
     if syntax not in NATIVE or not data:
         return 0

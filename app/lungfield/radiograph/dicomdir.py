@@ -1,4 +1,4 @@
-"""The files that a DICOMDIR lists (DICOM PS3.10, 8; PS3.3, F)."""
+"""Read the list of files in a DICOMDIR (DICOM PS3.10, 8; PS3.3, F)."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from pathlib import Path, PureWindowsPath
 from pydicom import dcmread
 
 MAX_BYTES = 256 << 20
-"""Of a DICOMDIR: some hundreds of thousands of files need less."""
+"""Size limit of a DICOMDIR; one with some hundred thousand files is smaller."""
 
 
 def is_dicomdir(path: Path) -> bool:
-    """Tell whether a file is called DICOMDIR, as each is (PS3.10, 8.6)."""
+    """Whether a file has the name DICOMDIR, which is mandatory (PS3.10, 8.6)."""
     return path.name.upper() == "DICOMDIR"
 
 
 def read_dicomdir(path: Path) -> tuple[list[Path], int] | None:
-    """Return the files that a DICOMDIR lists, and how many references name no file below its folder.
+    """Return the files that a DICOMDIR lists, and the number of invalid references.
 
-    Each file is there once, in the order of the DICOMDIR; of one that is missing, where it should be. None
-    where it cannot be read as a DICOMDIR, or is larger than `MAX_BYTES`.
+    Each file is listed once, in the order of the DICOMDIR, also if it is missing on disk. An invalid
+    reference does not name a file below the DICOMDIR's folder. The result is None if the file cannot be read
+    as a DICOMDIR, or is larger than `MAX_BYTES`.
     """
     try:
         if not path.is_file() or path.stat().st_size > MAX_BYTES:
@@ -29,11 +30,11 @@ def read_dicomdir(path: Path) -> tuple[list[Path], int] | None:
             warnings.simplefilter("ignore")
             records = dcmread(path, force=True).get("DirectoryRecordSequence") or ()
             values = [record.get("ReferencedFileID") for record in records]
-            # The components of a path: folders and the name of the file.
+            # ReferencedFileID: the components of a path.
             named = [
                 (value,) if isinstance(value, str) else tuple(map(str, value)) for value in values if value
             ]
-    except Exception:  # whatever pydicom makes of a damaged file: who reads it says what is wrong
+    except Exception:  # pydicom raises anything for a damaged file; reading the file then gives the error
         return None
     if not named:
         return None
@@ -42,12 +43,12 @@ def read_dicomdir(path: Path) -> tuple[list[Path], int] | None:
 
 
 def _is_name(part: str) -> bool:
-    """Whether a component is one name, on any system: no way up, no separator, no drive."""
+    """Whether a component is a plain name on any system: no '..', separator or drive."""
     return part not in ("", ".", "..") and "\0" not in part and PureWindowsPath(part).name == part
 
 
 def _on_disk(folder: Path, parts: tuple[str, ...]) -> Path:
-    """The path of a listed file; a medium that is mounted or copied may show its names in small letters."""
+    """The path of a listed file; on a mounted or copied medium its name may be in lower case."""
     listed = folder.joinpath(*parts)
     small = folder.joinpath(*(part.lower() for part in parts))
     return small if not listed.exists() and small.exists() else listed

@@ -1,4 +1,4 @@
-"""Finding the files to read in what the user names: files, folders and DICOMDIRs."""
+"""Find input files in the files, folders and DICOMDIRs that a user gives."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from lungfield.radiograph.sniffing import is_dicom
 logger = logging.getLogger(__name__)
 
 RUN_FOLDER = ".lungfield"
-"""What the output folder of a run holds (`lungfield.batch.journal.FOLDER`)."""
+"""The hidden folder in the output folder of a run (`lungfield.batch.journal.FOLDER`)."""
 
-# What a search leaves out, by kind: the user learns how many files and why, not each name.
+# Kinds of files that a search leaves out; the user gets their numbers and the reason, not each name.
 OTHERS = "others"
 EARLIER_RUNS = "earlier_runs"
 REFERENCES = "dicomdir_references"
@@ -53,8 +53,9 @@ class InputFile:
     """A file to read.
 
     Attributes:
-        relative: where its results belong below the output folder: the path below the folder that was
-            named, or the bare name of a file that was named. Different for every file of one search.
+        path: of the file.
+        relative: its path below the input folder, or the name of an input file; also the path of its results
+            below the output folder. Unique within a search.
     """
 
     path: Path
@@ -63,11 +64,12 @@ class InputFile:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
-        left_out: how many others there were, by kind.
-        remarks: the same for people, one line a kind.
+        files: the input files.
+        left_out: number of other files, by kind.
+        remarks: the same as text, one line per kind.
     """
 
     files: list[InputFile]
@@ -76,7 +78,7 @@ class Found:
 
 
 def find_files(inputs: Sequence[Path], *, exclude: Sequence[Path] = ()) -> list[InputFile]:
-    """Return the files of `search`, with its errors; what was left out goes to the log."""
+    """Return the files of `search`, with its errors; the remarks are logged."""
     found = search(inputs, exclude=exclude)
     for remark in found.remarks:
         logger.warning("%s", remark)
@@ -84,17 +86,16 @@ def find_files(inputs: Sequence[Path], *, exclude: Sequence[Path] = ()) -> list[
 
 
 def search(inputs: Sequence[Path], *, exclude: Sequence[Path] = ()) -> Found:
-    """Return the files in `inputs`, in the order of `inputs`, those of one folder sorted.
+    """Find the input files in `inputs`, in their order; the files of a folder are sorted.
 
-    A file that is named is always returned, but for a DICOMDIR, which stands for the files that it lists,
-    missing ones included. A folder is searched with all folders in it, though none that is a link, for files
-    with a suffix of `formats.RADIOGRAPHS` and for DICOM files of any name, with preamble or without. Hidden
-    files, DICOMDIR and __MACOSX are left out there, and so are folders of results: those with a `RUN_FOLDER`.
-    A file that is reached twice is returned once. Whatever is a path of `exclude`, or lies below one, is left
-    out without a count, so that results of this run are not taken for inputs.
+    An input that is a file is always returned, except a DICOMDIR, which is replaced by the files that it
+    lists, including missing ones. An input folder is searched recursively, without following links, for files
+    with a suffix of `formats.RADIOGRAPHS` and for DICOM files of any name. Hidden files, DICOMDIR, __MACOSX
+    and folders of results (with a `RUN_FOLDER`) are left out there. Each file is returned only once. Paths in
+    `exclude`, and paths below them, are left out without being counted.
 
     Raises:
-        DataError: an input does not exist, or a folder that was named cannot be listed.
+        DataError: an input does not exist, or an input folder cannot be listed.
     """
     scan = _Search(frozenset(path.resolve() for path in exclude))
     for path in map(Path, inputs):
@@ -120,7 +121,7 @@ class _Search:
             self._take(path, PurePath(path.name))
 
     def _add_listed(self, dicomdir: Path) -> bool:
-        """Take the files that a DICOMDIR lists; False where it lists none."""
+        """Add the files that a DICOMDIR lists; return False if it lists none."""
         listed = read_dicomdir(dicomdir)
         if listed is None:
             return False
@@ -144,7 +145,7 @@ class _Search:
                 self.left_out.add(path)
 
     def _walk(self, folder: Path) -> Iterator[Path]:
-        """The files below a folder; the second of a pair, and DICOMDIR, are no files of their own."""
+        """The files below a folder, without DICOMDIR and the image file of a NIfTI pair."""
         for parent, folders, names in os.walk(folder, onerror=_warn, followlinks=False):
             folders[:] = [name for name in folders if self._is_entered(Path(parent, name))]
             lower = {name.lower() for name in names}
@@ -171,7 +172,7 @@ class _Search:
             self.found.setdefault(place, InputFile(path, relative))
 
     def _is_new(self, path: Path) -> bool:
-        """Whether a path is met for the first time, and is not excluded."""
+        """Whether a path is not excluded and was not found before."""
         place = path.resolve()
         new = place not in self._seen and not self._is_excluded(place)
         self._seen.add(place)
@@ -183,13 +184,13 @@ class _Search:
 
 @dataclass
 class LeftOut:
-    """How many files of each kind were left out, and the suffixes that they had."""
+    """The number of files left out, and their suffixes, by kind."""
 
     counts: Counter[str] = field(default_factory=Counter)
     suffixes: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     def add(self, path: Path) -> None:
-        """Count a file that is no input, its kind told by its suffix."""
+        """Count a file that is no input; its suffix gives its kind."""
         suffix = path.suffix.lower()
         kind = _KINDS.get(suffix, OTHERS)
         self.counts[kind] += 1
@@ -197,7 +198,7 @@ class LeftOut:
             self.suffixes[kind].add(suffix)
 
     def remarks(self) -> tuple[str, ...]:
-        """One line a kind, for people."""
+        """One line of text per kind."""
         return tuple(
             f"left out: {self.counts[kind]} {remark.format(self._listed(kind))}"
             for kind, remark in _REMARKS.items()
@@ -209,9 +210,9 @@ class LeftOut:
 
 
 def output_stems(files: Sequence[InputFile]) -> dict[Path, PurePath]:
-    """The name of each file's results: without its suffix, unless another file could then have the same."""
+    """The name of each file's results: without its suffix, unless two files would get the same name."""
     short = {file.path: file.relative.with_name(stem(file.relative.name)) for file in files}
-    # Names that differ in case only are one file on some systems.
+    # On some systems, names that differ only in case are the same file.
     stems = Counter(str(one).casefold() for one in short.values())
     names = {str(file.relative).casefold(): file.path for file in files}
 
@@ -223,10 +224,10 @@ def output_stems(files: Sequence[InputFile]) -> dict[Path, PurePath]:
 
 
 def _without_collisions(files: list[InputFile]) -> list[InputFile]:
-    """Take the paths below the folder common to all where two of the shorter ones would be the same."""
+    """If two relative paths are the same, replace all by paths below the common parent folder."""
     if len({file.relative for file in files}) == len(files):
         return files
-    # Neither links followed, as resolve() would, nor '..' left in the way of the output folder.
+    # Not resolve(), which follows links; and '..' must not remain in the path below the output folder.
     absolute = [Path(os.path.abspath(file.path)) for file in files]  # noqa: PTH100
     common = os.path.commonpath([path.parent for path in absolute])
     return [
@@ -240,7 +241,7 @@ def _warn(error: OSError) -> None:
 
 
 def _is_input(path: Path) -> bool | None:
-    """Whether a file is an input by name or content; None where there is no file to be read."""
+    """Whether a file is an input by name or content; None if it cannot be read."""
     try:
         if not path.is_file():
             return None

@@ -1,4 +1,4 @@
-"""From stored values to what a viewer shows: modality LUT, VOI LUT, polarity (DICOM PS3.4, N.2)."""
+"""The DICOM greyscale pipeline: modality LUT, VOI LUT, polarity (DICOM PS3.4, N.2)."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ _BROKEN_LUT = (AttributeError, IndexError, KeyError, TypeError, ValueError, Over
 def to_unit(
     stored: Values, header: Dataset, *, histogram: Histogram | None = None
 ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """Return the radiograph as a viewer shows it, and remarks for the user.
+    """Return the grey values that a viewer displays, and remarks for the user.
 
-    A LUT or a window that cannot be read, that clips more than half of the pixels, or that leaves the picture
-    flat, gives way to the full range of values.
+    A LUT or window that cannot be read, clips more than half of the pixels, or leaves hardly any contrast is
+    replaced by the full range of values.
 
     Args:
         stored: (H, W) the stored values, integers or finite floating point numbers.
         header: the `pydicom.Dataset` of a MONOCHROME1 or MONOCHROME2 image.
-        histogram: of the values that have a say in the range; None where all have.
+        histogram: of the values that determine the range; None for that of all values.
 
     Returns:
-        (H, W) float32 in [0, 1], dark where the detector got the most radiation, as in the lungs.
+        (H, W) float32 in [0, 1], with low values for high exposure, as in the lungs.
     """
     if histogram is None:
         histogram = Histogram.of(stored)
@@ -62,20 +62,20 @@ def to_unit(
     lowest, highest = int(stored.min()), int(stored.max())
     if highest - lowest >= MAX_TABLE:
         return render(stored), remarks + more
-    # Every value that may occur is computed once, in double precision, however many pixels have it.
+    # Each possible value is computed only once, in double precision, and then looked up.
     table = render(np.arange(lowest, highest + 1, dtype=stored.dtype))
     return _look_up(table, stored, lowest), remarks + more
 
 
 def _look_up(table: NDArray[np.float32], stored: Values, lowest: int) -> NDArray[np.float32]:
-    """The entries of a table, whose first one is for the value `lowest`, at each pixel."""
+    """Map each pixel by a table, whose first entry is for the value `lowest`."""
     if stored.dtype == np.uint16 and _opencv_looks_up_words():
         whole = np.zeros(WORDS, dtype=np.float32)
         whole[lowest : lowest + len(table)] = table
         found: NDArray[np.float32] = cv2.LUT(stored, whole)
         return found
     pixels = np.empty(stored.shape, dtype=np.float32)
-    indices = np.empty((BLOCK_ROWS, stored.shape[1]), dtype=np.intp)  # few enough to stay in the cache
+    indices = np.empty((BLOCK_ROWS, stored.shape[1]), dtype=np.intp)  # small enough for the CPU's cache
     for start in range(0, len(stored), BLOCK_ROWS):
         rows = slice(start, start + BLOCK_ROWS)
         index = indices[: len(stored[rows])]
@@ -87,7 +87,7 @@ def _look_up(table: NDArray[np.float32], stored: Values, lowest: int) -> NDArray
 
 @cache
 def _opencv_looks_up_words() -> bool:
-    """Whether this OpenCV looks up 16 bits, in less than half of NumPy's time; before 5 it does 8 alone."""
+    """Whether OpenCV has a 16-bit LUT (from version 5), which takes less than half of NumPy's time."""
     try:
         cv2.LUT(np.zeros((1, 1), np.uint16), np.zeros(WORDS, np.float32))
     except cv2.error:
@@ -96,10 +96,10 @@ def _opencv_looks_up_words() -> bool:
 
 
 def _attenuation(histogram: Histogram, *, falling: bool) -> Mapping:
-    """The logarithm of values that are proportional to the X-ray intensity, its full range onto [0, 1].
+    """A mapping of values proportional to the X-ray intensity to their logarithm, its range scaled to [0, 1].
 
-    With `falling`, high values mean few X-rays: the intensity is what they lack of the full scale, which is
-    that of the bits that the highest value needs.
+    With `falling`, high values mean low intensity: the intensity is then the full scale minus the value. The
+    full scale is that of the bits that the highest value needs.
     """
     lowest, highest = float(histogram.values[0]), float(histogram.values[-1])
     full_scale = max(highest, (1 << max(int(highest), 0).bit_length()) - 1)
@@ -124,16 +124,16 @@ def _modality_lut(header: Dataset, histogram: Histogram) -> tuple[Mapping, tuple
     except _BROKEN_LUT:
         return _as_they_are, ("The modality LUT is damaged and is ignored.",)
     if slope == 0 or not math.isfinite(slope) or not math.isfinite(intercept):
-        return _as_they_are, ("RescaleSlope and RescaleIntercept cannot be right and are ignored.",)
+        return _as_they_are, ("RescaleSlope and RescaleIntercept are implausible and are ignored.",)
     if (slope, intercept) == (1, 0):
         return _as_they_are, ()
     return lambda values: values * slope + intercept, ()
 
 
 def _voi_lut(header: Dataset, histogram: Histogram) -> tuple[Mapping, tuple[str, ...]]:
-    """The mapping of VOILUTSequence, or the first window, or the full range, onto [0, 1] (PS3.3, C.11.2).
+    """The mapping of VOILUTSequence, the first window, or the full range to [0, 1] (PS3.3, C.11.2).
 
-    `histogram` is of the values as they come out of the modality LUT.
+    `histogram` is that of the values after the modality LUT.
     """
     low, high = robust_range(histogram)
 
@@ -157,7 +157,7 @@ def _voi_lut(header: Dataset, histogram: Histogram) -> tuple[Mapping, tuple[str,
         )
     darkest, brightest = shown.percentiles(*SPREAD_PERCENTILES)
     if not brightest - darkest >= MIN_SPREAD:
-        return full_range, (f"The {name} leaves the image flat; the full range is shown instead.",)
+        return full_range, (f"The {name} leaves no contrast; the full range is shown instead.",)
     return mapping, ()
 
 
@@ -166,11 +166,11 @@ def _as_they_are(values: Values) -> Values:
 
 
 def _window(header: Dataset) -> Mapping:
-    """The first window, with the VOILUTFunction of the header, as a mapping onto [0, 1]."""
+    """The first window, with the header's VOILUTFunction, as a mapping to [0, 1]."""
     center, width = (_first_number(header, keyword) for keyword in ("WindowCenter", "WindowWidth"))
     if not math.isfinite(center) or not math.isfinite(width):
         raise ValueError("a window that is not a number")
-    # pydicom maps onto the range of the bits stored: with these, [0, 1].
+    # pydicom maps to the range of BitsStored; with these values, that is [0, 1].
     window = Dataset()
     window.PhotometricInterpretation = "MONOCHROME2"
     window.BitsStored = 1
@@ -187,10 +187,10 @@ def _first_number(header: Dataset, keyword: str) -> float:
 
 
 def _unit_lookup(item: Dataset, header: Dataset, histogram: Histogram) -> Mapping:
-    """A VOI LUT as a mapping onto [0, 1]; arguments as for `_lookup`.
+    """A VOI LUT as a mapping to [0, 1]; arguments as in `_lookup`.
 
-    The scale is the full one of the bits that the entries need: descriptors often name 16 bits where the
-    entries have 12, or 8 where they have 12.
+    The full scale is that of the bits that the entries need, as descriptors often give 16 or 8 bits for
+    entries of 12 bits.
     """
     lookup = _lookup(item, header, histogram)
     highest = int(_entries(item, header).max())
@@ -201,10 +201,10 @@ def _unit_lookup(item: Dataset, header: Dataset, histogram: Histogram) -> Mappin
 
 
 def _lookup(item: Dataset, header: Dataset, histogram: Histogram) -> Mapping:
-    """A LUT, an item of a sequence, as a mapping; beyond its first and last entry it goes on with these.
+    """A LUT, an item of a sequence, as a mapping; values outside are mapped to the first or last entry.
 
-    The values that are looked up decide how the first mapped value is read, whatever its value representation
-    claims: it is negative where it would lie above all that they can be (PS3.3, C.11.1.1 and C.11.2.1.1).
+    The sign of the first mapped value is derived from the values that are looked up, not from its value
+    representation: it is negative if it would otherwise exceed all of them (PS3.3, C.11.1.1 and C.11.2.1.1).
     """
     entries = _entries(item, header)
     first = int(item.LUTDescriptor[1]) % WORDS
@@ -216,7 +216,7 @@ def _lookup(item: Dataset, header: Dataset, histogram: Histogram) -> Mapping:
 def _entries(item: Dataset, header: Dataset) -> Values:
     """The entries of LUTData as integers: US, or OW words in the file's byte order, or bytes.
 
-    They are unsigned; what is declared as SS was so by mistake.
+    They are unsigned; a declaration as SS is an error of the writer.
     """
     count = int(item.LUTDescriptor[0]) % WORDS or WORDS
     data = item.LUTData
@@ -226,5 +226,5 @@ def _entries(item: Dataset, header: Dataset) -> Values:
         data = np.frombuffer(data, dtype=words if len(data) >= 2 * count else np.uint8)
     entries = np.asarray(data, dtype=np.int64).ravel()[:count] % WORDS
     if len(entries) < count:
-        raise ValueError("a LUT with fewer entries than it promises")
+        raise ValueError("a LUT with fewer entries than its descriptor gives")
     return entries

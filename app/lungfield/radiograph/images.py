@@ -1,4 +1,4 @@
-"""Picture files: PNG, JPEG, TIFF, JPEG 2000, WebP, BMP and GIF, with all of their bits."""
+"""Read pictures with all of their bits: PNG, JPEG, TIFF, JPEG 2000, WebP, BMP and GIF."""
 
 from __future__ import annotations
 
@@ -25,27 +25,26 @@ from lungfield.tiff import BLACK_IS_ZERO, CMYK, PALETTE, RGB, YCBCR, read_tiff
 GREY_MODES = ("L", "F", "I", "I;16", "I;16L", "I;16B", "I;16N")
 PNG_DEPTH_AND_COLOUR = slice(24, 26)
 PNG_DEEP_COLOUR = {bytes((16, kind)) for kind in (2, 4, 6)}
-"""16 bits a sample, and colour or alpha (PNG, 11.2.1): Pillow keeps the upper 8 of them."""
+"""16 bits per sample with colour or alpha (PNG, 11.2.1), of which Pillow reads only the upper 8 bits."""
 JP2_START = b"\0\0\0\x0cjP  \r\n\x87\n"
 JP2_CODESTREAM = b"jp2c"
 ONE_PICTURE = ("JPEG",)
-"""Formats whose further pictures are previews and depths of the first one, as phones write them (MPO)."""
+"""Formats whose further pictures are previews or depth maps of the first one, as phones write them (MPO)."""
 
 
 def read_image(file: File, *, file_format: str, limits: Limits) -> Radiograph:
-    """Return the radiograph in a picture file of a format of `lungfield.radiograph.reading`.
+    """Read the radiograph in a picture file of a format of `lungfield.radiograph.reading`.
 
-    Grey of up to 32 bits or floating point, a palette, and colour that is grey, with or without an alpha
-    channel, which is ignored. The picture has to be one with dark lungs: these formats cannot say. How it
-    lies they can, by the Orientation of EXIF or TIFF. Their resolution in dots per inch is the printer's, so
-    there is no spacing.
+    Supported are grey values of up to 32 bits or floating point, palettes, and RGB pictures that are grey; an
+    alpha channel is ignored. The lungs must be dark, as these formats do not store the polarity. The
+    orientation comes from EXIF or TIFF. There is no spacing, as dots per inch describe the printed size.
 
     Raises:
-        NotFrontalChestError: a picture in colour, several pages, or a label map.
-        UnreadableError: damaged, over a limit, or (nearly) uniform.
+        NotFrontalChestError: the picture is in colour, has several pages, or is a label map.
+        UnreadableError: the file is damaged, over a limit, or (nearly) uniform.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the limits decide what is too large
+        warnings.simplefilter("ignore")  # our limits replace Pillow's warning about large pictures
         values, pose = _READERS.get(file_format, partial(_read_pillow, file_format=file_format))(file, limits)
     if file_format == "JPEG":
         refuse_mask_in_jpeg(values)
@@ -53,13 +52,13 @@ def read_image(file: File, *, file_format: str, limits: Limits) -> Radiograph:
 
 
 def radiograph_of(path: Path, values: NDArray[Any], pose: Pose | None, file_format: str) -> Radiograph:
-    """The radiograph of grey values (H, W) as stored, upright, without a spacing.
+    """Make a radiograph from grey values, upright and without a spacing.
 
     Args:
-        path: what it is called.
-        values: grey values.
-        pose: as the source tells it; None where it does not.
-        file_format: what the values come from.
+        path: its name in messages.
+        values: (H, W) grey values as stored.
+        pose: of the stored values; None if the source does not give it.
+        file_format: format of the source.
 
     Raises:
         UnreadableError: the values are (nearly) uniform.
@@ -77,13 +76,13 @@ def radiograph_of(path: Path, values: NDArray[Any], pose: Pose | None, file_form
 
 
 def _read_pillow(file: File, limits: Limits, *, file_format: str) -> tuple[NDArray[Any], Pose | None]:
-    """Grey values (H, W) as stored, and the pose that the file tells."""
+    """Grey values (H, W) as stored, and the pose in the file."""
     with file.open("rb") as stream:
         deep = file_format == "PNG" and stream.read(26)[PNG_DEPTH_AND_COLOUR] in PNG_DEEP_COLOUR
         stream.seek(0)
         try:
             image = Image.open(stream, formats=(file_format,))
-        except Image.DecompressionBombError as error:  # beyond Pillow's own limit, before ours is asked
+        except Image.DecompressionBombError as error:  # Pillow checks its own limit before ours is checked
             raise UnreadableError("more pixels than the limit", reason=Reason.OVER_LIMIT) from error
         pictures = 1 if file_format in ONE_PICTURE else getattr(image, "n_frames", 1)
         _check(file, limits, image.height, image.width, pictures)
@@ -101,7 +100,7 @@ def _read_jpeg_2000(file: File, limits: Limits) -> tuple[NDArray[Any], Pose | No
 
 
 def _codestream(content: bytes) -> bytes:
-    """The code stream in a JP2 file, however much stands before it (ITU-T T.800, annex I.4); else all."""
+    """The code stream in a JP2 file, behind any number of boxes (ITU-T T.800, annex I.4); else all bytes."""
     position = 0 if content.startswith(JP2_START) else len(content)
     while position + 8 <= len(content):
         length, kind = struct.unpack_from(">I4s", content, position)
@@ -128,7 +127,7 @@ def _check(file: File, limits: Limits, rows: int, columns: int, pictures: int) -
 
 
 def grey_values(image: Image.Image) -> NDArray[Any]:
-    """The grey values (H, W) of a Pillow image, in its own type; colour has to be grey."""
+    """The grey values (H, W) of a Pillow image in its own type; an RGB picture must be grey."""
     if image.mode in GREY_MODES:
         return np.asarray(image)
     if image.mode in ("1", "LA"):
@@ -158,7 +157,7 @@ _READERS = {"TIFF": _read_tiff, "JPEG 2000": _read_jpeg_2000}
 
 
 def _eight_bits(values: NDArray[Any], bits: int) -> NDArray[Any]:
-    """Values with those of fewer than 8 bits spread over 8, and half precision as single precision."""
+    """Scale values of fewer than 8 bits to 8 bits, and convert half precision to single precision."""
     if values.dtype == np.float16:
         return values.astype(np.float32)
     if bits >= 8 or values.dtype.kind not in "bu":
@@ -167,7 +166,7 @@ def _eight_bits(values: NDArray[Any], bits: int) -> NDArray[Any]:
 
 
 def of_samples(values: NDArray[Any]) -> NDArray[Any]:
-    """Grey values (H, W) of (H, W) or (H, W, S): grey or colour, and whatever follows is left out."""
+    """Grey values (H, W) from (H, W) or (H, W, S) samples; samples after grey or RGB are ignored."""
     if values.ndim == 2:
         return values
     return luminance(values[..., :3]) if values.shape[-1] >= 3 else np.ascontiguousarray(values[..., 0])

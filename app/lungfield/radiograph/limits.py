@@ -1,4 +1,4 @@
-"""What is too large or too small to be read: checked on headers, before anything is decoded."""
+"""Limits on the size of files and pictures, checked on headers before decoding."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from lungfield.errors import Reason, UnreadableError
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on what is read, so that no file can exhaust memory or time.
+    """Limits on files and pictures, so that none can exhaust memory or time.
 
-    The defaults leave room for the largest detectors (about 4,300 x 4,300 pixels) several times over.
+    The defaults are several times the size of the largest detectors (about 4,300 x 4,300 pixels).
 
     Attributes:
         max_pixels: rows x columns x frames.
-        max_file_bytes: size of the file.
-        max_inflated_bytes: size after decompression, of deflated DICOM and of gzipped NIfTI.
-        max_header_reads: how often a DICOM header is read from, about twice an element. Those of radiographs
-            have some hundred elements, those of large enhanced objects some 100,000.
-        max_pixels_per_byte: pixels for each byte of a compressed image. A radiograph has at most some
-            hundred; a few bytes that claim to be millions of pixels are no radiograph.
-        min_side_px: rows, and columns.
+        max_file_bytes: size of the file, in bytes.
+        max_inflated_bytes: size of deflated DICOM and gzipped NIfTI after decompression, in bytes.
+        max_header_reads: number of reads for a DICOM header, about two per element. Radiographs have some
+            hundred elements, large enhanced objects some 100,000.
+        max_pixels_per_byte: pixels per byte of a compressed image. Radiographs have at most some hundred;
+            a few bytes that declare millions of pixels are no radiograph.
+        min_side_px: smallest number of rows and of columns.
     """
 
     max_pixels: int = 100_000_000
@@ -32,7 +32,7 @@ class Limits:
     min_side_px: int = 64
 
     def check_file_bytes(self, size: int) -> None:
-        """Raise `UnreadableError` when a file is empty or larger than the limit."""
+        """Raise `UnreadableError` if a file is empty or larger than the limit."""
         if size == 0:
             raise UnreadableError("the file is empty", reason=Reason.DAMAGED)
         if size > self.max_file_bytes:
@@ -42,7 +42,7 @@ class Limits:
             )
 
     def check_shape(self, rows: int, columns: int, frames: int = 1) -> None:
-        """Raise `UnreadableError` when an image of this shape is too large or too small."""
+        """Raise `UnreadableError` if an image of this shape is too large or too small."""
         if rows * columns * frames > self.max_pixels:
             raise UnreadableError(
                 f"{rows} x {columns} pixels x {frames} frames are more than the limit of {self.max_pixels:,}",
@@ -55,7 +55,7 @@ class Limits:
             )
 
     def check_compressed_bytes(self, pixels: int, size: int) -> None:
-        """Raise `UnreadableError` when so few bytes cannot hold a picture of so many pixels."""
+        """Raise `UnreadableError` if an image has too many pixels for its compressed size in bytes."""
         if pixels > size * self.max_pixels_per_byte:
             raise UnreadableError(
                 f"{size:,} compressed bytes cannot hold a radiograph of {pixels:,} pixels",
@@ -63,7 +63,7 @@ class Limits:
             )
 
     def check_header_reads(self, count: int) -> None:
-        """Raise `UnreadableError` when a header has been read from too often."""
+        """Raise `UnreadableError` if the number of reads for a header is over the limit."""
         if count > self.max_header_reads:
             raise UnreadableError(
                 "the header has more elements than any radiograph", reason=Reason.OVER_LIMIT

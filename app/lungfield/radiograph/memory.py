@@ -1,4 +1,4 @@
-"""Radiographs in memory: arrays, tensors, images of Pillow, DICOM data sets, bytes and open files."""
+"""Read radiographs from memory: arrays, tensors, Pillow images, DICOM data sets, bytes and open files."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from lungfield.radiograph.spacing import MAX_MM, MIN_MM, believable
 from lungfield.records import Radiograph, Spacing
 
 GIVEN = "given"
-"""`Spacing.source` of what the caller gave."""
+"""`Spacing.source` of a spacing from the caller."""
 CHANNELS = (1, 3, 4)
-"""Of grey, of colour, and of colour with alpha."""
+"""Numbers of channels: grey, RGB, RGBA."""
 
 
 def content_of(source: Any, limits: Limits) -> InMemory | None:
-    """The file that bytes, an open file or a DICOM data set hold; None for what is no file.
+    """The content of bytes, an open file or a DICOM data set as a file in memory; None for other sources.
 
-    An open file is read from its beginning, where it can be rewound. A data set is written and read again, so
-    that it is read as a file is, and stays as it is.
+    An open file is read from its start if it is seekable. A data set is written and read again, so that it is
+    handled like a file, and is not changed.
 
     Raises:
-        UnreadableError: the file was opened as text, is too large, or the data set cannot be written.
+        UnreadableError: the file was opened in text mode or is too large, or the data set cannot be written.
     """
     name = _name(source)
     if isinstance(source, Dataset):
@@ -48,26 +48,25 @@ def content_of(source: Any, limits: Limits) -> InMemory | None:
             source.seek(0)
         content = source.read(limits.max_file_bytes + 1)
         if isinstance(content, str):
-            raise UnreadableError("the file was opened as text; open it by 'rb'", reason=Reason.UNSUPPORTED)
+            raise UnreadableError("the file was opened as text; open it with 'rb'", reason=Reason.UNSUPPORTED)
     else:
         return None
     return InMemory(content, name or "bytes")
 
 
 def read_in_memory(source: Any, limits: Limits) -> Radiograph:
-    """Return the radiograph in a Pillow image, or in an array or tensor of grey values or of grey colours.
+    """Read the radiograph in a Pillow image, or in an array or tensor of grey values or grey RGB.
 
-    Grey values count as in files (`lungfield.radiograph.contrast.to_unit`): lungs dark, 8-bit values by 255,
-    all others stretched.
+    Values are mapped as in files (`lungfield.radiograph.contrast.to_unit`): lungs are dark, 8-bit values are
+    divided by 255, others are stretched.
 
     Args:
-        source: an image, or what numpy or torch has: (H, W), (1, H, W), (H, W, 1), or 3 or 4 channels in the
-            place of the 1.
-        limits: what is too large or too small.
+        source: a Pillow image, or an array or tensor: (H, W), (C, H, W) or (H, W, C) with 1, 3 or 4 channels.
+        limits: on the size.
 
     Raises:
-        NotFrontalChestError: several pictures, in colour, or a label map.
-        UnreadableError: something else, over a limit, or (nearly) uniform.
+        NotFrontalChestError: the source has several pictures, is in colour, or is a label map.
+        UnreadableError: the source is of another type, over a limit, or (nearly) uniform.
     """
     pose = None
     if isinstance(source, Image.Image):
@@ -79,7 +78,7 @@ def read_in_memory(source: Any, limits: Limits) -> Radiograph:
                 f"an image of {frames} pictures; give one", reason=Reason.SEVERAL_FRAMES
             )
         limits.check_shape(source.height, source.width)
-        source.load()  # by which Pillow turns a TIFF upright
+        source.load()  # here Pillow applies the orientation of a TIFF
         values, pose = grey_values(source), Pose.of_picture(source)
         if file_format == "JPEG":
             refuse_mask_in_jpeg(values)
@@ -97,10 +96,10 @@ def as_told(
     orientation: Sequence[str] | None = None,
     inverted: bool | None = None,
 ) -> Radiograph:
-    """The radiograph with what the caller knows better than its file; as `read_radiograph` says.
+    """The radiograph with spacing, orientation and polarity from the caller; see `read_radiograph`.
 
     Raises:
-        DataError: the spacing or the orientation is none.
+        DataError: the spacing or the orientation is invalid.
     """
     if orientation is not None:
         radiograph = _lying(radiograph, orientation)
@@ -108,8 +107,8 @@ def as_told(
         pair = spacing_mm if isinstance(spacing_mm, Sequence) else (spacing_mm, spacing_mm)
         if len(pair) != 2 or not believable(*map(float, pair)):
             raise DataError(
-                f"spacing_mm is {spacing_mm}: give the distance of pixels in mm, {MIN_MM} to {MAX_MM}, or a "
-                "pair of those between rows and between columns."
+                f"spacing_mm is {spacing_mm}: give the pixel spacing in mm, {MIN_MM} to {MAX_MM}, or a pair "
+                "of the spacing between rows and between columns."
             )
         spacing = Spacing(float(pair[0]), float(pair[1]), source=GIVEN, plane="unknown")
         transposed = radiograph.pose.transposed
@@ -128,7 +127,7 @@ def _lying(radiograph: Radiograph, orientation: Sequence[str]) -> Radiograph:
     pose = Pose.of_directions(*orientation) if len(orientation) == 2 else None
     if pose is None:
         raise DataError(
-            f"orientation is {orientation}: give where rows and columns run to, as PatientOrientation does: "
+            f"orientation is {orientation}: give the directions of rows and columns, as PatientOrientation: "
             "('L', 'F') for an upright picture; 'L' and 'R' are the patient's, 'H' is the head, 'F' the feet."
         )
     stored, spacing = radiograph.pose.stored, radiograph.stored_spacing
@@ -144,7 +143,7 @@ def _lying(radiograph: Radiograph, orientation: Sequence[str]) -> Radiograph:
 
 
 def _name(source: Any) -> str:
-    """The name of the file that something was read from; '' where it does not say."""
+    """The name of the file that a source was read from; '' if it has none."""
     names = (getattr(source, attribute, None) for attribute in ("name", "filename"))
     return next((str(name) for name in names if isinstance(name, (str, Path)) and str(name)), "")
 
@@ -155,7 +154,7 @@ def _as_file(dataset: Dataset) -> bytes:
     if meta is not None and "TransferSyntaxUID" in meta:
         dcmwrite(buffer, dataset, enforce_file_format=False)
     else:
-        # Such as a service of DICOM hands over: the elements alone.
+        # A data set without file meta information, as from a DICOM service.
         implicit, little_endian = dataset.original_encoding
         dcmwrite(
             buffer,
@@ -173,8 +172,8 @@ def _as_array(source: Any) -> NDArray[Any]:
         source = (source.float() if str(source.dtype) == "torch.bfloat16" else source).numpy()
     elif not hasattr(source, "__array__"):
         raise UnreadableError(
-            f"{type(source).__name__} is nothing to read a radiograph from; give a path, an array, a tensor, "
-            "an image of Pillow, a DICOM data set, bytes, or a file that is open",
+            f"a value of type {type(source).__name__} is no radiograph; give a path, an array, a tensor, a "
+            "Pillow image, a DICOM data set, bytes, or an open file",
             reason=Reason.UNSUPPORTED,
         )
     values = np.asarray(source)
@@ -192,7 +191,7 @@ def _grey(values: NDArray[Any]) -> NDArray[Any]:
         return of_samples(values.view(np.uint8) if values.dtype == bool else values)
     advice = "; of a batch, give a list of its pictures: list(batch)" if values.ndim in (3, 4) else ""
     raise UnreadableError(
-        f"an array of shape {values.shape} is not one picture: give (rows, columns), with an axis of 1, 3 or "
-        f"4 channels or without{advice}",
+        f"an array of shape {values.shape} is not one picture: give (rows, columns), with or without an axis "
+        f"of 1, 3 or 4 channels{advice}",
         reason=Reason.UNSUPPORTED,
     )

@@ -1,4 +1,4 @@
-"""NIfTI files that hold one radiograph."""
+"""Read NIfTI files with one radiograph."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ KINDS = {
     (0, (348).to_bytes(4, "little")): AnalyzeImage,
     (0, (348).to_bytes(4, "big")): AnalyzeImage,
 }
-"""By what stands where in the header: NIfTI-1 and -2, alone and in pairs; Analyze tells just its size."""
+"""Classes by magic bytes: NIfTI-1 and -2, single files and pairs; Analyze has only the size of its header."""
 PAIRS = (Nifti1Pair, Nifti2Pair, AnalyzeImage)
 UNITS_MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 
 
 def is_nifti(file: File, head: bytes) -> bool:
-    """Tell from the first `HEADER_BYTES` of a file whether it is NIfTI or Analyze, gzipped or not."""
+    """Whether a file, with the first `HEADER_BYTES` in `head`, is NIfTI or Analyze, gzipped or not."""
     if head.startswith(GZIP_MAGIC):
         with file.open("rb") as packed, gzip.open(packed) as stream:
             head = stream.read(HEADER_BYTES)
@@ -45,16 +45,15 @@ def is_nifti(file: File, head: bytes) -> bool:
 
 
 def read_nifti(file: File, *, limits: Limits) -> Radiograph:
-    """Return the radiograph in a NIfTI file with one plane, or in a pair of files (NIfTI or Analyze).
+    """Read the radiograph in a NIfTI file with one plane, or in a pair of files (NIfTI or Analyze).
 
-    A pair is named by its .hdr file; its .img file lies beside that.
-
-    The file's axes are (column, row), as ITK and MONAI write a picture; the radiograph's are (row,
-    column), upright by the affine (`nifti_pose.pose_of`) where that means something.
+    For a pair, `file` is the .hdr file; the .img file is beside it. The file's axes are (column, row), as ITK
+    and MONAI write pictures. The radiograph's axes are (row, column), upright by the affine
+    (`nifti_pose.pose_of`) if that describes a frontal plane.
 
     Raises:
-        NotFrontalChestError: a volume, or a label map.
-        UnreadableError: damaged, not of grey values, over a limit, or (nearly) uniform.
+        NotFrontalChestError: the file is a volume or a label map.
+        UnreadableError: the file is damaged, has no grey values, is over a limit, or (nearly) uniform.
     """
     image, size = _opened(file, limits)
     planar = [axis for axis, length in enumerate(image.shape) if length > 1]
@@ -75,7 +74,7 @@ def read_nifti(file: File, *, limits: Limits) -> Radiograph:
     axes = (planar[0], planar[1])
     pose = pose_of(image, axes)
     if not is_frontal(image, axes):
-        remarks += ("The affine places the picture in no frontal plane; it is taken as it is stored.",)
+        remarks += ("The affine gives no frontal plane; the picture is read as stored.",)
     upright = pose or UPRIGHT
     pixels, valid = to_unit(np.ascontiguousarray(upright.upright(values)))
     return Radiograph(
@@ -92,7 +91,7 @@ def read_nifti(file: File, *, limits: Limits) -> Radiograph:
 
 
 def _kind(head: bytes) -> Any:
-    """The nibabel class for what starts like that, None where there is none."""
+    """The nibabel class for the start of a file, or None."""
     if len(head) < HEADER_BYTES - 4:
         return None
     found = (kind for (start, magic), kind in KINDS.items() if head[start : start + len(magic)] == magic)
@@ -100,7 +99,7 @@ def _kind(head: bytes) -> Any:
 
 
 def _opened(file: File, limits: Limits) -> tuple[Any, int]:
-    """The image, not yet decoded, and how many bytes there are of it."""
+    """The image, not yet decoded, and its size in bytes."""
     content = _content(file, limits)
     kind = _kind(content[:HEADER_BYTES])
     if kind not in PAIRS:
@@ -111,10 +110,11 @@ def _opened(file: File, limits: Limits) -> tuple[Any, int]:
 
 
 def _beside(header: File) -> Path:
-    """The file with the values of a pair."""
+    """The .img file of a pair."""
     if isinstance(header, InMemory):
         raise UnreadableError(
-            "the header of a pair alone; name its file, beside which the .img file lies",
+            "this is the header of a pair without its values; give the path of the .hdr file, with the .img "
+            "file beside it",
             reason=Reason.UNSUPPORTED,
         )
     stem = header.with_suffix("") if header.suffix.lower() == ".gz" else header
@@ -140,11 +140,11 @@ def _content(file: File, limits: Limits) -> bytes:
 def _spacing(header: Any, planar: list[int]) -> tuple[Spacing | None, tuple[str, ...]]:
     try:
         scale = UNITS_MM.get(str(header.get_xyzt_units()[0]), 1.0)
-    except (AttributeError, KeyError):  # Analyze has none; a code that means nothing
+    except (AttributeError, KeyError):  # Analyze has no units; or the code is unknown
         scale = 1.0
     column_mm, row_mm = (float(header.get_zooms()[axis]) * scale for axis in planar)
     if row_mm == column_mm == 1.0:
-        return None, ()  # what every writer puts there when it knows nothing
+        return None, ()  # the default of writers that do not know the spacing
     if not believable(row_mm, column_mm):
-        return None, ("The pixel spacing in the NIfTI header cannot be right; lengths are in pixels.",)
+        return None, ("The pixel spacing in the NIfTI header is implausible; lengths are in pixels.",)
     return Spacing(row_mm, column_mm, source="NIfTI header"), ()

@@ -1,4 +1,4 @@
-"""Which stored values are to be shown dark, as far as a DICOM header tells."""
+"""Find the polarity of the stored values in a DICOM header."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from lungfield.radiograph.header.codes import CAPTURES
 
 @dataclass(frozen=True)
 class Polarity:
-    """What makes the lungs dark.
+    """The relation of stored values to displayed grey values.
 
     Attributes:
-        inverted: high values are shown dark.
-        linear: values are proportional to the X-ray intensity at the detector; a picture to look at needs
-            their logarithm.
-        told: whether the header says so without contradicting itself.
+        inverted: high values are displayed dark.
+        linear: values are proportional to the X-ray intensity at the detector, and are displayed by their
+            logarithm.
+        told: whether the header gives the polarity without a contradiction.
     """
 
     inverted: bool = False
@@ -25,13 +25,13 @@ class Polarity:
 
 
 def read_polarity(header: Any) -> Polarity:
-    """Return the polarity that a header of a MONOCHROME1 or MONOCHROME2 image asks for.
+    """Read the polarity from the header of a MONOCHROME1 or MONOCHROME2 image.
 
-    - An image for processing is not meant to be shown: PixelIntensityRelationship and its sign say how its
-      values follow the X-ray intensity, which is high behind the lungs (DICOM PS3.3, C.8.11.3.1.2).
-    - Else PresentationLUTShape and PhotometricInterpretation say the same thing twice where both are there:
-      IDENTITY with MONOCHROME2, INVERSE with MONOCHROME1 (C.8.11.3.1.2). MONOCHROME1 with IDENTITY is a known
-      fault of devices, and MONOCHROME1 is then what was meant.
+    - In an image 'FOR PROCESSING', PixelIntensityRelationship and its sign describe how values depend on the
+      X-ray intensity, which is high behind the lungs (DICOM PS3.3, C.8.11.3.1.2).
+    - Otherwise PresentationLUTShape and PhotometricInterpretation give the polarity redundantly: IDENTITY
+      with MONOCHROME2, INVERSE with MONOCHROME1 (C.8.11.3.1.2). MONOCHROME1 with IDENTITY is a known error
+      of devices; MONOCHROME1 is then used.
     """
     sign = _sign(header)
     relationship = _text(header, "PixelIntensityRelationship")
@@ -47,7 +47,7 @@ def read_polarity(header: Any) -> Polarity:
 
 
 def _sign(header: Any) -> int:
-    """PixelIntensityRelationshipSign: 1 where higher values mean more X-rays, -1 for fewer, 0 if not told."""
+    """PixelIntensityRelationshipSign: 1 if higher values mean more X-rays, -1 for fewer, 0 if missing."""
     try:
         sign = int(header.get("PixelIntensityRelationshipSign") or 0)
     except (TypeError, ValueError):

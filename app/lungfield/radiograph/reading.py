@@ -1,4 +1,4 @@
-"""The one way in: from a file, or from what lies in memory, to a `Radiograph`, whatever the format."""
+"""`read_radiograph`: read a `Radiograph` from a file or from memory, in any supported format."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ IMAGE_MAGIC = {
 }
 WEBP_MAGIC = (b"RIFF", b"WEBP")
 ARCHIVE_MAGIC = (b"PK\x03\x04", b"PK\x05\x06", b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"\xfd7zXZ\0", b"BZh")
-"""Of zip, 7z, rar, xz and bzip2."""
+"""The magic bytes of zip, 7z, rar, xz and bzip2."""
 TAR_MAGIC, TAR_MAGIC_AT = b"ustar", 257
 BARE_DICOM_STARTS = (b"\x02\0", b"\x08\0", b"\0\x08")
 """The group of the first element of a data set without preamble: 0002 or 0008."""
@@ -53,37 +53,40 @@ def read_radiograph(
     orientation: Sequence[str] | None = None,
     inverted: bool | None = None,
 ) -> Radiograph:
-    """Return the radiograph in a file, or in what lies in memory, upright, lungs dark.
+    """Read a radiograph from a file or from memory, upright and with dark lungs.
 
-    The format is told by the content, not by the name: DICOM (with or without preamble, gzipped or not),
-    PNG, JPEG, TIFF, JPEG 2000, WebP, BMP, GIF, NIfTI (gzipped or not, or a pair of files).
+    The format is detected from the content, not from the name: DICOM (with or without preamble, gzipped or
+    not), PNG, JPEG, TIFF, JPEG 2000, WebP, BMP, GIF, NIfTI (gzipped or not, or a pair of files).
 
-    An array has rows from the head to the feet and columns from the patient's right to the left, lungs dark,
-    unless `orientation` and `inverted` say otherwise. What is not told is found out by the mask where that is
-    not one of lungs (`lungfield.correction`). Arrays that MONAI's `LoadImage` loads are transposed: give
-    `image[0].T`.
+    An array has rows from the head to the feet, columns from the patient's right to the left, and dark lungs,
+    unless `orientation` and `inverted` are given. If neither the file nor the caller gives orientation or
+    polarity, they are corrected later if the mask does not look like lungs (`lungfield.correction`). Arrays
+    that MONAI's `LoadImage` loads are transposed: give `image[0].T`.
 
     Args:
-        source: the path of a regular file, which has to stay as it is while it is read; or bytes, or a binary
-            file that is open; a `pydicom.Dataset` with its pixels; an image of Pillow; an array of numpy or a
-            tensor of torch, (H, W), (1, H, W), (H, W, 1), or 3 or 4 channels of one colour. Numbers of 8 bits
-            count from 0 to 255, others by their range.
-        require_frontal: skip (with an error) an image whose DICOM header says that it is no frontal view
-            of the chest. Objects that are no radiographs at all (SEG, SR, CT) and cines are always skipped.
-        limits: what is too large or too small to be read.
-        spacing_mm: distance of pixels in mm, or that of rows and of columns as they are stored; in the place
-            of what the file says.
-        orientation: where rows and columns run to, as in PatientOrientation: ('L', 'F') for an upright
-            picture; likewise.
-        inverted: True where the lungs are bright in what would be read otherwise, False where they are dark
-            for sure. None: not known.
+        source: the path of a regular file that does not change during reading; bytes or an open binary file;
+            a `pydicom.Dataset` with pixels; a Pillow image; or a numpy array or torch tensor, (H, W),
+            (C, H, W) or (H, W, C) with 1, 3 or 4 channels, in grey. 8-bit values are divided by 255, others
+            are stretched over their range.
+        require_frontal: raise an error for an image whose DICOM header names another view or body part than
+            a frontal chest. Objects that are no radiographs (SEG, SR, CT) and cines always raise one.
+        limits: on the size of files and pictures.
+        spacing_mm: pixel spacing in mm, or a pair of row and column spacing of the stored pixels; replaces
+            the file's spacing.
+        orientation: directions of rows and columns, as in PatientOrientation: ('L', 'F') for an upright
+            picture; replaces the file's orientation.
+        inverted: True if the lungs would otherwise be read bright, False if they are known to be dark, None
+            if not known.
+
+    Returns:
+        The radiograph, with pixels (H, W) float32 in [0, 1].
 
     Raises:
-        DataError: `spacing_mm` or `orientation` is none.
-        NotFrontalChestError: a readable file that is not a frontal chest radiograph.
-        UnreadableError: a file that is damaged, unsupported, over a limit, out of reach, or that changed
-            meanwhile, or what is no picture. Nothing else is raised for a file, and the `reason` of either
-            error is its code.
+        DataError: `spacing_mm` or `orientation` is invalid.
+        NotFrontalChestError: the source is readable but no frontal chest radiograph.
+        UnreadableError: the file is damaged, unsupported, over a limit, inaccessible, or changed during
+            reading; or the source is no picture. Reading a file raises no other errors; the `reason` of both
+            errors is a code.
     """
     if isinstance(source, Radiograph):
         radiograph = source
@@ -130,16 +133,17 @@ def _read(file: File, size: int, *, require_frontal: bool, limits: Limits) -> Ra
     if gzipped_dicom or head.startswith((MAGIC, *BARE_DICOM_STARTS)):
         return read_dicom(file, require_frontal=require_frontal, limits=limits)
     if head.startswith(ARCHIVE_MAGIC) or head[TAR_MAGIC_AT:].startswith(TAR_MAGIC):
-        raise UnreadableError("an archive; unpack it, and name the folder", reason=Reason.UNSUPPORTED)
-    raise UnreadableError("neither DICOM, NIfTI nor a picture that is known", reason=Reason.UNKNOWN_FORMAT)
+        raise UnreadableError("an archive; unpack it, and give the folder", reason=Reason.UNSUPPORTED)
+    raise UnreadableError("neither DICOM, NIfTI nor a known picture format", reason=Reason.UNKNOWN_FORMAT)
 
 
 @contextmanager
 def _unchanged(path: Path) -> Iterator[os.stat_result]:
-    """Look at a file before and after: one that is still being copied is not to be taken for a damaged one.
+    """Compare a file before and after reading, so that a file that is being copied is not called damaged.
 
-    Raises `UnreadableError` where it changed, whatever else went wrong with it meanwhile, and
-    `FileNotFoundError` where it vanished.
+    Raises:
+        UnreadableError: the file changed; this replaces any other error of the block.
+        FileNotFoundError: the file does not exist or was removed.
     """
     before = path.stat()
     try:
@@ -159,13 +163,13 @@ def _require_same(before: os.stat_result, after: os.stat_result) -> None:
 
 
 def _explained(path: Path, error: Exception) -> LungfieldError:
-    """The error to raise for any that reading met: with the path, a code, and nothing of the header."""
+    """The error to raise for an exception during reading: with path and code, without header values."""
     match error:
         case LungfieldError():
             return type(error)(f"{path}: {error}", reason=error.reason)
         case MemoryError() | OSError(errno=errno.ENOMEM):
             reason, message = Reason.OUT_OF_MEMORY, "there is not enough memory to read it"
-        # Libraries raise OSError without a number for content, and seek to where no file reaches.
+        # For bad content, libraries raise OSError without errno, or seek to an invalid position.
         case OSError(errno=None | errno.EINVAL):
             reason, message = Reason.DAMAGED, f"the file cannot be read ({_DAMAGED})"
         case OSError():
@@ -174,6 +178,6 @@ def _explained(path: Path, error: Exception) -> LungfieldError:
             reason, message = Reason.DAMAGED, "sequences are nested too deeply; the file is damaged"
         case NotImplementedError():
             reason, message = Reason.UNSUPPORTED, "nothing here can decode it; convert the file first"
-        case _:  # a library's message may quote the header, so only its kind is told
+        case _:  # a library's message may quote the header, so only the exception's name is shown
             reason, message = Reason.DAMAGED, f"{_DAMAGED} ({type(error).__name__})"
     return UnreadableError(f"{path}: {message}", reason=reason)

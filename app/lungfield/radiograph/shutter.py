@@ -1,4 +1,4 @@
-"""Where a DICOM file says that there is no image: pixel padding and display shutters."""
+"""Find the invalid pixels of a DICOM image: pixel padding and display shutters."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ MIN_VALID_FRACTION = 0.1
 
 
 def valid_pixels(stored: NDArray[Any], header: Any) -> tuple[NDArray[np.bool_] | None, tuple[str, ...]]:
-    """Return the (H, W) mask of what is image, None where all of it is, and remarks for the user.
+    """Return the mask of valid pixels, (H, W) bool or None if all are valid, and remarks for the user.
 
-    A shutter or a padding that cannot be read, or leaves less than a tenth of the (H, W) stored values, is
-    ignored.
+    A shutter or padding that cannot be read, or that leaves less than a tenth of the pixels, is ignored.
+
+    Args:
+        stored: (H, W) stored values.
+        header: the `pydicom.Dataset`.
     """
     valid = None
     remarks = []
@@ -39,7 +42,7 @@ def valid_pixels(stored: NDArray[Any], header: Any) -> tuple[NDArray[np.bool_] |
 def _not_padding(stored: NDArray[Any], header: Any) -> NDArray[np.bool_] | None:
     """PixelPaddingValue, or the range up to PixelPaddingRangeLimit (DICOM PS3.3, C.7.5.1.1.2).
 
-    Only where it reaches the edge of the image: the same value amid the lung is a black pixel.
+    Only regions that are connected to the edge of the image: the same value within a lung is a black pixel.
     """
     if header.get("PixelPaddingValue") is None or stored.dtype.kind == "f":
         return None
@@ -55,7 +58,7 @@ def _not_padding(stored: NDArray[Any], header: Any) -> NDArray[np.bool_] | None:
     parts, count = ndimage.label(is_padding(stored))
     inner = np.ones(count + 1, dtype=bool)
     inner[_edges(parts)] = False
-    inner[0] = True  # what is no padding
+    inner[0] = True  # component 0: pixels without the padding value
     return np.asarray(inner[parts])
 
 
@@ -64,7 +67,7 @@ def _edges(image: NDArray[Any]) -> NDArray[Any]:
 
 
 def _stored_value(value: Any, dtype: np.dtype[Any]) -> int:
-    """An integer as the stored type has it: writers put negative values into unsigned attributes."""
+    """An integer in the range of the stored type: some writers store negative values as unsigned."""
     bits = 8 * dtype.itemsize
     number = int.from_bytes(value[:2], "little") if isinstance(value, bytes) else int(value)
     number %= 1 << bits
@@ -72,7 +75,7 @@ def _stored_value(value: Any, dtype: np.dtype[Any]) -> int:
 
 
 def _inside_shutter(stored: NDArray[Any], header: Any) -> NDArray[np.bool_] | None:
-    """The part that all shutters leave open (DICOM PS3.3, C.7.6.11); rows and columns count from 1."""
+    """The pixels inside of all shutters (DICOM PS3.3, C.7.6.11), whose rows and columns count from 1."""
     value = header.get("ShutterShape") or ()
     shapes = {value} if isinstance(value, str) else set(value)
     openings = [_OPENINGS[shape](stored.shape, header) for shape in sorted(shapes & _OPENINGS.keys())]

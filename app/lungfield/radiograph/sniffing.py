@@ -1,4 +1,4 @@
-"""Telling DICOM files of any name by their first bytes."""
+"""Recognise DICOM files of any name by their first bytes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from lungfield.formats import MAGIC, PREAMBLE_BYTES
 
 START_BYTES = 1024
 LONGEST_VALUE = 512
-"""Of the first element of a data set: a UID, a name of a character set, a group length."""
+"""Limit of the first element of a data set: a UID, the name of a character set, or a group length."""
 _LONG_FORM = {str(one).encode() for one in EXPLICIT_VR_LENGTH_32}
 _FIRST_GROUPS = {"<": (0x0002, 0x0008), ">": (0x0008,)}
 
 
 def is_dicom(path: Path) -> bool:
-    """Tell whether a file is DICOM: by its preamble, else by its first two elements. May raise `OSError`."""
+    """Whether a file is DICOM: by its preamble, or else by its first two elements. May raise `OSError`."""
     with path.open("rb") as stream:
         start = stream.read(START_BYTES)
         size = os.fstat(stream.fileno()).st_size
@@ -27,7 +27,7 @@ def is_dicom(path: Path) -> bool:
 
 
 def starts_as_dicom(start: bytes, size: int) -> bool:
-    """Tell the same by the first bytes of a file, up to `START_BYTES` of them, and its size in bytes."""
+    """As `is_dicom`, from the first `START_BYTES` of a file and its size in bytes."""
     if start[PREAMBLE_BYTES : PREAMBLE_BYTES + len(MAGIC)] == MAGIC:
         return True
     bare = start.removeprefix(MAGIC)
@@ -35,11 +35,11 @@ def starts_as_dicom(start: bytes, size: int) -> bool:
 
 
 def starts_with_elements(start: bytes, size: int) -> bool:
-    """Tell whether bytes start as a data set without preamble does (DICOM PS3.5, 7.1).
+    """Whether bytes start like a data set without preamble (DICOM PS3.5, 7.1).
 
-    The first two elements have to be plausible in one encoding: known tags in rising order, the first of
-    group 0002 or 0008, the value representations of the dictionary, and lengths that the file, of `size`
-    bytes, has room for. Of `start`, up to `START_BYTES` are looked at.
+    The first two elements must be plausible in one encoding: known tags in ascending order, the first of
+    group 0002 or 0008, the value representations of the dictionary, and lengths within the `size` of the file
+    in bytes. At most `START_BYTES` of `start` are used.
     """
     return any(
         _has_two_elements(start, size, order, explicit=explicit)
@@ -58,9 +58,9 @@ def _has_two_elements(start: bytes, size: int, order: str, *, explicit: bool) ->
 
 
 def _element(start: bytes, place: int, order: str, *, explicit: bool) -> tuple[int, int] | None:
-    """The tag of an element and the end of its value in bytes; None where there is no plausible one.
+    """The tag of an element and the position of its end; None if the element is not plausible.
 
-    A value of undefined length, as of a sequence, ends nowhere: its header does instead.
+    For an undefined length, as of a sequence, it is the end of the element's header.
     """
     header = start[place : place + 12]
     if len(header) < 8:

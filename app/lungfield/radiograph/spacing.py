@@ -1,4 +1,4 @@
-"""The distance between pixels, as far as a DICOM header can be believed."""
+"""Read the pixel spacing from a DICOM header, with checks for plausibility."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ ATTRIBUTES = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"
 
 
 def believable(row_mm: float, column_mm: float) -> bool:
-    """Tell whether pixels of a radiograph can be that far apart."""
+    """Whether a pixel spacing in mm is plausible for a radiograph."""
     sides = (row_mm, column_mm)
     return all(MIN_MM <= side <= MAX_MM for side in sides) and max(sides) <= MAX_RATIO * min(sides)
 
 
 def read_spacing(header: Any) -> tuple[Spacing | None, tuple[str, ...]]:
-    """Return the spacing of pixels in a DICOM header, or None, and remarks for the user.
+    """Read the pixel spacing from a DICOM header; return it or None, and remarks for the user.
 
-    PixelSpacing holds in the patient where PixelSpacingCalibrationType says so, or where it differs from
-    ImagerPixelSpacing: then somebody corrected it (DICOM PS3.3, 10.7.1.3). Where it repeats
-    ImagerPixelSpacing, rounded or not, nobody did; where it is alone, nobody knows. ImagerPixelSpacing is
-    the detector's; divided by EstimatedRadiographicMagnificationFactor it holds in the patient.
-    NominalScannedPixelSpacing, of digitised film, is the last resort.
+    PixelSpacing is in the patient's plane if PixelSpacingCalibrationType is present, or if it differs from
+    ImagerPixelSpacing and so was calibrated (DICOM PS3.3, 10.7.1.3). If it equals ImagerPixelSpacing, perhaps
+    rounded, it is in the detector's plane; if it is alone, its plane is unknown. ImagerPixelSpacing is in the
+    detector's plane; divided by EstimatedRadiographicMagnificationFactor it is in the patient's plane.
+    NominalScannedPixelSpacing, of digitised film, is used last.
     """
     remarks: list[str] = []
     pairs = {name: _pair(header, name, remarks) for name in ATTRIBUTES}
@@ -46,7 +46,7 @@ def read_spacing(header: Any) -> tuple[Spacing | None, tuple[str, ...]]:
 
 
 def read_pixel_aspect(header: Any) -> float:
-    """Return the height of a pixel by its width (PixelAspectRatio; PS3.3, C.7.6.3.1.7), 1 if unknown."""
+    """The height / width of a pixel (PixelAspectRatio; PS3.3, C.7.6.3.1.7); 1 if not known."""
     try:
         height, width = (int(value) for value in header.PixelAspectRatio)
     except (AttributeError, TypeError, ValueError):
@@ -55,7 +55,7 @@ def read_pixel_aspect(header: Any) -> float:
 
 
 def _repeats(pixel: tuple[float, float], imager: tuple[float, float]) -> bool:
-    """Whether a PixelSpacing is the ImagerPixelSpacing, perhaps with fewer decimals."""
+    """Whether PixelSpacing equals ImagerPixelSpacing, perhaps rounded."""
     return all(
         abs(one - other) <= MAX_DIFFERENCE * other or any(one == round(other, digits) for digits in (2, 3))
         for one, other in zip(pixel, imager, strict=True)
@@ -63,7 +63,7 @@ def _repeats(pixel: tuple[float, float], imager: tuple[float, float]) -> bool:
 
 
 def _pair(header: Any, name: str, remarks: list[str]) -> tuple[float, float] | None:
-    """Return (row_mm, column_mm) of an attribute, or None if it is absent, empty or absurd."""
+    """(row_mm, column_mm) of an attribute; None if it is absent, empty or implausible."""
     if not header.get(name):
         return None
     try:
@@ -72,7 +72,7 @@ def _pair(header: Any, name: str, remarks: list[str]) -> tuple[float, float] | N
         row_mm = column_mm = math.nan
     if believable(row_mm, column_mm):
         return row_mm, column_mm
-    remarks.append(f"{name} cannot be right and is ignored.")
+    remarks.append(f"{name} is implausible and is ignored.")
     return None
 
 
@@ -82,7 +82,7 @@ def _at_imager(header: Any, imager: tuple[float, float], remarks: list[str]) -> 
     except (TypeError, ValueError):
         magnification = math.nan
     if not 1.0 <= magnification <= MAX_MAGNIFICATION:
-        remarks.append("EstimatedRadiographicMagnificationFactor cannot be right and is ignored.")
+        remarks.append("EstimatedRadiographicMagnificationFactor is implausible and is ignored.")
         magnification = 1.0
     row_mm, column_mm = imager
     return Spacing(

@@ -1,4 +1,4 @@
-"""A DICOM file as a stream that pydicom reads: bounded, unpacked, and in a transfer syntax that it knows."""
+"""Open a DICOM file as a stream for pydicom: limited, decompressed, in a supported transfer syntax."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from lungfield.radiograph.limits import Limits
 GZIP_MAGIC = b"\x1f\x8b"
 GZIP_BITS = 16 + zlib.MAX_WBITS
 EITHER_HEADER = 32 + zlib.MAX_WBITS
-"""Of zlib or of gzip."""
+"""Window bits of zlib or gzip data."""
 EXPLICIT_START = struct.Struct("<HH2s")
 GE_IMPLICIT = UID("1.2.840.113619.5.2")
-"""Private: Implicit VR, of which only the pixels are big endian."""
+"""Private transfer syntax of GE: Implicit VR Little Endian with big endian pixels."""
 LARGE_READ_BYTES = 1 << 16
 BLOCK_BYTES = 1 << 20
 
 
 def is_gzipped_dicom(file: File) -> bool:
-    """Tell whether a gzipped file has the preamble and the prefix of DICOM inside."""
+    """Whether a gzipped file contains a DICOM preamble and prefix."""
     with file.open("rb") as stream:
         start = b"".join(block for block, _ in zip(_inflate(stream, GZIP_BITS), range(1), strict=False))
     return start[PREAMBLE_BYTES : PREAMBLE_BYTES + len(MAGIC)] == MAGIC
@@ -41,10 +41,10 @@ def is_gzipped_dicom(file: File) -> bool:
 
 @contextmanager
 def dicom_stream(file: File, limits: Limits) -> Iterator[BinaryIO]:
-    """A DICOM file at its start, as pydicom can read it; gzipped, deflated, or without its preamble.
+    """A context with a stream for pydicom; the file may be gzipped, deflated, or without preamble.
 
     Raises:
-        UnreadableError: it is over a limit, or the compressed part of it is cut off.
+        UnreadableError: the file is over a limit, or its compressed data are cut off.
     """
     opened: _File | _Buffer
     if isinstance(file, InMemory):
@@ -56,9 +56,10 @@ def dicom_stream(file: File, limits: Limits) -> Iterator[BinaryIO]:
 
 
 class _Bounded(BufferedIOBase):
-    """What bounds reading: no more is asked of a stream than it has, and not without end.
+    """A stream with limits on the size and number of reads.
 
-    Python sets memory aside for all that a length claims; and a header of millions of elements takes minutes.
+    Python allocates memory for the whole length of a read, even if the file is shorter; and a header with
+    millions of elements would take minutes.
     """
 
     _reads = 0
@@ -79,7 +80,7 @@ class _Bounded(BufferedIOBase):
 
 
 class _File(_Bounded, BufferedReader):
-    """A file on the disk."""
+    """A file on disk."""
 
 
 class _Buffer(_Bounded, BytesIO):
@@ -87,7 +88,7 @@ class _Buffer(_Bounded, BytesIO):
 
 
 def _complete(file: BinaryIO, limits: Limits) -> BinaryIO:
-    """The file at its start; one that is gzipped unpacked, and one that lacks its preamble with one."""
+    """The file at its start, decompressed if gzipped, and with a preamble if it lacks one."""
     start = file.read(PREAMBLE_BYTES + len(MAGIC))
     file.seek(0)
     if start[PREAMBLE_BYTES:] == MAGIC:
@@ -104,17 +105,15 @@ def _complete(file: BinaryIO, limits: Limits) -> BinaryIO:
 
 
 def _inflated(file: BinaryIO, limits: Limits) -> BinaryIO:
-    """The file at its start, in a transfer syntax that pydicom reads.
+    """The file at its start, in a transfer syntax that pydicom supports.
 
-    A deflated data set (DICOM PS3.5, A.5) is inflated, with the header of zlib or without it, and becomes
-    Explicit VR Little Endian; so does one that is called deflated and is not. The private syntax of GE is
-    Implicit VR Little Endian, but for the bytes of its pixels.
+    A deflated data set (DICOM PS3.5, A.5), with or without zlib header, is inflated and becomes Explicit VR
+    Little Endian; so does one that is declared as deflated but is not. The private syntax of GE is read as
+    Implicit VR Little Endian, except for the byte order of its pixels.
     """
     file.seek(PREAMBLE_BYTES)
     meta = FileMetaDataset()
-    if (
-        file.read(len(MAGIC)) == MAGIC
-    ):  # file meta information (PS3.10, 7.1) is group 0002, up to the data set
+    if file.read(len(MAGIC)) == MAGIC:  # file meta information (PS3.10, 7.1): the elements of group 0002
         elements = read_dataset(
             file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag.group != 2
         )
@@ -139,7 +138,7 @@ def _inflated(file: BinaryIO, limits: Limits) -> BinaryIO:
 
 
 def _is_explicit(start: bytes) -> bool:
-    """Whether a data set starts as one in Explicit VR Little Endian does: with group 0008 and letters."""
+    """Whether a data set starts like Explicit VR Little Endian: with group 0008 and two letters."""
     if len(start) < EXPLICIT_START.size:
         return False
     group, _, representation = EXPLICIT_START.unpack(start)
@@ -147,7 +146,7 @@ def _is_explicit(start: bytes) -> bool:
 
 
 def _has_zlib_header(start: bytes) -> bool:
-    """Whether bytes start with the header of zlib (RFC 1950, 2.2), which DICOM leaves out."""
+    """Whether bytes start with a zlib header (RFC 1950, 2.2), which DICOM does not allow."""
     return (
         len(start) > 1 and start[0] & 0x0F == 8 and start[0] >> 4 <= 7 and not (start[0] << 8 | start[1]) % 31
     )
@@ -162,7 +161,7 @@ def _append(content: BytesIO, block: bytes, limits: Limits) -> None:
 
 
 def _inflate(file: BinaryIO, window_bits: int) -> Iterator[bytes]:
-    """Inflate what is left of a file, in blocks: who wants no more of them has no more in memory."""
+    """Inflate the rest of a file in blocks, so that the caller can stop at a limit."""
     inflater = zlib.decompressobj(window_bits)
     while not inflater.eof:
         deflated = inflater.unconsumed_tail or file.read(BLOCK_BYTES)

@@ -1,4 +1,4 @@
-"""What the bundles train and are measured with beyond MONAI and ignite, and what their runs go on from."""
+"""Training and evaluation of bundles, beyond MONAI and ignite: loss, sampling, checkpoints, handlers."""
 
 from lungfield.training.loss import PartialDiceCELoss
 from lungfield.training.optimizer import parameter_groups, train_parts

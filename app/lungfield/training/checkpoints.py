@@ -1,4 +1,4 @@
-"""What a run of training starts from: ImageNet weights, or the checkpoint of an earlier run."""
+"""The start of a training run: from ImageNet weights, or from the checkpoint of an earlier run."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ CHECKPOINTS = "checkpoint_epoch=*.pt"
 
 
 def encoder_weights(pretrained: bool | str | Path, *others: str | Path | None) -> bool | str | Path:
-    """What an encoder is to start from: ImageNet weights (True, or a file), or random ones (False).
+    """The initial weights of an encoder: ImageNet weights (True, or a file), or random ones (False).
 
-    `pretrained` is as the user gave it; MONAI's command line hands `false` on as text. With any of the
-    `others`, files whose weights replace the encoder's anyway, nothing is fetched.
+    `pretrained` is as the user gave it; MONAI's command line passes `false` as text. With any of the
+    `others`, files whose weights replace the encoder's, nothing is downloaded.
     """
     if any(other is not None for other in others):
         return False
@@ -29,10 +29,10 @@ def encoder_weights(pretrained: bool | str | Path, *others: str | Path | None) -
 
 
 def refuse_other_run(resume_from: str | Path | None, ckpt_dir: str | Path, output_dir: str | Path) -> None:
-    """Refuse to train where another run has left its weights or its history, unless that one is resumed.
+    """Refuse to train in the folders of another run, unless that run is resumed.
 
     Raises:
-        BundleError: names a file that this run would replace.
+        BundleError: a file of another run would be replaced; the message names it.
     """
     ckpt_dir, output_dir = Path(ckpt_dir), Path(output_dir)
     if resume_from is not None and Path(resume_from).resolve().parent == ckpt_dir.resolve():
@@ -40,27 +40,27 @@ def refuse_other_run(resume_from: str | Path | None, ckpt_dir: str | Path, outpu
     left = [*ckpt_dir.glob("best_model.pt"), *ckpt_dir.glob(CHECKPOINTS), *output_dir.glob("history.csv")]
     if left:
         raise BundleError(
-            f"{left[0]} belongs to an earlier training. Give another --output_dir, delete that run, or go on "
-            f"with it by --resume_from and one of its {CHECKPOINTS}."
+            f"{left[0]} belongs to another training. Give another --output_dir, delete that run, or resume "
+            f"it with --resume_from and one of its {CHECKPOINTS}."
         )
 
 
 def resume(path: str | Path | None, checkpoints: Any, ckpt_dir: str | Path) -> None:
-    """Let a run go on where the checkpoint of an earlier one stopped; None starts afresh.
+    """Continue a run from a checkpoint of an earlier one; with None, do nothing.
 
-    All that the checkpoints hold is taken over, the best score so far and the patience that is left among it.
-    Of the schedule only the place is: its length stays that of this run, so that a run can be resumed with
+    The whole state in the checkpoint is restored, including the best score and the remaining patience.
+    Of the schedule only the position is restored; its length is this run's, so that a run can be resumed with
     more epochs than it was started with.
 
     Args:
         path: a checkpoint_epoch=*.pt file of that run.
         checkpoints: the `ignite.handlers.Checkpoint` that writes such files; its `to_save` has network,
-            optimizer, lr_scheduler, trainer and whatever else there is to go on with.
-        ckpt_dir: where this run saves, and where the earlier one's best weights are taken to.
+            optimizer, lr_scheduler, trainer and any further state.
+        ckpt_dir: where this run saves, and where the earlier run's best weights are copied to.
 
     Raises:
-        BundleError: there is no such file, it is no checkpoint of such a run, that run had other images or
-            another number of steps an epoch, or it is at its end already.
+        BundleError: the file does not exist or is no such checkpoint, the run had other image sizes or
+            another number of steps per epoch, or it has ended already.
     """
     if path is None:
         return
@@ -70,7 +70,7 @@ def resume(path: str | Path | None, checkpoints: Any, ckpt_dir: str | Path) -> N
     missing = [name for name in parts if name not in state]
     if missing:
         raise BundleError(f"{path} is no checkpoint to go on from: it lacks {', '.join(missing)}. {advice}")
-    network: Any = getattr(parts["network"], "module", parts["network"])  # without what several processes add
+    network: Any = getattr(parts["network"], "module", parts["network"])  # without DistributedDataParallel
     require_preparation(state["network"], noted_preparation(network.state_dict()), path)
     trainer = parts["trainer"]
     steps, steps_then = trainer.state.epoch_length, state["trainer"]["epoch_length"]
@@ -86,15 +86,15 @@ def resume(path: str | Path | None, checkpoints: Any, ckpt_dir: str | Path) -> N
         parts.pop("averaged_network", None)
     parts["lr_scheduler"] = _PlaceInSchedule(parts["lr_scheduler"])
     if not _bring_best_weights(Path(path).parent, Path(ckpt_dir)):
-        # A record of weights that are gone would keep others from being saved.
+        # The best score of deleted weights would keep worse weights from being saved.
         parts.pop("best_weights", None)
     CheckpointLoader(str(path), parts, map_location="cpu").attach(trainer)
 
 
 def _bring_best_weights(earlier: Path, now: Path) -> bool:
-    """Take the best weights of an earlier run to where this one writes; False if there are none.
+    """Copy the best weights of an earlier run to the folder of this one; False if there are none.
 
-    Of several processes the first one does so, and all hear how it ended: they must agree on what is best.
+    Only the first of several processes copies them; all get the result, as they must agree on the best score.
     """
     source, target = earlier / "best_model.pt", now / "best_model.pt"
     if is_first() and not target.is_file() and source.is_file():
@@ -104,7 +104,7 @@ def _bring_best_weights(earlier: Path, now: Path) -> bool:
 
 
 class _PlaceInSchedule:
-    """Takes the place in a schedule from a saved state, and leaves everything else of it."""
+    """Restores only the position in a schedule from a saved state."""
 
     def __init__(self, scheduler: Any) -> None:
         self.scheduler = scheduler

@@ -1,7 +1,6 @@
-"""Training and measuring in several processes: what the configs `multi_gpu_*.yaml` call.
+"""Training and evaluation in several processes, for the configs `multi_gpu_*.yaml`.
 
-One process a GPU, started by torchrun. Without GPUs the processes share the cores of the CPU: good for trying
-things out.
+torchrun starts one process per GPU. Without GPUs the processes share the cores of the CPU, for tests.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ T = TypeVar("T")
 
 
 def start() -> None:
-    """Join the processes that torchrun started; from now on the first one alone logs what is no warning.
+    """Join the process group of torchrun; from now on only the first process logs below WARNING.
 
     Raises:
-        BundleError: this process was not started by torchrun, or there is no GPU left for it.
+        BundleError: torchrun did not start this process, or there is no GPU for it.
     """
     if "RANK" not in os.environ:
         raise BundleError(
-            "multi_gpu_train.yaml and multi_gpu_evaluate.yaml are for several processes. Start these with "
-            "'torchrun --standalone --nproc_per_node=2 -m monai.bundle run ...', or leave that file away."
+            "multi_gpu_train.yaml and multi_gpu_evaluate.yaml are for several processes. Start them with "
+            "'torchrun --standalone --nproc_per_node=2 -m monai.bundle run ...', or omit that file."
         )
     place = device()
     if place.type == "cuda":
@@ -42,16 +41,16 @@ def start() -> None:
 
 
 def stop() -> None:
-    """Leave the other processes, at the end of a run."""
+    """Leave the process group at the end of a run."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
 
 
 def refuse_copies() -> None:
-    """Refuse to be one of several processes that would all do the same and write the same files.
+    """Refuse to run in several processes that would all do the same work and write the same files.
 
     Raises:
-        BundleError: torchrun started several, and no multi_gpu config is on top to divide the work.
+        BundleError: torchrun started several processes, but no multi_gpu config divides the work.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
         raise BundleError(
@@ -61,12 +60,12 @@ def refuse_copies() -> None:
 
 
 def rank() -> int:
-    """The number of this process, from 0; 0 where it is alone."""
+    """The rank of this process; 0 for a single process."""
     return int(distributed.get_rank()) if distributed.is_initialized() else 0
 
 
 def count() -> int:
-    """The number of processes; 1 without others."""
+    """The number of processes."""
     return int(distributed.get_world_size()) if distributed.is_initialized() else 1
 
 
@@ -76,7 +75,7 @@ def is_first() -> bool:
 
 
 def device() -> torch.device:
-    """The GPU of this process, or the CPU where the machine has none.
+    """The GPU of this process, or the CPU on a machine without GPUs.
 
     Raises:
         BundleError: there are more processes than GPUs on this machine.
@@ -90,12 +89,12 @@ def device() -> torch.device:
 
 
 def parallel(network: nn.Module) -> nn.Module:
-    """Let all processes train one network, which lies on this process's device already.
+    """Wrap a network, which is on this process's device, so that all processes train it together.
 
-    All start from the weights of the first process. On CUDA the statistics of batch normalisation are taken
-    over all processes, so that N processes train as one with a batch N times as large. torch cannot do so on
-    a CPU: there each normalises by its own share of the batch, and the running statistics of the first are
-    kept. The first forward pass of a validation, like every one of training, takes them over to the others.
+    All start from the weights of the first process. On CUDA, batch normalisation uses the statistics of all
+    processes, so that N processes train like one with an N times larger batch. torch does not support this on
+    a CPU: there each process normalises with its own share of the batch, and the running statistics of the
+    first process are used. Every forward pass, also the first of a validation, copies them to the others.
     """
     place = next(network.parameters()).device
     if place.type != "cuda":
@@ -104,23 +103,23 @@ def parallel(network: nn.Module) -> nn.Module:
 
 
 def synchronised(network: nn.Module) -> nn.Module:
-    """Replace batch normalisation by the one that takes its statistics over all processes.
+    """Replace batch normalisation by the version that uses the statistics of all processes.
 
-    By timm's function: torch's own would drop the activation that is part of timm's layers of normalisation.
+    With timm's function: torch's would drop the activation that timm's normalisation layers include.
     """
     converted: nn.Module = convert_sync_batchnorm(network)
     return converted
 
 
 def check_shares(dataset: Sized) -> None:
-    """Refuse by `DataError` a section with fewer images than processes."""
+    """Raise `DataError` for a section with fewer images than processes."""
     images, processes = len(dataset), count()
     if processes > 1 and images < processes:
         raise DataError(f"{processes} processes cannot share {images} images: lower --nproc_per_node.")
 
 
 def from_all(own: T) -> list[T]:
-    """What each process gave, in the order of their ranks; waits until all have."""
+    """Gather the values of all processes, in the order of their ranks; blocks until all have called it."""
     if not distributed.is_initialized():
         return [own]
     gathered: list[Any] = [None] * distributed.get_world_size()
@@ -129,6 +128,6 @@ def from_all(own: T) -> list[T]:
 
 
 def in_order_of_data(shares: Sequence[Sequence[T]]) -> list[T]:
-    """Put together what a `DistributedSampler` without shuffling dealt out one by one, rank by rank."""
+    """Restore the order of items that a `DistributedSampler` without shuffling distributed over the ranks."""
     longest = max(len(share) for share in shares)
     return [share[turn] for turn in range(longest) for share in shares if turn < len(share)]

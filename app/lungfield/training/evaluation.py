@@ -1,4 +1,4 @@
-"""Agreement with reference masks, image by image, as a handler of MONAI's evaluator."""
+"""A handler of MONAI's evaluator that measures the agreement with reference masks for each image."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from lungfield.transforms import classes_and_unknown, read_structures, structure
 
 
 class AgreementHandler:
-    """Writes metrics.csv, a row an image, and summary.json, mean and spread by data set.
+    """Writes metrics.csv, with a row per image, and summary.json, with mean and spread by data set.
 
-    Needs batches of one image with its `label` (1, 1, W, H) on the grid of the file, `id`, `dataset` and
-    `spacing_mm` as `load_data_list` gives them, and a `pred` that post-processing has brought to that grid.
-    Of several processes the first one writes what all have measured. What a label says is unknown is left out
-    of mask and reference. Where the label tells right from left, the Dice of each lung is measured too.
+    It needs batches of one image with its `label` (1, 1, W, H) on the grid of the file, `id`, `dataset` and
+    `spacing_mm` from `load_data_list`, and a `pred` that post-processing has resampled to that grid. The
+    first of several processes writes the results of all. Pixels whose label is unknown are left out. If the
+    label separates right and left, the Dice of each lung is measured too.
 
-    Further structures are measured where there is a mask of them: what the network gives, cleaned as for
-    `lungfield segment`. For them the preprocessing may do no more to the geometry than resize.
+    Further structures with a reference mask are measured too, after the cleaning of `lungfield segment`. For
+    them, resizing must be the only geometric preprocessing.
 
     Args:
-        output_dir: where the two files go; made where missing.
-        loss_function: the loss of training, measured on the logits against the label averaged to
-            their size; None leaves the column empty.
-        classes: what the channels of the logits stand for.
-        structures: the further structures that they stand for, in the order of their channels.
+        output_dir: folder of the two files; created if missing.
+        loss_function: the training loss, computed from the logits and the label averaged to their size; None
+            leaves the column empty.
+        classes: the label value of each channel of the logits.
+        structures: the names of the further structures, in the order of their channels.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class AgreementHandler:
         self._results: list[_Result] = []
 
     def attach(self, engine: Engine) -> None:
-        """Let `engine` call this handler."""
+        """Register this handler with `engine`."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._start)
         engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._keep_structures)
         engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._measure_loss)
@@ -70,7 +70,7 @@ class AgreementHandler:
         self._results.clear()
 
     def _keep_structures(self, engine: Engine) -> None:
-        """Post-processing will make the label map of the lungs of the logits."""
+        """Store the logits and the reference masks, before post-processing replaces the logits."""
         if self.structures:
             paths = {name: one[0] for name, one in engine.state.batch["structures"].items()}
             self._references = read_structures(paths, self.structures)
@@ -109,7 +109,7 @@ class AgreementHandler:
         self._results.append(_Result(name, dataset, result, self._loss, lungs, structures))
 
     def _measure_structures(self, lungs: NDArray[np.uint8], spacing: Spacing | None) -> dict[str, Agreement]:
-        """The agreement of each further structure that there is a mask of, given the label map (H, W)."""
+        """The agreement of each further structure with a reference mask, for the label map (H, W)."""
         if not self.structures:
             return {}
         found = native_structures(dict(zip(self.classes, self._logits, strict=True)), lungs, lungs.shape)
@@ -164,9 +164,15 @@ class AgreementHandler:
 
 @dataclass(frozen=True)
 class _Result:
-    """One image compared; the loss is NaN where none is measured, `lungs` None without sides.
+    """The result of one image.
 
-    `structures` are the further ones that there is a mask of.
+    Attributes:
+        name: id of the image.
+        dataset: name of its data set.
+        agreement: of the lungs.
+        loss: NaN if not measured.
+        lungs: agreement of the right and the left lung; None if the label does not separate them.
+        structures: agreement of further structures with a reference mask, by name.
     """
 
     name: str
@@ -177,12 +183,12 @@ class _Result:
     structures: dict[str, Agreement]
 
     def dice(self) -> dict[str, float]:
-        """The Dice of each lung; NaN where the label does not tell the sides."""
+        """The Dice of each lung; NaN if the label does not separate the sides."""
         values = [math.nan] * len(LUNGS) if self.lungs is None else [one.dice for one in self.lungs]
         return {f"{lung.name}_dice": value for lung, value in zip(LUNGS, values, strict=True)}
 
     def of_structures(self, names: Sequence[str]) -> dict[str, float]:
-        """Every metric of each further structure; NaN where there is no mask of it."""
+        """Every metric of each further structure; NaN without a reference mask."""
         return {
             f"{name}_{metric}": getattr(self.structures.get(name), metric, math.nan)
             for name in names

@@ -1,4 +1,4 @@
-"""What each epoch of a training run reached: in the log, and in a table that survives stop and resumption."""
+"""Log the metrics of each epoch, and write them to a table that is continued when a run is resumed."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def log_epoch(engine: Any) -> None:
 
 
 class HistoryHandler:
-    """Writes history.csv, a row an epoch: metrics and mean loss of training and validation, rate, seconds.
+    """Writes history.csv, with metrics, mean losses, learning rate and seconds of each epoch.
 
-    Attach it to the trainer, after its `ValidationHandler`. An epoch without validation leaves those
-    columns empty. A resumed run keeps the rows of the epochs before the one that it starts with. Of several
-    processes the first one writes, and the losses are means over the images of all.
+    Attach it to the trainer, after its `ValidationHandler`. The validation columns of an epoch without
+    validation are empty. A resumed run keeps the rows of earlier epochs. The first of several processes
+    writes; losses are means over the images of all processes.
 
     Args:
-        output_dir: where the file goes; made where missing.
-        validator: the evaluator, whose metrics are taken and on which the loss is measured.
-        loss_function: the loss of training.
-        optimizer: whose learning rate is noted.
+        output_dir: folder of the file; created if missing.
+        validator: the evaluator with the metrics, on which the validation loss is measured.
+        loss_function: the training loss.
+        optimizer: its learning rate is written.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class HistoryHandler:
         validator.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._measure_validation_loss)
 
     def attach(self, engine: Engine) -> None:
-        """Let `engine`, the trainer, call this handler."""
+        """Register this handler with `engine`, the trainer."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
         engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self._measure_training_loss)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish_epoch)
 
     def _start_epoch(self, engine: Engine) -> None:
-        if self._rows is None:  # only now is a checkpoint sure to have been loaded
+        if self._rows is None:  # read the file only now, after a checkpoint may have been loaded
             self._rows = self._earlier_epochs(engine.state.epoch)
         self._started = time.monotonic()
         self._training_loss.clear()
@@ -117,6 +117,6 @@ class _Mean:
         self.count += count
 
     def over_all(self) -> float | None:
-        """The mean over the images of all processes; None where there are none."""
+        """The mean over the images of all processes; None without images."""
         totals, counts = zip(*from_all((self.total, self.count)), strict=True)
         return sum(totals) / sum(counts) if any(counts) else None

@@ -1,4 +1,4 @@
-"""The loss of training with labels that are unknown in places."""
+"""The training loss, for labels that may have unknown pixels."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from lungfield.transforms import require_channels
 
 
 class PartialDiceCELoss(nn.Module):
-    """Dice and cross-entropy over the pixels whose label is known.
+    """Dice and cross-entropy loss over the pixels with a known label.
 
-    The Dice term is taken over the batch as a whole (`batch=True` of MONAI's `DiceCELoss`), so that a picture
-    with little known lung does not outweigh the others. One channel is that of the lung (sigmoid, binary
-    cross-entropy); several are classes (softmax), whose Dice terms are averaged, that of the background too.
-    Several with an unknown of their own each are structures that overlap (sigmoid): each has its own loss,
-    over the pixels where it is known, and the loss is the mean of those that the batch tells something of.
+    The Dice term is computed over the whole batch (`batch=True` of MONAI's `DiceCELoss`), so that an image
+    with few known lung pixels does not dominate. One channel is the lung (sigmoid, binary cross-entropy).
+    Several channels are exclusive classes (softmax), whose Dice terms are averaged, including the background.
+    Several channels with their own unknown channels are overlapping structures (sigmoid): each has a loss
+    over its known pixels, and the result is the mean over the structures with known pixels in the batch.
 
     Args:
-        lambda_dice: weight of the Dice term; `lambda_ce` is that of the cross-entropy.
-        smooth: added to both sides of the Dice ratio.
+        lambda_dice: weight of the Dice term.
+        lambda_ce: weight of the cross-entropy.
+        smooth: added to numerator and denominator of the Dice ratio.
 
     Shapes:
-        input (N, C, H, W) logits; target (N, C, H, W), the share of each class in each pixel, or
-        (N, C + 1, H, W) with the share that is unknown behind it, or (N, 2 C, H, W) with that of each
-        structure (`lungfield.transforms.ClassesAndUnknownd`).
+        input (N, C, H, W) logits; target (N, C, H, W), the fraction of each class in each pixel; or
+        (N, C + 1, H, W) with the unknown fraction as last channel; or (N, 2 C, H, W) with the unknown
+        fraction of each structure (`lungfield.transforms.ClassesAndUnknownd`). Returns a scalar.
 
     Raises:
-        BundleError: the network gives another number of channels than there are classes.
+        BundleError: the number of the network's channels does not match the target.
     """
 
     def __init__(self, lambda_dice: float = 1.0, lambda_ce: float = 1.0, smooth: float = 1e-5) -> None:
@@ -39,7 +40,7 @@ class PartialDiceCELoss(nn.Module):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the loss of a batch."""
-        # MONAI's subclass of a tensor costs a dispatch at each operation.
+        # As plain tensors: MONAI's subclass slows down each operation.
         logits, target = torch.Tensor.as_subclass(input, Tensor), torch.Tensor.as_subclass(target, Tensor)
         count = logits.shape[1]
         if target.shape[1] == 2 * count > 2:
@@ -49,7 +50,7 @@ class PartialDiceCELoss(nn.Module):
         share = target[:, :count]
         known = 1 - target[:, count:] if target.shape[1] > count else torch.ones_like(share[:, :1])
         known = known.clamp(0, 1)
-        # Of a pixel that is half lung and half unknown, all that is known is lung.
+        # The known part of a pixel that is half lung and half unknown is all lung.
         share = (share / known.clamp(min=1e-6)).clamp(0, 1)
         if count == 1:
             cross_entropy = functional.binary_cross_entropy_with_logits(
@@ -65,7 +66,7 @@ class PartialDiceCELoss(nn.Module):
         return self.lambda_dice * (1 - dice) + self.lambda_ce * cross_entropy / known.sum().clamp(min=1)
 
     def _of_structures(self, logits: Tensor, share: Tensor, unknown: Tensor) -> Tensor:
-        """The mean loss of structures (N, C, H, W) that overlap, each where it is known."""
+        """The mean loss of overlapping structures (N, C, H, W), each over its known pixels."""
         known = (1 - unknown).clamp(0, 1)
         share = (share / known.clamp(min=1e-6)).clamp(0, 1)
         losses = []
@@ -83,5 +84,5 @@ class PartialDiceCELoss(nn.Module):
             losses.append(
                 self.lambda_dice * (1 - dice) + self.lambda_ce * cross_entropy / where.sum().clamp(min=1)
             )
-        # A product, so that there is a gradient where nothing is known.
+        # A product, so that there is a gradient (of 0) also if no pixel is known.
         return torch.stack(losses).mean() if losses else (logits * 0).sum()

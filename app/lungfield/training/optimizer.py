@@ -1,4 +1,4 @@
-"""Rates of learning: weights that were learnt before change more slowly than new ones."""
+"""Learning rates and frozen parts: pretrained weights get a lower learning rate than new ones."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ from lungfield.errors import BundleError
 def parameter_groups(
     network: nn.Module, learning_rate: float, pretrained_share: float
 ) -> list[dict[str, Any]]:
-    """The parameters of a network in groups for an optimizer of torch.
+    """The parameter groups of a network for a torch optimizer.
 
-    What starts at random gets `learning_rate`; the encoders from timm that the network names in
-    `pretrained_parts` get its fraction `pretrained_share`. What `train_parts` keeps as it is is in no group.
+    Args:
+        network: the network; its attribute `pretrained_parts` names its pretrained encoders.
+        learning_rate: of randomly initialised parameters.
+        pretrained_share: the learning rate of the pretrained parts, as a fraction of `learning_rate`.
+
+    Returns:
+        Groups with 'params' and 'lr'; parameters that `train_parts` froze are in none.
     """
     inner: Any = getattr(network, "module", network)  # within DistributedDataParallel
     parts = [getattr(inner, name) for name in getattr(inner, "pretrained_parts", ())]
@@ -31,16 +36,16 @@ def parameter_groups(
 
 
 def train_parts(network: nn.Module, parts: Sequence[str] | None) -> nn.Module:
-    """Let training change some parts of a network alone, and return the network.
+    """Freeze all parts of a network except some, and return the network.
 
-    All else keeps its weights, and its batch normalisation the mean and variance that it has learnt.
+    Frozen parts keep their weights and the running statistics of their batch normalisation.
 
     Args:
-        network: what is to be trained.
-        parts: names of its modules, such as 'further'; None for all.
+        network: the network; it is changed in place.
+        parts: names of the modules to train, such as 'further'; None for all.
 
     Raises:
-        BundleError: the network has no such part.
+        BundleError: the network has no such module.
     """
     if parts is None:
         return network
@@ -57,5 +62,5 @@ def train_parts(network: nn.Module, parts: Sequence[str] | None) -> nn.Module:
 
 
 def _stay_in_evaluation(layer: nn.Module, _inputs: Any) -> None:
-    """A trainer puts the whole network into training before each step."""
+    """Keep a frozen layer in evaluation mode, as the trainer sets the whole network to training mode."""
     layer.training = False

@@ -1,4 +1,4 @@
-"""Labels made by a trained network, for radiographs that have none or only a part of one."""
+"""Make pseudo-labels with a trained network, for radiographs without labels or with partial ones."""
 
 from __future__ import annotations
 
@@ -22,15 +22,19 @@ from lungfield.pose import UPRIGHT
 from lungfield.radiograph import read_radiograph
 from lungfield.records import Radiograph
 
-#: Dice of the masks of a radiograph and of its mirror image, from which on a pseudo-label is believed.
+#: Smallest Dice of the masks of a radiograph and its mirror image for which a pseudo-label is accepted.
 MIN_AGREEMENT = 0.95
 
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """What became of a set.
+    """The result of `make_pseudo_labels`.
 
-    Of `doubtful` radiographs, which were left out, no two lungs came out, or the two views disagreed.
+    Attributes:
+        folder: of the new set.
+        counts: number of radiographs by section.
+        doubtful: radiographs that were left out, as the network found no two lungs, or the masks of the
+            radiograph and its mirror image disagree.
     """
 
     folder: Path
@@ -41,23 +45,28 @@ class PseudoLabels:
 def make_pseudo_labels(
     source: Path, output: Path, predictor: Predictor, *, track: Track = iter
 ) -> PseudoLabels:
-    """Write a prepared set anew with the labels that a trained network, the teacher, gives it.
+    """Write a copy of a prepared set with labels from a trained network, the teacher.
 
-    A radiograph without a label is segmented as it is and mirrored. It is kept where the two masks agree and
-    have two lungs; where they differ, its label is unknown. In a partial label the teacher fills in what is
-    unknown and what both its masks take for lung; the rest stays unknown. A whole label stays as it is. The
-    test section is left out, as a network must not be measured by its own masks. Masks of further structures
-    are taken over.
+    A radiograph without a label is segmented as it is and mirrored. It is included if both masks agree and
+    have two lungs; pixels in which they differ are unknown. In a partial label, unknown pixels that are lung
+    in both masks become lung, and others stay unknown. A complete label is copied. The test section is left
+    out, as a network must not be evaluated on its own masks. Masks of further structures are copied.
+
+    Args:
+        source: folder of the prepared set.
+        output: folder of the new set.
+        predictor: the teacher.
+        track: wraps the iteration over radiographs, for a progress bar.
 
     Raises:
-        DataError: the source is no prepared set, or the output holds one.
+        DataError: the source is no prepared set, or the output contains one.
         UnreadableError: a radiograph cannot be read.
         OutputError: the set cannot be written.
     """
     if output.resolve() == source.resolve():
-        raise DataError(f"Output {output} is the set itself: name another folder.")
+        raise DataError(f"Output {output} is the set itself: give another folder.")
     if not (source / layout.LIST_NAME).is_file():
-        raise DataError(f"{source} has no {layout.LIST_NAME}: name one set that `lungfield prepare` made.")
+        raise DataError(f"{source} has no {layout.LIST_NAME}: give a set that `lungfield prepare` made.")
     content = read_list(source / layout.LIST_NAME)
     names = [section for section in layout.SECTIONS if section != "test" and content.get(section)]
     entries = {section: load_data_list(source, section) for section in names}
@@ -81,9 +90,9 @@ def make_pseudo_labels(
         structures = {one: f"{one}/{name}.png" for one in stored.get("structures") or {}}
         for structure, path in structures.items():
             write_whole(output / path, (source / stored["structures"][structure]).read_bytes())
-        told = {key: stored.get(key) for key in ("spacing_mm", "group", "fold")}
+        metadata = {key: stored.get(key) for key in ("spacing_mm", "group", "fold")}
         sections[section].append(
-            layout.Item(name, image, label, item["dataset"], **told, structures=structures or None)
+            layout.Item(name, image, label, item["dataset"], **metadata, structures=structures or None)
         )
     described = {field.name: content.get(field.name) or "" for field in fields(SetDescription)}
     bundle = predictor.bundle
@@ -101,7 +110,7 @@ def make_pseudo_labels(
 
 
 def _label_of(item: dict[str, Any], predictor: Predictor) -> NDArray[np.uint8] | None:
-    """The (H, W) label map of a radiograph, or None where the teacher's is not believed."""
+    """The (H, W) uint8 label map of a radiograph, or None if the teacher's masks are doubtful."""
     label_map = read_reference(Path(item["label"]), UPRIGHT, partial=True) if "label" in item else None
     if label_map is not None and not (label_map == UNKNOWN).any():
         return label_map
@@ -111,7 +120,7 @@ def _label_of(item: dict[str, Any], predictor: Predictor) -> NDArray[np.uint8] |
     second = _segmented(mirrored, predictor)[:, ::-1]
     lung = (first != BACKGROUND) & (second != BACKGROUND)
     if label_map is not None:
-        # With one value for lung: a file that mixed sides with lungs of either side would not be a label map.
+        # A single value for lung, as a label map must not mix sides with lung of unknown side.
         both = np.where(label_map == BACKGROUND, BACKGROUND, LUNG_SIDE_UNKNOWN)
         return np.where((label_map == UNKNOWN) & ~lung, UNKNOWN, both).astype(np.uint8)
     two_lungs = (first == RIGHT_LUNG.value).any() and (first == LEFT_LUNG.value).any()

@@ -1,4 +1,4 @@
-"""Which radiographs an epoch sees, where data sets count differently."""
+"""Sample the radiographs of an epoch with a weight for each data set."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from lungfield.errors import DataError
 class WeightedSetSampler(Sampler[int]):
     """Draws from each data set in proportion to its weight; every epoch has the same number of items.
 
-    A weight of 1 shows each image of a set once an epoch, 2 twice, and 0.25 a quarter of the set, another one
-    each time and the whole set once in four epochs on average. A set that is not named has weight 1.
+    With weight 1, each image of a set is drawn once per epoch, with 2 twice, and with 0.25 a random quarter
+    of the set is drawn. A set without a weight has weight 1.
 
     Args:
-        data: items with `dataset`, as `lungfield.datasets.load_data_list` returns them.
+        data: items with `dataset`, as from `lungfield.datasets.load_data_list`.
         weights: weight by name of data set.
         seed: of the order.
         replicas: number of processes that share the images.
-        rank: of this one. All draw alike, and each takes its share; a few images come twice where their
-            number cannot be divided.
+        rank: of this process. All processes draw the same order, and each uses its share; some images are
+            repeated if the number of images is not divisible.
 
     Raises:
-        DataError: a weight for a set that there is none of, a negative one, or nothing left to draw.
+        DataError: a weight is for an unknown set or negative, or no image is left to draw.
     """
 
     def __init__(
@@ -45,8 +45,8 @@ class WeightedSetSampler(Sampler[int]):
         unknown = sorted(set(weights) - set(members))
         if unknown:
             raise DataError(
-                f"set_weights names '{unknown[0]}', of which there is no image. "
-                f"There are: {', '.join(sorted(members))}."
+                f"set_weights names '{unknown[0]}', which has no images. "
+                f"The sets are: {', '.join(sorted(members))}."
             )
         if any(weight < 0 for weight in weights.values()):
             raise DataError("set_weights cannot be negative.")
@@ -63,7 +63,7 @@ class WeightedSetSampler(Sampler[int]):
         return -(-sum(count for _, count in self.sets) // self.replicas)
 
     def set_epoch(self, epoch: int) -> None:
-        """Let the next order be that of an epoch, also in a run that was resumed; each order has its own."""
+        """Set the epoch for the next order, which depends on seed and epoch, also in a resumed run."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:

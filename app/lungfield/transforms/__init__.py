@@ -1,4 +1,4 @@
-"""The MONAI dictionary transforms that the bundles' configs name, beside MONAI's own."""
+"""MONAI dictionary transforms for the bundles' configs, in addition to MONAI's own."""
 
 from lungfield.transforms.augmentation import RandCollimationd, RandForeignObjectsd, RandOpacityd
 from lungfield.transforms.body import BodyMaskd

@@ -1,7 +1,7 @@
-"""Random changes that make training radiographs as varied as those of other hospitals.
+"""Augmentations that make training radiographs as varied as those of other hospitals.
 
-Each answers a way in which networks trained on clear, well-positioned radiographs fail elsewhere; MONAI
-has the rest (affine, noise, blur, bias field, contrast).
+Each one addresses a failure of networks that were trained on clear, well-positioned radiographs. MONAI has
+the others (affine, noise, blur, bias field, contrast).
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Floats = NDArray[np.float32]
 
 
 class _RandImageAndLabeld(RandomizableTransform, MapTransform):
-    """A random change of an image that looks at its label and may cut it.
+    """A random change of an image that depends on its label and may change the label.
 
     Args:
         keys: the image, (1, H, W) float in [0, 1].
         label_key: the label, (C, H, W) in [0, 1]; its first channel is the lung.
-        prob: how often the change is made.
+        prob: probability of the change.
     """
 
     def __init__(self, keys: KeysCollection, label_key: str = "label", *, prob: float = 0.3) -> None:
@@ -34,7 +34,7 @@ class _RandImageAndLabeld(RandomizableTransform, MapTransform):
         self.label_key = label_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return `data` with the image, and where needed the label, changed."""
+        """Return `data` with the changed image and, if necessary, the changed label."""
         result = dict(data)
         self.randomize(None)
         if not self._do_transform:
@@ -53,12 +53,12 @@ class _RandImageAndLabeld(RandomizableTransform, MapTransform):
 
 
 class RandOpacityd(_RandImageAndLabeld):
-    """Clouds parts of the lungs, as consolidation, effusion and collapse do; the label stays.
+    """Makes parts of the lungs opaque, like consolidation, effusion and collapse; the label is not changed.
 
-    References count an opaque part of a lung to the lung field; a network that only saw clear lungs cuts
-    it out (after Selvan et al. 2020, 'Lung segmentation from chest X-rays using variational data
-    imputation'). Each opacity is a smooth-edged ellipse or, in a third of the cases, all of a
-    lung below a level, as an effusion; it lifts the pixels towards the brightness of the surrounding tissue.
+    References include opaque parts in the lung field, but a network that was trained on clear lungs only
+    excludes them (after Selvan et al. 2020, 'Lung segmentation from chest X-rays using variational data
+    imputation'). Each opacity is a smooth-edged ellipse or, in a third of the cases, a whole lung below a
+    level, like an effusion. Its pixels are shifted towards the brightness of the surrounding tissue.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class RandOpacityd(_RandImageAndLabeld):
         self.max_count = max_count
 
     def change(self, image: Floats, label: Floats) -> tuple[Floats, Floats]:
-        """Lift the image towards tissue within some regions centred in the lungs."""
+        """Shift some regions, centred in the lungs, towards the brightness of tissue."""
         lung = label[0] > 0.5
         rows, columns = np.nonzero(lung)
         if rows.size == 0 or lung.all():
@@ -94,7 +94,7 @@ class RandOpacityd(_RandImageAndLabeld):
                 spread = 0.35
             texture = 1 - spread * self._cloud(image.shape)
             veil = np.maximum(veil, (strength * region * texture).astype(np.float32))
-        # Opacities end where the lung ends; the blur keeps the drawn edge from giving the label away.
+        # Opacities end at the lung's border, with a blur, so that no sharp edge reveals the label.
         inside = ndimage.gaussian_filter(lung.astype(np.float32), sigma=image.shape[0] / 100)
         return np.maximum(image, image + (tissue - image) * veil * inside), label
 
@@ -104,7 +104,7 @@ class RandOpacityd(_RandImageAndLabeld):
 
 
 class RandCollimationd(_RandImageAndLabeld):
-    """Blanks borders of the image, black or white, straight or slightly turned; the label is cut there."""
+    """Blanks borders of the image, black or white, straight or slightly rotated, and of the label."""
 
     def __init__(
         self, keys: KeysCollection, label_key: str = "label", *, prob: float = 0.25, max_border: float = 0.15
@@ -130,7 +130,7 @@ class RandCollimationd(_RandImageAndLabeld):
 
 
 class RandForeignObjectsd(_RandImageAndLabeld):
-    """Draws bright things that are not anatomy: marker letters' blocks, cables, electrodes, devices."""
+    """Draws bright foreign objects: blocks of marker letters, cables, electrodes, devices."""
 
     def __init__(
         self, keys: KeysCollection, label_key: str = "label", *, prob: float = 0.3, max_count: int = 4
@@ -139,7 +139,7 @@ class RandForeignObjectsd(_RandImageAndLabeld):
         self.max_count = max_count
 
     def change(self, image: Floats, label: Floats) -> tuple[Floats, Floats]:
-        """Draw blocks, discs and curved lines; the label stays."""
+        """Draw blocks, discs and curved lines; the label is not changed."""
         size = max(image.shape)
         yy, xx = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float32) / size
         drawing = np.zeros_like(image)

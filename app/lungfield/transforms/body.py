@@ -1,4 +1,4 @@
-"""Where the body is: what the histogram of a radiograph should be taken from."""
+"""Find the body on a radiograph, for histogram equalisation over the body only."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 class BodyMaskd(MapTransform):
     """Marks the body, so that `HistogramNormalized(mask_key=...)` equalises over it.
 
-    Black borders, collimation and burnt-out air take up a different share of every radiograph. Equalised
-    with the rest they use up grey levels that the lungs need, and the same chest comes out
-    different from one machine to the next.
+    Black borders, collimation and saturated air have a different area on every radiograph. If they are
+    included in the equalisation, they use grey levels that the lungs need, and the same chest looks different
+    on each machine.
 
     Args:
         keys: images (1, H, W) in [0, 1].
-        mask_key: where to put the mask (1, H, W), of the image's type, 1 on the body and 0 elsewhere.
-        margin: how near to the darkest or brightest value a border pixel is, as a fraction of the range.
-        min_area: a body smaller than this fraction of the image is not believed: all of it is taken.
+        mask_key: key of the new mask (1, H, W), of the image's type, 1 on the body and 0 elsewhere.
+        margin: largest distance of a border pixel from the darkest or brightest value, as a fraction of the
+            range.
+        min_area: if the body is smaller than this fraction of the image, the mask is 1 everywhere.
     """
 
     def __init__(
@@ -54,10 +55,10 @@ class BodyMaskd(MapTransform):
 def find_body(
     image: NDArray[np.floating], *, margin: float = 0.02, min_area: float = 0.2
 ) -> NDArray[np.bool_]:
-    """Return (H, W) bool: False on flat dark or bright regions that touch the edge of a (H, W) float image.
+    """Return (H, W) bool: False on dark or bright regions that touch the edge of a (H, W) float image.
 
-    A pixel counts as dark (or bright) within the fraction `margin` of the range from its end. A body smaller
-    than the fraction `min_area` of the image is not believed, and all True comes back.
+    A pixel is dark or bright within the fraction `margin` of the range from its ends. If the body is smaller
+    than the fraction `min_area` of the image, the result is True everywhere.
     """
     low, high = float(image.min()), float(image.max())
     tolerance = margin * (high - low)

@@ -1,8 +1,8 @@
-"""Labels and outputs of networks by class: a channel for each, in the order of the bundle's metadata.
+"""Labels and network outputs with a channel per class, in the order of the bundle's metadata.
 
-`classes` are the label values of the channels (`lungfield.bundles.classes.output_classes`). One class is the
-lung field by itself (sigmoid); several are exclusive (softmax), and the background is one of them, or where
-it is not, structures that overlap (sigmoid): the lung field, and others such as the heart.
+`classes` are the label values of the channels (`lungfield.bundles.classes.output_classes`). A single class is
+the lung field (sigmoid). Several classes with a background are exclusive (softmax); several without a
+background are overlapping structures (sigmoid): the lung field, and others such as the heart.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ SIDES = (RIGHT_LUNG.value, LEFT_LUNG.value)
 
 
 def require_channels(count: int, classes: Sequence[int]) -> None:
-    """Raise `BundleError` where a network does not give a channel for each class."""
+    """Raise `BundleError` if the number of a network's channels is not that of the classes."""
     if count != len(classes):
         raise BundleError(
-            f"The network gives {count} channels, and the bundle's metadata.json speaks of {len(classes)}: "
+            f"The network has {count} output channels, but the bundle's metadata.json names {len(classes)}: "
             "set num_channels and channel_def there, under network_data_format, outputs, pred."
         )
 
@@ -45,11 +45,11 @@ def require_channels(count: int, classes: Sequence[int]) -> None:
 def lung_logits(
     logits: torch.Tensor, classes: Sequence[int] = LUNG_FIELD
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """The logit of lung (h, w), and where sides are classes the log odds of right against left (h, w).
+    """The logit of lung (h, w), and the log odds of right against left (h, w), None if sides are no classes.
 
     Args:
-        logits: (C, h, w) floating, a channel a class.
-        classes: what they stand for.
+        logits: (C, h, w) floating, one channel per class.
+        classes: the label values of the channels.
 
     Raises:
         BundleError: the numbers of channels and classes differ.
@@ -64,21 +64,20 @@ def lung_logits(
 
 
 class ClassesAndUnknownd(MapTransform):
-    """Makes of a label map (1, H, W) channels (C + 1, H, W) of 0 and 1: one a class, and unknown.
+    """Converts a label map (1, H, W) to channels (C + 1, H, W) of 0 and 1: one per class, and unknown.
 
-    They can then be resized and turned as pictures are. `lungfield.labels.UNKNOWN` marks what a training loss
-    is to leave out. Either lung counts as lung; where sides are classes, a lung whose side is not told is
-    parted by its position.
+    The channels can be resized and transformed like pictures. Pixels with `lungfield.labels.UNKNOWN` are
+    left out of the training loss. Both lungs are lung; if sides are classes, lung of unknown side is split by
+    its position.
 
-    With `structures` that overlap the lungs, the channels (2 C, H, W) are the lungs and each structure, and
-    then the unknown of each: all of a structure is unknown where the image has no mask of it.
+    With overlapping `structures`, the channels (2 C, H, W) are the lungs and each structure, followed by the
+    unknown channel of each. A structure without a mask is unknown everywhere.
 
     Args:
         keys: label maps.
-        classes: what the channels of the network stand for.
-        structures: further structures, such as 'heart' and 'clavicles', in the order of their channels; the
-            paths of their masks are in `data['structures']`, as `load_data_list` gives them, and are taken
-            out of it.
+        classes: the label values of the network's channels.
+        structures: further structures, such as 'heart' and 'clavicles', in the order of their channels. The
+            paths of their masks, from `load_data_list`, are in `data['structures']`, which is removed.
     """
 
     def __init__(
@@ -104,31 +103,31 @@ class ClassesAndUnknownd(MapTransform):
 
 
 def read_structures(paths: Mapping[str, str], structures: Sequence[str]) -> list[NDArray[np.bool_] | None]:
-    """The upright mask (H, W) of each structure; None where one of its masks is missing.
+    """Read the upright mask, (H, W) bool, of each structure; None if one of its masks is missing.
 
     Args:
-        paths: of the masks, by the names of `lungfield.labels.mask_names`; empty where there is none.
-        structures: their names.
+        paths: of the masks, by the names of `lungfield.labels.mask_names`; '' without a mask.
+        structures: names of the structures.
 
     Raises:
-        DataError: a mask cannot be read, or those of a structure differ in size.
+        DataError: a mask cannot be read, or the masks of a structure differ in size.
     """
     masks: list[NDArray[np.bool_] | None] = []
     for structure in structures:
         files = [paths.get(name, "") for name in mask_names(structure)]
         parts = [read_reference(Path(file), UPRIGHT) != BACKGROUND for file in files if file]
         if len({part.shape for part in parts}) > 1:
-            raise DataError(f"{files[0]} and {files[-1]} differ in size, and are masks of one radiograph.")
+            raise DataError(f"{files[0]} and {files[-1]} are masks of one radiograph, but differ in size.")
         masks.append(np.logical_or.reduce(parts) if len(parts) == len(files) else None)
     return masks
 
 
 def structure_channels(lungs: torch.Tensor, masks: Sequence[NDArray[np.bool_] | None]) -> torch.Tensor:
-    """The channels (2 C, H, W): lungs and structures, then the unknown of each.
+    """The channels (2 C, H, W): lungs and structures, then the unknown channel of each.
 
     Args:
-        lungs: (2, H, W), the lungs and what is unknown of them.
-        masks: (H, W) of each structure, None where nothing is known of it.
+        lungs: (2, H, W), the lungs and their unknown pixels.
+        masks: (H, W) bool of each structure; None for a structure without a mask.
 
     Raises:
         DataError: a mask has another size.
@@ -159,7 +158,7 @@ def classes_and_unknown(label: torch.Tensor, classes: Sequence[int] = LUNG_FIELD
 
 
 def _parted(label: torch.Tensor) -> torch.Tensor:
-    """A label map with a side for each lung that had none."""
+    """A label map in which lung of unknown side is split by position."""
     parted = label.clone()
     maps = label.cpu().numpy().reshape(-1, *label.shape[-2:])
     lungs = np.stack([split_lungs((one != BACKGROUND) & (one != UNKNOWN)) for one in maps])
@@ -170,16 +169,16 @@ def _parted(label: torch.Tensor) -> torch.Tensor:
 
 
 class KnownLungsd(MapTransform):
-    """Leaves of a prediction and its label the structures, and sets both to 0 where nothing is known.
+    """Removes the background channel of predictions and label, and sets unknown pixels of both to 0.
 
     Args:
-        keys: predictions (C, H, W) of 0 and 1, a channel a class; what is background is dropped.
-        label_key: the label (C + 1, H, W), or (2 C, H, W), of 0 and 1 that `ClassesAndUnknownd` made, resized
-            and rounded; becomes of the predictions' shape.
-        classes: what the channels stand for.
+        keys: predictions (C, H, W) of 0 and 1, one channel per class.
+        label_key: the label (C + 1, H, W) or (2 C, H, W) of 0 and 1 from `ClassesAndUnknownd`, resized and
+            rounded; it gets the predictions' shape.
+        classes: the label values of the channels.
 
     Raises:
-        BundleError: a prediction has not one channel for each class.
+        BundleError: the number of a prediction's channels is not that of the classes.
     """
 
     def __init__(
@@ -202,14 +201,14 @@ class KnownLungsd(MapTransform):
 
 
 class RandMirrord(RandFlipd):
-    """Mirrors pictures (C, H, W) and their label, right for left, now and then.
+    """Randomly mirrors pictures (C, H, W) and their label horizontally.
 
     Args:
-        keys: the pictures, and the label that `ClassesAndUnknownd` made.
-        label_key: the label among them: its right and left lung change places, so that the right one lies on
-            the left of every picture. Structures that overlap have no sides.
-        classes: what its channels stand for.
-        prob: how often.
+        keys: the pictures, and the label from `ClassesAndUnknownd`.
+        label_key: key of the label. Its right and left lung are exchanged, so that the right lung is always
+            on the image's left. Overlapping structures have no sides.
+        classes: the label values of the label's channels.
+        prob: probability of mirroring.
     """
 
     def __init__(
@@ -225,7 +224,7 @@ class RandMirrord(RandFlipd):
         self._order = [list(classes).index(other.get(value, value)) for value in classes]
 
     def __call__(self, data: Mapping[Hashable, Any], lazy: bool | None = None) -> dict[Hashable, Any]:
-        """Mirror what is in `data`, or leave it."""
+        """Return `data`, mirrored with the given probability."""
         result: dict[Hashable, Any] = super().__call__(data, lazy=lazy)
         if self._do_transform:
             label = result[self.label_key]

@@ -1,4 +1,4 @@
-"""Where viewers place the pixels of a radiograph's file: by ITK, as 3D Slicer does."""
+"""The position of a radiograph's pixels in viewers that use ITK, such as 3D Slicer."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 @dataclass(frozen=True)
 class Geometry:
-    """How the pixels of an image file lie in the patient, in DICOM's axes: to the left, back and head.
+    """The position of an image file's pixels in the patient, in DICOM's axes: left, posterior, superior.
 
     Attributes:
-        spacing: distance along each axis, column first, in mm.
+        spacing: pixel spacing along each axis, columns first, in mm.
         origin: position of the first pixel, in mm.
-        direction: the axes' unit vectors, as columns of a matrix, row by row.
+        direction: the matrix with the axes' unit vectors as columns, in row-major order.
     """
 
     spacing: tuple[float, ...]
@@ -34,7 +34,7 @@ class Geometry:
 
     @property
     def affine(self) -> NDArray[np.float64]:
-        """(4, 4), from (column, row, slice) to mm in NIfTI's axes: to the right, front and head."""
+        """(4, 4) from (column, row, slice) to mm in NIfTI's axes: right, anterior, superior."""
         matrix = np.eye(4)
         axes = self.axes
         matrix[:axes, :axes] = np.reshape(self.direction, (axes, axes)) * self.spacing
@@ -42,16 +42,16 @@ class Geometry:
         return np.diag([-1.0, -1.0, 1.0, 1.0]) @ matrix
 
     def as_volume(self) -> Geometry:
-        """The same with a third axis of 1 mm, where there are two."""
+        """The same with a third axis of 1 mm if there are two."""
         direction = np.eye(3)
         direction[:2, :2] = np.reshape(self.direction, (2, 2))
         return Geometry((*self.spacing, 1.0), (*self.origin, 0.0), tuple(direction.ravel()))
 
 
 def geometry_of(path: Path, spacing: Spacing | None = None) -> Geometry:
-    """Where ITK places an image file; where it cannot read one, the first pixel is at 0.
+    """The geometry of an image file in ITK; if ITK cannot read the file, the first pixel is at 0.
 
-    `spacing` is taken where ITK cannot read it; None for 1 mm.
+    `spacing` is used if ITK cannot read the file; None for 1 mm.
     """
     import SimpleITK as sitk  # noqa: N813 - as everybody calls it; comes with MONAI Label
 
@@ -63,16 +63,16 @@ def geometry_of(path: Path, spacing: Spacing | None = None) -> Geometry:
         column_mm, row_mm = (spacing.column_mm, spacing.row_mm) if spacing else (1.0, 1.0)
         return Geometry((column_mm, row_mm, 1.0), (0.0,) * 3, tuple(np.eye(3).ravel()))
     size = reader.GetDimension()
-    kept = min(size, 3)  # NIfTI may have a fourth axis, of time
+    kept = min(size, 3)  # NIfTI may have a fourth axis (time)
     direction = np.reshape(reader.GetDirection(), (size, size))[:kept, :kept]
     return Geometry(reader.GetSpacing()[:kept], reader.GetOrigin()[:kept], tuple(direction.ravel()))
 
 
 def is_picture(suffix: str) -> bool:
-    """Whether files with that suffix are pictures, which have no place in the patient."""
+    """Whether files with that suffix are pictures, which have no patient coordinates."""
     return suffix.lower() in PICTURES
 
 
 def default_suffix(path: Path) -> str:
-    """The format of a mask unless another is asked for: PNG for pictures, NIfTI for all else."""
+    """The default format of a mask: PNG for pictures, NIfTI for other files."""
     return ".png" if is_picture(path.suffix) else ".nii.gz"

@@ -1,6 +1,6 @@
-"""What MONAI Label's own app for bundles, `monaibundle`, needs after a bundle's post-processing.
+"""Additional post-processing for MONAI Label's app for bundles, `monaibundle`.
 
-It takes `post_transforms` of inference.yaml in the place of `postprocessing` where both are there.
+If inference.yaml has both, that app uses `post_transforms` instead of `postprocessing`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from lungfield.transforms.postprocessing import LungLabelMapd
 def post_transforms(
     postprocessing: Compose, classes: Sequence[int] = LUNG_FIELD, *, keys: KeysCollection = "pred"
 ) -> list[Any]:
-    """The transforms of a bundle's post-processing, and then `ForMonaiLabeld`.
+    """The transforms of a bundle's post-processing, followed by `ForMonaiLabeld`.
 
     Args:
-        postprocessing: as the config has it.
-        classes: what the channels of the network stand for: the app does not read the metadata for a config.
+        postprocessing: from the config.
+        classes: the label values of the network's channels, as the app does not read the metadata.
         keys: label maps.
     """
     for one in postprocessing.transforms:
@@ -36,16 +36,16 @@ def post_transforms(
 
 
 class ForMonaiLabeld(MapTransform):
-    """Turns a label map into what MONAI Label's writer makes the right file of.
+    """Reshapes a label map for MONAI Label's writer.
 
-    A map (1, W, H) would be taken for a volume one pixel wide. For a picture it becomes (W, H), else
-    (1, W, H, 1), and the image's metadata say so too, with the affine by which viewers place its file. Where
-    the request names no format, it is PNG for pictures and compressed NIfTI for all else, not the image's
-    own, which may be lossy.
+    The writer would treat a map (1, W, H) as a volume one pixel wide. For a picture it becomes (W, H), else
+    (1, W, H, 1), and the image's metadata are changed accordingly, with the affine that viewers use. If the
+    request names no format, it is PNG for pictures and compressed NIfTI for other files, instead of the
+    image's own format, which may be lossy.
 
     Args:
         keys: label maps (1, W, H).
-        ref_image: the image they were made of, whose metadata are changed.
+        ref_image: the image of the label maps, whose metadata are changed.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class ForMonaiLabeld(MapTransform):
         self.ref_image = ref_image
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Change the shape of the label maps."""
+        """Return `data` with reshaped label maps."""
         result = dict(data)
         image: MetaTensor = result[self.ref_image]
         path = Path(image.meta["filename_or_obj"])

@@ -1,4 +1,4 @@
-"""From the network's logits back to a label map on the file's own rows and columns."""
+"""Post-processing: from the network's logits to a label map in the file's rows and columns."""
 
 from __future__ import annotations
 
@@ -23,15 +23,14 @@ from lungfield.pose import Pose
 from lungfield.transforms.classes import lung_logits
 
 STRUCTURES = "_structures"
-"""What follows the key of a label map in the key of the masks of further structures."""
+"""Suffix of a label map's key in the key of the masks of further structures."""
 
 
 class RestoreGridd(Invertd):
-    """MONAI's `Invertd`, with its arguments, interpolating on the way back with a `mode` of its own.
+    """MONAI's `Invertd`, with its arguments, but with its own interpolation `mode` for the inverse.
 
-    An image is shrunk by averaging ('area'), which has no sensible inverse: enlarged that way, logits would
-    come out as blocks of the network's coarse pixels. `mode` is named as by
-    `torch.nn.functional.interpolate`.
+    An image is reduced by averaging ('area'), which as an enlargement would give blocks of the network's
+    coarse pixels. `mode` is one of `torch.nn.functional.interpolate`.
     """
 
     def __init__(self, *args: Any, mode: str = "bilinear", **kwargs: Any) -> None:
@@ -39,10 +38,10 @@ class RestoreGridd(Invertd):
         self.mode = mode
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Bring the keys back to the grid that their `orig_keys` had before the transforms."""
+        """Resample the keys to the grid that their `orig_keys` had before the transforms."""
         result = dict(data)
         for key in self.key_iterator(result):
-            # To MONAI, a plain tensor is one that nothing was done to.
+            # MONAI treats a plain tensor as one without applied transforms.
             result[key] = convert_to_tensor(result[key], track_meta=True)
         originals = {}
         for orig_key in set(self.orig_keys):
@@ -60,27 +59,27 @@ class RestoreGridd(Invertd):
 
 
 class LungLabelMapd(MapTransform):
-    """Logits of the lung field, or of classes -> label map of right and left on the file's own pixels.
+    """Converts logits of the lung field or of classes to a label map of right and left in the file's pixels.
 
-    Which lung is the right one the classes say, or else its position. The mask is cleaned and split on the
-    coarse grid of the logits, and its contour drawn on the file's, where preprocessing did no more to the
-    geometry than `Transposed` and `Resized`. Where it did more, `RestoreGridd` brings the logits to the
-    file's grid first, which takes longer.
+    The sides come from the classes, or else from the position. If `Transposed` and `Resized` are the only
+    geometric preprocessing, the mask is cleaned and split on the coarse grid of the logits, and its contour
+    is computed on the file's grid. Otherwise `RestoreGridd` first resamples the logits to the file's grid,
+    which takes longer.
 
-    Of a network that gives heart or clavicles too, their masks are put beside the label map, under the key
-    with `STRUCTURES` after it: uint8 (S, W, H) of 0 and 1, in the order of `lungfield.labels.structures_of`.
+    If the network also segments heart or clavicles, their masks are stored under the key plus `STRUCTURES`:
+    uint8 (S, W, H) of 0 and 1, in the order of `lungfield.labels.structures_of`.
 
     Args:
-        keys: logits (C, h, w) of the picture that the network saw; becomes uint8 (1, W, H) in MONAI's axis
-            order, on the file's own pixels: 0 background, 1 the patient's right lung, 2 the left.
-        classes: what the channels of the logits stand for.
-        orig_keys: the images that were given to the network, with what preprocessing noted on them.
-        transform: that preprocessing. None: the logits are (C, W, H) and lie on the file's grid already.
+        keys: logits (C, h, w) of the network's input; replaced by uint8 (1, W, H) in MONAI's axis order, in
+            the file's pixels: 0 background, 1 the patient's right lung, 2 the left.
+        classes: the label values of the logits' channels.
+        orig_keys: the network's inputs, with the applied transforms of the preprocessing.
+        transform: the preprocessing; None if the logits are (C, W, H) on the file's grid already.
         threshold: probability above which a pixel is lung.
-        components: how many connected regions are kept, the largest first.
+        components: largest number of components to keep.
 
     Raises:
-        BundleError: the logits have not one channel for each class.
+        BundleError: the number of channels is not that of the classes.
     """
 
     def __init__(
@@ -98,7 +97,7 @@ class LungLabelMapd(MapTransform):
         self.orig_keys = ensure_tuple_rep(orig_keys, len(self.keys))
         self.classes = classes
         self.transform = transform
-        # Compared with the logits, which saves the sigmoid.
+        # The threshold as a logit, which saves the sigmoid.
         self.logit = float(np.log(threshold / (1 - threshold)))
         self.components = components
 
@@ -122,7 +121,7 @@ class LungLabelMapd(MapTransform):
         return result
 
     def _structures(self, logits: torch.Tensor, label_map: NDArray[np.uint8]) -> list[NDArray[np.bool_]]:
-        """The upright masks (H, W) of what there is beside the lungs."""
+        """The upright masks (H, W) of the structures besides the lungs."""
         channels = {
             value: convert_to_numpy(channel.float())
             for value, channel in zip(self.classes, logits, strict=True)
@@ -133,11 +132,11 @@ class LungLabelMapd(MapTransform):
     def upright(
         self, data: Mapping[Hashable, Any], key: Hashable, orig_key: Hashable
     ) -> tuple[torch.Tensor, tuple[int, int], dict[str, Any]]:
-        """The logits of one of the keys over all of the upright image.
+        """The logits of a key on a grid over the whole upright image.
 
         Returns:
-            Logits (C, h, w) of rows and columns, coarser than the image or not; the image's (rows, columns);
-            and its metadata.
+            Logits (C, h, w), rows and columns, at any resolution; the image's (rows, columns); and its
+            metadata.
         """
         if self.transform is None:
             restored = data[key]
@@ -150,14 +149,14 @@ class LungLabelMapd(MapTransform):
 
 
 def _as_stored(upright: Sequence[NDArray[Any]], meta: dict[str, Any], pose: Pose) -> MetaTensor:
-    """Upright arrays (H, W) as uint8 (S, W, H) on the file's own pixels."""
+    """Upright arrays (H, W) as uint8 (S, W, H) in the file's pixels."""
     stored = [np.ascontiguousarray(pose.stored(one)).view(np.uint8) for one in upright]
     values = torch.from_numpy(stored[0])[None] if len(stored) == 1 else torch.from_numpy(np.stack(stored))
     return MetaTensor(values.transpose(-1, -2), meta=_of_stored(meta, pose))
 
 
 def _of_stored(meta: dict[str, Any], pose: Pose) -> dict[str, Any]:
-    """The metadata of an upright image (W, H), with the affine that the file's own columns and rows have."""
+    """The metadata of an upright image (W, H), with the affine of the file's columns and rows."""
     if not pose.transposed or "affine" not in meta:
         return meta
     swapped = torch.as_tensor(meta["affine"])[[1, 0, 2, 3]][:, [1, 0, 2, 3]]
@@ -165,7 +164,7 @@ def _of_stored(meta: dict[str, Any], pose: Pose) -> dict[str, Any]:
 
 
 def _before_resizing(image: torch.Tensor) -> tuple[tuple[int, int], dict[str, Any]] | None:
-    """(rows, columns) and metadata of an image that was transposed and resized, no more; else None."""
+    """(rows, columns) and metadata of an image that was only transposed and resized; else None."""
     if not isinstance(image, MetaTensor):
         return None
     steps = image.applied_operations

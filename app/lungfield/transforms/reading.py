@@ -1,4 +1,4 @@
-"""The reader that every bundle's `LoadImaged` uses, so that training and inference see the same pixels."""
+"""The reader for `LoadImaged` in all bundles, so that training and inference use the same pixels."""
 
 from __future__ import annotations
 
@@ -20,23 +20,22 @@ from lungfield.pose import UPRIGHT
 from lungfield.radiograph import read_radiograph
 from lungfield.records import Radiograph
 
-# With every `LoadImaged`, MONAI says that its optional GPU decoder is not installed; nothing here uses it.
+# Every `LoadImaged` logs that MONAI's optional GPU decoder, which is not used here, is not installed.
 logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
 warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
 
 
 class RadiographReader(ImageReader):
-    """Reads radiographs and their masks for MONAI, axes in MONAI's order (W, H).
+    """Reads radiographs and their masks for MONAI, with axes in MONAI's order (W, H).
 
-    A radiograph comes as float32 in [0, 1], lungs dark whatever the file's polarity, and a mask as uint8
-    label values; both from DICOM, PNG, JPEG, TIFF and NIfTI. The configs follow it with
-    `Transposed(indices=[0, 2, 1])`, so that networks see the picture upright as (1, H, W), and undo that
-    before saving. Radiographs come upright; `LungLabelMapd` lays the mask on the pixels as they are stored.
+    A radiograph is float32 in [0, 1], upright and with dark lungs, and a mask is uint8 label values; both can
+    be DICOM, PNG, JPEG, TIFF or NIfTI. The configs use `Transposed(indices=[0, 2, 1])` after it, so that
+    networks get (1, H, W), and invert that before saving. `LungLabelMapd` returns the mask in stored pixels.
 
     Args:
-        kind: 'radiograph', 'mask', or 'label': a mask that may be unknown in places
+        kind: 'radiograph', 'mask', or 'label' for a mask that may have unknown pixels
             (`lungfield.labels.UNKNOWN`).
-        require_frontal: skip (with an error) what is no frontal chest radiograph, as far as the file tells.
+        require_frontal: raise an error for an image whose header names another view or body part.
 
     Raises:
         ValueError: `kind` is none of these.
@@ -49,14 +48,14 @@ class RadiographReader(ImageReader):
         self.require_frontal = require_frontal
 
     def verify_suffix(self, filename: Sequence[Any] | Any) -> bool:  # noqa: ARG002
-        """Accept every name: formats are told apart by content."""
+        """Accept every name: the format is detected from the content."""
         return True
 
     def read(self, data: Sequence[Any] | Any, **kwargs: Any) -> Path:  # noqa: ARG002
-        """Return the path; decoding waits for `get_data`.
+        """Return the path; the file is decoded in `get_data`.
 
-        MONAI takes an error raised here as a hint to try its other readers, whose axes and polarity
-        differ. One raised in `get_data` reaches the user.
+        After an error here, MONAI would try its other readers, whose axes and polarity differ. An error in
+        `get_data` reaches the user.
         """
         return Path(ensure_tuple(data)[0])
 
@@ -64,7 +63,7 @@ class RadiographReader(ImageReader):
         """Return the (W, H) array of the file and its metadata.
 
         Raises:
-            LungfieldError: the file cannot be read or is to be skipped.
+            LungfieldError: the file cannot be read or is no frontal chest radiograph.
         """
         if self.kind != "radiograph":
             mask = read_reference(img, UPRIGHT, partial=self.kind == "label")
@@ -73,11 +72,11 @@ class RadiographReader(ImageReader):
 
 
 def as_monai(radiograph: Radiograph) -> tuple[NDArray[np.float32], dict[str, Any]]:
-    """A (W, H) view of the pixels, and the metadata that `LoadImaged` would have made of a radiograph."""
+    """A (W, H) view of the pixels, and the metadata that `LoadImaged` would return for the radiograph."""
     spacing = radiograph.spacing
     row_mm, column_mm = (spacing.row_mm, spacing.column_mm) if spacing else (1.0, 1.0)
     metadata = _metadata(radiograph.shape, row_mm=row_mm, column_mm=column_mm)
-    metadata["pose"] = np.array(astuple(radiograph.pose))  # collated and taken apart again by MONAI
+    metadata["pose"] = np.array(astuple(radiograph.pose))  # an array, as MONAI collates metadata
     metadata["spacing_source"] = spacing.source if spacing else "none"
     return radiograph.pixels.T, metadata
 

@@ -1,4 +1,4 @@
-"""The columns of a report: how each is titled and how many digits its figures are given with."""
+"""The columns of a report: their titles, units and numbers of digits."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ MAIN = (
     "total_area_px",
     "seconds",
 )
-"""What the table of the report shows unless all columns are asked for, in this order."""
+"""The columns that the report's table shows by default, in this order."""
 
 _WHOLE_MASKS = tuple(f"{label.name}_{kind}" for kind in ("mask", "nifti") for label in (HEART, *CLAVICLES))
 OUTPUTS = ("overlay", "preview", "mask", "nifti", *_WHOLE_MASKS, "seg", "sr", "sc")
-"""The columns that hold the path of a file that was written."""
+"""The columns with paths of output files."""
 
 _UNITS = {"mm2": ("mm²", 0), "mm": ("mm", 1), "px": ("px", 0)}
 _TITLES = {
@@ -62,12 +62,13 @@ _SPECIAL_DIGITS = {
 
 @dataclass(frozen=True)
 class Column:
-    """One column of the results, called as the tables have it, with the unit: `right_lung_area_mm2`.
+    """One column of the results.
 
     Attributes:
+        name: as in the tables, with the unit: `right_lung_area_mm2`.
         title: for people, without the unit: 'Right lung area'.
         unit: 'mm²', 'mm', 'px', 's' or ''.
-        digits: how many digits follow the point; None shows a value as it is.
+        digits: number of digits after the decimal point; None to show values unchanged.
     """
 
     name: str
@@ -81,14 +82,14 @@ class Column:
         return f"{self.title} ({self.unit})" if self.unit else self.title
 
     def show(self, value: float | None) -> str:
-        """A figure of this column as text, with thousands set apart; a dash where there is none."""
+        """A value of this column as text, with a thousands separator; a dash for None."""
         if value is None or value != value:
             return "–"
         return f"{value:,}" if self.digits is None else f"{value:,.{self.digits}f}"
 
 
 def describe(name: str) -> Column:
-    """The column of this name; also one that nobody foresaw gets its title and unit from its name."""
+    """The column of a name; title and unit of an unknown column come from its name."""
     stem, _, suffix = name.rpartition("_")
     unit, digits = _UNITS.get(suffix, ("", None))
     stem = stem if unit else name

@@ -18,9 +18,14 @@ _FENCE = 3.0
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar, in parts of the chart's width and height: its left end, its size, and what it says.
+    """One bar of a histogram.
 
-    `collects` is true for an outermost bar that all values farther out were counted in.
+    Attributes:
+        x: its left end, as a fraction of the chart's width.
+        width: as a fraction of the chart's width.
+        height: as a fraction of the chart's height.
+        text: its label.
+        collects: whether it is an outermost bar that includes all values farther out.
     """
 
     x: float
@@ -35,9 +40,11 @@ class Histogram:
     """The distribution of the known values of a column.
 
     Attributes:
-        edges: the ends of the bins, ascending, one more than `counts`.
-        minimum: the smallest value; it lies below the first edge where the first bin collects outliers.
-        maximum: the largest value; likewise above the last edge.
+        edges: the edges of the bins, ascending, one more than `counts`.
+        counts: number of values in each bin.
+        minimum: the smallest value; below the first edge if the first bin collects outliers.
+        maximum: the largest value; above the last edge if the last bin collects outliers.
+        median: of the values.
     """
 
     column: Column
@@ -49,22 +56,22 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        """How many values there are."""
+        """The number of values."""
         return sum(self.counts)
 
     @property
     def median_x(self) -> float:
-        """Where the median lies between the ends of the axis, in [0, 1]."""
+        """The position of the median on the axis, in [0, 1]."""
         return (self.median - self.edges[0]) / (self.edges[-1] - self.edges[0])
 
     @property
     def first_label(self) -> str:
-        """What stands at the left end of the axis: the smallest value, also where its bar collects others."""
+        """The label at the left end of the axis: the smallest value."""
         return self.column.show(min(self.minimum, self.edges[0]))
 
     @property
     def last_label(self) -> str:
-        """What stands at its right end: the largest value."""
+        """The label at the right end of the axis: the largest value."""
         return self.column.show(max(self.maximum, self.edges[-1]))
 
     def bars(self) -> Iterator[Bar]:
@@ -85,11 +92,11 @@ class Histogram:
 
 
 def histogram(column: Column, values: Iterable[float | None]) -> Histogram | None:
-    """Count the known values of a column in bins of one width; None where fewer than five are known.
+    """Count the known values of a column in bins of equal width; None for fewer than five known values.
 
     The number of bins follows the Rice rule, twice the cube root of the number of values. Values beyond
     Tukey's far fences (three times the interquartile range outside the quartiles) are counted in the
-    outermost bins, so that a few outliers do not press all others into one bar.
+    outermost bins, so that a few outliers do not compress all others into one bar.
     """
     known = np.array([value for value in values if value is not None], dtype=np.float64)
     if known.size < _FEWEST_VALUES:

@@ -1,4 +1,4 @@
-"""What the codes in a report mean, in words for those who read it."""
+"""Explanations of the codes in a report."""
 
 from __future__ import annotations
 
@@ -18,36 +18,37 @@ REASONS: dict[Reason, str] = {
     Reason.TOO_SMALL: "The image has too few pixels to show the lungs.",
     Reason.UNIFORM: "All pixels have nearly the same value: there is no picture.",
     Reason.INACCESSIBLE: "The file could not be opened; check that it exists and may be read.",
-    Reason.CHANGED: "The file changed while it was being worked on.",
-    Reason.CRASHED: "The process that worked on the file ended unexpectedly.",
+    Reason.CHANGED: "The file changed while it was being processed.",
+    Reason.CRASHED: "The process that segmented the file ended unexpectedly.",
     Reason.TIMED_OUT: "The file took longer than the time limit.",
     Reason.OUT_OF_MEMORY: "There was not enough memory for the file.",
     Reason.NOT_WRITTEN: "The results could not be written; check the output folder's space and permissions.",
     Reason.INTERNAL: "An unexpected error; please report it.",
 }
-"""Each reason code of a skipped or failed file, and what it means."""
+"""The reason codes of skipped and failed files, and their meaning."""
 
 FLAGS: dict[str, str] = {
     Flag.NO_LUNG: "No lung was found.",
-    Flag.ONE_LUNG: "One lung only, or next to nothing of the other.",
+    Flag.ONE_LUNG: "Only one lung was found, or almost nothing of the other.",
     Flag.AREA_SMALL: "The lungs take up less of the image than usual.",
     Flag.AREA_LARGE: "The lungs take up more of the image than usual.",
     Flag.ASYMMETRIC: "One lung is much smaller than the other.",
     Flag.TOUCHES_BORDER: "A lung reaches the edge of the image, and may be cut off.",
-    Flag.MISPLACED: "The lungs do not lie where lungs should, either side of the midline.",
+    Flag.MISPLACED: "The lungs are not at their usual place, on either side of the midline.",
     Flag.ODD_SHAPE: "The outlines do not have the shape of lungs.",
-    Flag.LOW_CONFIDENCE: "The estimate that the mask is good is low.",
-    Flag.UNSTABLE: "The mirrored radiograph gave another mask.",
-    Flag.BRIGHT_LUNGS: "The lungs are brighter than what surrounds them; the grey values may be inverted.",
-    Flag.FLAT_CONTRAST: "There is hardly any contrast in the image.",
+    Flag.LOW_CONFIDENCE: "The estimated probability that the mask is good is low.",
+    Flag.UNSTABLE: "The mirrored radiograph gave a different mask.",
+    Flag.BRIGHT_LUNGS: "The lungs are brighter than their surroundings; the grey values may be inverted.",
+    Flag.FLAT_CONTRAST: "The image has hardly any contrast.",
     Flag.DOUBTFUL_WINDOW: "Much of the image is plain black or white; its window may be wrong.",
     Flag.TAG_CONTRADICTION: "The header and the image contradict each other.",
-    Flag.ORIENTATION_CORRECTED: "The picture was turned: not its file, but its mask shows how it lies.",
-    Flag.POLARITY_CORRECTED: "The lungs were bright, as the mask showed; the picture was inverted.",
+    Flag.ORIENTATION_CORRECTED: "The picture was rotated or mirrored: the file gives no orientation, so it "
+    "was found from the mask.",
+    Flag.POLARITY_CORRECTED: "The lungs were bright according to the mask, so the picture was inverted.",
     Flag.NO_HEART: "No heart was found.",
     Flag.HEART_TOUCHES_BORDER: "The heart reaches the edge of the image, and may be cut off.",
     Flag.UNUSUAL_RATIO: "The cardiothoracic ratio is not between 0.30 and 0.75.",
-    Flag.AP_RATIO: "The view is AP, in which the cardiothoracic ratio comes out larger than in a PA view.",
+    Flag.AP_RATIO: "The view is AP, in which the cardiothoracic ratio is larger than in a PA view.",
     "duplicate": "Another file has the same SOP Instance UID.",
 }
-"""Each flag of a segmented file, and what it means."""
+"""The flags of segmented files, and their meaning."""

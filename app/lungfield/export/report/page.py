@@ -1,4 +1,4 @@
-"""Writing the report: what is counted is counted here, and the template lays it out."""
+"""Write the report: compute its counts, and render the template."""
 
 from __future__ import annotations
 
@@ -62,25 +62,23 @@ def write_report(
 ) -> None:
     """Write the report of a batch as one HTML page that loads nothing from any network.
 
-    The page says of the radiographs what the rows say, and nothing else. Files come worst first: those that
-    failed, then those with flags, then the others; in each, those with the lowest Dice coefficient or, where
-    there is no reference, the lowest confidence. Their thumbnails are embedded in this order as far as the
-    budget goes; the pictures of the others, and the large ones, are looked for in `overlay_root`, by their
-    way from the page.
+    The page holds only the data in the rows. The worst files come first: failed, then flagged, then others,
+    each sorted by Dice coefficient or, without a reference, by confidence. Thumbnails are embedded in this
+    order up to the budget; further and large pictures are loaded from `overlay_root` by relative links.
 
     Args:
         path: the file to write.
-        summary: what holds for the batch: `bundle` and `bundle_version`; `started`, `seconds`, `agreement`
-            (for each metric the fields of `lungfield.mask.Summary`), `environment` and `settings` (mappings)
-            where they are known; `resumed`, how many files an earlier part of the run had done, which
-            `seconds` leave out. How many files ended how is counted from the rows.
-        rows: one mapping an input, with the columns of results.csv: at least `file` and `status`; `flags` is
+        summary: data of the batch: `bundle` and `bundle_version`; if known `started`, `seconds`, `agreement`
+            (for each metric the fields of `lungfield.mask.Summary`), `environment` and `settings` (mappings);
+            `resumed`, the number of files that an earlier part of the run had ended, not included in
+            `seconds`. Numbers of files by status are counted from the rows.
+        rows: one mapping per input, with the columns of results.csv: at least `file` and `status`; `flags` is
             a list; `overlay`, `mask` and the other outputs are paths below `overlay_root`, or empty.
-        overlay_root: the folder that the rows' paths start from; on the same drive as `path`.
-        disclaimer: stands at the top of the page.
-        budget_bytes: how large thumbnails may make the page. All rows are there at any budget.
-        overview: what `_overview` counts over all files, where the rows are a sample of them.
-        tables: where the rows are a sample, the folder of the tables with all, as a link from the page.
+        overlay_root: the folder of the rows' paths; on the same drive as `path`.
+        disclaimer: at the top of the page.
+        budget_bytes: size of the page up to which thumbnails are embedded. All rows are always included.
+        overview: the result of `_overview` for all files, if the rows are a sample.
+        tables: the folder of the tables with all files as a relative link, if the rows are a sample.
 
     Raises:
         OutputError: the file could not be written.
@@ -108,7 +106,7 @@ def write_report(
     )
     agreement = known["agreement"] or {}
     overview = overview or _overview(table)
-    place = uuid.uuid4().hex  # of the thumbnails, whose room is known when all else is there
+    place = uuid.uuid4().hex  # placeholder for the thumbnails, whose budget depends on the rest of the page
     page = (
         _template()
         .render(
@@ -140,14 +138,14 @@ def write_report(
 
 
 def _identity(summary: Mapping[str, Any], table: Table) -> str:
-    """What tells this report from others, by which the browser keeps its review; no name of a file."""
+    """An identifier of this report, under which the browser stores the review; it holds no file name."""
     files = "\0".join(sorted(map(str, table.values("file"))))
-    told = "\0".join(str(summary[name]) for name in ("bundle", "bundle_version", "started"))
-    return hashlib.sha256(f"{told}\0{files}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    run = "\0".join(str(summary[name]) for name in ("bundle", "bundle_version", "started"))
+    return hashlib.sha256(f"{run}\0{files}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _overview(table: Table) -> dict[str, Any]:
-    """What is counted over all files: how many ended how, and each reason and flag, most often first."""
+    """Counts over all files: by status, and by reason and flag, the most frequent first."""
     ends = table.values("status")
     codes = table.values("reason_code") or [None] * len(ends)
     flags = table.values("flags")
@@ -169,7 +167,7 @@ def _histograms(table: Table, names: Iterable[str]) -> list[Histogram]:
 
 
 def _address(folder: Path, start: Path) -> str:
-    """The way from one folder to another as the beginning of a link: '' or 'a/b/'."""
+    """The relative URL from one folder to another: '' or 'a/b/'."""
     way = Path(os.path.relpath(folder, start)).as_posix()
     return "" if way == "." else quote(os.fsencode(way)) + "/"
 
@@ -195,7 +193,7 @@ def _template() -> Any:
 
 
 def _visible(value: Any) -> Any:
-    """What the template is to show: hidden characters of a text are escaped, as in the name of a folder."""
+    """A value for the template: hidden characters in text, such as a folder's name, are escaped."""
     return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -205,12 +203,12 @@ def _script_json(value: Any) -> Markup:
 
 
 def _asset(name: str) -> Markup:
-    """A file of this package, which is part of the page as it is."""
+    """A file of this package, included in the page unchanged."""
     return Markup(resources.files(__package__).joinpath("assets", name).read_text("utf-8"))  # noqa: S704
 
 
 def _styles() -> Markup:
-    """The style sheet, with the colours that the structures have everywhere."""
+    """The style sheet, with the colours of the structures in `lungfield.labels`."""
     names = {label.name.replace("_", "-"): label.colour_rgb for label in _LABELS}
     colours = "".join(f"--{name}: rgb{colour};" for name, colour in names.items())
     swatches = "".join(f".swatch.{name} {{ background: var(--{name}); }}\n" for name in names)
@@ -218,12 +216,12 @@ def _styles() -> Markup:
 
 
 def _hash(text: str) -> str:
-    """What the page's Content-Security-Policy allows: this very text, inline."""
+    """The hash of an inline text for the page's Content-Security-Policy."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode('ascii')}"
 
 
 def _duration(seconds: float) -> str:
-    """Seconds as people say them: '42 s', '7 min 30 s', '2 h 5 min'."""
+    """Seconds as text: '42 s', '7 min 30 s', '2 h 5 min'."""
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f} s" if whole < 10 else f"{whole} s"
@@ -233,7 +231,7 @@ def _duration(seconds: float) -> str:
 
 
 def _rate(files: int, seconds: float | None) -> str:
-    """Files in a second, or in a minute where that reads better; empty where there is no rate."""
+    """Files per second, or per minute for a low rate; empty without a rate."""
     if files <= 0 or not seconds:
         return ""
     if files >= seconds:
@@ -242,7 +240,7 @@ def _rate(files: int, seconds: float | None) -> str:
 
 
 def _moment(text: str) -> str:
-    """A moment in ISO 8601, to the minute."""
+    """A time in ISO 8601 as text, to the minute."""
     try:
         return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M %Z}".strip()
     except ValueError:

@@ -1,4 +1,4 @@
-"""The rows of a report: made flat and compact, described, and put worst first."""
+"""The rows of a report: flat, compact, and sorted with the worst first."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ _NO_SCORE = 2.0  # behind every score, which are in [0, 1]
 
 @dataclass(frozen=True)
 class Table:
-    """All rows, worst first, each a list with the values of `columns` that JSON can hold.
+    """The rows of a report, the worst first.
 
-    The paths of outputs are quoted as the relative addresses of links.
-
-    Of `columns`, those are there that hold anything; `pictures` has the path of each row's overlay, or None.
+    Attributes:
+        columns: the columns that are not empty.
+        rows: lists of JSON-serialisable values of `columns`; paths of outputs are quoted as relative URLs.
+        pictures: the path of each row's overlay, or None.
     """
 
     columns: tuple[Column, ...]
@@ -37,20 +38,23 @@ class Table:
         return {column.name: place for place, column in enumerate(self.columns)}
 
     def values(self, name: str) -> list[Any]:
-        """The values of one column, None where a row has none; empty where there is no such column."""
+        """The values of a column, None for a row without one; empty if the column does not exist."""
         place = self._places.get(name)
         return [] if place is None else [row[place] for row in self.rows]
 
 
 def collect(rows: Iterable[Mapping[str, Any]], root: Path) -> Table:
-    """Collect the rows of a report, one mapping an input, with the columns of results.csv.
+    """Collect the rows of a report.
 
-    Distances to the reference get their unit into the name of the column, as millimetres and pixels must not
-    stand, or be sorted, in one. `input` is added: the number of the row as it came. Paths start from `root`.
+    Distances to the reference get their unit in the name of the column, to keep millimetres and pixels in
+    separate columns. The column `input` is added: the number of the row in `rows`.
 
-    First come the files that failed, then those with flags, then the others; those that were skipped come
-    last. In each of these the lowest Dice coefficient or, without a reference, the lowest confidence comes
-    first, then whatever has most flags.
+    Failed files come first, then flagged ones, then others; skipped files come last. Within each group, files
+    are sorted by Dice coefficient or, without a reference, by confidence, and then by number of flags.
+
+    Args:
+        rows: one mapping per input, with the columns of results.csv.
+        root: the folder of the rows' paths.
     """
     places: dict[str, int] = {}
     collected: list[tuple[tuple[float, ...], list[Any], str | None]] = []
@@ -77,7 +81,7 @@ def collect(rows: Iterable[Mapping[str, Any]], root: Path) -> Table:
 
 
 def _flat(row: Mapping[str, Any], number: int, picture: str | None) -> dict[str, Any]:
-    """The row with units in the names of distances, and with addresses for paths."""
+    """The row with units in the names of distances, and with URLs for paths."""
     unit = row.get("distance_unit")
     flat = {
         f"{name}_{unit}" if unit and name in DISTANCES else name: value
@@ -86,7 +90,7 @@ def _flat(row: Mapping[str, Any], number: int, picture: str | None) -> dict[str,
     }
     for name in OUTPUTS:
         if flat.get(name):
-            # Quoted from the bytes of the name, which need not be text, and with the colon of any scheme.
+            # Quoted from the bytes of the name, which may be no valid text; the colon is quoted too.
             flat[name] = quote(os.fsencode(PurePath(flat[name]).as_posix()))
     if picture is None:
         flat["overlay"] = None
@@ -94,13 +98,13 @@ def _flat(row: Mapping[str, Any], number: int, picture: str | None) -> dict[str,
 
 
 def _picture(row: Mapping[str, Any], root: Path) -> str | None:
-    """The path of the row's overlay, if the file is there."""
+    """The path of the row's overlay, if the file exists."""
     path = os.path.join(root, row["overlay"]) if row.get("overlay") else ""  # noqa: PTH118 - faster, for many
     return path if path and os.path.isfile(path) else None  # noqa: PTH113 - likewise
 
 
 def _compact(value: Any) -> Any:
-    """The value as JSON holds it; what is hidden in a text is shown escaped."""
+    """A JSON-serialisable value; hidden characters in text are escaped."""
     value = json_ready(value)
     if isinstance(value, list):
         return [_compact(item) for item in value]
@@ -108,7 +112,7 @@ def _compact(value: Any) -> Any:
 
 
 def _badness(row: Mapping[str, Any], number: int) -> tuple[float, ...]:
-    """What sorts the worst rows first."""
+    """The sort key that puts the worst rows first."""
     scores = (json_ready(row.get(name)) for name in ("dice", "confidence"))
     score = next((score for score in scores if score is not None), _NO_SCORE)
     flags = len(row.get("flags") or ())

@@ -1,4 +1,4 @@
-"""Small copies of the overlays, to be embedded in the page."""
+"""Thumbnails of the overlays, for embedding in the page."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ MEDIA_TYPE = "image/webp"
 
 _LONGEST_SIDE_PX = 240
 _QUALITY = 60
-_EFFORT = 2  # of 0..6: the next ones take longer and gain less than a tenth
+_EFFORT = 2  # of 0..6: higher ones take longer and save less than a tenth
 _AT_A_TIME = 64
 _AROUND_BYTES = 4  # quotation marks and comma in JSON; without a picture, null
 
 
 def embed(overlays: Sequence[str | None], *, room_bytes: int) -> list[str | None]:
-    """Reduce overlays to thumbnails, from the first on, until the room (for all texts as JSON) is used up.
+    """Reduce overlays to thumbnails in their order, until their JSON text reaches `room_bytes`.
 
     Returns:
-        The thumbnails as base64 text, None for a picture that is missing or cannot be read. The list ends
-        where the room does, and so can be shorter than `overlays`.
+        The thumbnails as base64 text, None for a picture that is missing or cannot be read. The list may be
+        shorter than `overlays`.
     """
     embedded: list[str | None] = []
     with ThreadPoolExecutor(max_workers=2) as pool:
@@ -43,7 +43,7 @@ def _thumbnail(path: str | None) -> str | None:
     buffer = io.BytesIO()
     try:
         with Image.open(path) as picture:
-            # The JPEG decoder itself reduces the picture by a power of two, which saves most of the time.
+            # The JPEG decoder reduces the picture by a power of two, which saves most of the time.
             picture.thumbnail((_LONGEST_SIDE_PX, _LONGEST_SIDE_PX), reducing_gap=1.0)
             picture.convert("RGB").save(buffer, format="WEBP", quality=_QUALITY, method=_EFFORT)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):

@@ -1,7 +1,7 @@
-"""Whether a DICOM header may be that of a frontal chest radiograph, and which view it tells.
+"""Check whether a DICOM header can be that of a frontal chest radiograph, and find its view.
 
-`check` joins what attributes say: codes, by the tables in `codes`, and free texts, which `texts` reads by the
-terms of many languages in `terms`.
+`check` combines the attributes: codes, with the tables in `codes`, and free texts, which `texts` matches with
+the terms of many languages in `terms`.
 """
 
 from lungfield.radiograph.header.check import HeaderCheck, check_header, directions

@@ -1,7 +1,7 @@
-"""Whether a DICOM header speaks of a frontal chest radiograph, and if not, why.
+"""Check whether a DICOM header excludes a frontal chest radiograph, and why.
 
-Headers of real files are often silent and sometimes wrong. So what they do not say is no reason to turn
-a file down, and one clear word against a frontal chest radiograph is, whatever else the header says.
+Headers of real files are often incomplete and sometimes wrong. So missing information is no reason to skip a
+file, but a single attribute that clearly names something else is.
 """
 
 from __future__ import annotations
@@ -20,23 +20,24 @@ from lungfield.radiograph.header.terms import CHEST
 from lungfield.radiograph.header.texts import part_in, views_in
 
 VIEW_KEYWORDS = ("ViewPosition", "PatientPosition")
-"""Attributes that name the view; PatientPosition, though meant for CT, is where some devices put it."""
+"""Attributes that name the view; some devices use PatientPosition, which is meant for CT."""
 
 DESCRIPTIONS = ("SeriesDescription", "ProtocolName", "AcquisitionDeviceProcessingDescription")
 STUDY_DESCRIPTION = "StudyDescription"
-"""Free descriptions, of which the first that says something counts; a study may hold several views, so that
-of the study comes last."""
+"""Free-text descriptions, of which the first that names something is used. StudyDescription comes last, as a
+study may hold several views."""
 
 
 @dataclass(frozen=True)
 class HeaderCheck:
-    """What a header says about an image.
+    """The result of the check of a header.
 
     Attributes:
-        radiograph: False where the object is of another kind altogether: a segmentation, a report, a CT.
-        frontal_chest: False where the header says that the view or the body part is another one.
-        view: 'PA', 'AP' or 'frontal' where the header says so, else None.
-        reason: why it is not a frontal chest radiograph, and its code; empty where it is one, or may be.
+        radiograph: False if the object is of another kind: a segmentation, a report, a CT.
+        frontal_chest: False if the header names another view or body part.
+        view: 'PA', 'AP' or 'frontal' if the header names it, else None.
+        reason: why it is no frontal chest radiograph; empty if it may be one.
+        code: the code of the reason, or None.
     """
 
     radiograph: bool = True
@@ -47,16 +48,16 @@ class HeaderCheck:
 
 
 def check_header(header: Any) -> HeaderCheck:
-    """Return what a DICOM header (`pydicom.Dataset`) says about kind, body part and view.
+    """Check kind, body part and view in a DICOM header (`pydicom.Dataset`).
 
-    Specific attributes come first: AnatomicRegionSequence and BodyPartExamined for the part;
-    ViewCodeSequence, ViewPosition, PatientPosition (where views are found too) and PatientOrientation for the
-    view. One clear word of these against a frontal chest radiograph is enough. The descriptions of series,
-    protocol, processing and study count where the specific attributes are silent. Read are also SOPClassUID,
-    Modality, AnatomicalOrientationType and PatientSpeciesDescription (animals).
+    Specific attributes are checked first: AnatomicRegionSequence and BodyPartExamined for the part;
+    ViewCodeSequence, ViewPosition, PatientPosition (which some devices use) and PatientOrientation for the
+    view. A single one that names something else is enough. The descriptions of series, protocol, processing
+    and study are used only if the specific attributes name nothing. SOPClassUID, Modality,
+    AnatomicalOrientationType and PatientSpeciesDescription (animals) are checked too.
 
-    No value makes it fail: several values, values of another type, and such as pydicom cannot convert are
-    read for what they hold, or not at all. A reason names attributes and terms, never a text of the header.
+    It raises nothing: multiple values, values of another type, and values that pydicom cannot convert are
+    read as far as possible. A reason names attributes and terms, never a text of the header.
     """
     other_object = _other_object(header)
     if other_object:
@@ -78,7 +79,7 @@ def _other_object(header: Any) -> str:
     if not classes or any(one in codes.SOP_CLASSES for one in classes):
         return ""
     name = UID(classes[0]).name
-    named = "of another class" if name == classes[0] else f"a '{name}'"
+    named = "of an unknown class" if name == classes[0] else f"a '{name}'"
     return f"the object is {named} (Modality {_modality(header) or 'absent'}), not a radiograph"
 
 
@@ -90,7 +91,7 @@ def _other_modality(header: Any) -> str:
 
 
 def _modality(header: Any) -> str:
-    """Modality, the first that is known; 'unknown' for another text, which may be a patient's name."""
+    """The first known Modality; 'unknown' for any other text, which may be a patient's name."""
     values = [value.upper() for value in _values(header, "Modality")]
     known = next((value for value in values if value in codes.MODALITIES | codes.OTHER_MODALITIES), None)
     return known or ("unknown" if values else "")
@@ -110,14 +111,14 @@ def _other_part(header: Any) -> str:
         "AnatomicRegionSequence": [_region(*code) for code in _codes(header, "AnatomicRegionSequence")],
         "BodyPartExamined": [part_in(_text(header, "BodyPartExamined"), as_body_part=True)],
     }
-    told = {
+    named_parts = {
         keyword: CHEST if CHEST in parts else next(filter(None, parts), "")
         for keyword, parts in specific.items()
     }
-    for keyword, part in told.items():
+    for keyword, part in named_parts.items():
         if part not in ("", CHEST):
             return f"{keyword} says {part}, not the chest"
-    if any(told.values()):
+    if any(named_parts.values()):
         return ""
     for keyword in (*DESCRIPTIONS, STUDY_DESCRIPTION):
         part = part_in(_text(header, keyword))
@@ -135,20 +136,20 @@ def _region(code: str, meaning: str) -> str:
 def _other_view(header: Any) -> str:
     frontal = False
     for keyword, views in _specific_views(header):
-        for told, other in views:
-            if other and not told:
+        for frontal_views, other in views:
+            if other and not frontal_views:
                 return f"{keyword} says {other}, not frontal"
-            frontal = frontal or bool(told)
+            frontal = frontal or bool(frontal_views)
     row, column = _directions(header)
     if {row, column} & {"A", "P"}:
         return f"PatientOrientation is {row}\\{column}: the plane is not frontal"
     if frontal:
         return ""
     for keyword in (*DESCRIPTIONS, STUDY_DESCRIPTION):
-        told, other = views_in(_text(header, keyword))
-        if told and not other:
+        frontal_views, other = views_in(_text(header, keyword))
+        if frontal_views and not other:
             return ""
-        if other and not told:  # 'PA and lateral' of a series says nothing of one image
+        if other and not frontal_views:  # 'PA and lateral' of a series says nothing of one image
             return f"{keyword} says {other}, not frontal"
     return ""
 
@@ -159,11 +160,11 @@ _CONTRADICTIONS = (
     (_other_part, Reason.OTHER_BODY_PART),
     (_other_view, Reason.OTHER_VIEW),
 )
-"""What speaks against a frontal chest radiograph, in the order in which it is told."""
+"""The checks for reasons against a frontal chest radiograph, in order of precedence."""
 
 
 def _specific_views(header: Any) -> Iterator[tuple[str, list[tuple[set[str], str]]]]:
-    """The frontal views and the other one that each specific attribute names."""
+    """The frontal views and the other view that each specific attribute names."""
     yield "ViewCodeSequence", [_view(*code) for code in _codes(header, "ViewCodeSequence")]
     for keyword in VIEW_KEYWORDS:
         yield keyword, [views_in(_text(header, keyword))]
@@ -178,26 +179,26 @@ def _view(code: str, meaning: str) -> tuple[set[str], str]:
 
 def _frontal_view(header: Any) -> str | None:
     for _, views in _specific_views(header):
-        for told, _ in views:
-            if told:
-                return _one_of(told)
+        for frontal_views, _ in views:
+            if frontal_views:
+                return _one_of(frontal_views)
     for keyword in DESCRIPTIONS:
-        told, _ = views_in(_text(header, keyword))
-        if told:
-            return _one_of(told)
+        frontal_views, _ = views_in(_text(header, keyword))
+        if frontal_views:
+            return _one_of(frontal_views)
     return "frontal" if set(_directions(header)) & {"L", "R"} else None
 
 
 def _one_of(views: set[str]) -> str:
-    """The one view that is meant: PA or AP rather than frontal, and that where it is both."""
+    """A single view from a set: PA or AP before 'frontal', but 'frontal' for PA and AP together."""
     sure = views - {"frontal"}
     return next(iter(sure)) if len(sure) == 1 else "frontal"
 
 
 def directions(header: Any) -> tuple[str, str]:
-    """The main directions of a row and of a column of the picture by PatientOrientation (C.7.6.1.1.1).
+    """The main directions of a row and a column of the picture from PatientOrientation (C.7.6.1.1.1).
 
-    Of A, P, R, L, H, F; each '' where it is not known.
+    Each is one of A, P, R, L, H, F, or '' if it is not known.
     """
     value = header.get("PatientOrientation") or ""
     parts = [value] if isinstance(value, str) else list(value)
@@ -208,7 +209,7 @@ def directions(header: Any) -> tuple[str, str]:
 
 
 def _directions(header: Any) -> tuple[str, str]:
-    """As `directions`; letters that are no direction are not told, as they may be of a patient's name."""
+    """As `directions`; other letters, which may be part of a name, become '?'."""
     try:
         row, column = directions(header)
     except Exception:  # a value that pydicom cannot convert, or a number
@@ -229,7 +230,7 @@ def _text(header: Any, keyword: str) -> str:
 
 
 def _values(header: Any, keyword: str) -> list[str]:
-    """The values of an attribute as texts without blanks around them; empty ones left out."""
+    """The values of an attribute as stripped text, without empty ones."""
     texts = (
         one.decode("latin-1") if isinstance(one, bytes) else str(one)
         for one in _raw_values(header, keyword)
@@ -241,7 +242,7 @@ def _values(header: Any, keyword: str) -> list[str]:
 def _raw_values(header: Any, keyword: str) -> list[Any]:
     try:
         value = header.get(keyword)
-    except Exception:  # pydicom converts a value when it is asked for, and fails in many ways
+    except Exception:  # pydicom converts values lazily, and can raise any exception
         return []
     if value is None:
         return []

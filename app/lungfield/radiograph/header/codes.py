@@ -1,6 +1,6 @@
-"""The codes of DICOM that say which object, body part or view an image shows.
+"""The DICOM codes of objects, body parts and views.
 
-SNOMED CT (SCT) and the older SRT are both known. A code alone is enough: its meaning is free text.
+SNOMED CT (SCT) and the older SRT codes are included. Only the code is compared, as its meaning is free text.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ CAPTURES = {
     uid.MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
     uid.MultiFrameTrueColorSecondaryCaptureImageStorage,
 }
-"""Captures of a screen or of film: whatever was shown there, with dark lungs or with bright ones."""
+"""Captures of a screen or of film, in which the lungs may be dark or bright."""
 
 SOP_CLASSES = CAPTURES | {
     uid.ComputedRadiographyImageStorage,
@@ -28,7 +28,7 @@ SOP_CLASSES = CAPTURES | {
 MODALITIES = {"CR", "DR", "DX", "RG", "OT", "SC", "PX", "XR"}
 """Modalities of plain radiographs, of scanned film and of captures (DICOM PS3.3, C.7.3.1.1.1).
 
-DR and XR are no defined terms, but what some devices write for DX.
+DR and XR are not defined terms, but some devices write them for DX.
 """
 
 OTHER_MODALITIES = {
@@ -56,7 +56,7 @@ _FORMER_REGIONS = {
     "12921003": "PELVIS",
     "T-D6000": "PELVIS",
 }
-"""Codes that CID 4031 had in earlier editions."""
+"""Codes of earlier editions of CID 4031."""
 
 FRONTAL_VIEWS = {
     **dict.fromkeys(("272479007", "R-10214", "R-40888"), "PA"),
@@ -66,9 +66,9 @@ FRONTAL_VIEWS = {
 
 
 def other_region(code: str) -> str:
-    """The name of a region beside the chest by its code (DICOM PS3.16, CID 4031); '' where there is none.
+    """The name of a region other than the chest (DICOM PS3.16, CID 4031); '' for an unknown code.
 
-    The entire body is not among them: a radiograph of a newborn may show all of it.
+    The entire body is not included, as a radiograph of a newborn may show it.
     """
     name = _FORMER_REGIONS.get(code) or _meaning(code, 4031).upper()
     if "SPINE" in name or "VERTEBRAL COLUMN" in name:
@@ -77,15 +77,15 @@ def other_region(code: str) -> str:
 
 
 def other_view(code: str) -> str:
-    """The name of a view that is not frontal by its code (DICOM PS3.16, CID 4010); '' where there is none."""
+    """The name of a view that is not frontal (DICOM PS3.16, CID 4010); '' for an unknown code."""
     name = _meaning(code, 4010).lower()
     return re.sub("(left |right )?.*oblique.*", r"\1oblique", name)
 
 
 @lru_cache(maxsize=1024)
 def _meaning(code: str, context_group: int) -> str:
-    """What a code means in a context group, '' where it is not in there."""
-    # Imported on use: it takes a while, and most codes are those of a frontal chest radiograph.
+    """The meaning of a code in a context group; '' if it is not in the group."""
+    # Imported on use: the import is slow, and most codes are those of a frontal chest radiograph.
     from pydicom.sr.codedict import Code, codes
 
     wanted = Code(code, "SRT" if code[:1].isalpha() else "SCT", "")

@@ -1,14 +1,14 @@
-"""The words by which headers name body parts and views, in the languages that were met or are likely.
+"""The terms for body parts and views in headers, in languages that were found or are likely.
 
-A term is one word or a phrase, in the form that `texts.normalised` gives it: small letters, no accents,
-no punctuation. A trailing `*` also takes longer words, for inflected endings and for German compounds.
-Chinese, Japanese, Korean and Thai do not separate words: their terms are regular expressions, searched for
-anywhere, with guards against other words that hold the same characters.
+A term is a word or a phrase in the form of `texts.normalised`: lower case, no accents, no punctuation. A
+trailing `*` also matches longer words, for inflected endings and for German compounds. Chinese, Japanese,
+Korean and Thai do not separate words: their terms are regular expressions that are searched anywhere, with
+guards against other words with the same characters.
 
 Sources: the English terms are those of DICOM PS3.16, annex L (BodyPartExamined), PS3.3, C.8.1.1 and C.8.11.5
 (ViewPosition), with abbreviations of radiographers. Terms of other languages are the common nouns and
-adjectives of radiography requests; no standard lists them. A word that means something else elsewhere
-(French 'bas', Dutch 'enkel', Swedish 'sida', Hungarian 'lab') is left out rather than guessed.
+adjectives of radiography requests; no standard lists them. A word with another meaning in another language
+(French 'bas', Dutch 'enkel', Swedish 'sida', Hungarian 'lab') is left out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CHEST = "CHEST"
 SPINE = "SPINE"
 
 CHEST_STEMS = ("chest", "thora", "torax", "torac", "toraks", "thx", "pulmo", "cxr", "poumon", "polmon")
-"""Anywhere in a text, so that joined names (HEMITHORAX, PORTCHEST) count."""
+"""These match anywhere in a text, as in the joined names HEMITHORAX and PORTCHEST."""
 
 CHEST_TERMS = (
     "rib, ribs, ribcage, lung, lungs, heart, mediastin*, "
@@ -42,7 +42,7 @@ SPINE_TERMS = (
     "позвоноч*, хребет, хребта, гръбнак, عمود فقري, עמוד שדרה"
 )
 SPINE_CJK = "椎|脊柱|척추|흉추|요추|경추|กระดูกสันหลัง"
-"""The spine wins over the chest: 'thoracic spine', 'columna toracica' and 胸椎 name it by both."""
+"""The spine takes precedence over the chest: 'thoracic spine', 'columna toracica' and 胸椎 contain both."""
 
 OTHER_PARTS: dict[str, str] = {
     "ABDOMEN": (
@@ -157,7 +157,7 @@ OTHER_PARTS: dict[str, str] = {
         "vertebr*, поясничн*, шейн*, ledzwiow*, szyjn*, bederni, krcni"
     ),
 }
-"""Other parts, by the name that is told."""
+"""Terms of other body parts, by the name in messages."""
 
 OTHER_PARTS_CJK: dict[str, str] = {
     "ABDOMEN": "腹部(?!臥)|복부|ช่องท้อง",
@@ -206,8 +206,8 @@ ONLY_AS_BODY_PART: dict[str, str] = {
     "UTERUS": "uterus",
     "ESOPHAGUS": "esophagus, oesophagus",
 }
-"""Names that count in BodyPartExamined and in a code's meaning only, as in a text they mean other things too:
-'PE' a pulmonary embolism, 'PIE' an interstitial emphysema, French 'face' the frontal view."""
+"""Names that are used only in BodyPartExamined and in a code's meaning, as they are ambiguous in other texts:
+'PE' is also a pulmonary embolism, 'PIE' an interstitial emphysema, and French 'face' the frontal view."""
 
 FRONTAL_TERMS: dict[str, str] = {
     "PA": (
@@ -225,7 +225,7 @@ FRONTAL_TERMS: dict[str, str] = {
         "deux incidences, 2 proiezioni, due proiezioni, 2 projekcje, двух проекциях, 2 х проекциях"
     ),
 }
-"""What names a frontal view, a decubitus, or several views at once."""
+"""Terms of frontal views, a decubitus, or several views at once."""
 FRONTAL_CJK = {
     "PA": "後前|后前|背腹|후전",
     "AP": "前後方向|前后位|前後位|腹背|전후",
@@ -273,7 +273,7 @@ PART_OUT_OF_CONTEXT = (
     r"bras (leves|baisses|le long)|(brazo|braco)s? (arriba|abajo|levantados?|elevados?)",
     r"manos? (en|sobre) (la |las )?(caderas?|cintura|cabeza)|mains? sur les hanches|hande in (die )?hufte",
     r"(arme?|kopf|beine|hande) (hoch|oben|unten|angehoben|erhoben|tief)|(armen|hoofd) (omhoog|omlaag)",
-    # Devices, and what holds or protects the patient.
+    # Devices, and supports and protection of the patient.
     r"(hand|arm|leg|knee) (held|carried|portable|switch|crank|grid|rest|support|holder|strap|bag|bagging)",
     r"(held )?by hand|hand over|second hand|segunda mano|a mano|a mao|(left|right) hand (side|corner)",
     r"(c|u) arm|arm (board|band|sling|line|port|iv|picc)",
@@ -287,7 +287,7 @@ PART_OUT_OF_CONTEXT = (
     # The recess between ribs and diaphragm.
     r"sinus (costo|phren|kosto|frei|libre)\w*|(costo|phreni|kosto)\w* sinus",
 )
-"""Regular expressions of phrases in which a body part's name names no part in the picture."""
+"""Regular expressions of phrases in which the name of a body part does not refer to the picture."""
 
 VIEW_OUT_OF_CONTEXT = (
     r"(no|not|without|w o|minus|excluding|except|unable|ohne|sans|sin|senza|sem|zonder|bez|без)( the| a)?"
@@ -295,4 +295,4 @@ VIEW_OUT_OF_CONTEXT = (
     r"(lateral|laterals|lat) (not|to follow|omitted|refused|impossible|pending|wall|aspect|border|margin|"
     r"chest wall|marker|decub\w*|recumbent)",
 )
-"""The same for views: what was not taken, and sides of the body."""
+"""The same for views: views that were not taken, and sides of the body."""

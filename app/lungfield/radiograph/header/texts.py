@@ -1,4 +1,4 @@
-"""Which body part and which view a free text names, in any of the languages of `terms`."""
+"""Find body parts and views in free text, in the languages of `terms`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lungfield.radiograph.header.terms import CHEST, SPINE
 LONGEST_PHRASE = 3
 SHORTEST_STEM = 3
 _ACCENTS = re.compile("[\u0300-\u036f]")
-# Letters that Unicode does not take apart into a letter and an accent.
+# Letters that Unicode does not decompose into a letter and an accent.
 _PLAIN = str.maketrans({"ł": "l", "đ": "d", "ø": "o", "ı": "i", "æ": "ae", "œ": "oe"})
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _INITIALS = re.compile(r"\b([^\W\d_])\.(?=[^\W\d_]\b)")
@@ -22,9 +22,10 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def normalised(text: str) -> str:
-    """The words of a text, separated by single blanks: small letters, no accents, no punctuation.
+    """The words of a text in lower case, without accents and punctuation, separated by single blanks.
 
-    'Thorax a.p.' gives 'thorax ap', 'ThoraxLat_2' gives 'thorax lat 2', fullwidth letters become plain ones.
+    'Thorax a.p.' gives 'thorax ap', 'ThoraxLat_2' gives 'thorax lat 2', and fullwidth letters become normal
+    ones.
     """
     text = _CAMEL.sub(" ", unicodedata.normalize("NFKC", text)).casefold()
     if not text.isascii():
@@ -34,11 +35,11 @@ def normalised(text: str) -> str:
 
 
 class Terms:
-    """Terms and what they mean, found in a normalised text by its words.
+    """Finds terms in a normalised text, and returns their meanings.
 
     Args:
         unseparated: regular expressions by meaning, for scripts that do not separate words.
-        phrases: comma-separated terms by meaning, as `terms` writes them.
+        phrases: comma-separated terms by meaning, in the syntax of `terms`.
     """
 
     def __init__(self, unseparated: Mapping[str, str], *phrases: Mapping[str, str]) -> None:
@@ -46,7 +47,7 @@ class Terms:
 
     @cached_property
     def _tables(self) -> tuple[dict[str, str], dict[str, str]]:
-        """The meanings of whole terms, and of those with a `*`."""
+        """The meanings of exact terms, and of terms with a `*`."""
         whole: dict[str, str] = {}
         stems: dict[str, str] = {}
         for meaning, listed in chain.from_iterable(one.items() for one in self._phrases):
@@ -56,13 +57,13 @@ class Terms:
         return whole, stems
 
     def found(self, text: str) -> Iterator[str]:
-        """What a normalised text names, in its order, those of unseparated scripts last."""
+        """The meanings of the terms in a normalised text, in order; unseparated scripts come last."""
         words = text.split()
         whole, stems = self._tables
         for start, word in enumerate(words):
             for end in range(min(start + LONGEST_PHRASE, len(words)), start, -1):
                 phrase = " ".join(words[start:end])
-                # A stem may be a phrase, whose last word goes on.
+                # A term with `*` may be a phrase; its last word may be longer.
                 lengths = range(len(phrase), min(SHORTEST_STEM, len(word)) - 1, -1)
                 beginnings = (phrase[:length] for length in lengths)
                 meaning = whole.get(phrase) or next((stems[one] for one in beginnings if one in stems), None)
@@ -86,15 +87,15 @@ _VIEW_OUT_OF_CONTEXT = rf"\b(?:{'|'.join(terms.VIEW_OUT_OF_CONTEXT)})\b"
 def part_in(text: str, *, as_body_part: bool = False) -> str:
     """The body part that a text of the header names: 'CHEST', the name of another, or '' for none.
 
-    The chest wins over other parts beside it, and the spine over the chest. A part that is named out of
-    context ('foot of bed') does not count. In BodyPartExamined and a code's meaning (`as_body_part`), short
-    words count too that mean something else in a description.
+    The chest takes precedence over other parts, and the spine over the chest. A part in another context
+    ('foot of bed') is ignored. With `as_body_part`, for BodyPartExamined and a code's meaning, short words
+    are used too that are ambiguous in a description.
     """
     words = normalised(text)
     part = _part_in(words, as_body_part)
     if part in ("", CHEST):
         return part
-    # Seldom reached, so that phrases cost nothing elsewhere.
+    # Only checked after a match, as it is slow.
     return _part_in(re.sub(_PART_OUT_OF_CONTEXT, ";", words), as_body_part)
 
 
@@ -111,8 +112,8 @@ def views_in(text: str) -> tuple[set[str], str]:
     """The views that a text names.
 
     Returns:
-        frontal: 'PA', 'AP', 'frontal' (also for a decubitus, and for words that stand for several views).
-        other: 'lateral' or 'oblique', or '' for none; both are told where a text names both.
+        frontal: 'PA', 'AP', 'frontal' (also for a decubitus, and for terms of several views).
+        other: 'lateral' or 'oblique', or '' for none. A text may name both kinds.
     """
     words = normalised(text)
     frontal = set(_FRONTAL.found(words))

@@ -1,4 +1,4 @@
-"""Carrying files between stores and a worker process, one radiograph at a time."""
+"""Transfer files between stores and a worker process, one radiograph at a time."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from lungfield.radiograph.limits import DEFAULT_LIMITS
 
 
 @dataclass(frozen=True)
-class StoreCarrier:
-    """A `batch.jobs.Carrier`: inputs come from stores, results go to one, or stay where they were written.
+class StoreTransfer:
+    """A `batch.jobs.Transfer`: it downloads inputs from stores and uploads results to a store.
 
     Attributes:
-        output: the store of the results; None where the worker writes into the output folder itself.
-        written: the folder that the worker writes into, where `output` is given.
-        formats: what it may write.
+        output: the store of the results; None if the worker writes into the output folder directly.
+        written: the folder that the worker writes into, used if `output` is given.
+        formats: the formats that it may write.
     """
 
     output: Store | None
@@ -32,8 +32,8 @@ class StoreCarrier:
     formats: tuple[str, ...]
 
     @contextmanager
-    def at_hand(self, job: Job) -> Iterator[None]:
-        """Download the file of a job, where it lies in a store, and remove it and what is left at the end."""
+    def downloaded(self, job: Job) -> Iterator[None]:
+        """Download the file of a job if it is in a store; at the end, remove it and the uploaded results."""
         try:
             if job.uri:
                 self._fetch(job)
@@ -45,8 +45,8 @@ class StoreCarrier:
                 for name in self.formats:
                     (self.written / ALL_FORMATS[name].place(job.name)).unlink(missing_ok=True)
 
-    def deliver(self, places: Sequence[str]) -> None:
-        """Upload the results, each by a single put."""
+    def upload(self, places: Sequence[str]) -> None:
+        """Upload results, each with a single put; does nothing without `output`."""
         if self.output is not None:
             for place in places:
                 self.output.upload(place, self.written / place)
@@ -61,13 +61,13 @@ class StoreCarrier:
             for suffix in (image, image.upper(), f"{image}.gz"):
                 try:
                     _download(job.uri[: -len(header)] + suffix, job.path.with_suffix(suffix))
-                except UnreadableError:  # the reader says it where there is none at all
+                except UnreadableError:  # if no image file exists, the reader raises
                     continue
                 return
 
 
 def _download(uri: str, path: Path) -> None:
-    """As `stores.download`, with errors that do not repeat the file's name, which stands beside them."""
+    """As `stores.download`, with errors without the file's name: the table has it in the same row."""
     try:
         download(uri, path)
     except UnreadableError as error:

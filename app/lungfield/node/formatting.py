@@ -1,4 +1,4 @@
-"""Times and sizes as people read them."""
+"""Format times, sizes and counts for people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 
 
 def duration(seconds: float | None) -> str:
-    """A length of time with its largest unit, '90 s' to '2 min' rounded down; a dash for None."""
+    """A duration in seconds as text: '90 s', '2 min', '5 h', '3 d', rounded down; a dash for None.
+
+    The unit is the largest of which there are at least two.
+    """
     if seconds is None:
         return "–"
     for size, unit in _UNITS:
@@ -16,7 +19,7 @@ def duration(seconds: float | None) -> str:
 
 
 def size(count: float) -> str:
-    """A number of bytes in GB, or in MB where it is less than one."""
+    """A number of bytes in GB, or in MB below 1 GB."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 

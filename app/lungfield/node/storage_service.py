@@ -1,4 +1,4 @@
-"""What a node receives: the kinds of objects, their transfer syntaxes, and what it answers."""
+"""The node's Storage Service (PS3.4, annex B): SOP classes, transfer syntaxes and status codes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TRANSFER_SYNTAXES = (
     str(JPEGExtended12Bit),
     *(str(one) for one in PLUGINS),
 )
-"""All that radiographs are read in: what a peer proposes is taken as it is, never converted."""
+"""All transfer syntaxes that can be decoded; objects are stored as sent, without conversion."""
 
 SUCCESS = 0x0000
 NOT_AUTHORIZED = 0x0124
@@ -25,10 +25,10 @@ DOES_NOT_MATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 
 STATUSES = {
-    SUCCESS: "the object and its place in the queue have reached the disk, or had before",
-    NOT_AUTHORIZED: "the object is a result of this software that came back; it is not kept",
+    SUCCESS: "the object and its row in the queue are on disk, now or since an earlier request",
+    NOT_AUTHORIZED: "the object is a result of this software; it is not stored",
     OUT_OF_RESOURCES: "the object is larger than the limit, the disk is nearly full, or writing failed",
-    DOES_NOT_MATCH: "the object is of another SOP Class or SOP Instance UID than the request says",
+    DOES_NOT_MATCH: "the object's SOP Class UID or SOP Instance UID is not that of the request",
     CANNOT_UNDERSTAND: "the object cannot be read as a DICOM data set, or has no SOP Instance UID",
 }
-"""What C-STORE answers, and why (PS3.4, B.2.3; PS3.7, 9.1.1.1.9)."""
+"""The status codes of C-STORE, and their reasons (PS3.4, B.2.3; PS3.7, 9.1.1.1.9)."""

@@ -1,4 +1,4 @@
-"""One object of each kind that a node makes, of nobody, from which a conformance statement is written."""
+"""An example of each object that a node makes, without a patient, for the conformance statement."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ _HEADER = {
 
 
 @dataclass(frozen=True)
-class Specimen:
-    """What is told of a kind of object.
+class ExampleObject:
+    """The properties of a format's DICOM objects.
 
     Attributes:
         format: its name in `formats`, or 'notice' (`skipped_notice`).
         sop_class: its SOP class.
         transfer_syntax: that of its file.
-        copied: keywords of the attributes that have the radiograph's value.
-        made: keywords of the others, of the first level.
+        copied: keywords of the top-level attributes that have the radiograph's value.
+        made: keywords of the other top-level attributes.
     """
 
     format: str
@@ -68,10 +68,10 @@ class Specimen:
     made: tuple[str, ...]
 
 
-def specimens() -> Iterator[Specimen]:
-    """Make one object of each kind, and read what it has."""
+def example_objects() -> Iterator[ExampleObject]:
+    """Make one object of each format, and read its attributes."""
     radiograph, label_map = _radiograph(), _label_map()
-    algorithm = export.Algorithm("lungfield specimen", "1.0", "0" * 64)
+    algorithm = export.Algorithm("lungfield example", "1.0", "0" * 64)
     created = datetime.datetime(2001, 2, 3, tzinfo=datetime.UTC)
     how = {"algorithm": algorithm, "created": created}
     with tempfile.TemporaryDirectory() as folder:
@@ -88,14 +88,14 @@ def specimens() -> Iterator[Specimen]:
             yield _described(path, radiograph.header)
 
 
-def _described(path: Path, header: Dataset) -> Specimen:
+def _described(path: Path, header: Dataset) -> ExampleObject:
     made = dcmread(path, stop_before_pixels=False)
     keywords = [keyword_for_tag(element.tag) for element in made]
     own = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "InstanceNumber", "Rows", "Columns")
     copied = [
         one for one in keywords if one in header and one not in own and made[one].value == header[one].value
     ]
-    return Specimen(
+    return ExampleObject(
         path.stem,
         made.SOPClassUID,
         made.file_meta.TransferSyntaxUID,
@@ -110,7 +110,7 @@ def _radiograph() -> Radiograph:
         setattr(header, keyword, value)
     pixels = np.linspace(0, 1, _SIZE * _SIZE, dtype=np.float32).reshape(_SIZE, _SIZE)
     spacing = Spacing(1.0, 1.0, "PixelSpacing")
-    return Radiograph(Path("specimen"), pixels, spacing=spacing, file_format="DICOM", header=header)
+    return Radiograph(Path("example"), pixels, spacing=spacing, file_format="DICOM", header=header)
 
 
 def _label_map() -> np.ndarray:
