@@ -68,19 +68,15 @@ class Segmentation:
         """One line: the radiograph, the areas, confidence, flags and bundle."""
         total, quality = self.measurements.total, self.quality
         area = f"{total.area_px:,} px" if total.area_mm2 is None else f"{total.area_mm2 / 100:,.0f} cm²"
-        told = (
+        lungs = (
             f"lungs {area}, confidence {quality.confidence:.2f}, flags: {', '.join(quality.flags) or 'none'}"
         )
-        return f"<Segmentation of {self.radiograph.path.name}: {told}, by {self.bundle.name}>"
+        return f"<Segmentation of {self.radiograph.path.name}: {lungs}, by {self.bundle.name}>"
 
     def _repr_html_(self) -> str:
         """HTML for notebooks: the overlay, measurements and flags."""
-        picture = export.render_overlay(
-            self.radiograph,
-            self.label_map,
-            longest_side=export.notebook.LONGEST_SIDE_PX,
-            **self._further,
-        )
+        side = export.notebook.LONGEST_SIDE_PX
+        picture = export.render_overlay(self.radiograph, self.label_map, longest_side=side, **self._further)
         facts = export.notebook.facts(self.radiograph, self.measurements, self.quality, self.heart)
         facts["Bundle"] = f"{self.bundle.name} {self.bundle.version}"
         return export.notebook.as_html(picture, self.radiograph.path.name, facts)
@@ -262,9 +258,8 @@ class Segmentation:
             BundleError: the network does not segment one of the structures.
             OutputError: the name has another suffix, or the file cannot be written.
         """
-        export.save_label_map(
-            with_structures(self.label_map, self.masks_of(structures)), Path(path), self.radiograph
-        )
+        label_map = with_structures(self.label_map, self.masks_of(structures))
+        export.save_label_map(label_map, Path(path), self.radiograph)
 
     def save_structure(self, name: str, path: str | Path) -> None:
         """Write one mask of `structures`, including its overlap with a lung: 0 and its label value.
@@ -274,9 +269,9 @@ class Segmentation:
             path: as for `save_mask`, and likewise the errors.
         """
         (structure,) = (key for key, labels in STRUCTURES.items() if name in {one.name for one in labels})
-        nothing = np.zeros_like(self.label_map)
+        mask = {name: self.masks_of([structure])[name]}
         export.save_label_map(
-            with_structures(nothing, {name: self.masks_of([structure])[name]}), Path(path), self.radiograph
+            with_structures(np.zeros_like(self.label_map), mask), Path(path), self.radiograph
         )
 
     def save_seg(
@@ -325,14 +320,8 @@ class Segmentation:
 
     def save_secondary_capture(self, path: str | Path, *, created: datetime.datetime | None = None) -> None:
         """Write the overlay as a DICOM secondary capture in the study of a radiograph from DICOM."""
-        export.save_secondary_capture(
-            self.radiograph,
-            self.label_map,
-            Path(path),
-            algorithm=self.algorithm,
-            created=created,
-            **self._further,
-        )
+        how: dict[str, Any] = {"algorithm": self.algorithm, "created": created, **self._further}
+        export.save_secondary_capture(self.radiograph, self.label_map, Path(path), **how)
 
     def save_overlay(self, path: str | Path, *, longest_side: int = export.LONGEST_SIDE_PX) -> None:
         """Write the radiograph with all contours, and the lines of the ratio, as .png or .jpg.
@@ -340,14 +329,9 @@ class Segmentation:
         Raises:
             OutputError: the name has another suffix, or the file cannot be written.
         """
-        export.save_overlay(
-            self.radiograph,
-            self.label_map,
-            Path(path),
-            longest_side=longest_side,
-            reduced=self._reduced if longest_side == export.LONGEST_SIDE_PX else None,
-            **self._further,
-        )
+        reduced = self._reduced if longest_side == export.LONGEST_SIDE_PX else None
+        how: dict[str, Any] = {"longest_side": longest_side, "reduced": reduced, **self._further}
+        export.save_overlay(self.radiograph, self.label_map, Path(path), **how)
 
     def save_preview(self, path: str | Path, *, reference: NDArray[np.generic] | None = None) -> None:
         """Write the radiograph and its contours as an SVG with layers, for the report.
@@ -356,11 +340,9 @@ class Segmentation:
             path: the file to write.
             reference: a reference mask, (H, W) in the file's pixels, non-zero on lung, as a separate layer.
         """
-        export.save_preview(
-            self.radiograph,
-            self.label_map,
-            Path(path),
-            structures=self.structures,
-            reference=reference,
-            reduced=self._reduced,
-        )
+        how: dict[str, Any] = {
+            "structures": self.structures,
+            "reference": reference,
+            "reduced": self._reduced,
+        }
+        export.save_preview(self.radiograph, self.label_map, Path(path), **how)
