@@ -52,7 +52,7 @@ def test_missing_folders_are_made(tmp_path):
 
 def test_a_file_in_the_place_of_the_folder(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="check that its folder can be made"):
+    with pytest.raises(OutputError, match="check that its folder can be created"):
         write_whole(tmp_path / "file" / "a.txt", b"new")
 
 

@@ -102,7 +102,7 @@ def test_a_bundle_has_to_say_the_shape_of_its_input(tmp_path):
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "inference.yaml").touch()
     (tmp_path / "configs" / "metadata.json").write_text('{"network_data_format": {"inputs": {"image": {}}}}')
-    with pytest.raises(BundleError, match=r"metadata\.json does not say .* spatial_shape"):
+    with pytest.raises(BundleError, match=r"metadata\.json lacks the shape .* spatial_shape"):
         input_shape(find_bundle(tmp_path))
     assert input_shape(find_bundle("unet")) == (1, 1, 256, 256)
 

@@ -39,7 +39,7 @@ def test_the_message_names_bundles_that_have_weights(untrained):
 
     ready = [bundle.name for bundle in all_bundles() if bundle.has_weights]
     assert DEFAULT_BUNDLE in ready
-    with pytest.raises(BundleError, match=rf"by --bundle: {', '.join(ready)}\. "):
+    with pytest.raises(BundleError, match=rf"with --bundle: {', '.join(ready)}\. "):
         Predictor(Bundle("untrained_unet", untrained, {}), device="cpu")
 
 

@@ -124,7 +124,7 @@ def test_runs_of_two_kinds_do_not_share_a_folder(inputs, tmp_path, in_shards, as
     output = tmp_path / "out"
     (output / ".lungfield").mkdir(parents=True)
     (output / ".lungfield" / "run.json").write_text("{}")
-    with pytest.raises(DataError, match="a run in shards"):
+    with pytest.raises(DataError, match="a sharded run"):
         as_ever(inputs, output)
     (output / ".lungfield" / "journal.sqlite").write_bytes(b"")
     with pytest.raises(DataError, match="not sharded"):

@@ -351,8 +351,8 @@ def test_masks_of_further_structures(folders: Path, make_heart: Any, save_pictur
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("Heart", "small letters"),
-        ("../heart", "small letters"),
+        ("Heart", "lower-case letters"),
+        ("../heart", "lower-case letters"),
         ("images", "is no valid name"),
         ("clavicles", "right_clavicle and left_clavicle"),
         ("lungs", "--masks"),

@@ -233,8 +233,8 @@ def test_titles_and_addresses_that_are_not_allowed_stay_out(listen, settings):
         listen(replace(settings, calling_addresses=("hospital",)))
 
 
-def test_a_port_in_use_is_told(listen, settings):
-    with pytest.raises(OutputError, match="listened on"):
+def test_a_port_in_use_is_reported(listen, settings):
+    with pytest.raises(OutputError, match="cannot listen on"):
         listen(replace(settings, port=listen().port))
 
 

@@ -129,7 +129,7 @@ def test_weights_of_another_network_are_refused(remote, copy):
 @pytest.mark.parametrize("url", ["model.pt", "file:///model.pt", "https://", "https://example.org/a b"])
 def test_an_address_must_be_one(url):
     bundle = find_bundle("unet")
-    with pytest.raises(BundleError, match="no address to download from"):
+    with pytest.raises(BundleError, match="no download URL"):
         remote_weights(bundle, bundle.weights, url)
 
 
