@@ -1,18 +1,22 @@
-"""What a run of training starts from: ImageNet weights, or the checkpoint of an earlier run."""
+"""What a run of training starts from and saves: ImageNet weights, its best weights, its checkpoints."""
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from monai.handlers import CheckpointLoader
+from ignite.engine import Engine, Events
+from ignite.handlers import Checkpoint, DiskSaver
+from monai.handlers import EarlyStopHandler
+from torch import nn
 
 from lungfield.bundles.weights import load_state, noted_preparation, require_preparation
 from lungfield.errors import BundleError
 from lungfield.training.distributed import from_all, is_first
 
-CHECKPOINTS = "checkpoint_epoch=*.pt"
+BEST, CHECKPOINTS = "best_model.pt", "checkpoint_epoch=*.pt"
 
 
 def encoder_weights(pretrained: bool | str | Path, *others: str | Path | None) -> bool | str | Path:
@@ -37,7 +41,7 @@ def refuse_other_run(resume_from: str | Path | None, ckpt_dir: str | Path, outpu
     ckpt_dir, output_dir = Path(ckpt_dir), Path(output_dir)
     if resume_from is not None and Path(resume_from).resolve().parent == ckpt_dir.resolve():
         return
-    left = [*ckpt_dir.glob("best_model.pt"), *ckpt_dir.glob(CHECKPOINTS), *output_dir.glob("history.csv")]
+    left = [*ckpt_dir.glob(BEST), *ckpt_dir.glob(CHECKPOINTS), *output_dir.glob("history.csv")]
     if left:
         raise BundleError(
             f"{left[0]} belongs to an earlier training. Give another --output_dir, delete that run, or go on "
@@ -45,70 +49,99 @@ def refuse_other_run(resume_from: str | Path | None, ckpt_dir: str | Path, outpu
         )
 
 
-def resume(path: str | Path | None, checkpoints: Any, ckpt_dir: str | Path) -> None:
-    """Let a run go on where the checkpoint of an earlier one stopped; None starts afresh.
+class BestWeights(Checkpoint):
+    """Keeps the weights with the highest key metric in best_model.pt, a plain state dict; for the evaluator.
 
-    All that the checkpoints hold is taken over, the best score so far and the patience that is left among it.
-    Of the schedule only the place is: its length stays that of this run, so that a run can be resumed with
-    more epochs than it was started with.
+    MONAI's `CheckpointSaver` removes the old file before it writes the new one, and does not give its state.
+    """
 
-    Args:
-        path: a checkpoint_epoch=*.pt file of that run.
-        checkpoints: the `ignite.handlers.Checkpoint` that writes such files; its `to_save` has network,
-            optimizer, lr_scheduler, trainer and whatever else there is to go on with.
-        ckpt_dir: where this run saves, and where the earlier one's best weights are taken to.
+    def __init__(self, save_dir: str | Path, network: nn.Module, key_metric_name: str) -> None:
+        # Only the call, without `remove`: by that, ignite too would remove the old file first.
+        save = DiskSaver(save_dir, require_empty=False).__call__
+        super().__init__({"network": network}, save, filename_pattern=BEST, score_name=key_metric_name)
+
+    def attach(self, engine: Engine) -> None:
+        """Let `engine`, the evaluator, call this handler."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+
+@dataclass
+class ResumableCheckpoints:
+    """Writes checkpoint_epoch=N.pt, the last two kept, and resumes a run from such a file; for the trainer.
+
+    Attributes:
+        save_dir: where this run saves, and where the earlier one's best weights are taken to.
+        save_dict: network, averaged_network, optimizer and lr_scheduler; the trainer is added.
+        validation_handlers: the evaluator's. The best score and the patience that is left are saved too, and
+            MONAI's `EarlyStopHandler` gets its trainer, which does not exist yet when the evaluator is built.
+        save_interval: epochs from one file to the next; 0 writes none.
+        resume_from: a checkpoint_epoch=*.pt file of an earlier run; None starts afresh.
 
     Raises:
-        BundleError: there is no such file, it is no checkpoint of such a run, that run had other images or
-            another number of steps an epoch, or it is at its end already.
+        BundleError: on attaching. There is no file `resume_from`, it is no such checkpoint, its run had other
+            images or another number of steps an epoch, or it is at its end already.
     """
-    if path is None:
-        return
+
+    save_dir: str | Path
+    save_dict: dict[str, Any]
+    validation_handlers: list[Any]
+    save_interval: int = 1
+    resume_from: str | Path | None = None
+
+    def attach(self, engine: Engine) -> None:
+        """Let `engine`, the trainer, call this handler, and bring it to where `resume_from` was written."""
+        parts = {**self.save_dict, "trainer": engine}
+        for handler in self.validation_handlers:
+            if isinstance(handler, EarlyStopHandler):
+                handler.set_trainer(engine)
+                parts["early_stopping"] = handler._handler  # ignite's, which has a state
+            elif isinstance(handler, BestWeights):
+                parts["best_weights"] = handler
+        if self.resume_from is not None:
+            _resume(Path(self.resume_from), dict(parts), Path(self.save_dir))
+        if self.save_interval:
+            folder = DiskSaver(self.save_dir, require_empty=False)
+            # Two, as the older one is removed before the new one is written.
+            save = Checkpoint(
+                parts, folder, score_function=lambda one: one.state.epoch, score_name="epoch", n_saved=2
+            )
+            engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.save_interval), save)
+
+
+def _resume(path: Path, parts: dict[str, Any], save_dir: Path) -> None:
     advice = f"Look for {CHECKPOINTS} in its ckpt_dir."
     state = load_state(path, what="checkpoint to go on from", advice=advice)
-    parts = dict(checkpoints.to_save)
     missing = [name for name in parts if name not in state]
     if missing:
         raise BundleError(f"{path} is no checkpoint to go on from: it lacks {', '.join(missing)}. {advice}")
     network: Any = getattr(parts["network"], "module", parts["network"])  # without what several processes add
     require_preparation(state["network"], noted_preparation(network.state_dict()), path)
-    trainer = parts["trainer"]
-    steps, steps_then = trainer.state.epoch_length, state["trainer"]["epoch_length"]
+    now, then = parts["trainer"].state, state["trainer"]
+    steps, steps_then = now.epoch_length, then["epoch_length"]
     if steps != steps_then:
         raise BundleError(
             f"An epoch had {steps_then} steps in the run of {path}, and would have {steps} now. Give the "
             "same data, --batch_size and number of processes."
         )
-    epochs = state["trainer"]["iteration"] // steps
-    if epochs >= trainer.state.max_epochs:
+    epochs = then["iteration"] // steps
+    if epochs >= now.max_epochs:
         raise BundleError(f"{path} has {epochs} epochs behind it already. Give more by --max_epochs.")
+    then["max_epochs"] = now.max_epochs
     if parts.get("averaged_network") is parts["network"]:  # nothing is averaged in this run
-        parts.pop("averaged_network", None)
-    parts["lr_scheduler"] = _PlaceInSchedule(parts["lr_scheduler"])
-    if not _bring_best_weights(Path(path).parent, Path(ckpt_dir)):
-        # A record of weights that are gone would keep others from being saved.
-        parts.pop("best_weights", None)
-    CheckpointLoader(str(path), parts, map_location="cpu").attach(trainer)
+        del parts["averaged_network"]
+    if "best_weights" in parts and not _bring(path.with_name(BEST), save_dir / BEST):
+        del parts["best_weights"]  # a record of weights that are gone would keep others from being saved
+    schedule = parts.pop("lr_scheduler")  # whose length stays that of this run, which may have more epochs
+    for name in ("last_epoch", "_step_count", "_last_lr"):
+        setattr(schedule, name, state["lr_scheduler"][name])
+    Checkpoint.load_objects(parts, state)
 
 
-def _bring_best_weights(earlier: Path, now: Path) -> bool:
+def _bring(source: Path, target: Path) -> bool:
     """Take the best weights of an earlier run to where this one writes; False if there are none.
 
     Of several processes the first one does so, and all hear how it ended: they must agree on what is best.
     """
-    source, target = earlier / "best_model.pt", now / "best_model.pt"
     if is_first() and not target.is_file() and source.is_file():
-        now.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
     return from_all(target.is_file())[0]
-
-
-class _PlaceInSchedule:
-    """Takes the place in a schedule from a saved state, and leaves everything else of it."""
-
-    def __init__(self, scheduler: Any) -> None:
-        self.scheduler = scheduler
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name in ("last_epoch", "_step_count", "_last_lr"):
-            setattr(self.scheduler, name, state[name])
