@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 import yaml
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
 
 from lungfield.bundles import BUNDLES, all_bundles, find_bundle
@@ -212,28 +212,33 @@ def test_no_single_image_is_left_for_the_last_batch(images, batches):
 def test_a_stop_while_weights_are_saved_leaves_older_ones(tmp_path, monkeypatch):
     parser = stacked(find_bundle(REFERENCE), "train.yaml")
     parser["network"] = torch.nn.Conv2d(1, 1, kernel_size=1)
+    parser["averaging"] = None
     parser["ckpt_dir"] = str(tmp_path)
-    parser["resumable_checkpoints::to_save"] = {"network": "@network"}
-    savers = [parser.get_parsed_content(name) for name in ("best_weights", "resumable_checkpoints")]
-    engine = Engine(lambda _engine, _batch: None)
+    engines = []
+    for section, kind in (("validate", "BestWeights"), ("train", "ResumableCheckpoints")):
+        (saver,) = (one for one in parser[section]["handlers"] if one["_target_"].endswith(f".{kind}"))
+        if section == "train":
+            saver |= {"save_dict": {"network": "@network"}, "validation_handlers": []}
+        parser[kind] = saver
+        engines.append(Engine(lambda _engine, _batch: None))
+        parser.get_parsed_content(kind).attach(engines[-1])
 
-    def save(epoch):
+    def save(engine, epoch):
         engine.state.epoch, engine.state.metrics = epoch, {"val_mean_dice": epoch / 10}
-        for saver in savers:
-            saver(engine)
+        engine.fire_event(Events.EPOCH_COMPLETED)
 
     def stop(_state, file):
         file.write(b"half")
         raise KeyboardInterrupt
 
-    save(1)
-    save(2)
+    for engine in engines:
+        save(engine, 1)
+        save(engine, 2)
     best = (tmp_path / "best_model.pt").read_bytes()
     monkeypatch.setattr(torch, "save", stop)
-    engine.state.epoch, engine.state.metrics = 3, {"val_mean_dice": 0.3}
-    for saver in savers:
+    for engine in engines:
         with pytest.raises(KeyboardInterrupt):
-            saver(engine)
+            save(engine, 3)
     assert {path.name for path in tmp_path.iterdir()} == {"best_model.pt", "checkpoint_epoch=2.pt"}
     assert (tmp_path / "best_model.pt").read_bytes() == best
     assert torch.load(tmp_path / "checkpoint_epoch=2.pt", weights_only=True)

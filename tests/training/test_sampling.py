@@ -1,6 +1,8 @@
 from collections import Counter
 
 import pytest
+from monai.engines import Workflow
+from torch.utils.data import DataLoader
 
 from lungfield.errors import DataError
 from lungfield.training import WeightedSetSampler
@@ -44,6 +46,16 @@ def test_an_epoch_has_its_order_whenever_the_run_was_begun():
     resumed.set_epoch(3)
     assert list(resumed) == orders[2]
     assert orders[0] != orders[1] != orders[2]
+
+
+def test_monais_engines_tell_it_the_epoch():
+    sampler, through, seen = WeightedSetSampler(DATA), WeightedSetSampler(DATA), []
+    loader = DataLoader(range(22), sampler=sampler, batch_size=22)
+    engine = Workflow("cpu", 3, loader, iteration_update=lambda _engine, batch: seen.append(batch.tolist()))
+    engine.load_state_dict({"epoch": 2, "epoch_length": 1, "max_epochs": 3})
+    engine.run()
+    through.set_epoch(3)
+    assert seen == [list(through)]
 
 
 def test_more_processes_than_images_all_get_one():

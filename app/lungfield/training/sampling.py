@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch.utils.data import Sampler
+from torch.utils.data import DistributedSampler
 
 from lungfield.errors import DataError
 
 
-class WeightedSetSampler(Sampler[int]):
+class WeightedSetSampler(DistributedSampler[int]):  # to which MONAI's engines tell the epoch
     """Draws from each data set in proportion to its weight; every epoch has the same number of items.
 
     With weight 1, each image of a set is drawn once per epoch, with 2 twice, and with 0.25 a random quarter
@@ -54,17 +54,12 @@ class WeightedSetSampler(Sampler[int]):
             (torch.tensor(positions), round(weights.get(name, 1) * len(positions)))
             for name, positions in sorted(members.items())
         ]
-        self.replicas, self.rank = replicas, rank
+        super().__init__(data, replicas, rank, seed=seed)
         if not len(self):
             raise DataError("set_weights leave no image to train on.")
-        self.seed, self.epoch = seed, 0
 
     def __len__(self) -> int:
-        return -(-sum(count for _, count in self.sets) // self.replicas)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Set the epoch for the next order, which depends on seed and epoch, also in a resumed run."""
-        self.epoch = epoch
+        return -(-sum(count for _, count in self.sets) // self.num_replicas)
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed + 100003 * self.epoch)
@@ -76,5 +71,5 @@ class WeightedSetSampler(Sampler[int]):
             drawn.append(positions[torch.randperm(len(positions), generator=generator)[:rest]])
         every = torch.cat(drawn)
         order = every[torch.randperm(len(every), generator=generator)].tolist()
-        shared = len(self) * self.replicas
-        yield from (order * (1 + shared // len(order)))[self.rank : shared : self.replicas]
+        shared = len(self) * self.num_replicas
+        yield from (order * (1 + shared // len(order)))[self.rank : shared : self.num_replicas]
