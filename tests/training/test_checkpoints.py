@@ -135,6 +135,6 @@ def test_an_earlier_run_is_not_trained_over(name, tmp_path):
     (tmp_path / name).parent.mkdir()
     (tmp_path / name).write_text("of an earlier run")
     for start in (None, tmp_path / "other" / "checkpoint_epoch=3.pt"):
-        with pytest.raises(BundleError, match=f"{(tmp_path / name).name} belongs to an earlier training"):
+        with pytest.raises(BundleError, match=f"{(tmp_path / name).name} belongs to another training"):
             refuse_other_run(start, weights, output)
     refuse_other_run(weights / "checkpoint_epoch=3.pt", weights, output)

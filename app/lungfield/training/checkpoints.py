@@ -52,8 +52,8 @@ def refuse_other_run(resume_from: str | Path | None, ckpt_dir: str | Path, outpu
 class BestWeights(Checkpoint):
     """Saves the weights with the highest key metric as best_model.pt, a plain state dict.
 
-    A handler of the evaluator. MONAI's `CheckpointSaver` removes the old file before it writes the new one, and
-    its best score cannot be saved for a resumed run.
+    A handler of the evaluator. MONAI's `CheckpointSaver` removes the old file before it writes the new one,
+    and its best score cannot be saved for a resumed run.
 
     Args:
         save_dir: folder of the file.
@@ -75,9 +75,9 @@ class BestWeights(Checkpoint):
 class ResumableCheckpoints:
     """Saves checkpoint_epoch=N.pt, of which the last two are kept, and resumes a run from such a file.
 
-    A handler of the trainer. The whole state is restored, including the best score and the remaining patience.
-    Of the schedule only the position is restored; its length is this run's, so that a run can be resumed with
-    more epochs than it was started with.
+    A handler of the trainer. The whole state is restored, including the best score and the remaining
+    patience. Of the schedule only the position is restored; its length is this run's, so that a run can be
+    resumed with more epochs than it was started with.
 
     Attributes:
         save_dir: where this run saves, and where the earlier run's best weights are copied to.
@@ -88,8 +88,8 @@ class ResumableCheckpoints:
         resume_from: a checkpoint_epoch=*.pt file of an earlier run; None for a new run.
 
     Raises:
-        BundleError: when it is attached: the file `resume_from` does not exist or is no such checkpoint, its run
-            had other image sizes or another number of steps per epoch, or it has ended already.
+        BundleError: when it is attached: the file `resume_from` does not exist or is no such checkpoint, its
+            run had other image sizes or another number of steps per epoch, or it has ended already.
     """
 
     save_dir: str | Path
