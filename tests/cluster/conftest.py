@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dark_is_lung import write_bundle
+from grey_bundle import write_dark_is_lung
 from lungfield.batch import Options, segment_files
 from lungfield.cluster import ClusterOptions, segment_stores
 
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory):
-    return write_bundle(tmp_path_factory.mktemp("bundles"))
+    return write_dark_is_lung(tmp_path_factory.mktemp("bundles"))
 
 
 @pytest.fixture(scope="session")
