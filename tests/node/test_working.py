@@ -11,7 +11,7 @@ import pytest
 from peers import radiograph
 
 from grey_bundle import write_dark_is_lung
-from lungfield.batch.processes import start_forkserver, stop_forkserver
+from lungfield.batch.processes import start_forkserver
 from lungfield.errors import BundleError
 from lungfield.node.records import State
 from lungfield.node.settings import Destination
@@ -25,8 +25,7 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def context():
-    yield start_forkserver()
-    stop_forkserver()
+    return start_forkserver("lungfield.batch.lean")
 
 
 @pytest.fixture
