@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,51 +10,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from grey_bundle import write_bundle
+
 if TYPE_CHECKING:
     from lungfield.pipeline import Segmenter
 
-_INFERENCE = """
-imports:
-  - $from lungfield.transforms import RadiographReader
-  - $from lungfield.bundles.classes import output_classes
-bundle_root: .
-device: cpu
-network_def: {_target_: torch.nn.Conv2d, in_channels: 1, out_channels: 3, kernel_size: 1}
-preprocessing:
-  _target_: Compose
-  transforms:
-    - {_target_: LoadImaged, keys: image, reader: $RadiographReader(), ensure_channel_first: true}
-    - {_target_: Transposed, keys: image, indices: [0, 2, 1]}
-    - {_target_: Resized, keys: image, spatial_size: [200, 240], mode: area}
-inferer: {_target_: SimpleInferer}
-postprocessing:
-  _target_: Compose
-  transforms:
-    - _target_: lungfield.transforms.LungLabelMapd
-      keys: pred
-      classes: $output_classes(@_meta_)
-      transform: "@preprocessing"
-    - {_target_: SaveImaged, keys: pred}
-"""
-_OUTPUT = {"num_channels": 3, "channel_def": {"0": "lung", "1": "heart", "2": "clavicle"}}
 HEART_WIDTH_PX, CHEST_WIDTH_PX = 75, 180
 
 
 @pytest.fixture(scope="session")
 def finds_hearts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a bundle: lung below a grey of 0.25, heart above 0.6, clavicles above 0.85."""
-    import torch  # on use: every test session loads this module
-
     root = tmp_path_factory.mktemp("bundles") / "finds_hearts"
-    (root / "configs").mkdir(parents=True)
-    (root / "models").mkdir()
-    metadata = {"version": "0.1.0", "network_data_format": {"outputs": {"pred": _OUTPUT}}}
-    (root / "configs" / "metadata.json").write_text(json.dumps(metadata))
-    (root / "configs" / "inference.yaml").write_text(_INFERENCE)
-    slopes = torch.tensor([-100.0, 100.0, 100.0])
-    weights = {"weight": slopes.reshape(3, 1, 1, 1), "bias": -slopes * torch.tensor([0.25, 0.6, 0.85])}
-    torch.save(weights, root / "models" / "model.pt")
-    return root
+    greys = {"lung": (-100.0, 0.25), "heart": (100.0, 0.6), "clavicle": (100.0, 0.85)}
+    return write_bundle(root, greys, size=(200, 240), restores=False)
 
 
 @pytest.fixture

@@ -83,13 +83,14 @@ def test_monai_commands_run_on_the_samples(tmp_path):
         assert list((tmp_path / str(number)).iterdir())
 
 
-def test_prepare_commands_are_real(call_lungfield, tmp_path):
+def test_prepare_commands_are_real(call_here, tmp_path, monkeypatch):
     """Each is understood as far as its folders."""
+    monkeypatch.chdir(tmp_path)
     for words in commands("lungfield prepare"):
         if "--help" in words:
             continue
         words[words.index("-o") + 1] = str(tmp_path / words[2])
-        done = call_lungfield(*words[1:], cwd=tmp_path)
+        done = call_here(*words[1:])
         assert done.returncode == 2
         assert "Usage" not in done.stderr, done.stderr
         assert "lungfield: " in done.stderr

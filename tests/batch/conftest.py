@@ -7,14 +7,14 @@ import pytest
 import torch
 from PIL import Image
 
-from dark_is_lung import write_bundle
+from grey_bundle import write_dark_is_lung
 from lungfield.batch import Options, segment_files
 
 
 @pytest.fixture(scope="session")
 def dark_is_lung(tmp_path_factory):
     """The folder of a bundle whose 'network' gives lung where a pixel is darker than 0.3."""
-    return write_bundle(tmp_path_factory.mktemp("bundles"), transform="misbehaving.Misbehaved")
+    return write_dark_is_lung(tmp_path_factory.mktemp("bundles"), transform="misbehaving.Misbehaved")
 
 
 @pytest.fixture(scope="session")

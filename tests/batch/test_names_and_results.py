@@ -232,24 +232,7 @@ def test_results_that_come_back_are_made_again(inputs, tmp_path, run):
     assert outputs_in(output) == whole
 
 
-def test_results_of_a_run_below_the_inputs_are_no_inputs(inputs, tmp_path, run):
-    run(inputs, tmp_path / "results of monday")
-    (tmp_path / "results of monday").rename(inputs / "results of monday")
-    batch = run(inputs, tmp_path / "out")
-    assert len(batch) == 4
-    assert batch.to_json()["left_out"] == {"earlier_runs": 1}
-
-
-# Views, memory, devices, users ------------------------------------------------------------------------------
-
-
-def test_any_view_is_segmented_where_that_is_asked_for(inputs, tmp_path, run):
-    rows = {row["file"]: row for row in run(inputs, tmp_path / "out", views="any").files}
-    assert rows["lateral.dcm"]["status"] == "done"
-    with pytest.raises(DataError, match="frontal, any"):
-        run(inputs, tmp_path / "other", views="all")
-    with pytest.raises(DataError, match="views: any instead of frontal"):
-        run(inputs, tmp_path / "out", resume=True)
+# Devices, users ---------------------------------------------------------------------------------------------
 
 
 def test_the_second_gpu_is_named_where_it_is_used(monkeypatch):

@@ -67,6 +67,7 @@ def test_an_interrupt_does_not_lose_the_fork_server(monkeypatch):
         server._forkserver_pid = pid
 
     monkeypatch.setattr(forkserver, "_forkserver", server)
+    monkeypatch.setattr(processes._Started, "pid", None)  # and afterwards that of the other tests again
     monkeypatch.setattr(forkserver, "ensure_running", ensure_running)
     with interruptible(), pytest.raises(Interrupted):
         processes.start_forkserver()
@@ -78,6 +79,7 @@ def test_a_fork_server_of_others_is_left_alone(monkeypatch):
     from multiprocessing import forkserver
 
     monkeypatch.setattr(forkserver, "_forkserver", SimpleNamespace(_forkserver_pid=os.getpid()))
+    monkeypatch.setattr(processes._Started, "pid", None)
     monkeypatch.setattr(forkserver, "ensure_running", lambda: None)
     processes.start_forkserver()
     processes.stop_forkserver()  # or this process would end here

@@ -9,6 +9,7 @@ import torch
 
 from lungfield.bundles import backend_choice, find_bundle
 from lungfield.bundles.backend_choice import choose_backend, openvino_folder, openvino_model
+from lungfield.networks import UNet
 
 # `importorskip` would import it with its telemetry.
 pytestmark = pytest.mark.skipif(not importlib.util.find_spec("openvino"), reason="OpenVINO is not installed")
@@ -27,7 +28,21 @@ def bundle():
     return find_bundle("unet")
 
 
-def test_openvino_agrees_and_the_answer_is_kept(cache, bundle, monkeypatch):
+@pytest.fixture
+def small(tmp_path):
+    """A bundle like that one, whose network is converted at once."""
+    root = tmp_path / "small"
+    shutil.copytree(find_bundle("unet").root / "configs", root / "configs")
+    config = root / "configs" / "inference.yaml"
+    config.write_text(config.read_text().replace("[32, 64, 128, 256, 512]", "[8, 16]"))
+    (root / "models").mkdir()
+    network = UNet(in_channels=1, out_channels=1, features=(8, 16), norm="batch")
+    torch.save(network.state_dict(), root / "models" / "model.pt")
+    return find_bundle(root)
+
+
+def test_openvino_agrees_and_the_answer_is_kept(bundle, monkeypatch):
+    """In the cache that the tests share: the comparison takes 8 s of CPU."""
     choice = choose_backend(bundle, CPU)
     assert choice.backend == "openvino"
     assert "lowest Dice with float32" in choice.remark
@@ -70,13 +85,13 @@ def test_no_other_device_asks_for_openvino(cache, bundle):
     assert not cache.exists()
 
 
-def test_a_cache_that_cannot_be_written_leaves_torch_and_says_why(tmp_path, bundle, monkeypatch):
+def test_a_cache_that_cannot_be_written_leaves_torch_and_says_why(tmp_path, small, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("LUNGFIELD_CACHE", str(tmp_path / "file" / "cache"))
-    choice = choose_backend(bundle, CPU)
+    choice = choose_backend(small, CPU)
     assert choice.backend == "torch"
     assert "LUNGFIELD_CACHE" in choice.remark
-    assert openvino_model(bundle).inputs  # asked for by name, it runs all the same
+    assert openvino_model(small).inputs  # asked for by name, it runs all the same
 
 
 def test_a_user_without_a_home_is_told_what_to_set(bundle, monkeypatch):
@@ -89,13 +104,13 @@ def test_a_user_without_a_home_is_told_what_to_set(bundle, monkeypatch):
     assert "set LUNGFIELD_CACHE" in choose_backend(bundle, CPU).remark
 
 
-def test_a_damaged_file_in_the_cache_is_made_again(cache, bundle):
-    openvino_model(bundle)
-    file = openvino_folder(bundle) / "network.xml"
+def test_a_damaged_file_in_the_cache_is_made_again(cache, small):
+    openvino_model(small)
+    file = openvino_folder(small) / "network.xml"
     file.write_text("<net")
-    assert openvino_model(bundle).inputs
+    assert openvino_model(small).inputs
     assert not file.exists()
-    assert openvino_model(bundle).inputs
+    assert openvino_model(small).inputs
     assert file.read_text() != "<net"
 
 

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dark_is_lung import write_bundle
+from grey_bundle import write_dark_is_lung
 from lungfield.batch import Options, segment_files
+from lungfield.batch.processes import stop_forkserver
 from lungfield.cluster import ClusterOptions, segment_stores
 
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory):
-    return write_bundle(tmp_path_factory.mktemp("bundles"))
+    return write_dark_is_lung(tmp_path_factory.mktemp("bundles"))
 
 
 @pytest.fixture(scope="session")
@@ -97,8 +98,18 @@ def download(s3):
     return download
 
 
+@pytest.fixture(scope="package")
+def _workers_of_this_environment(s3):
+    """Start a fork server that has the S3 server in its environment, and one time for all results."""
+    stop_forkserver()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+        yield
+    stop_forkserver()
+
+
 @pytest.fixture
-def how():
+def how(_workers_of_this_environment):
     """Options of a run, as few as there may be."""
 
     def how(**options):
@@ -134,9 +145,3 @@ def as_ever(bundle, how):
         return output
 
     return segment
-
-
-@pytest.fixture(autouse=True)
-def _one_time_for_all(monkeypatch, s3):
-    """The server comes first: worker processes have the environment of the first run that started some."""
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")

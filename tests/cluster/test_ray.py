@@ -69,15 +69,13 @@ def cluster(s3):
 
 
 @pytest.fixture(scope="module")
-def expected(phantoms, bundle, tmp_path_factory):
+def expected(phantoms, bundle, tmp_path_factory, _workers_of_this_environment):
     """What the engine of one machine gives."""
     from lungfield.batch import Options, segment_files
 
     output = tmp_path_factory.mktemp("expected")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SOURCE_DATE_EPOCH", "1700000000")
-        options = Options(workers=2, report=False, backend="torch", device="cpu")
-        segment_files([phantoms], output, bundle, options=options)
+    options = Options(workers=2, report=False, backend="torch", device="cpu")
+    segment_files([phantoms], output, bundle, options=options)
     return contents(output)
 
 

@@ -204,11 +204,12 @@ def test_https_with_clients_certificates_where_asked(filled, tmp_path, monkeypat
 @pytest.mark.timeout(120)
 def test_in_a_browser_it_fits_is_dark_or_light_and_its_buttons_work(filled, url, chromium):
     complaints = []
+    page = chromium.new_page()
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("requestfailed", lambda request: complaints.append(request.url))
     for scheme, width, least, most in (("light", 1200, 0.9, 1), ("dark", 390, 0, 0.2)):
-        context = chromium.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("requestfailed", lambda request: complaints.append(request.url))
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 900})
         page.goto(f"{url}/?still")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -224,5 +225,5 @@ def test_in_a_browser_it_fits_is_dark_or_light_and_its_buttons_work(filled, url,
         assert filled.store.instance(filled.damaged).state is State.RECEIVED
         filled.store.claim(10)
         filled.store.parked(filled.damaged, "damaged", "again")
-        context.close()
+    page.close()
     assert complaints == []

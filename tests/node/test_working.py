@@ -10,8 +10,8 @@ import pydicom
 import pytest
 from peers import radiograph
 
-from dark_is_lung import write_bundle
-from lungfield.batch.processes import start_forkserver, stop_forkserver
+from grey_bundle import write_dark_is_lung
+from lungfield.batch.processes import start_forkserver
 from lungfield.errors import BundleError
 from lungfield.node.records import State
 from lungfield.node.settings import Destination
@@ -20,13 +20,12 @@ from lungfield.node.working import Working
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
-    return write_bundle(tmp_path_factory.mktemp("bundles"), transform="by_size.Misbehaved")
+    return write_dark_is_lung(tmp_path_factory.mktemp("bundles"), transform="by_size.Misbehaved")
 
 
 @pytest.fixture(scope="module")
 def context():
-    yield start_forkserver()
-    stop_forkserver()
+    return start_forkserver("lungfield.batch.lean")
 
 
 @pytest.fixture

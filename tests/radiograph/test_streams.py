@@ -354,7 +354,7 @@ def test_a_zip_archive_says_what_to_do(plain: bytes, tmp_path: Path) -> None:
         assert error.value.reason is Reason.UNSUPPORTED
 
 
-@pytest.mark.parametrize("deflated", [True, False])
+@pytest.mark.parametrize("deflated", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_a_header_of_millions_of_elements_is_not_read_to_its_end(
     deflated: bool, plain: bytes, make_dicom: Any, tmp_path: Path
 ) -> None:

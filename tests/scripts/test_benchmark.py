@@ -12,6 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 
+import benchmark
 from benchmarking.end_to_end import BenchmarkError, Call, run
 from benchmarking.files import SYNTAXES, Kind, make_files
 from benchmarking.limits import Engine, network_rate
@@ -27,14 +28,7 @@ from lungfield.bundles import find_bundle, shipped
 from lungfield.bundles.predictor import Predictor
 from lungfield.radiograph import read_radiograph
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"
 SAMPLES = shipped("sample_data") / "images"
-
-
-def call_benchmark(*words):
-    return subprocess.run(
-        [sys.executable, SCRIPT, *map(str, words)], capture_output=True, text=True, check=False
-    )
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +226,8 @@ def test_benchmark_measures_all_in_one_run(tmp_path):
     file = tmp_path / "figures.json"
     words = ["--count", 2, "--sizes", "256x256", "--syntaxes", "jpeg2000"]
     words += ["--repeat", 1, "--stock-files", 2, "--json", file, "--keep", tmp_path / "files"]
-    ended = call_benchmark(*words)
+    command = [sys.executable, Path(benchmark.__file__), *map(str, words)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     for title in ("Radiographs a second", "One core's time", "Where the cores'", "Peak memory", "Ratios"):
         assert title in ended.stdout
@@ -292,7 +287,9 @@ def test_benchmark_measures_all_in_one_run(tmp_path):
         (["--bundle", "nonsense"], "benchmark: There is no bundle 'nonsense'"),
     ],
 )
-def test_wrong_calls_end_in_one_message(words, told):
-    ended = call_benchmark(*words)
-    assert ended.returncode == 2
-    assert told in " ".join(ended.stderr.replace("│", " ").split())
+def test_wrong_calls_end_in_one_message(words, told, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmark.py", *words])
+    with pytest.raises(SystemExit) as ended:
+        benchmark.main()
+    assert ended.value.code == 2
+    assert told in " ".join(capsys.readouterr().err.replace("│", " ").split())
