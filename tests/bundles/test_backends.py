@@ -118,7 +118,7 @@ def test_a_damaged_or_missing_file_is_named(tmp_path, ending):
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path):
-    with pytest.raises(BundleError, match=r"network\.bin .* ends in \.ts, \.onnx or \.xml"):
+    with pytest.raises(BundleError, match=r"network\.bin does not have the suffix .* \.ts, \.onnx or \.xml"):
         load_exported(tmp_path / "network.bin")
 
 
