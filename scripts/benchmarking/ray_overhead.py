@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarking.errors import BenchmarkError
+from benchmarking.end_to_end import BenchmarkError
 from benchmarking.files import Kind, make_files
 from benchmarking.memory import process_tree
 
