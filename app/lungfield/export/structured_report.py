@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 from io import BytesIO
@@ -18,24 +17,17 @@ from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage, generate_ui
 from lungfield.atomic import write_whole
 from lungfield.errors import OutputError
 from lungfield.export import derived
-from lungfield.export.concepts import (
-    CARDIOTHORACIC_RATIO,
-    COSTOPHRENIC_POINT,
-    PLANE_COMMENTS,
-    PRIVATE_SCHEME,
-    PROCEDURE,
-)
+from lungfield.export.concepts import PRIVATE_SCHEME, PROCEDURE
 from lungfield.export.report_figures import (
-    Figure,
+    Group,
     Positions,
+    comments_on,
     comments_on_heart,
-    costophrenic_points,
-    figure_of_heart,
-    figures_of_lung,
-    figures_of_ratio,
+    groups_of_heart,
+    groups_of_lungs,
 )
 from lungfield.export.source import Source, source_of, text_of
-from lungfield.labels import ANATOMICAL_STRUCTURE, HEART, LUNGS, Code, Label
+from lungfield.labels import ANATOMICAL_STRUCTURE, LUNGS, Code, Label
 from lungfield.mask.density import Density
 from lungfield.mask.heart import HeartMeasurements
 from lungfield.mask.measurements import Measurements
@@ -56,35 +48,6 @@ _TITLE = Code("126000", "DCM", "Imaging Measurement Report")
 _DEVICE = Code("121007", "DCM", "Device")
 _COMMENT = Code("121106", "DCM", "Comment")
 _ARTIFICIAL_INTELLIGENCE = Code("123109", "DCM", "Artificial Intelligence")
-_DENSITY_COMMENT = "Densities depend on exposure, processing and window; compare them within one image only."
-
-
-@dataclass(frozen=True)
-class _Group:
-    """A measurement group of a structure.
-
-    Attributes:
-        title: its tracking identifier.
-        label: the structure.
-        figures: the measurements.
-        finding: what was found, if it is not the structure itself.
-        point: its position (column, row), as in `Positions`.
-        has_segment: whether it refers to the structure's segment, if there is one.
-    """
-
-    label: Label
-    title: str
-    figures: tuple[Figure, ...] = ()
-    finding: Code | None = None
-    point: tuple[float, float] | None = None
-    has_segment: bool = True
-
-    @property
-    def concepts(self) -> Iterator[Code]:
-        """The coded concepts of the measurements and the finding."""
-        yield from (one.concept for one in self.figures)
-        if self.finding is not None:
-            yield self.finding
 
 
 def save_structured_report(
@@ -125,13 +88,10 @@ def save_structured_report(
         None if segmentation is None else _read_segments(Path(segmentation), source, radiograph.path, path)
     )
     with derived.errors_of_header(radiograph.path, path, "structured report"):
-        groups = [
-            _Group(lung, lung.title, figures=tuple(figures_of_lung(lung, measurements, density)))
-            for lung in LUNGS
-        ]
-        comments = list(_comments(measurements, density))
+        groups = list(groups_of_lungs(measurements, density))
+        comments = [derived.RESEARCH_USE_ONLY, *comments_on(measurements, density)]
         if heart is not None:
-            groups += _groups_of_heart(heart, radiograph)
+            groups += groups_of_heart(heart, radiograph)
             comments += comments_on_heart(heart, view)
         report = _report(groups, comments, source, segments, algorithm)
         kind = "report" if segments is None else "report with segments"
@@ -170,7 +130,7 @@ def _read_segments(segmentation: Path, source: Source, radiograph: Path, path: P
 
 
 def _report(
-    groups: Sequence[_Group],
+    groups: Sequence[Group],
     comments: Sequence[str],
     source: Source,
     segments: Dataset | None,
@@ -203,7 +163,7 @@ def _template(algorithm: derived.Algorithm, has_segments: bool, has_private: boo
     )
     image = derived.stand_in()
     segments = _segments(LUNGS[0]) if has_segments else None
-    group = _Group(LUNGS[0], LUNGS[0].title)
+    group = Group(LUNGS[0], LUNGS[0].title)
     report = highdicom.sr.ComprehensiveSR(
         evidence=[image] if segments is None else [image, segments],
         content=_content([group], [], derived.STAND_IN, segments, algorithm),
@@ -232,7 +192,7 @@ def _segments(label: Label) -> Dataset:
 
 
 def _content(
-    groups: Sequence[_Group],
+    groups: Sequence[Group],
     comments: Sequence[str],
     source: Source,
     segments: Dataset | None,
@@ -258,17 +218,7 @@ def _content(
     return content[0]
 
 
-def _groups_of_heart(heart: HeartMeasurements, radiograph: Radiograph) -> Iterator[_Group]:
-    yield _Group(HEART, HEART.title, figures=(figure_of_heart(heart),))
-    # highdicom allows no lines in a group that refers to a segment.
-    if figures := tuple(figures_of_ratio(heart, radiograph)):
-        yield _Group(HEART, CARDIOTHORACIC_RATIO.meaning, figures=figures, has_segment=False)
-    for lung, position in costophrenic_points(heart, radiograph):
-        title = f"{lung.title.split()[0]} costophrenic point"
-        yield _Group(lung, title, finding=COSTOPHRENIC_POINT, point=position)
-
-
-def _measured(group: _Group, source: Source, segments: Dataset | None, algorithm: derived.Algorithm) -> Any:
+def _measured(group: Group, source: Source, segments: Dataset | None, algorithm: derived.Algorithm) -> Any:
     """A measurement group: TID 1410 with a segment or a point, else TID 1501."""
     import highdicom
 
@@ -335,21 +285,13 @@ def _coordinates(line: Positions) -> Any:
     )
 
 
-def _segment_of(group: _Group, segments: Dataset) -> int | None:
+def _segment_of(group: Group, segments: Dataset) -> int | None:
     """The number of the segment that a group measures, or None."""
     for item in segments.SegmentSequence if group.has_segment and group.point is None else ():
         (kind,) = item.SegmentedPropertyTypeCodeSequence
         if kind.get("CodeValue") == group.label.code.value:
             return int(item.SegmentNumber)
     return None
-
-
-def _comments(measurements: Measurements, density: Density | None) -> Iterator[str]:
-    yield derived.RESEARCH_USE_ONLY
-    if measurements.spacing_plane in PLANE_COMMENTS:
-        yield PLANE_COMMENTS[measurements.spacing_plane]
-    if density is not None:
-        yield _DENSITY_COMMENT
 
 
 def _observer(algorithm: derived.Algorithm) -> Any:
