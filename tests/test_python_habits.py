@@ -1,5 +1,6 @@
 """What a Python user expects of the package: names, inputs of all kinds, short texts, lists, ensembles."""
 
+import inspect
 import json
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pydicom import dcmread
 
 import lungfield
 from lungfield.bundles import shipped
-from lungfield.errors import BundleError, DataError, OutputError
+from lungfield.errors import BundleError, DataError, OutputError, UnreadableError
 from lungfield.export import RESULT_COLUMNS
 
 SAMPLE = shipped("sample_data") / "images" / "01_dx_explicit.dcm"
@@ -161,9 +162,31 @@ def test_what_is_no_ensemble(bundles):
         lungfield.Segmenter(bundles)
 
 
-def test_stores_are_for_the_command():
-    with pytest.raises(DataError, match="lungfield segment s3://bucket"):
-        lungfield.segment_files("s3://bucket/a", "out")
+@pytest.mark.parametrize(
+    "call",
+    [("s3://bucket/a", "out"), ("in", "s3://bucket/out"), ("https://me:secret@host/a?sig=secret", "out")],
+)
+def test_uris_are_for_another_function_which_is_named(call):
+    with pytest.raises(DataError, match=r"lungfield\.cluster\.segment_stores") as caught:
+        lungfield.segment_files(*call)
+    assert "secret" not in str(caught.value)
+    from lungfield.cluster import segment_stores
+
+    assert list(inspect.signature(segment_stores).parameters)[:2] == ["inputs", "output"]
+
+
+def test_a_segmenter_takes_no_uris(segmenter):
+    with pytest.raises(UnreadableError, match="a URI") as caught:
+        segmenter("s3://me:secret@bucket/a.dcm")
+    assert "secret" not in str(caught.value)
+
+
+def test_structures_that_cannot_be_saved_are_named(lungs, tmp_path):
+    for name in ("lungs", "aorta"):
+        with pytest.raises(BundleError, match="heart, right_clavicle, left_clavicle"):
+            lungs.save_structure(name, tmp_path / "a.png")
+    with pytest.raises(BundleError, match="does not give heart"):
+        lungs.save_structure("heart", tmp_path / "a.png")
 
 
 def test_options_take_single_texts(tmp_path):

@@ -16,10 +16,10 @@ from scipy.special import expit
 
 from lungfield import export
 from lungfield.bundles import Bundle
-from lungfield.bundles.classes import lacking_structure
+from lungfield.bundles.classes import labels_beside_lungs, lacking_structure, structure_of_mask
 from lungfield.bundles.ensemble import Ensemble
 from lungfield.errors import BundleError
-from lungfield.labels import HEART, LUNGS, ONLY_LUNGS, STRUCTURES
+from lungfield.labels import HEART, LUNGS, ONLY_LUNGS
 from lungfield.mask import (
     Agreement,
     Density,
@@ -236,11 +236,11 @@ class Segmentation:
             structures: 'lungs' (always included), 'heart', 'clavicles'.
 
         Raises:
-            BundleError: the network does not segment one of them.
+            BundleError: the network does not segment one of them, or there is none of that name.
         """
         masks = {}
         for one in structures:
-            for label in STRUCTURES[one] if one not in ONLY_LUNGS else ():
+            for label in labels_beside_lungs(one):
                 if label.name not in self.structures:
                     raise lacking_structure(self.bundle.name, one)
                 masks[label.name] = self.structures[label.name]
@@ -268,11 +268,9 @@ class Segmentation:
             name: 'heart', 'right_clavicle' or 'left_clavicle'.
             path: as for `save_mask`, and likewise the errors.
         """
-        (structure,) = (key for key, labels in STRUCTURES.items() if name in {one.name for one in labels})
-        mask = {name: self.masks_of([structure])[name]}
-        export.save_label_map(
-            with_structures(np.zeros_like(self.label_map), mask), Path(path), self.radiograph
-        )
+        mask = self.masks_of([structure_of_mask(name)])[name]
+        alone = with_structures(np.zeros_like(self.label_map), {name: mask})
+        export.save_label_map(alone, Path(path), self.radiograph)
 
     def save_seg(
         self,

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 
 from lungfield.atomic import write_whole
 from lungfield.export import write_results_csv
-from lungfield.mask.metrics import DISTANCES
+from lungfield.labels import LUNGS
+from lungfield.mask.metrics import DISTANCES, METRICS
 from reproduction.plan import ALL, MODES, Experiment, Plan, PlanError, Recipe, Run, Variant, read_table
 
 MISSING = "–"
@@ -64,12 +65,13 @@ class Row:
         None without values, or if millimetres would be mixed with pixels; the deviation of a single value is
         NaN.
         """
+        is_distance = metric.endswith(tuple(DISTANCES))
         units = {row["distance_unit"] for rows in self.images.values() for row in rows.values()}
         by_seed = [[*values.values()] for values in self.values(metric).values()]
-        if not by_seed or (metric in DISTANCES and len(units) != 1):
+        if not by_seed or (is_distance and len(units) != 1):
             return None
         values = list(map(fmean, by_seed)) if len(self.images) > 1 else by_seed[0]
-        return fmean(values), _deviation(values), units.pop() if metric in DISTANCES else ""
+        return fmean(values), _deviation(values), units.pop() if is_distance else ""
 
 
 def _deviation(values: Sequence[float]) -> float:
@@ -146,6 +148,15 @@ class Results:
                     rows.append(Row(self.plan.variants[name], one["train"], test, images))
         return rows
 
+    def metrics(self, rows: Sequence[Row]) -> list[str]:
+        """The experiment's metrics, then the same of each structure beside the lungs that was measured."""
+        tables = [one for row in rows for images in row.images.values() for one in images.values()]
+        columns = dict.fromkeys(name for one in tables for name, value in one.items() if value)
+        structures = [name.removesuffix("_dice") for name in columns if name.endswith("_dice")]
+        further = [name for name in structures if name not in {lung.name for lung in LUNGS}]
+        of_each = [metric for metric in self.experiment.metrics if metric in METRICS]
+        return [*self.experiment.metrics, *(f"{name}_{metric}" for name in further for metric in of_each)]
+
     def caption(self) -> str:
         """The description of how the results were obtained."""
         paper, stages = self.experiment.paper, []
@@ -169,6 +180,7 @@ class Results:
         """Tables in Markdown, and the same values unrounded as rows of a CSV file."""
         experiment, claims = self.experiment, self.experiment.paper.get("claims", {})
         lines, differences, records, rows = [], [], [], self.rows()
+        metrics = self.metrics(rows)
         for row in rows:
             baseline = next(one for one in rows if (one.train, one.test) == (row.train, row.test))
             name, over, (trained, tested) = row.variant.label, row.spread_over(), self._places(row)
@@ -180,8 +192,8 @@ class Results:
             measured, claimed = start | {"figures": "measured"}, {"figures": "the paper's"}
             if not claims:
                 del measured["figures"]
-            for metric in experiment.metrics:
-                heading, figure = _METRIC_NAMES.get(metric, metric), row.figure(metric)
+            for metric in metrics:
+                heading, figure = _heading(metric), row.figure(metric)
                 measured[heading] = _figure_text(figure)
                 claimed[heading] = str(claims.get(row.variant.name, {}).get(metric, MISSING))
                 names = (metric, f"{metric}_sd", f"{metric}_unit")
@@ -254,6 +266,13 @@ def _save(figure: Figure, path: Path) -> Path:
     return path
 
 
+def _heading(metric: str) -> str:
+    """What a column of a table is called: 'Dice', 'heart Dice'."""
+    known = next((one for one in METRICS if metric.endswith(f"_{one}") and metric not in METRICS), metric)
+    structure = metric.removesuffix(known).replace("_", " ")
+    return structure + _METRIC_NAMES.get(known, known)
+
+
 def _figure_text(figure: tuple[float, float, str] | None) -> str:
     if figure is None:
         return MISSING
@@ -302,5 +321,6 @@ def _write(path: Path, parts: Sequence[str], records: Sequence[Mapping[str, Any]
     write_whole(page := path.with_suffix(".md"), ("\n\n".join(parts) + "\n").encode())
     yield page
     if records:
-        write_results_csv(records, table := path.with_suffix(".csv"), columns=list(records[0]))
+        columns = list(dict.fromkeys(name for one in records for name in one))
+        write_results_csv(records, table := path.with_suffix(".csv"), columns=columns)
         yield table

@@ -1,3 +1,4 @@
+import json
 from copy import deepcopy
 
 import pytest
@@ -75,6 +76,22 @@ def test_weights_say_how_their_images_were_prepared(tmp_path):
         with pytest.raises(BundleError, match=r"Resized to 64 x 64, and would .* Resized to 256 x 256"):
             load_weights(torch.nn.Linear(3, 2), tmp_path / name, preprocessing=resized(256))
     load_weights(torch.nn.Linear(3, 2), tmp_path / "silent.pt", preprocessing=resized(256))
+
+
+def test_weights_that_note_nothing_are_judged_by_the_metadata_of_their_bundle(tmp_path, caplog):
+    path = tmp_path / "models" / "model.pt"
+    path.parent.mkdir()
+    torch.save(torch.nn.Linear(3, 2).state_dict(), path)
+    load_weights(torch.nn.Linear(3, 2), path, preprocessing=resized(64))
+    (tmp_path / "configs").mkdir()
+    metadata = {"network_data_format": {"inputs": {"image": {"spatial_shape": [256, 256]}}}}
+    (tmp_path / "configs" / "metadata.json").write_text(json.dumps(metadata))
+    load_weights(torch.nn.Linear(3, 2), path, preprocessing=resized(256))
+    assert caplog.messages == []
+    load_weights(torch.nn.Linear(3, 2), path, preprocessing=resized(64))
+    (message,) = caplog.messages
+    assert "resized to 64 x 64" in message
+    assert "gives them 256 x 256" in message
 
 
 def test_weights_never_run_code(tmp_path):

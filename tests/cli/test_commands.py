@@ -25,7 +25,13 @@ def test_bundles_are_listed_for_people_and_programs(call_here):
     entries = json.loads(call_here("bundles", "--json").stdout)
     assert [entry["name"] for entry in entries] == list(BUNDLES)
     assert entries[0]["metrics"] == find_bundle(BUNDLES[0]).metadata["eval_metrics"]
-    assert BUNDLES[0] in call_here("bundles").stdout
+    assert entries[0]["structures"] == ["lungs", "heart", "clavicles"]
+    assert entries[1]["structures"] == ["lungs"]
+    table = call_here("bundles").stdout
+    assert BUNDLES[0] in table
+    (line,) = [line for line in table.splitlines() if line.split()[:1] == ["unet"]]
+    assert line.split()[1:3] == ["lungs", "256x256"]
+    assert "…" not in table  # nothing is cut off at 80 characters
 
 
 @pytest.mark.parametrize(

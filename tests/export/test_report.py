@@ -73,7 +73,9 @@ class Page(HTMLParser):
 
     @property
     def thumbnails(self):
-        return json.loads(self.by_id("thumbnails")["text"])
+        return [
+            one for part in ("thumbnails", "more-thumbnails") for one in json.loads(self.by_id(part)["text"])
+        ]
 
     def column(self, name):
         place = [column["name"] for column in self.data["columns"]].index(name)
@@ -133,6 +135,21 @@ def test_page_is_well_formed_and_labelled(report):
     assert all(cell["attrs"]["scope"] in {"col", "row"} for cell in page.all("th"))
 
 
+@pytest.mark.parametrize(
+    ("given", "legend"),
+    [
+        ({}, ["Right lung", "Left lung"]),
+        (
+            {"bundle_structures": ["lungs", "heart", "clavicles"]},
+            ["Right lung", "Left lung", "Heart", "Right clavicle", "Left clavicle"],
+        ),
+    ],
+)
+def test_the_legend_names_every_contour(report, given, legend):
+    found = re.search(r'<p class="legend">(.*?)</p>', report(mixed_rows(), summary=SUMMARY | given))
+    assert [name.strip() for name in re.findall(r"</span>([^<]+)", found[1])] == legend
+
+
 def test_nothing_is_loaded_from_anywhere(report):
     page = Page(report(mixed_rows()))
     addresses = [
@@ -167,7 +184,7 @@ def test_names_of_files_stay_text(report):
     assert page.errors == []
     assert page.column("file") == list(map(shown, HOSTILE))
     assert page.column("flags") == [[shown(name)] for name in HOSTILE]
-    assert len(page.all("script")) == 4
+    assert len(page.all("script")) == 5
     assert page.all("img") == []
     assert not any(attribute.startswith("on") for one in page.elements for attribute in one["attrs"])
     assert "<img" not in page.by_id("data")["text"]
@@ -254,6 +271,10 @@ def test_the_page_keeps_to_its_budget(tmp_path, report):
         rows.append(done(f"{index}.dcm", confidence=index / 150, overlay=f"overlays/{index}.jpg"))
     everything = report(rows)
     assert len(Page(everything).thumbnails) == 150
+    first = json.loads(Page(everything).by_id("thumbnails")["text"])
+    assert len(first) == 60  # of the first page; the others follow the script, which does not wait for them
+    assert everything.index('id="thumbnails"') < everything.index("const PAGE_SIZE = 60;")
+    assert everything.index("const PAGE_SIZE = 60;") < everything.index('id="more-thumbnails"')
     bare = report(rows, budget_bytes=0)
     assert Page(bare).thumbnails == []
     budget = (len(bare) + len(everything)) // 2

@@ -100,13 +100,13 @@ def fabricate_stage(run, number, epochs):
         file.writestr("data.pkl", "weights")
 
 
-def fabricate_evaluation(run, dice, *, hd95=5.0):
-    """Figures of three test images around a Dice."""
+def fabricate_evaluation(run, dice, *, hd95=5.0, further="", values=""):
+    """Figures of three test images around a Dice, with further columns."""
     folder = run.evaluation("samples")
     folder.mkdir(parents=True, exist_ok=True)
-    lines = ["id,dataset,dice,hd95,distance_unit,loss"]
+    lines = [f"id,dataset,dice,hd95,distance_unit,loss{further}"]
     lines += [
-        f"{name},samples,{dice + step},{hd95},mm,0.1"
+        f"{name},samples,{dice + step},{hd95},mm,0.1{values}"
         for name, step in zip("abc", (-0.02, 0, 0.02), strict=True)
     ]
     (folder / "metrics.csv").write_text("\n".join(lines) + "\n")
@@ -315,6 +315,26 @@ def test_report_of_a_partly_finished_set(plan, tmp_path):
         ("unet", "0.9", "5.0", "mm"),
         ("gsconv_gated", "", "", ""),
     ]
+
+
+def test_structures_beside_the_lungs_are_reported_where_they_were_measured(plan, tmp_path):
+    done, other = runs(plan, tmp_path / "out")
+    for run, columns, values in (
+        (done, ",right_lung_dice,heart_dice,heart_hd95,clavicles_dice", ",0.95,0.875,7.5,"),
+        (other, "", ""),
+    ):
+        fabricate_stage(run, 1, 2)
+        fabricate_evaluation(run, 0.9, further=columns, values=values)
+    list(write_report(plan, [], tmp_path / "out", tmp_path / "results", tmp_path / "figures"))
+    text = (tmp_path / "results" / "versus.md").read_text()
+    assert "| Dice | HD95 | heart Dice | heart HD95 |" in text
+    assert "| 0.8750 ± 0.0000 | 7.50 ± 0.00 mm |" in text
+    assert "lung Dice" not in text
+    assert "clavicles" not in text  # nothing was measured
+    with (tmp_path / "results" / "versus.csv").open() as file:
+        with_heart, without = csv.DictReader(file)
+    assert (with_heart["heart_dice"], with_heart["heart_hd95_unit"]) == ("0.875", "mm")
+    assert without["heart_dice"] == ""
 
 
 def test_report_of_nothing(plan, tmp_path):

@@ -14,6 +14,7 @@ from lungfield import export
 from lungfield.batch.jobs import DONE, FAILED, SKIPPED
 from lungfield.batch.journal import read_entries
 from lungfield.bundles import Bundle
+from lungfield.bundles.classes import structures_given
 from lungfield.mask import Agreement, Summary, summarise
 from lungfield.names import shown
 
@@ -151,6 +152,7 @@ class BatchResult:
         summary: dict[str, Any] = {
             "bundle": self.bundle.name,
             "bundle_version": self.bundle.version,
+            "bundle_structures": list(structures_given(self.bundle)),
             "output": str(self.output),
             "started": self.started,
             "files": len(self),

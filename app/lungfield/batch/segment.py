@@ -38,7 +38,8 @@ def segment_files(
     It starts processes: in a script, call it below `if __name__ == "__main__":`.
 
     Args:
-        inputs: files and folders, or one of them.
+        inputs: files and folders of this machine, or one of them; for URIs and lists,
+            `lungfield.cluster.segment_stores`.
         output: folder of the results; created if missing.
         bundle: name of a shipped bundle, or the folder of any other that you trust.
         options: None for the defaults.
@@ -66,10 +67,12 @@ def segment_files(
 
 
 def _path(place: str | Path) -> Path:
-    if "://" in str(place):
+    if "://" in str(place):  # not shown whole: it may hold a password or a signature
+        scheme = str(place).partition("://")[0]
         raise DataError(
-            f"{place} is no folder of this machine: for object stores, use the command "
-            f"lungfield segment {place}, or lungfield.cluster."
+            f"{scheme}://... is a URI, and segment_files takes paths of this machine. For URIs call "
+            "lungfield.cluster.segment_stores([INPUT, ...], OUTPUT), or the command lungfield segment INPUT "
+            "-o OUTPUT."
         )
     return Path(place).expanduser()
 

@@ -17,6 +17,7 @@ from lungfield.labels import (
     ONLY_LUNGS,
     RIGHT_LUNG,
     STRUCTURES,
+    Label,
     structures_of,
 )
 
@@ -71,18 +72,52 @@ def require_structures(bundle: Bundle, structures: Sequence[str]) -> None:
     Raises:
         BundleError: it does not segment one of them; the message names shipped bundles that do.
     """
-    given = _given(bundle)
+    given = structures_given(bundle)
     for name in structures:
-        if name not in ONLY_LUNGS and not {label.name for label in STRUCTURES[name]} <= given:
+        if name not in given:
             raise lacking_structure(bundle.name, name)
 
 
 def lacking_structure(bundle: str, structure: str) -> BundleError:
     """The error for a bundle that does not segment a structure; it names the shipped bundles that do."""
-    wanted = {label.name for label in STRUCTURES[structure]}
-    able = [one.name for one in all_bundles() if wanted <= _given(one)]
+    able = [one.name for one in all_bundles() if structure in structures_given(one)]
     advice = f" Choose a bundle that does with --bundle: {', '.join(able)}." if able else ""
     return BundleError(f"The network of the bundle {bundle!r} does not segment {structure}.{advice}")
+
+
+def labels_beside_lungs(structure: str) -> tuple[Label, ...]:
+    """The labels that one of `lungfield.labels.STRUCTURES` stands for; none for the lungs.
+
+    Raises:
+        BundleError: there is no such structure.
+    """
+    if structure not in STRUCTURES:
+        raise BundleError(f"{structure!r} is no structure: choose from {', '.join(STRUCTURES)}.")
+    return () if structure in ONLY_LUNGS else STRUCTURES[structure]
+
+
+def structure_of_mask(name: str) -> str:
+    """The structure that a mask beside the lungs belongs to: 'clavicles' for 'left_clavicle'.
+
+    Raises:
+        BundleError: there is no such mask.
+    """
+    masks = {label.name: structure for structure in STRUCTURES for label in labels_beside_lungs(structure)}
+    if name not in masks:
+        raise BundleError(f"{name!r} is no mask beside the lungs: choose from {', '.join(masks)}.")
+    return masks[name]
+
+
+def structures_given(bundle: Bundle) -> tuple[str, ...]:
+    """What a bundle's network gives: 'lungs' first, then others of `lungfield.labels.STRUCTURES`.
+
+    Structures of one's own, which no label map knows, are left out.
+
+    Raises:
+        BundleError: its metadata does not name the channels of the network.
+    """
+    given = _given(bundle)
+    return tuple(one for one in STRUCTURES if all(label.name in given for label in labels_beside_lungs(one)))
 
 
 def _given(bundle: Bundle) -> set[str]:

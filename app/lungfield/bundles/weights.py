@@ -6,10 +6,15 @@ modules. So the file stays a plain state dict that any program can load.
 
 from __future__ import annotations
 
+import json
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lungfield.errors import BundleError, first_line
+
+logger = logging.getLogger(__name__)
 
 _PREPARATION = "lungfield_preparation"
 
@@ -51,6 +56,8 @@ def load_weights(
         weights = _with_channels_of(network, weights)
     else:
         require_preparation(weights, preparation(preprocessing), path)
+        if noted_preparation(weights) is None:
+            _warn_of_another_size(Path(path), preprocessing)
     try:
         network.load_state_dict(weights)
     except Exception as error:
@@ -93,7 +100,7 @@ def preparation(preprocessing: Any) -> list[str]:
     for step in preprocessing.transforms:
         name = type(step).__name__
         if "image" in getattr(step, "keys", ()) and not name.startswith("LoadImage"):
-            size = getattr(getattr(step, "resizer", None), "spatial_size", None)
+            size = _size_of(step)
             steps.append(name if size is None else f"{name} to {' x '.join(map(str, size))}")
     return steps
 
@@ -128,6 +135,32 @@ def require_preparation(weights: dict[str, Any], steps: list[str] | None, path: 
             f"{', '.join(steps)}. Set image_size and preprocessing as in its training: "
             '--image_size "[H,W]" on the command line, or in configs/inference.yaml of its bundle.'
         )
+
+
+def _warn_of_another_size(path: Path, preprocessing: Any) -> None:
+    """Say so where weights that note nothing lie in a bundle whose metadata gives its images another size."""
+    try:
+        metadata = json.loads((path.parent.parent / "configs" / "metadata.json").read_text("utf-8"))
+        shape = metadata["network_data_format"]["inputs"]["image"]["spatial_shape"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return  # not in a bundle, or in one that does not tell
+    sizes = [_size_of(step) for step in preprocessing.transforms]
+    now = next((size for size in reversed(sizes) if size is not None), None)
+    if now is not None and list(now) != list(shape):
+        logger.warning(
+            "%s: images are resized to %s, and the metadata.json of the bundle gives them %s. Masks are "
+            "worse at another size than that of the training.",
+            path,
+            *(" x ".join(map(str, size)) for size in (now, shape)),
+        )
+
+
+def _size_of(step: Any) -> Sequence[int] | None:
+    """The size that a step of a preprocessing brings the image to, or None."""
+    size: Sequence[int] | None = None
+    if "image" in getattr(step, "keys", ()):
+        size = getattr(getattr(step, "resizer", None), "spatial_size", None)
+    return size
 
 
 def load_state(path: str | Path, *, what: str, advice: str) -> Any:

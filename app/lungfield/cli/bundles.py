@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from lungfield.bundles import DEFAULT_BUNDLE, Bundle, all_bundles
+from lungfield.bundles.classes import structures_given
 
 
 def bundles(
@@ -27,13 +28,17 @@ def bundles(
         title="Bundles, with their mean test Dice by data set",
         caption=f"Default: {DEFAULT_BUNDLE}. To train a bundle without weights, see its docs/README.md.",
         box=box.SIMPLE,
+        padding=(0, 1, 0, 0),  # so that all columns fit into 80 characters
+        pad_edge=False,
     )
-    table.add_column("bundle", no_wrap=True)
-    for heading in ("input", "parameters", "weights", *sets):
-        table.add_column(heading, justify="right")
+    for heading in ("bundle", "gives"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("input", "params", "weights", *sets):
+        table.add_column(heading, justify="right", no_wrap=True)
     for entry in entries:
         table.add_row(
             entry["name"],
+            "\n".join(entry["structures"]),
             "x".join(map(str, entry["input_size"])),
             f"{entry['parameters'] / 1e6:.1f} M" if entry["parameters"] else "",
             f"{entry['weights_mb']:.1f} MB" if entry["has_weights"] else "none",
@@ -51,6 +56,7 @@ def _describe(bundle: Bundle) -> dict[str, Any]:
         "default": bundle.name == DEFAULT_BUNDLE,
         "version": bundle.version,
         "description": bundle.metadata.get("description", ""),
+        "structures": structures_given(bundle),
         "input_size": image.get("spatial_shape", []),
         "parameters": bundle.metadata.get("parameters"),
         "has_weights": bundle.has_weights,

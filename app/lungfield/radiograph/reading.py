@@ -91,6 +91,13 @@ def read_radiograph(
     if isinstance(source, Radiograph):
         radiograph = source
     elif isinstance(source, (str, os.PathLike)):
+        if "://" in os.fspath(source):  # not shown whole: it may hold a password or a signature
+            scheme = str(source).partition("://")[0]
+            raise UnreadableError(
+                f"{scheme}://... is a URI, not the path of a file: fetch the file first, and give its path, "
+                "its bytes or the open file.",
+                reason=Reason.INACCESSIBLE,
+            )
         path = Path(source)
         try:
             with _unchanged(path) as status:

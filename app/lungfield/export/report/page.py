@@ -7,7 +7,7 @@ import hashlib
 import os
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
@@ -26,7 +26,7 @@ from lungfield.export.report.messages import FLAGS, REASONS
 from lungfield.export.report.rows import Table, collect
 from lungfield.export.report.thumbnails import MEDIA_TYPE, embed
 from lungfield.export.tables import json_ready
-from lungfield.labels import LEFT_LUNG, LUNGS, RIGHT_LUNG, STRUCTURES
+from lungfield.labels import LEFT_LUNG, ONLY_LUNGS, RIGHT_LUNG, STRUCTURES
 from lungfield.names import shown
 
 DISCLAIMER = (
@@ -35,11 +35,13 @@ DISCLAIMER = (
 )
 
 _BUDGET_BYTES = 20_000_000
+_PAGE_SIZE = 60  # as in data.js
 _SCRIPTS = ("data.js", "review.js", "list.js", "picture.js", "viewer.js")
 _LABELS = [label for labels in STRUCTURES.values() for label in labels]
 _SUMMARY = (
     "bundle",
     "bundle_version",
+    "bundle_structures",
     "started",
     "seconds",
     "resumed",
@@ -68,7 +70,8 @@ def write_report(
 
     Args:
         path: the file to write.
-        summary: data of the batch: `bundle` and `bundle_version`; if known `started`, `seconds`, `agreement`
+        summary: data of the batch: `bundle` and `bundle_version`; `bundle_structures`, those of
+            `lungfield.labels.STRUCTURES` that its overlays show; if known `started`, `seconds`, `agreement`
             (for each metric the fields of `lungfield.mask.Summary`), `environment` and `settings` (mappings);
             `resumed`, the number of files that an earlier part of the run had ended, not included in
             `seconds`. Numbers of files by status are counted from the rows.
@@ -90,7 +93,7 @@ def write_report(
     styles, theme = _styles(), _asset("theme.js")
     script = Markup("").join(map(_asset, _SCRIPTS))
     known = dict.fromkeys(_SUMMARY) | json_ready(summary)
-    drawn = [label for label in _LABELS if label in LUNGS or any(table.values(f"{label.name}_area_px"))]
+    drawn = [label for name in known["bundle_structures"] or ONLY_LUNGS for label in STRUCTURES[name]]
     data = _script_json(
         {
             "id": _identity(known, table),
@@ -106,7 +109,8 @@ def write_report(
     )
     agreement = known["agreement"] or {}
     overview = overview or _overview(table)
-    place = uuid.uuid4().hex  # placeholder for the thumbnails, whose budget depends on the rest of the page
+    # Placeholders for the thumbnails, whose budget depends on the rest of the page.
+    places = uuid.uuid4().hex, uuid.uuid4().hex
     page = (
         _template()
         .render(
@@ -129,12 +133,22 @@ def write_report(
             theme_hash=_hash(theme),
             script_hash=_hash(script),
             data=data,
-            thumbnails=place,
+            first_thumbnails=places[0],
+            more_thumbnails=places[1],
         )
         .encode("utf-8")
     )
     thumbnails = embed(table.pictures, room_bytes=budget_bytes - len(page))
-    write_whole(path, page.replace(place.encode(), _script_json(thumbnails).encode()))
+    first = _end_of_first_page(thumbnails)
+    for place, some in zip(places, (thumbnails[:first], thumbnails[first:]), strict=True):
+        page = page.replace(place.encode(), _script_json(some).encode())
+    write_whole(path, page)
+
+
+def _end_of_first_page(thumbnails: Sequence[str | None]) -> int:
+    """The number of thumbnails that hold as many pictures as the first page shows files."""
+    pictures = [index for index, one in enumerate(thumbnails) if one]
+    return pictures[_PAGE_SIZE - 1] + 1 if len(pictures) >= _PAGE_SIZE else len(thumbnails)
 
 
 def _identity(summary: Mapping[str, Any], table: Table) -> str:

@@ -42,6 +42,13 @@ rows.forEach((row, index) => {
   row.name = value(row, "file").toLowerCase();
 });
 
+/* Most thumbnails follow this script in the page, so that the first cards do not wait for them. */
+function addThumbnails() {
+  const more = JSON.parse($("more-thumbnails").textContent);
+  $("more-thumbnails").remove();
+  for (const one of more) thumbnails.push(one);
+}
+
 function thumbnail(row) {
   const embedded = thumbnails[row.index];
   return embedded ? `data:${mediaType};base64,${embedded}` : link(row, "overlay");

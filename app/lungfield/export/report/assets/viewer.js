@@ -233,3 +233,9 @@ $("viewer").addEventListener("close", () => {
 
 change({});
 follow(location.hash);
+document.addEventListener("DOMContentLoaded", () => {
+  const first = thumbnails.length;
+  addThumbnails();
+  const start = state.page * PAGE_SIZE;
+  if (!$("viewer").open && found.slice(start, start + PAGE_SIZE).some((row) => row.index >= first && thumbnails[row.index])) show();
+});
