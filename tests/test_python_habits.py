@@ -185,7 +185,7 @@ def test_structures_that_cannot_be_saved_are_named(lungs, tmp_path):
     for name in ("lungs", "aorta"):
         with pytest.raises(BundleError, match="heart, right_clavicle, left_clavicle"):
             lungs.save_structure(name, tmp_path / "a.png")
-    with pytest.raises(BundleError, match="does not give heart"):
+    with pytest.raises(BundleError, match="does not segment heart"):
         lungs.save_structure("heart", tmp_path / "a.png")
 
 

@@ -254,7 +254,7 @@ def test_wrong_calls_are_refused(tmp_path, run, dark_is_lung):
         run(tmp_path / "a.png", tmp_path / "out", formats=("gif",))
     with pytest.raises(DataError, match="resumed or overwritten"):
         run(tmp_path / "a.png", tmp_path / "out", resume=True, overwrite=True)
-    with pytest.raises(DataError, match="0 workers"):
+    with pytest.raises(DataError, match="number of workers is 0"):
         run(tmp_path / "a.png", tmp_path / "out", workers=0)
     with pytest.raises(BundleError, match="no bundle 'nonsense'"):
         segment_files([tmp_path / "a.png"], tmp_path / "out", "nonsense")

@@ -152,8 +152,10 @@ def check_run(words):
     for option in (word for word in words if word.startswith("--") and "::" in word):
         at = known
         for part in option[2:].split("::")[:-1]:  # the last may be an argument that the config leaves out
-            assert part in at, option
-            at = at[part]
+            keys = dict(enumerate(at)) if isinstance(at, list) else at
+            key = int(part) if isinstance(at, list) and part.isdigit() else part
+            assert key in keys, option
+            at = keys[key]
 
 
 def shipped_config(file):

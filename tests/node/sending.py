@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import pydicom
-from peers import dcmtk
 from pydicom.uid import (
     ImplicitVRLittleEndian,
     JPEGBaseline8Bit,
@@ -38,6 +37,7 @@ from lungfield.node.records import Delivery, Received, Result, Sending, State
 from lungfield.node.settings import Destination, Settings
 from lungfield.node.store import Store
 from lungfield.radiograph import read_radiograph
+from soaking.dcmtk import dcmtk
 
 SAMPLE = Path(__file__).parents[2] / "sample_data" / "images" / "03_cr_monochrome1_implicit.dcm"
 ALGORITHM = Algorithm("lungfield test", "1")

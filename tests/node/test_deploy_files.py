@@ -59,7 +59,7 @@ def test_the_example_holds_no_secret_and_a_typing_error_is_refused(tmp_path):
     assert not re.search(r"^\s*#?\s*(token|password)", text, re.MULTILINE)
     path = tmp_path / "node.yaml"
     path.write_text(text.replace("ae_title:", "ae_titel:"), encoding="utf-8")
-    with pytest.raises(DataError, match="'ae_title' meant"):
+    with pytest.raises(DataError, match="did you mean 'ae_title'"):
         read_settings(path, {})
 
 

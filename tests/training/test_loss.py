@@ -70,7 +70,7 @@ def test_is_monais_loss_of_classes_where_all_is_known():
 
 def test_classes_and_channels_must_be_as_many(batch):
     logits, lung = batch
-    with pytest.raises(BundleError, match="gives 3 channels"):
+    with pytest.raises(BundleError, match="has 3 output channels"):
         PartialDiceCELoss()(logits.expand(-1, 3, -1, -1), lung.expand(-1, 2, -1, -1))
 
 

@@ -154,7 +154,7 @@ def test_another_number_of_channels_is_refused():
         lambda: LungLabelMapd(keys="pred")({"pred": torch.zeros(3, 4, 4)}),
         lambda: KnownLungsd(keys="pred")({"pred": torch.zeros(3, 4, 4), "label": torch.zeros(2, 4, 4)}),
     ):
-        with pytest.raises(BundleError, match="gives 3 channels"):
+        with pytest.raises(BundleError, match="has 3 output channels"):
             call()
 
 

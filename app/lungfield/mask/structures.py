@@ -46,7 +46,6 @@ def native_structures(
         (H, W) bool masks by the names of `lungfield.labels`; they may overlap.
     """
     found: dict[str, Mask] = {}
-    lungs = sampled(lungs, next(iter(logits.values())).shape)
     lung_fraction = np.count_nonzero(lungs) / lungs.size
     if HEART.value in logits:
         heart = logits[HEART.value]
@@ -54,7 +53,7 @@ def native_structures(
         found[HEART.name] = enlarged(kept.astype(np.uint8), heart, shape, level=level).view(bool)
     if CLAVICLE_SIDE_UNKNOWN in logits:
         clavicles = logits[CLAVICLE_SIDE_UNKNOWN]
-        sides = _clavicles(clavicles > level, lungs, lung_fraction)
+        sides = _clavicles(clavicles > level, sampled(lungs, clavicles.shape), lung_fraction)
         native = enlarged(sides, clavicles, shape, level=level)
         found |= {label.name: native == side for side, label in enumerate(CLAVICLES, start=1)}
     return found
