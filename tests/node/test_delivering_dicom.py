@@ -84,7 +84,7 @@ def test_every_status_of_failure_is_a_failure(tmp_path, status):
 
 
 @pytest.mark.parametrize(
-    ("status", "note"), [(0xB000, "0xb000"), (0xB007, "0xb007"), (0x0111, "before"), (0, "")]
+    ("status", "note"), [(0xB000, "0xb000"), (0xB007, "0xb007"), (0x0111, "already"), (0, "")]
 )
 def test_warnings_are_noted(tmp_path, status, note):
     with Peer(lambda event: status) as peer, node(tmp_path, archive(peer.port)) as one:
