@@ -195,7 +195,7 @@ def test_bundles_are_chosen_by_name_and_folder(tmp_path):
     assert [one.name for one in chosen_bundles("gsconv_unet, unet")] == ["gsconv_unet", "unet"]
     with pytest.raises(BundleError, match="no bundle 'nothing'"):
         chosen_bundles("unet,nothing")
-    with pytest.raises(BundleError, match="one name"):
+    with pytest.raises(BundleError, match="same name"):
         chosen_bundles(f"unet,{find_bundle('unet').root}")
     untrained = tmp_path / "untrained"
     (untrained / "configs").mkdir(parents=True)
