@@ -116,13 +116,8 @@ def structures_given(bundle: Bundle) -> tuple[str, ...]:
     Raises:
         BundleError: its metadata does not name the channels of the network.
     """
-    given = _given(bundle)
+    given = {label.name for label in structures_of(output_classes(bundle.metadata))}
     return tuple(one for one in STRUCTURES if all(label.name in given for label in labels_beside_lungs(one)))
-
-
-def _given(bundle: Bundle) -> set[str]:
-    """The names of the structures besides the lungs that a bundle's network segments."""
-    return {label.name for label in structures_of(output_classes(bundle.metadata))}
 
 
 def overlapping_classes(further: Sequence[str]) -> tuple[int, ...]:
