@@ -22,7 +22,7 @@ from lungfield.bundles import DEFAULT_BUNDLE
 from lungfield.datasets import load_data_list
 from lungfield.export import write_results_csv, write_results_json
 from lungfield.labels import CLAVICLES, HEART
-from lungfield.mask import measure_heart, read_mask
+from lungfield.mask import Regions, measure_heart, read_mask
 from lungfield.pipeline import Segmenter
 from lungfield.radiograph import read_radiograph
 from lungfield.transforms import read_structures
@@ -60,7 +60,7 @@ def row(segmenter: Segmenter, item: dict[str, Any]) -> dict[str, Any]:
     names = [label.name for label in (HEART, *CLAVICLES)]
     found = zip(names, read_structures(item["structures"], names), strict=True)
     masks = {name: mask for name, mask in found if mask is not None}
-    reference = measure_heart(read_mask(Path(item["label"])), masks, None)
+    reference = measure_heart(Regions(read_mask(Path(item["label"])), masks), None)
     return {
         "id": item["id"],
         "ratio": heart.cardiothoracic_ratio,

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from lungfield.export.overlay import render_overlay
 from lungfield.labels import HEART, LEFT_LUNG, LUNGS, RIGHT_LUNG
-from lungfield.mask import measure_heart
+from lungfield.mask import Regions, measure_heart
 from lungfield.records import Radiograph, Spacing
 from phantoms import make_phantom
 
@@ -31,10 +31,9 @@ def main(output: Path = typer.Argument(help="The JPEG to write."), seed: int = 4
         Path("phantom"), phantom.pixels, spacing=Spacing(phantom.spacing_mm, phantom.spacing_mm, "phantom")
     )
     heart = heart_between(phantom.label_map)
-    found = measure_heart(phantom.label_map, {HEART.name: heart}, radiograph.spacing)
-    picture = render_overlay(
-        radiograph, phantom.label_map, longest_side=SIDE_PX, structures={HEART.name: heart}, heart=found
-    )
+    regions = Regions(phantom.label_map, {HEART.name: heart})
+    found = measure_heart(regions, radiograph.spacing)
+    picture = render_overlay(radiograph, regions, longest_side=SIDE_PX, heart=found)
     draw = ImageDraw.Draw(picture)
 
     def write(row: float, column: float, text: str, colour: tuple[int, int, int] = _INK) -> None:

@@ -26,6 +26,7 @@ from lungfield.mask import (
     HeartMeasurements,
     Measurements,
     Quality,
+    Regions,
     agreement,
     assess,
     mean_density,
@@ -76,7 +77,7 @@ class Segmentation:
     def _repr_html_(self) -> str:
         """HTML for notebooks: the overlay, measurements and flags."""
         side = export.notebook.LONGEST_SIDE_PX
-        picture = export.render_overlay(self.radiograph, self.label_map, longest_side=side, **self._further)
+        picture = export.render_overlay(self.radiograph, self._regions, longest_side=side, heart=self.heart)
         facts = export.notebook.facts(self.radiograph, self.measurements, self.quality, self.heart)
         facts["Bundle"] = f"{self.bundle.name} {self.bundle.version}"
         return export.notebook.as_html(picture, self.radiograph.path.name, facts)
@@ -153,12 +154,12 @@ class Segmentation:
     @cached_property
     def measurements(self) -> Measurements:
         """Areas, heights and widths in pixels, and in mm if the spacing is known."""
-        return measure(self.upright_label_map, self.radiograph.spacing)
+        return measure(self._upright_regions, self.radiograph.spacing)
 
     @cached_property
     def density(self) -> Density:
         """Mean grey value of each lung as displayed, in [0, 1]."""
-        return mean_density(self.radiograph, self.upright_label_map)
+        return mean_density(self.radiograph, self._upright_regions)
 
     @cached_property
     def heart(self) -> HeartMeasurements | None:
@@ -169,10 +170,8 @@ class Segmentation:
         if HEART.name not in self.structures:
             return None
         radiograph = self.radiograph
-        upright = {name: radiograph.pose.upright(mask) for name, mask in self.structures.items()}
         return measure_heart(
-            self.upright_label_map,
-            upright,
+            self._upright_regions,
             radiograph.spacing,
             valid=radiograph.valid,
             frontal=radiograph.header is None or check_header(radiograph.header).frontal_chest,
@@ -199,10 +198,18 @@ class Segmentation:
         """The radiograph in the size of pictures to look at, shared by all of them."""
         return export.reduced_picture(self.radiograph)
 
-    @property
-    def _further(self) -> dict[str, Any]:
-        """The arguments of pictures for structures besides the lungs."""
-        return {"structures": self.structures, "heart": self.heart}
+    @cached_property
+    def _regions(self) -> Regions:
+        """The regions of lungs and structures on the file's own pixels."""
+        return Regions(self.label_map, self.structures)
+
+    @cached_property
+    def _upright_regions(self) -> Regions:
+        """The same on the pixels of the upright radiograph."""
+        upright = self.radiograph.pose.upright
+        if self.radiograph.pose.is_upright:
+            return self._regions
+        return Regions(upright(self.label_map), {name: upright(one) for name, one in self.structures.items()})
 
     @property
     def algorithm(self) -> export.Algorithm:
@@ -318,8 +325,14 @@ class Segmentation:
 
     def save_secondary_capture(self, path: str | Path, *, created: datetime.datetime | None = None) -> None:
         """Write the overlay as a DICOM secondary capture in the study of a radiograph from DICOM."""
-        how: dict[str, Any] = {"algorithm": self.algorithm, "created": created, **self._further}
-        export.save_secondary_capture(self.radiograph, self.label_map, Path(path), **how)
+        export.save_secondary_capture(
+            self.radiograph,
+            self._regions,
+            Path(path),
+            algorithm=self.algorithm,
+            heart=self.heart,
+            created=created,
+        )
 
     def save_overlay(self, path: str | Path, *, longest_side: int = export.LONGEST_SIDE_PX) -> None:
         """Write the radiograph with all contours, and the lines of the ratio, as .png or .jpg.
@@ -328,8 +341,14 @@ class Segmentation:
             OutputError: the name has another suffix, or the file cannot be written.
         """
         reduced = self._reduced if longest_side == export.LONGEST_SIDE_PX else None
-        how: dict[str, Any] = {"longest_side": longest_side, "reduced": reduced, **self._further}
-        export.save_overlay(self.radiograph, self.label_map, Path(path), **how)
+        export.save_overlay(
+            self.radiograph,
+            self._regions,
+            Path(path),
+            longest_side=longest_side,
+            heart=self.heart,
+            reduced=reduced,
+        )
 
     def save_preview(self, path: str | Path, *, reference: NDArray[np.generic] | None = None) -> None:
         """Write the radiograph and its contours as an SVG with layers, for the report.
@@ -338,9 +357,6 @@ class Segmentation:
             path: the file to write.
             reference: a reference mask, (H, W) in the file's pixels, non-zero on lung, as a separate layer.
         """
-        how: dict[str, Any] = {
-            "structures": self.structures,
-            "reference": reference,
-            "reduced": self._reduced,
-        }
-        export.save_preview(self.radiograph, self.label_map, Path(path), **how)
+        export.save_preview(
+            self.radiograph, self._regions, Path(path), reference=reference, reduced=self._reduced
+        )

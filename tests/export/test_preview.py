@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from lungfield.errors import OutputError
 from lungfield.export import save_preview
 from lungfield.labels import HEART, LUNGS
+from lungfield.mask.regions import Regions
 from lungfield.pose import UPRIGHT, Pose
 from lungfield.records import Radiograph
 
@@ -22,10 +23,10 @@ SVG = "{http://www.w3.org/2000/svg}"
 def drawn(tmp_path):
     """A function that saves a preview, and what it holds: the size, the picture, and paths by layer."""
 
-    def draw(label_map, pixels=None, pose=UPRIGHT, **options):
+    def draw(label_map, pixels=None, pose=UPRIGHT, structures=None, **options):
         pixels = np.full(label_map.shape, 0.25, np.float32) if pixels is None else pixels
         radiograph = Radiograph(tmp_path / "a.png", np.ascontiguousarray(pose.upright(pixels)), pose=pose)
-        save_preview(radiograph, label_map, tmp_path / "a.svg", **options)
+        save_preview(radiograph, Regions(label_map, structures), tmp_path / "a.svg", **options)
         root = ElementTree.parse(tmp_path / "a.svg").getroot()  # noqa: S314 - written above
         layers = {layer.get("id"): layer for layer in root if layer.get("class") == "layer"}
         jpeg = base64.b64decode(layers["picture"].get("href").partition(",")[2])
@@ -100,4 +101,4 @@ def test_no_lung_and_no_folder(drawn, tmp_path):
     (tmp_path / "file").touch()
     radiograph = Radiograph(tmp_path / "a.png", np.zeros((100, 100), np.float32))
     with pytest.raises(OutputError):
-        save_preview(radiograph, np.zeros((100, 100), np.uint8), tmp_path / "file" / "a.svg")
+        save_preview(radiograph, Regions(np.zeros((100, 100), np.uint8)), tmp_path / "file" / "a.svg")

@@ -8,7 +8,7 @@ from PIL import Image
 
 from lungfield.export import save_overlay, save_preview
 from lungfield.export.report import write_report
-from lungfield.mask import Agreement, summarise
+from lungfield.mask import Agreement, Regions, summarise
 from lungfield.records import Radiograph
 
 DONE = 130
@@ -478,8 +478,8 @@ def layered(tmp_path_factory):
     reference = np.zeros_like(label_map)
     reference[50:150, 50:120] = 1
     radiograph = Radiograph(folder / "a.png", np.full((200, 300), 0.5, np.float32))
-    save_overlay(radiograph, label_map, folder / "a.jpg")
-    save_preview(radiograph, label_map, folder / "a.svg", reference=reference)
+    save_overlay(radiograph, Regions(label_map), folder / "a.jpg")
+    save_preview(radiograph, Regions(label_map), folder / "a.svg", reference=reference)
     row = {"file": "a.png", "status": "done", "dice": 0.8, "overlay": "a.jpg", "preview": "a.svg"}
     write_report(folder / "report.html", summary={}, rows=[row], overlay_root=folder)
     return folder / "report.html"

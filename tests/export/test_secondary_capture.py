@@ -14,6 +14,7 @@ from lungfield.export import Algorithm, save_secondary_capture, save_skipped_not
 from lungfield.export.overlay import render_text
 from lungfield.export.secondary_capture import WHY_SKIPPED
 from lungfield.labels import LEFT_LUNG, RIGHT_LUNG
+from lungfield.mask.regions import Regions
 from lungfield.records import Radiograph
 
 UNET = Algorithm("lungfield unet", "1.0.0", "ab" * 32)
@@ -33,7 +34,7 @@ def save(tmp_path, radiograph, labels, make_header):
     def save_with(name="sc.dcm", *, labels=labels, created=None, **header):
         pixels = np.full(labels.shape, 0.4, dtype=np.float32)
         grey = Radiograph(radiograph.path, pixels, file_format="DICOM", header=make_header(**header))
-        save_secondary_capture(grey, labels, tmp_path / name, created=created, algorithm=UNET)
+        save_secondary_capture(grey, Regions(labels), tmp_path / name, created=created, algorithm=UNET)
         return tmp_path / name
 
     return save_with
@@ -136,10 +137,10 @@ def test_what_cannot_be_written(save, radiograph, label_map, tmp_path):
     path = tmp_path / "a.dcm"
     with pytest.raises(OutputError, match="is PNG and not DICOM"):
         save_secondary_capture(
-            replace(radiograph, header=None, file_format="PNG"), label_map, path, algorithm=UNET
+            replace(radiograph, header=None, file_format="PNG"), Regions(label_map), path, algorithm=UNET
         )
     with pytest.raises(OutputError, match="label map of this radiograph"):
-        save_secondary_capture(radiograph, label_map.T, path, algorithm=UNET)
+        save_secondary_capture(radiograph, Regions(label_map.T), path, algorithm=UNET)
     with pytest.raises(HeaderError, match="lacks a valid SeriesInstanceUID"):
         save(SeriesInstanceUID=None)
     assert list(tmp_path.iterdir()) == []

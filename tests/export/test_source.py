@@ -16,6 +16,7 @@ from pydicom.tag import Tag
 from lungfield.errors import HeaderError
 from lungfield.export import Algorithm, save_dicom_seg, save_secondary_capture, save_structured_report
 from lungfield.mask.measurements import measure
+from lungfield.mask.regions import Regions
 
 UNET = Algorithm("lungfield unet", "1.0.0", "ab" * 32)
 KINDS = ("seg", "seg with geometry", "sr", "sr with seg", "sc")
@@ -36,11 +37,11 @@ def save(tmp_path, radiograph, label_map):
             geometry = kind == "seg with geometry"
             save_dicom_seg(of, labels, path, algorithm=algorithm, viewer_geometry=geometry)
         elif kind == "sc":
-            save_secondary_capture(of, labels, path, algorithm=algorithm)
+            save_secondary_capture(of, Regions(labels), path, algorithm=algorithm)
         else:
             seg = tmp_path / f"seg of {name}"
             save_dicom_seg(of, labels, seg, algorithm=algorithm)
-            measured = measure(labels, of.spacing)
+            measured = measure(Regions(labels), of.spacing)
             segmentation = seg if kind == "sr with seg" else None
             save_structured_report(of, measured, path, algorithm=algorithm, segmentation=segmentation)
         return path

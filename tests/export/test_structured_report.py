@@ -15,6 +15,7 @@ from lungfield.errors import HeaderError, OutputError
 from lungfield.export import Algorithm, save_dicom_seg, save_structured_report
 from lungfield.mask.density import mean_density
 from lungfield.mask.measurements import measure
+from lungfield.mask.regions import Regions
 from lungfield.records import Spacing
 
 UNET = Algorithm("lungfield unet", "1.0.0", "ab" * 32)
@@ -41,9 +42,9 @@ def save(tmp_path, radiograph, label_map, make_header):
             save_dicom_seg(radiograph, labels, tmp_path / "seg.dcm", algorithm=UNET)
         save_structured_report(
             radiograph,
-            measure(labels, radiograph.spacing),
+            measure(Regions(labels), radiograph.spacing),
             tmp_path / name,
-            density=mean_density(radiograph, labels) if density else None,
+            density=mean_density(radiograph, Regions(labels)) if density else None,
             segmentation=tmp_path / "seg.dcm" if seg else None,
             created=created,
             algorithm=UNET,
@@ -215,7 +216,7 @@ def test_identifiers_are_its_own_and_stay(save, tmp_path):
 
 def test_a_seg_that_is_not_there_or_of_another_radiograph(save, radiograph, label_map, tmp_path):
     def report_with(segmentation):
-        measured = measure(label_map, radiograph.spacing)
+        measured = measure(Regions(label_map), radiograph.spacing)
         save_structured_report(
             radiograph, measured, tmp_path / "a.dcm", segmentation=segmentation, algorithm=UNET
         )
@@ -233,7 +234,7 @@ def test_a_seg_that_is_not_there_or_of_another_radiograph(save, radiograph, labe
 def test_not_dicom_and_broken_headers(save, radiograph, label_map, tmp_path):
     png = replace(radiograph, header=None, file_format="PNG")
     with pytest.raises(OutputError, match="is PNG and not DICOM"):
-        save_structured_report(png, measure(label_map, None), tmp_path / "a.dcm", algorithm=UNET)
+        save_structured_report(png, measure(Regions(label_map), None), tmp_path / "a.dcm", algorithm=UNET)
     with pytest.raises(HeaderError, match="lacks a valid StudyInstanceUID"):
         save(StudyInstanceUID=None)
     assert list(tmp_path.iterdir()) == []

@@ -19,6 +19,7 @@ from lungfield.export.tables import (
 from lungfield.mask.density import Density
 from lungfield.mask.measurements import measure
 from lungfield.mask.metrics import agreement
+from lungfield.mask.regions import Regions
 from lungfield.records import Spacing
 
 
@@ -43,7 +44,7 @@ def rows():
         "rows": np.int64(6),
         "row_spacing_mm": 0.5,
         **vars(agreement(labels, labels > 0, spacing=spacing)),
-        **measure(labels, spacing).to_row(),
+        **measure(Regions(labels), spacing).to_row(),
         **Density(None, None, None).to_row(),
     }
     failed = {"file": "b.dcm", "status": "failed", "reason_code": "damaged", "reason": "cut", "seconds": 1.0}

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lungfield.mask.density import Density, GreyLevel, mean_density
+from lungfield.mask.regions import Regions
 from lungfield.records import Radiograph
 
 
@@ -14,7 +15,7 @@ def radiograph_of(pixels):
 def test_by_hand():
     pixels = [[0.0, 0.2, 0.4, 1.0], [0.5, 0.6, 0.8, 1.0], [0.9, 0.9, 0.9, 0.9]]
     labels = np.array([[0, 1, 1, 0], [2, 1, 1, 0], [0, 0, 0, 2]], dtype=np.uint8)
-    density = mean_density(radiograph_of(pixels), labels)
+    density = mean_density(radiograph_of(pixels), Regions(labels))
     assert density.right_lung.mean == pytest.approx(0.5)
     assert density.right_lung.sd == pytest.approx(np.sqrt(0.05))
     assert density.left_lung.mean == pytest.approx(0.7)
@@ -27,7 +28,7 @@ def test_agrees_with_all_pixels_of_each_lung(ellipse):
     rng = np.random.default_rng(4)
     labels = (ellipse(100, 65, 80, 35) + 2 * ellipse(105, 175, 70, 35)).astype(np.uint8)
     pixels = rng.random(labels.shape, dtype=np.float32) ** (1 + labels)
-    density = mean_density(radiograph_of(pixels), labels)
+    density = mean_density(radiograph_of(pixels), Regions(labels))
     for level, values in (
         (density.right_lung, pixels[labels == 1]),
         (density.left_lung, pixels[labels == 2]),
@@ -41,7 +42,7 @@ def test_agrees_with_all_pixels_of_each_lung(ellipse):
 def test_one_lung(present, name):
     labels = np.zeros((4, 5), dtype=np.uint8)
     labels[1:3, 2:4] = present
-    density = mean_density(radiograph_of(np.full((4, 5), 0.25)), labels)
+    density = mean_density(radiograph_of(np.full((4, 5), 0.25)), Regions(labels))
     absent = ({"right_lung", "left_lung"} - {name}).pop()
     assert getattr(density, name) == density.total == GreyLevel(0.25, 0.0)
     assert getattr(density, absent) is None
@@ -49,8 +50,8 @@ def test_one_lung(present, name):
 
 def test_no_lung_and_lung_of_unknown_side():
     nothing = Density(None, None, None)
-    assert mean_density(radiograph_of(np.ones((3, 3))), np.zeros((3, 3), np.uint8)) == nothing
-    assert mean_density(radiograph_of(np.ones((3, 3))), np.full((3, 3), 255, np.uint8)) == nothing
+    assert mean_density(radiograph_of(np.ones((3, 3))), Regions(np.zeros((3, 3), np.uint8))) == nothing
+    assert mean_density(radiograph_of(np.ones((3, 3))), Regions(np.full((3, 3), 255, np.uint8))) == nothing
     assert set(nothing.to_row().values()) == {None}
 
 

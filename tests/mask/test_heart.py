@@ -5,8 +5,8 @@ import pytest
 from scipy import ndimage
 
 from lungfield.mask.chest import Line
-from lungfield.mask.components import touches_edge
 from lungfield.mask.heart import NoRatio, measure_heart
+from lungfield.mask.regions import Region, Regions
 from lungfield.records import Spacing
 
 FINE = Spacing(0.25, 0.25, "PixelSpacing")
@@ -33,7 +33,9 @@ def clavicles(ellipse):
 
 
 def test_by_hand_with_anisotropic_spacing(label_map, heart, clavicles):
-    found = measure_heart(label_map, {"heart": heart, **clavicles}, Spacing(0.5, 2.0, "PixelSpacing"))
+    found = measure_heart(
+        Regions(label_map, {"heart": heart, **clavicles}), Spacing(0.5, 2.0, "PixelSpacing")
+    )
     assert found.no_ratio is None
     assert (found.heart_width_px, found.heart_width_mm) == (75, 150.0)
     assert (found.thoracic_width_px, found.thoracic_width_mm) == (180, 360.0)
@@ -52,21 +54,24 @@ def test_costophrenic_points_are_the_lowest_of_the_lateral_halves():
     label_map[5:50, 5:25] = 1
     label_map[45:50, 8:15] = 0  # the lowest pixels of the lateral half are columns 5 to 7
     label_map[5:48, 35:55] = 2
-    found = measure_heart(label_map, {}, None)
+    found = measure_heart(Regions(label_map), None)
     assert found.right_costophrenic == (49, 5)
     assert found.left_costophrenic == (47, 54)
-    assert measure_heart(np.where(label_map == 1, 1, 0).astype(np.uint8), {}, None).left_costophrenic is None
+    assert (
+        measure_heart(Regions(np.where(label_map == 1, 1, 0).astype(np.uint8)), None).left_costophrenic
+        is None
+    )
 
 
 def test_without_spacing_there_is_a_ratio_and_no_lengths_in_mm(label_map, heart):
-    found = measure_heart(label_map, {"heart": heart}, None)
+    found = measure_heart(Regions(label_map, {"heart": heart}), None)
     assert found.cardiothoracic_ratio == 75 / 180
     assert found.heart_width_mm is found.thoracic_width_mm is found.heart_area_mm2 is None
 
 
 def refused(label_map, structures, **options):
     """The reason; and no number beside it."""
-    found = measure_heart(label_map, structures, FINE, **options)
+    found = measure_heart(Regions(label_map, structures), FINE, **options)
     assert found.cardiothoracic_ratio is found.heart_width_px is found.thoracic_width_px is None
     assert found.heart_width_mm is found.thoracic_width_mm is found.thorax is found.heart_right is None
     return found.no_ratio
@@ -102,7 +107,7 @@ def test_a_turned_picture(label_map, heart, degrees):
 @pytest.mark.parametrize("degrees", [-5, 5])
 def test_a_little_tilt_changes_little(label_map, heart, degrees):
     turned, structures = (ndimage.rotate(one, degrees, order=0) for one in (label_map, heart))
-    found = measure_heart(turned, {"heart": structures}, FINE)
+    found = measure_heart(Regions(turned, {"heart": structures}), FINE)
     assert found.cardiothoracic_ratio == pytest.approx(75 / 180, abs=0.02)
 
 
@@ -111,17 +116,17 @@ def test_a_turned_patient(label_map, heart, clavicles, ellipse):
     shifted = {name: np.roll(mask, 16, axis=1) for name, mask in clavicles.items()}
     assert refused(label_map, {"heart": heart, **shifted}) == NoRatio.ROTATED
     one = {"right_clavicle": shifted["right_clavicle"]}
-    assert measure_heart(label_map, {"heart": heart, **one}, None).no_ratio is None
+    assert measure_heart(Regions(label_map, {"heart": heart, **one}), None).no_ratio is None
     narrow = (ellipse(100, 65, 80, 45) * 1 + ellipse(100, 180, 80, 20) * 2).astype(np.uint8)
     assert refused(narrow, {"heart": heart}) == NoRatio.ROTATED
 
 
 def test_what_reaches_the_edge(label_map, heart):
-    cut = measure_heart(label_map[:, :190], {"heart": heart[:, :190]}, None)
+    cut = measure_heart(Regions(label_map[:, :190], {"heart": heart[:, :190]}), None)
     assert cut.no_ratio == NoRatio.CUT_OFF
     assert refused(label_map[:159], {"heart": heart[:159]}) == NoRatio.CUT_OFF
     valid = np.ones(label_map.shape, dtype=bool)
-    assert measure_heart(label_map, {"heart": heart}, None, valid=valid).no_ratio is None
+    assert measure_heart(Regions(label_map, {"heart": heart}), None, valid=valid).no_ratio is None
     valid[:, 205:] = False  # under a shutter
     assert (
         refused(np.where(valid, label_map, 0).astype(np.uint8), {"heart": heart}, valid=valid)
@@ -136,11 +141,10 @@ def test_a_heart_that_is_none(label_map, heart, shift):
 
 def test_touching_the_edge_of_what_is_picture():
     mask = np.zeros((10, 10), dtype=bool)
-    assert not touches_edge(mask)
     mask[3:5, 3:5] = True
     valid = np.ones_like(mask)
-    assert not touches_edge(mask, valid)
+    assert not Region.of(mask).touches_edge(mask.shape, valid)
     valid[:, 5:] = False
-    assert touches_edge(mask, valid)
+    assert Region.of(mask).touches_edge(mask.shape, valid)
     mask[0, 0] = True
-    assert touches_edge(mask)
+    assert Region.of(mask).touches_edge(mask.shape)

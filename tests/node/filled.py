@@ -19,6 +19,7 @@ import requests
 
 from lungfield.export import save_secondary_capture
 from lungfield.export.derived import Algorithm
+from lungfield.mask import Regions
 from lungfield.node.readiness import Check
 from lungfield.node.records import Received, Result
 from lungfield.node.settings import Destination, Settings
@@ -155,7 +156,11 @@ def segment(filled: Filled, number: int) -> Path:
     phantom = make_phantom(number, shape=radiograph.shape)
     algorithm = Algorithm("lungfield phantom", "1.0")
     save_secondary_capture(
-        radiograph, phantom.label_map, path, algorithm=algorithm, created=datetime(2026, 1, 1, tzinfo=UTC)
+        radiograph,
+        Regions(phantom.label_map),
+        path,
+        algorithm=algorithm,
+        created=datetime(2026, 1, 1, tzinfo=UTC),
     )
     row = {"seconds": 1.5, "confidence": 0.97, "flags": FLAGS if number == 1 else ()}
     row |= {"right_lung_area_mm2": 14_200.0, "left_lung_area_mm2": 12_300.0}

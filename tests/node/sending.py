@@ -31,7 +31,7 @@ from pydicom.uid import (
 from pynetdicom import AE, evt
 
 from lungfield.export import Algorithm, save_dicom_seg, save_secondary_capture, save_structured_report
-from lungfield.mask import measure
+from lungfield.mask import Regions, measure
 from lungfield.node.delivering import Delivering
 from lungfield.node.records import Delivery, Received, Result, Sending, State
 from lungfield.node.settings import Destination, Settings
@@ -188,12 +188,12 @@ def _template(formats: tuple[str, ...]) -> tuple[dict[str, bytes], dict[str, Any
     label_map = np.zeros((rows, columns), np.uint8)
     label_map[rows // 4 : rows // 2, columns // 8 : columns // 3] = 1
     label_map[rows // 4 : rows // 2, columns // 2 : columns // 4 * 3] = 2
-    measurements = measure(label_map, radiograph.spacing)
+    measurements = measure(Regions(label_map), radiograph.spacing)
     how: dict[str, Any] = {"algorithm": ALGORITHM, "created": datetime(2024, 1, 2, 3, 4, 5)}
     writers: dict[str, Callable[[Path], None]] = {
         "seg": lambda to: save_dicom_seg(radiograph, label_map, to, **how),
         "sr": lambda to: save_structured_report(radiograph, measurements, to, **how),
-        "sc": lambda to: save_secondary_capture(radiograph, label_map, to, **how),
+        "sc": lambda to: save_secondary_capture(radiograph, Regions(label_map), to, **how),
     }
     made = {}
     with TemporaryDirectory() as folder:

@@ -15,8 +15,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydicom import DataElement, Dataset
 from pydicom.charset import convert_encodings, default_encoding
 from pydicom.config import IGNORE
@@ -61,11 +59,11 @@ class Algorithm:
         return _long_string(self.version)
 
 
-def require_its_label_map(radiograph: Radiograph, label_map: NDArray[np.uint8], path: Path) -> None:
-    """Raise `OutputError` unless a label map has the shape of its radiograph."""
-    if label_map.shape != radiograph.stored_shape:
+def require_its_shape(radiograph: Radiograph, shape: tuple[int, ...], path: Path) -> None:
+    """Raise `OutputError` unless the shape of a label map is that of its radiograph."""
+    if shape != radiograph.stored_shape:
         raise OutputError(
-            f"{path}: the label map has (rows, columns) {label_map.shape} and the radiograph "
+            f"{path}: the label map has (rows, columns) {shape} and the radiograph "
             f"{radiograph.stored_shape}; give the label map of this radiograph."
         )
 

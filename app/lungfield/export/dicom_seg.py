@@ -75,7 +75,7 @@ def save_dicom_seg(
     """
     path = Path(path)
     source = source_of(radiograph, path)
-    derived.require_its_label_map(radiograph, label_map, path)
+    derived.require_its_shape(radiograph, label_map.shape, path)
     known = (BACKGROUND, *(label.value for label in LUNGS))
     # The values are consecutive, so checking the largest is enough.
     if label_map.max(initial=BACKGROUND) > max(known):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -17,15 +17,16 @@ from scipy.special import ndtri
 
 from lungfield.atomic import write_whole
 from lungfield.errors import OutputError
-from lungfield.labels import CLAVICLES, HEART, LUNG_SIDE_UNKNOWN, LUNGS, Label
-from lungfield.mask.components import bounding_box
+from lungfield.labels import CLAVICLES, HEART, LUNGS, Label
 from lungfield.mask.heart import HeartMeasurements
+from lungfield.mask.regions import UNKNOWN_LUNG, Region, Regions
 from lungfield.records import Radiograph
 
 LONGEST_SIDE_PX = 768
 """About how large pictures are: enough to judge a contour."""
 
-_COLOURS = {label.value: label.colour_rgb for label in LUNGS} | {LUNG_SIDE_UNKNOWN: (0, 200, 120)}
+_COLOURS = {label.name: label.colour_rgb for label in LUNGS} | {UNKNOWN_LUNG: (0, 200, 120)}
+_COLOURS |= {label.name: label.colour_rgb for label in (HEART, *CLAVICLES)}
 _THORAX_RGB = (240, 240, 240)
 _FILL_OPACITY = 0.1
 _CONTOUR_WIDTH_PX = 2.0
@@ -41,12 +42,11 @@ _TEXT_FONT_PX = 34
 
 def save_overlay(
     radiograph: Radiograph,
-    label_map: NDArray[np.uint8],
+    regions: Regions,
     path: Path,
     *,
     longest_side: int = LONGEST_SIDE_PX,
     caption: str | None = None,
-    structures: Mapping[str, NDArray[np.bool_]] | None = None,
     heart: HeartMeasurements | None = None,
     reduced: Reduced | None = None,
 ) -> None:
@@ -54,11 +54,10 @@ def save_overlay(
 
     Args:
         radiograph: the radiograph.
-        label_map: (H, W) uint8 on the pixels as the file stores them, with the values of `lungfield.labels`.
+        regions: of the masks on the pixels as the file stores them.
         path: the file to write: .png, .jpg or .jpeg.
         longest_side: as for `render_overlay`, and likewise the other arguments.
         caption: a line of text below the picture, or None.
-        structures: masks besides the lungs.
         heart: the measurements of heart and chest.
         reduced: the result of `reduced_picture` for this radiograph and `longest_side`, if it is known.
 
@@ -68,17 +67,16 @@ def save_overlay(
     encode = _ENCODERS.get(path.suffix.lower())
     if encode is None:
         raise OutputError(f"{path}: an overlay is saved as {', '.join(_ENCODERS)}.")
-    if label_map.shape != radiograph.stored_shape:
+    if regions.shape != radiograph.stored_shape:
         raise OutputError(
-            f"{path}: the label map has (rows, columns) {label_map.shape} and the radiograph "
+            f"{path}: the label map has (rows, columns) {regions.shape} and the radiograph "
             f"{radiograph.stored_shape}; give the label map of this radiograph."
         )
     picture = render_overlay(
         radiograph,
-        label_map,
+        regions,
         longest_side=longest_side,
         caption=caption,
-        structures=structures,
         heart=heart,
         reduced=reduced,
     )
@@ -104,11 +102,10 @@ _ENCODERS: dict[str, Callable[[NDArray[np.uint8]], bytes]] = {
 
 def render_overlay(
     radiograph: Radiograph,
-    label_map: NDArray[np.uint8],
+    regions: Regions,
     *,
     longest_side: int = LONGEST_SIDE_PX,
     caption: str | None = None,
-    structures: Mapping[str, NDArray[np.bool_]] | None = None,
     heart: HeartMeasurements | None = None,
     reduced: Reduced | None = None,
 ) -> Image.Image:
@@ -122,12 +119,10 @@ def render_overlay(
 
     Args:
         radiograph: the radiograph.
-        label_map: (H, W) uint8 on the pixels as the file stores them, with the values of `lungfield.labels`.
+        regions: of the masks on the pixels as the file stores them: the lungs, and any further structures.
         longest_side: approximate length in pixels. A larger radiograph is reduced by the integer factor that
             comes nearest to this.
         caption: a line of text below the picture, or None; text that does not fit is cut off.
-        structures: (H, W) bool masks on the pixels as the file stores them, by the names of
-            `lungfield.labels`.
         heart: the measurements on the upright picture; None without a heart.
         reduced: the result of `reduced_picture` for this radiograph and `longest_side`, if it is known.
 
@@ -135,27 +130,23 @@ def render_overlay(
         An RGB picture with 8 bits per channel.
     """
     factor, grey = reduced or reduced_picture(radiograph, longest_side)
-    highest = label_map.max()
-    lungs = {value: _find(label_map == value, factor) if value <= highest else None for value in _COLOURS}
-    drawn = [(colour, lungs[value]) for value, colour in _COLOURS.items()]
-    drawn += [
-        (label.colour_rgb, _find(structures[label.name], factor))
-        for label in (HEART, *CLAVICLES)
-        if structures and label.name in structures
-    ]
+    drawn = {
+        name: _draw(region, regions.shape, factor)
+        for name in _COLOURS
+        if (region := regions[name]) is not None
+    }
     # Pillow blends three single bands in a third of the time of an RGB picture.
     bands = [grey.copy() for _ in "RGB"]
-    for colour, found in drawn:
-        if found is not None:
-            opacity = Image.fromarray(_opacity(found.coverage))
-            for band, level in zip(bands, colour, strict=True):
-                band.paste(level, found.corner, opacity)
+    for name, found in drawn.items():
+        opacity = Image.fromarray(_opacity(found.coverage))
+        for band, level in zip(bands, _COLOURS[name], strict=True):
+            band.paste(level, found.corner, opacity)
     picture = Image.merge("RGB", bands)
     if heart is not None:
         _draw_ratio(picture, heart, radiograph, factor)
     for label in LUNGS:
-        if (lung := lungs[label.value]) is not None:
-            _draw_letter(picture, lung, label)
+        if label.name in drawn:
+            _draw_letter(picture, drawn[label.name], label)
     return _with_caption(picture, caption) if caption else picture
 
 
@@ -214,20 +205,24 @@ class _Drawn(NamedTuple):
     coverage: NDArray[np.uint8]
 
 
-def _find(mask: NDArray[np.bool_], factor: int) -> _Drawn | None:
-    """Reduce a (H, W) mask to the picture's size; None if it is empty."""
-    box = bounding_box(mask)
-    if box is None:
-        return None
+def _draw(region: Region, shape: tuple[int, int], factor: int) -> _Drawn:
+    """Reduce a region of a picture of `shape` by an integer factor."""
     (top, bottom), (left, right) = (
         (
             max(0, side.start // factor - _MARGIN_PX),
             min(-(-length // factor), -(-side.stop // factor) + _MARGIN_PX),
         )
-        for side, length in zip(box, mask.shape, strict=True)
+        for side, length in zip(region.box, shape, strict=True)
     )
-    crop = mask[factor * top : factor * bottom, factor * left : factor * right]
-    return _Drawn((left, top), np.asarray(_reduced(crop.view(np.uint8) * np.uint8(255), factor)))
+    rows, columns = (min(factor * stop, length) for stop, length in zip((bottom, right), shape, strict=True))
+    values = np.zeros((rows - factor * top, columns - factor * left), dtype=np.uint8)
+    row, column = region.box[0].start - factor * top, region.box[1].start - factor * left
+    np.multiply(
+        region.mask.view(np.uint8),
+        np.uint8(255),
+        out=values[row : row + region.height_px, column : column + region.width_px],
+    )
+    return _Drawn((left, top), np.asarray(_reduced(values, factor)))
 
 
 def _opacity(coverage: NDArray[np.uint8]) -> NDArray[np.uint8]:

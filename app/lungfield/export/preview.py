@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from lungfield.atomic import write_whole
 from lungfield.export.overlay import Reduced, reduced_picture
-from lungfield.labels import LUNGS, STRUCTURES
-from lungfield.mask.components import bounding_box
+from lungfield.labels import STRUCTURES
+from lungfield.mask.regions import Region, Regions
 from lungfield.records import Radiograph
 
 _JPEG_QUALITY = 85
@@ -32,10 +32,9 @@ _STYLE = (
 
 def save_preview(
     radiograph: Radiograph,
-    label_map: NDArray[np.uint8],
+    regions: Regions,
     path: Path,
     *,
-    structures: Mapping[str, NDArray[np.bool_]] | None = None,
     reference: NDArray[np.generic] | None = None,
     reduced: Reduced | None = None,
 ) -> None:
@@ -46,9 +45,8 @@ def save_preview(
 
     Args:
         radiograph: the radiograph.
-        label_map: (H, W) uint8 on the pixels as the file stores them, with the values of `lungfield.labels`.
+        regions: of the masks on the pixels as the file stores them.
         path: the file to write.
-        structures: (H, W) bool masks besides the lungs, likewise, by the names of `lungfield.labels`.
         reference: a reference mask, (H, W), likewise, non-zero on lung; None without one.
         reduced: the result of `reduced_picture` for this radiograph, if it is known.
 
@@ -59,13 +57,9 @@ def save_preview(
     grey = np.asarray(picture)
     jpeg = base64.b64encode(imagecodecs.jpeg8_encode(grey, level=_JPEG_QUALITY)).decode("ascii")
     height, width = grey.shape
-    masks = {label.name: label_map == label.value for label in LUNGS} | dict(structures or {})
-    drawn = "".join(
-        _path(masks[label.name], factor, label.colour_rgb, label.name)
-        for label in _LABELS
-        if label.name in masks
-    )
-    against = "" if reference is None else _path(reference != 0, factor, _REFERENCE_RGB, "reference_lungs")
+    drawn = "".join(_path(regions[label.name], factor, label.colour_rgb, label.name) for label in _LABELS)
+    expected = None if reference is None else Region.of(reference != 0)
+    against = _path(expected, factor, _REFERENCE_RGB, "reference_lungs")
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}"><style>{_STYLE}</style>'
@@ -76,19 +70,17 @@ def save_preview(
     write_whole(path, svg.encode("ascii"))
 
 
-def _path(mask: NDArray[np.bool_], factor: int, colour_rgb: tuple[int, int, int], name: str) -> str:
-    """The contours of a (H, W) mask as an SVG path, in pixels of a picture that is reduced by a factor."""
-    lines = "".join(_lines(mask, factor))
-    return f'<path data-structure="{name}" stroke="rgb{colour_rgb}" d="{lines}"/>' if lines else ""
+def _path(region: Region | None, factor: int, colour_rgb: tuple[int, int, int], name: str) -> str:
+    """The contours of a region as an SVG path, in pixels of a picture that is reduced by a factor."""
+    if region is None:
+        return ""
+    lines = "".join(_lines(region, factor))
+    return f'<path data-structure="{name}" stroke="rgb{colour_rgb}" d="{lines}"/>'
 
 
-def _lines(mask: NDArray[np.bool_], factor: int) -> Iterator[str]:
-    box = bounding_box(mask)
-    if box is None:
-        return
-    crop = np.ascontiguousarray(mask[box]).view(np.uint8)
-    contours, _ = cv2.findContours(crop, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    corner = np.array([box[1].start, box[0].start])
+def _lines(region: Region, factor: int) -> Iterator[str]:
+    contours, _ = cv2.findContours(region.mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    corner = np.array([region.box[1].start, region.box[0].start])
     for contour in contours:
         # In tenths of a pixel, each point relative to the one before.
         simple = cv2.approxPolyDP(contour, _TOLERANCE_PX * factor, closed=True)[:, 0]

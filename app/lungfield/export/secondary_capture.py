@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from lungfield.export.overlay import render_overlay, render_text
 from lungfield.export.source import Source, patient_orientation, source_of, source_of_header, values_of
 from lungfield.labels import Code
 from lungfield.mask.heart import HeartMeasurements
+from lungfield.mask.regions import Regions
 from lungfield.records import Radiograph
 
 _LONGEST_SIDE_PX = 1024
@@ -59,11 +60,10 @@ _NOTICE = _Kind(
 
 def save_secondary_capture(
     radiograph: Radiograph,
-    label_map: NDArray[np.uint8],
+    regions: Regions,
     path: Path,
     *,
     algorithm: derived.Algorithm,
-    structures: Mapping[str, NDArray[np.bool_]] | None = None,
     heart: HeartMeasurements | None = None,
     created: datetime | None = None,
 ) -> None:
@@ -75,17 +75,16 @@ def save_secondary_capture(
     BurnedInAnnotation is copied from the radiograph, as the picture shows the radiograph's pixels.
 
     The same input, algorithm and `created` give the same bytes and the same identifiers. Arguments and errors
-    are those of `save_dicom_seg`; `heart` holds the measurements of the heart.
+    are those of `save_dicom_seg` and `render_overlay`.
     """
     path = Path(path)
     source = source_of(radiograph, path)
-    derived.require_its_label_map(radiograph, label_map, path)
+    derived.require_its_shape(radiograph, regions.shape, path)
     picture = render_overlay(
         radiograph,
-        label_map,
+        regions,
         longest_side=_LONGEST_SIDE_PX,
         caption=" ".join([*_ratio(heart, radiograph.view), _BURNT_IN]),
-        structures=structures,
         heart=heart,
     )
     with derived.errors_of_header(radiograph.path, path, "secondary capture"):

@@ -10,6 +10,7 @@ from lungfield.mask.metrics import METRICS, Agreement, Summary, agreement, summa
 from lungfield.mask.mirror import is_mirrored
 from lungfield.mask.quality import Flag, Quality, assess, logistic
 from lungfield.mask.reading import read_mask, read_reference, referenced_sop_instance_uids
+from lungfield.mask.regions import Regions
 from lungfield.mask.sides import split_lungs
 from lungfield.mask.structures import native_structures, with_structures
 
@@ -24,6 +25,7 @@ __all__ = [
     "Measurements",
     "NoRatio",
     "Quality",
+    "Regions",
     "Summary",
     "agreement",
     "assess",

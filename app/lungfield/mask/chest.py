@@ -9,8 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lungfield.mask.components import bounding_box, centre, counted
+from lungfield.labels import LUNGS
+from lungfield.mask.components import centre, counted
 from lungfield.mask.features import likeness
+from lungfield.mask.regions import Region, Regions
 
 Mask = NDArray[np.bool_]
 Point = tuple[int, int]
@@ -63,31 +65,27 @@ class Chest:
     tilt_degrees: float
 
     @classmethod
-    def of(cls, right: Mask, left: Mask, aspect: float) -> Chest | None:
-        """From (H, W) bool masks and the height / width of a pixel; None if no row has both lungs."""
-        boxes = bounding_box(right), bounding_box(left)
-        if boxes[0] is None or boxes[1] is None:
+    def of(cls, regions: Regions, aspect: float) -> Chest | None:
+        """From the regions of the lungs and the height / width of a pixel; None if no row has both lungs."""
+        right, left = (regions[label.name] for label in LUNGS)
+        if right is None or left is None:
             return None
-        top, left_end = (min(box[axis].start for box in boxes if box) for axis in (0, 1))
-        bottom, right_end = (max(box[axis].stop for box in boxes if box) for axis in (0, 1))
-        box = slice(top, bottom), slice(left_end, right_end)
-        right, left = right[box], left[box]
-        rows = np.flatnonzero(right.any(axis=1) & left.any(axis=1))
-        if rows.size == 0:
+        rows = np.intersect1d(right.rows, left.rows, assume_unique=True)
+        lungs = regions.lungs
+        if lungs is None or rows.size == 0:
             return None
-        lungs = right | left
-        both = lungs[rows]
+        both = lungs.mask[rows - lungs.box[0].start]
         first = both.argmax(axis=1)
         last = both.shape[1] - 1 - cv2.flip(both.view(np.uint8), 1).view(bool).argmax(axis=1)
-        widths = [one[1].stop - one[1].start for one in boxes if one is not None]
-        slopes = [_slope_degrees(of(right), of(left), aspect) for of in (_top, centre)]
+        slopes = [_slope_degrees(of(right), of(left), aspect) for of in (_top, _centre)]
+        left_end = lungs.box[1].start
         return cls(
-            rows + top,
+            rows,
             first + left_end,
             last + left_end,
-            box,
-            likeness(lungs),
-            min(widths) / max(widths),
+            lungs.box,
+            likeness(lungs.mask),
+            min(right.width_px, left.width_px) / max(right.width_px, left.width_px),
             float(np.median(1 - counted(both, axis=1) / (last - first + 1))),
             float(np.mean(slopes)),
         )
@@ -104,10 +102,14 @@ class Chest:
         return (self.first_columns + self.last_columns) / 2
 
 
-def _top(mask: Mask) -> Point:
-    """The first pixel of the topmost row of a non-empty mask."""
-    row = int(mask.any(axis=1).argmax())
-    return row, int(mask[row].argmax())
+def _top(lung: Region) -> Point:
+    """The first pixel of the topmost row."""
+    return lung.box[0].start, lung.box[1].start + int(lung.mask[0].argmax())
+
+
+def _centre(lung: Region) -> tuple[float, float]:
+    row, column = centre(lung.mask)
+    return lung.box[0].start + row, lung.box[1].start + column
 
 
 def _slope_degrees(right: tuple[float, ...], left: tuple[float, ...], aspect: float) -> float:

@@ -71,18 +71,5 @@ def dilated(mask: NDArray[np.bool_], times: int = 1) -> NDArray[np.bool_]:
     return found.view(bool)
 
 
-def touches_edge(mask: NDArray[np.bool_], valid: NDArray[np.bool_] | None = None) -> bool:
-    """Whether a (H, W) bool mask touches the edge of the image or a pixel that is not `valid`."""
-    box = bounding_box(mask)
-    if box is None:
-        return False
-    if any(side.start == 0 or side.stop == length for side, length in zip(box, mask.shape, strict=True)):
-        return True
-    if valid is None:
-        return False
-    around = tuple(slice(side.start - 1, side.stop + 1) for side in box)
-    return bool((dilated(np.pad(mask[box], 1)) & ~valid[around]).any())
-
-
 def _as_bytes(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(mask).view(np.uint8)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungfield.labels import LEFT_LUNG, RIGHT_LUNG
-from lungfield.mask.components import bounding_box
+from lungfield.mask.regions import Regions
 from lungfield.records import Radiograph
 
 
@@ -50,7 +50,7 @@ class Density:
         return row
 
 
-def mean_density(radiograph: Radiograph, label_map: NDArray[np.uint8]) -> Density:
+def mean_density(radiograph: Radiograph, regions: Regions) -> Density:
     """Measure the displayed grey value of the lungs over all of their pixels.
 
     This is a relative density: the grey value after the file's windowing, which depends on exposure,
@@ -59,26 +59,24 @@ def mean_density(radiograph: Radiograph, label_map: NDArray[np.uint8]) -> Densit
 
     Args:
         radiograph: the radiograph.
-        label_map: (H, W) uint8 of the same shape, with the values of `lungfield.labels`. Lung of unknown side
-            is ignored.
+        regions: of a label map of the same shape. Lung of unknown side is ignored.
 
     Returns:
         Mean and standard deviation of each lung and of both together.
     """
-    moments = _moments(radiograph.pixels, label_map)
+    moments = _moments(radiograph.pixels, regions)
     right, left = (_level(lung) for lung in moments)
     return Density(right, left, _level(moments.sum(axis=0)))
 
 
-def _moments(pixels: NDArray[np.float32], label_map: NDArray[np.uint8]) -> NDArray[np.float64]:
+def _moments(pixels: NDArray[np.float32], regions: Regions) -> NDArray[np.float64]:
     """Count, sum and sum of squares of the pixels of the right and the left lung: (2, 3) float64."""
     moments = np.zeros((2, 3))
     for row, lung in enumerate((RIGHT_LUNG, LEFT_LUNG)):
-        mask = label_map == lung.value
-        if (box := bounding_box(mask)) is not None:
-            within = mask[box].view(np.uint8)
-            count = np.count_nonzero(within)
-            mean, sd = (float(one[0, 0]) for one in cv2.meanStdDev(pixels[box], mask=within))
+        if (region := regions[lung.name]) is not None:
+            within = region.mask.view(np.uint8)
+            mean, sd = (float(one[0, 0]) for one in cv2.meanStdDev(pixels[region.box], mask=within))
+            count = region.area_px
             moments[row] = count, count * mean, count * (sd**2 + mean**2)
     return moments
 

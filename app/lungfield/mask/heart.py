@@ -7,7 +7,7 @@ upright picture: head at the top, the patient's right on the image's left.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from lungfield.labels import CLAVICLES, HEART, LEFT_LUNG, RIGHT_LUNG
 from lungfield.mask.chest import Chest, Line, Point
-from lungfield.mask.components import bounding_box, touches_edge
+from lungfield.mask.components import bounding_box
+from lungfield.mask.regions import Region, Regions
 from lungfield.records import Spacing
 
 Mask = NDArray[np.bool_]
@@ -111,8 +112,7 @@ _MIN_HEART_HEIGHT, _MAX_HEART_HEIGHT = 0.3, 1.15
 
 
 def measure_heart(
-    label_map: NDArray[np.uint8],
-    structures: Mapping[str, Mask],
+    regions: Regions,
     spacing: Spacing | None,
     *,
     valid: Mask | None = None,
@@ -126,25 +126,23 @@ def measure_heart(
     of the lungs are used for the inner borders of the ribs.
 
     Args:
-        label_map: (H, W) uint8, 1 the right lung and 2 the left.
-        structures: (H, W) bool masks by the names of `lungfield.labels`: 'heart', and if available
-            'right_clavicle' and 'left_clavicle', to detect a rotated patient.
+        regions: of the lungs and the heart, and if available of the clavicles, to detect a rotated patient.
         spacing: of the pixels; None to leave out values in mm.
         valid: (H, W) bool, False outside of the picture; None if all pixels are picture.
         frontal: False if the file names another view.
     """
-    heart = structures.get(HEART.name, np.zeros(label_map.shape, dtype=bool))
-    area = int(np.count_nonzero(heart))
-    right, left = label_map == RIGHT_LUNG.value, label_map == LEFT_LUNG.value
-    chest = Chest.of(right, left, 1.0 if spacing is None else spacing.row_mm / spacing.column_mm)
+    heart, right, left = (regions[label.name] for label in (HEART, RIGHT_LUNG, LEFT_LUNG))
+    area = heart.area_px if heart else 0
+    aspect = 1.0 if spacing is None else spacing.row_mm / spacing.column_mm
+    chest = Chest.of(regions, aspect)
     reason = NoRatio.NOT_FRONTAL if not frontal else _why_no_chest(right, left, chest)
-    box, touching = bounding_box(heart), touches_edge(heart, valid)
-    if reason is None and box is None:
+    touching = heart is not None and heart.touches_edge(regions.shape, valid)
+    if reason is None and heart is None:
         reason = NoRatio.NO_HEART
     if reason is None and touching:
         reason = NoRatio.CUT_OFF
-    if reason is None and chest is not None and box is not None:
-        reason = _why_not(chest, structures, box, label_map.shape, valid)
+    if reason is None and chest is not None and heart is not None:
+        reason = _why_not(chest, regions, heart.box, valid)
     found = HeartMeasurements(
         reason,
         area,
@@ -153,9 +151,9 @@ def measure_heart(
         right_costophrenic=_costophrenic(right, slice(None, None, 1)),
         left_costophrenic=_costophrenic(left, slice(None, None, -1)),
     )
-    if reason is not None or chest is None or box is None:
+    if reason is not None or chest is None or heart is None:
         return found
-    width, thorax = box[1].stop - box[1].start, chest.widest
+    width, thorax, columns = heart.width_px, chest.widest, heart.box[1]
     middle = round(thorax.middle)
     return replace(
         found,
@@ -164,15 +162,15 @@ def measure_heart(
         heart_width_mm=None if spacing is None else width * spacing.column_mm,
         thoracic_width_mm=None if spacing is None else thorax.length_px * spacing.column_mm,
         cardiothoracic_ratio=width / thorax.length_px,
-        heart_right=Line(_row_of(heart, box[1].start), box[1].start, middle),
-        heart_left=Line(_row_of(heart, box[1].stop - 1), middle, box[1].stop - 1),
+        heart_right=Line(_row_of(heart, columns.start), columns.start, middle),
+        heart_left=Line(_row_of(heart, columns.stop - 1), middle, columns.stop - 1),
         thorax=thorax,
     )
 
 
-def _why_no_chest(right: Mask, left: Mask, chest: Chest | None) -> NoRatio | None:
+def _why_no_chest(right: Region | None, left: Region | None, chest: Chest | None) -> NoRatio | None:
     """The reason against a ratio in the lungs alone, or None."""
-    areas = sorted((np.count_nonzero(right), np.count_nonzero(left)))
+    areas = sorted(lung.area_px if lung else 0 for lung in (right, left))
     if not areas[1]:
         return NoRatio.NO_LUNG
     if areas[0] < _MIN_SECOND_LUNG * areas[1]:
@@ -186,17 +184,16 @@ def _why_no_chest(right: Mask, left: Mask, chest: Chest | None) -> NoRatio | Non
 
 def _why_not(
     chest: Chest,
-    structures: Mapping[str, Mask],
+    regions: Regions,
     box: tuple[slice, slice],
-    shape: tuple[int, ...],
     valid: Mask | None,
 ) -> NoRatio | None:
     """The reason against a ratio in the clavicles, the picture's edges or the heart's box, or None."""
     thorax = chest.widest
-    if _is_rotated(chest, structures):
+    if _is_rotated(chest, regions):
         return NoRatio.ROTATED
     ends = [(thorax.row, thorax.first_column - 1), (thorax.row, thorax.last_column + 1)]
-    if not all(_is_picture(point, shape, valid) for point in ends):
+    if not all(_is_picture(point, regions.shape, valid) for point in ends):
         return NoRatio.CUT_OFF
     lungs_top, lungs_height = chest.box[0].start, chest.box[0].stop - chest.box[0].start
     height = ((box[0].start + box[0].stop) / 2 - lungs_top) / lungs_height
@@ -208,18 +205,17 @@ def _why_not(
     return None
 
 
-def _is_rotated(chest: Chest, structures: Mapping[str, Mask]) -> bool:
+def _is_rotated(chest: Chest, regions: Regions) -> bool:
     """Whether the patient is rotated.
 
     The medial ends of the clavicles are then off the midline; without clavicles, the widths of the lungs are
     compared.
     """
-    clavicles = [structures.get(label.name) for label in CLAVICLES]
-    boxes = [None if mask is None else bounding_box(mask) for mask in clavicles]
-    if boxes[0] is None or boxes[1] is None:
+    right, left = (regions[label.name] for label in CLAVICLES)
+    if right is None or left is None:
         return chest.width_ratio < _MIN_LUNG_WIDTH_RATIO
-    between = (boxes[0][1].stop - 1 + boxes[1][1].start) / 2
-    row = np.mean([(box[0].start + box[0].stop - 1) / 2 for box in boxes if box is not None])
+    between = (right.box[1].stop - 1 + left.box[1].start) / 2
+    row = np.mean([(one.box[0].start + one.box[0].stop - 1) / 2 for one in (right, left)])
     midline = np.polyval(np.polyfit(chest.rows, chest.middles, 1), row) if chest.rows.size > 1 else between
     return bool(abs(between - midline) > _MAX_CLAVICLES_OFF_MIDLINE * chest.widest.length_px)
 
@@ -229,25 +225,24 @@ def _is_picture(point: Point, shape: tuple[int, ...], valid: Mask | None) -> boo
     return 0 <= row < shape[0] and 0 <= column < shape[1] and (valid is None or bool(valid[point]))
 
 
-def _row_of(mask: Mask, column: int) -> int:
-    """The middle row of a mask in a column."""
-    rows = np.flatnonzero(mask[:, column])
-    return int(rows[len(rows) // 2])
+def _row_of(region: Region, column: int) -> int:
+    """The middle row of a region in a column of the picture."""
+    rows = np.flatnonzero(region.mask[:, column - region.box[1].start])
+    return region.box[0].start + int(rows[len(rows) // 2])
 
 
-def _costophrenic(lung: Mask, outward_first: slice) -> Point | None:
+def _costophrenic(lung: Region | None, outward_first: slice) -> Point | None:
     """The lowest pixel of a lung's lateral half, the most lateral of several; None for an absent lung.
 
     `outward_first` orders the columns from lateral to medial.
     """
-    box = bounding_box(lung)
-    if box is None:
+    if lung is None:
         return None
-    columns = np.arange(box[1].start, box[1].stop)[outward_first]
+    columns = np.arange(lung.width_px)[outward_first]
     columns = columns[: math.ceil(len(columns) / 2)]
-    lateral = slice(min(columns[0], columns[-1]), max(columns[0], columns[-1]) + 1)
-    lowest = bounding_box(lung[box[0], lateral])
+    lowest = bounding_box(lung.mask[:, min(columns[0], columns[-1]) : max(columns[0], columns[-1]) + 1])
     if lowest is None:
         return None
-    row = box[0].start + lowest[0].stop - 1
-    return row, int(columns[lung[row, columns].argmax()])
+    row = lowest[0].stop - 1
+    column = int(columns[lung.mask[row, columns].argmax()])
+    return lung.box[0].start + row, lung.box[1].start + column

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from lungfield.labels import BACKGROUND, LEFT_LUNG, RIGHT_LUNG
-from lungfield.mask.components import bounding_box
+from lungfield.labels import LEFT_LUNG, RIGHT_LUNG
+from lungfield.mask.regions import Region, Regions
 from lungfield.records import Spacing
 
 
@@ -56,25 +53,21 @@ class Measurements:
         return row | {"spacing_plane": self.spacing_plane}
 
 
-def measure(label_map: NDArray[np.uint8], spacing: Spacing | None) -> Measurements:
-    """Measure the lungs in a (H, W) uint8 label map with the values of `lungfield.labels`.
+def measure(regions: Regions, spacing: Spacing | None) -> Measurements:
+    """Measure the lungs among the regions of a label map.
 
     Values in mm are in the plane of `spacing`; without a spacing they are None.
     """
     return Measurements(
-        right_lung=_extent(label_map == RIGHT_LUNG.value, spacing),
-        left_lung=_extent(label_map == LEFT_LUNG.value, spacing),
-        total=_extent(label_map != BACKGROUND, spacing),
+        right_lung=_extent(regions[RIGHT_LUNG.name], spacing),
+        left_lung=_extent(regions[LEFT_LUNG.name], spacing),
+        total=_extent(regions.lungs, spacing),
         spacing_plane=None if spacing is None else spacing.plane,
     )
 
 
-def _extent(mask: NDArray[np.bool_], spacing: Spacing | None) -> Extent:
-    box = bounding_box(mask)
-    area, height, width = 0, 0, 0
-    if box is not None:
-        area = int(np.count_nonzero(mask[box]))
-        height, width = (side.stop - side.start for side in box)
+def _extent(region: Region | None, spacing: Spacing | None) -> Extent:
+    area, height, width = (region.area_px, region.height_px, region.width_px) if region else (0, 0, 0)
     if spacing is None:
         return Extent(area, height, width)
     lengths_mm = height * spacing.row_mm, width * spacing.column_mm

@@ -15,7 +15,7 @@ from pydicom.uid import UID, DigitalXRayImageStorageForPresentation
 
 from lungfield import export
 from lungfield.errors import Reason
-from lungfield.mask import measure
+from lungfield.mask import Regions, measure
 from lungfield.records import Radiograph, Spacing
 
 _SIZE = 64
@@ -78,9 +78,10 @@ def example_objects() -> Iterator[ExampleObject]:
         names = ("seg", "sr", "sc", "notice")
         seg, sr, sc, notice = (Path(folder) / f"{name}.dcm" for name in names)
         export.save_dicom_seg(radiograph, label_map, seg, **how)  # type: ignore[arg-type]
-        measurements = measure(label_map, radiograph.spacing)
+        regions = Regions(label_map)
+        measurements = measure(regions, radiograph.spacing)
         export.save_structured_report(radiograph, measurements, sr, segmentation=seg, **how)  # type: ignore[arg-type]
-        export.save_secondary_capture(radiograph, label_map, sc, **how)  # type: ignore[arg-type]
+        export.save_secondary_capture(radiograph, regions, sc, **how)  # type: ignore[arg-type]
         export.save_skipped_notice(
             radiograph.header, radiograph.path, Reason.OTHER_VIEW, notice, created=created
         )
