@@ -64,9 +64,11 @@ def test_label_map_from_the_networks_grid_is_that_of_restored_logits(preprocessi
     restored = RestoreGridd(keys="pred", orig_keys="image", transform=preprocessing)(data)
     expected = LungLabelMapd(keys="pred")(restored)["pred"]
     assert label_map.dtype == torch.uint8
-    torch.testing.assert_close(label_map.as_tensor(), expected.as_tensor(), rtol=0, atol=0)
+    upright, as_expected = (pose.upright(one[0].numpy().T) for one in (label_map, expected))
+    certain = np.abs(restored["pred"][0].numpy().T) > 1e-5  # others may round to either side of 0
+    assert certain.mean() > 0.999
+    np.testing.assert_array_equal(upright[certain], as_expected[certain])
     left, right = two_lungs()
-    upright = pose.upright(label_map[0].numpy().T)
     assert (upright[left] == 1).mean() > 0.97
     assert (upright[right] == 2).mean() > 0.97
     torch.testing.assert_close(label_map.affine, expected.affine)

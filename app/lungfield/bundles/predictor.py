@@ -31,7 +31,7 @@ from lungfield.labels import (
 from lungfield.radiograph import read_radiograph
 from lungfield.records import Radiograph
 from lungfield.transforms import as_monai, lung_logits, require_channels
-from lungfield.transforms.postprocessing import STRUCTURES, LungLabelMapd
+from lungfield.transforms.postprocessing import LungLabelMapd, structure_key
 
 Result = TypeVar("Result")
 Answer = tuple[torch.Tensor, torch.Tensor | None]
@@ -140,31 +140,28 @@ class Processing:
         # MONAI's own workflow would pass a MetaTensor with the image's affine, so pass one here too.
         prediction = MetaTensor(logits, meta=prepared["image"].meta)
         finished = self._postprocessing({**prepared, "pred": prediction})
-        (label_map,) = self._planes(finished["pred"], 1, radiograph)
-        further = structures_of(self.classes)
-        if not further:
-            return Finished(label_map, {})
-        if f"pred{STRUCTURES}" not in finished:
-            raise BundleError(
-                f"The post-processing of {self.bundle.inference_config} gives no masks besides the lungs: "
-                "pass the network's classes to LungLabelMapd."
-            )
-        masks = self._planes(finished[f"pred{STRUCTURES}"], len(further), radiograph)
-        return Finished(
-            label_map, {label.name: mask.view(bool) for label, mask in zip(further, masks, strict=True)}
-        )
+        structures = {}
+        for label in structures_of(self.classes):
+            key = structure_key("pred", label.name)
+            if key not in finished:
+                raise BundleError(
+                    f"The post-processing of {self.bundle.inference_config} gives no mask of "
+                    f"{label.name}: pass the network's classes to LungLabelMapd."
+                )
+            structures[label.name] = self._plane(finished[key], radiograph).view(bool)
+        return Finished(self._plane(finished["pred"], radiograph), structures)
 
-    def _planes(self, finished: Any, count: int, radiograph: Radiograph) -> list[NDArray[np.uint8]]:
-        """The output of the post-processing, (count, W, H), as `count` arrays (H, W)."""
+    def _plane(self, finished: Any, radiograph: Radiograph) -> NDArray[np.uint8]:
+        """A map of the post-processing, (1, W, H), as (H, W)."""
         # A plain tensor: converting a MetaTensor would copy the transposed map twice.
         planes = finished.as_tensor() if isinstance(finished, MetaTensor) else torch.as_tensor(finished)
-        expected = (count, *radiograph.stored_shape[::-1])
+        expected = (1, *radiograph.stored_shape[::-1])
         if planes.shape != expected:
             raise BundleError(
                 f"The post-processing of {self.bundle.inference_config} gave {tuple(planes.shape)} "
-                f"instead of {expected} ({count}, columns, rows)."
+                f"instead of {expected} (1, columns, rows)."
             )
-        return [np.ascontiguousarray(plane.T.numpy().astype(np.uint8, copy=False)) for plane in planes]
+        return np.ascontiguousarray(planes[0].T.numpy().astype(np.uint8, copy=False))
 
 
 class Predictor:

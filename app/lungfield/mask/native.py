@@ -1,25 +1,22 @@
 """Compute a label map in the file's pixels from a network's coarse logits.
 
-A cell has the centres of four neighbouring logits as corners, and bilinear interpolation stays between their
-values. So a cell with all four corners in one lung is all lung, and a cell without a corner in a lung has no
-lung. Only the cells along the contour have to be interpolated, which are few of a radiograph's pixels.
+The contours are those of the logits after bilinear interpolation. Only the part of the picture around a
+structure is interpolated.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeVar
+import math
+from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lungfield.labels import BACKGROUND, LEFT_LUNG, RIGHT_LUNG
+from lungfield.labels import BACKGROUND, LEFT_LUNG, LUNGS, RIGHT_LUNG
 from lungfield.mask.cleaning import clean_mask
+from lungfield.mask.components import bounding_box
 from lungfield.mask.sides import split_lungs
-
-_Value = TypeVar("_Value", bound=np.generic)
-
-# Marks a cell with different corners; no label has this value.
-_MIXED = 255
 
 
 def native_label_map(
@@ -79,68 +76,47 @@ def enlarged(
 def _enlarge(
     labels: NDArray[np.uint8], heights: NDArray[np.float32], shape: tuple[int, int]
 ) -> NDArray[np.uint8]:
-    """Enlarge labels (h, w) to `shape`; the lungs end where the interpolated heights (h, w) cross 0."""
+    """Enlarge labels (h, w) to `shape`; the structures end where the interpolated heights (h, w) cross 0."""
     label_map = np.zeros(shape, dtype=np.uint8)
-    corners = _corners(labels)
-    lowest, highest = corners.min(axis=0), corners.max(axis=0)
-    cells = np.where(lowest == highest, lowest, np.uint8(_MIXED))
-    if not highest.any():
+    box = bounding_box(labels != BACKGROUND)
+    if box is None:
         return label_map
-    rows = _across(shape[0], highest.any(axis=1))
-    columns = _across(shape[1], highest.any(axis=0))
-    within = cells.take(columns.cells, axis=1).take(rows.cells, axis=0)
-    places = np.flatnonzero(within == _MIXED)
-    row, column = np.divmod(places, within.shape[1])
-    # Of the cells with an edge repeated around them, the corners of the one in which each place lies.
-    stride = cells.shape[1] + 1
-    first = rows.cells[row] * stride + columns.cells[column]
-    down, right = rows.weights[row], columns.weights[column]
-    weights = ((1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right)
+    rows, columns = (_Extent.around(*axis) for axis in zip(box, labels.shape, shape, strict=True))
 
-    def interpolate(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        padded = np.pad(values, (0, 1), mode="edge").ravel()
-        corners = zip(weights, (0, 1, stride, stride + 1), strict=True)
-        return sum(weight * padded.take(first + offset) for weight, offset in corners)
+    def interpolated(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        size = columns.fine.stop - columns.fine.start, rows.fine.stop - rows.fine.start
+        return cv2.resize(values[rows.coarse, columns.coarse], size, interpolation=cv2.INTER_LINEAR)
 
-    inside = interpolate(heights) > 0
+    inside = (interpolated(heights) > 0).view(np.uint8)
+    label_map[rows.fine, columns.fine] = inside
     if labels.max() == LEFT_LUNG.value:
-        # Touching lungs are separated along a smooth line instead of along the coarse pixels.
-        sides = (labels == RIGHT_LUNG.value).astype(np.float32) - (labels == LEFT_LUNG.value)
-        value = np.where(interpolate(sides) >= 0, np.uint8(RIGHT_LUNG.value), np.uint8(LEFT_LUNG.value))
-        within.ravel()[places] = value * inside
-    else:
-        within.ravel()[places] = inside
-    label_map[rows.extent, columns.extent] = within
+        right, left = (np.flatnonzero((labels == lung.value).any(axis=0)) for lung in LUNGS)
+        if right.size and left.size and right[-1] + 1 < left[0]:
+            # On either side of the centre of a column of background, there is one of them at most.
+            cut = round((right[-1] + 1.5) * shape[1] / labels.shape[1])
+            label_map[rows.fine, cut : columns.fine.stop] *= np.uint8(LEFT_LUNG.value)
+        else:
+            # Touching lungs are separated along a smooth line instead of along the coarse pixels.
+            sides = (labels == RIGHT_LUNG.value).astype(np.float32) - (labels == LEFT_LUNG.value)
+            label_map[rows.fine, columns.fine] += inside & (interpolated(sides) < 0)
     return label_map
 
 
-def _corners(values: NDArray[_Value]) -> NDArray[_Value]:
-    """The corners of the cells: (4, h, w). Cell (i, j) starts at pixel (i, j); the last one ends there."""
-    padded = np.pad(values, (0, 1), mode="edge")
-    return np.stack([padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]])
+class _Extent(NamedTuple):
+    """A range of coarse pixels and the fine pixels of the same range, with common ends.
 
-
-class _Axis(NamedTuple):
-    """The positions of fine pixels in the coarse cells along one axis.
-
-    Attributes:
-        extent: the range of fine pixels in the occupied cells.
-        cells: (n,) intp, the cell of each of them.
-        weights: (n,) float32 in [0, 1], the weight of the cell's end; its start has the rest.
+    A part that begins and ends between two pixels of both grids is interpolated as the whole image is, except
+    for its outermost pixels.
     """
 
-    extent: slice
-    cells: NDArray[np.intp]
-    weights: NDArray[np.float32]
+    coarse: slice
+    fine: slice
 
-
-def _across(length: int, occupied: NDArray[np.bool_]) -> _Axis:
-    """The fine pixels of an axis with `length` pixels, from the first to the last occupied cell."""
-    # The centre of the first fine pixel lies before that of the first coarse one; clip, do not extrapolate.
-    scale = np.float32(occupied.size) / np.float32(length)
-    centres = np.maximum(scale * (np.arange(length, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5), 0)
-    cells = np.minimum(centres.astype(np.intp), occupied.size - 1)
-    first, last = np.flatnonzero(occupied)[[0, -1]]
-    extent = slice(*np.searchsorted(cells, [first, last + 1]))
-    weights = np.minimum(centres - cells, 1).astype(np.float32)
-    return _Axis(extent, cells[extent], weights[extent])
+    @classmethod
+    def around(cls, occupied: slice, coarse: int, fine: int) -> _Extent:
+        """The smallest range with another pixel on either side of the occupied coarse pixels, or the edge."""
+        common = math.gcd(coarse, fine)
+        step = coarse // common
+        first = max(occupied.start - 1, 0) // step
+        last = min(-(-(occupied.stop + 1) // step), common)
+        return cls(slice(first * step, last * step), slice(first * (fine // common), last * (fine // common)))

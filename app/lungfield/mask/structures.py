@@ -50,13 +50,16 @@ def native_structures(
     if HEART.value in logits:
         heart = logits[HEART.value]
         kept = _largest(heart > level, _MIN_HEART * lung_fraction * heart.size)
-        found[HEART.name] = enlarged(kept.astype(np.uint8), heart, shape, level=level).view(bool)
+        found[HEART.name] = _enlarged(kept, heart, shape, level)
     if CLAVICLE_SIDE_UNKNOWN in logits:
         clavicles = logits[CLAVICLE_SIDE_UNKNOWN]
         sides = _clavicles(clavicles > level, sampled(lungs, clavicles.shape), lung_fraction)
-        native = enlarged(sides, clavicles, shape, level=level)
-        found |= {label.name: native == side for side, label in enumerate(CLAVICLES, start=1)}
+        found |= {name: _enlarged(side, clavicles, shape, level) for name, side in sides.items()}
     return found
+
+
+def _enlarged(kept: Mask, logits: NDArray[np.floating], shape: tuple[int, int], level: float) -> Mask:
+    return enlarged(kept.view(np.uint8), logits, shape, level=level).view(bool)
 
 
 def with_structures(label_map: NDArray[np.uint8], structures: Mapping[str, Mask]) -> NDArray[np.uint8]:
@@ -77,17 +80,16 @@ def with_structures(label_map: NDArray[np.uint8], structures: Mapping[str, Mask]
     return combined
 
 
-def _clavicles(mask: Mask, lungs: NDArray[np.uint8], lung_fraction: float) -> NDArray[np.uint8]:
-    """1 on the right clavicle and 2 on the left one, (h, w) uint8; all of the same shape."""
-    sides = np.zeros(mask.shape, dtype=np.uint8)
+def _clavicles(mask: Mask, lungs: NDArray[np.uint8], lung_fraction: float) -> dict[str, Mask]:
+    """The mask of each clavicle by its name; all of the same shape (h, w)."""
+    sides = {label.name: np.zeros(mask.shape, dtype=bool) for label in CLAVICLES}
     box = bounding_box(lungs != BACKGROUND)
     if box is None:
         return sides
     above = slice(None, round(box[0].start + _MAX_CLAVICLE_HEIGHT * (box[0].stop - box[0].start)))
     cut = round(_midline(lungs, box))
-    for side, columns in ((1, slice(None, cut)), (2, slice(cut, None))):
-        kept = _largest(mask[above, columns], _MIN_CLAVICLE * lung_fraction * mask.size)
-        sides[above, columns][kept] = side
+    for side, columns in zip(sides.values(), (slice(None, cut), slice(cut, None)), strict=True):
+        side[above, columns] = _largest(mask[above, columns], _MIN_CLAVICLE * lung_fraction * mask.size)
     return sides
 
 
@@ -100,8 +102,12 @@ def _midline(lungs: NDArray[np.uint8], box: tuple[slice, slice]) -> float:
 
 def _largest(mask: Mask, least_px: float) -> Mask:
     """The largest component of a (h, w) mask with its holes filled; empty if it is below `least_px`."""
-    components, areas = label_components(mask)
+    kept = np.zeros(mask.shape, dtype=bool)
+    box = bounding_box(mask)
+    if box is None:
+        return kept
+    components, areas = label_components(mask[box])
     largest = int(areas.argmax())
-    if not areas[largest] or not least_px or areas[largest] < least_px:
-        return np.zeros(mask.shape, dtype=bool)
-    return fill_holes(components == largest)
+    if least_px and areas[largest] >= least_px:
+        kept[box] = fill_holes(components == largest)
+    return kept

@@ -22,8 +22,10 @@ from lungfield.mask.structures import native_structures
 from lungfield.pose import Pose
 from lungfield.transforms.classes import lung_logits
 
-STRUCTURES = "_structures"
-"""Suffix of a label map's key in the key of the masks of further structures."""
+
+def structure_key(key: Hashable, name: str) -> str:
+    """The key of the mask of a structure besides the lungs, beside the label map's `key`: 'pred_heart'."""
+    return f"{key}_{name}"
 
 
 class RestoreGridd(Invertd):
@@ -66,8 +68,8 @@ class LungLabelMapd(MapTransform):
     is computed on the file's grid. Otherwise `RestoreGridd` first resamples the logits to the file's grid,
     which takes longer.
 
-    If the network also segments heart or clavicles, their masks are stored under the key plus `STRUCTURES`:
-    uint8 (S, W, H) of 0 and 1, in the order of `lungfield.labels.structures_of`.
+    If the network also segments heart or clavicles, each of their masks, uint8 (1, W, H) of 0 and 1, is under
+    the key of `structure_key`.
 
     Args:
         keys: logits (C, h, w) of the network's input; replaced by uint8 (1, W, H) in MONAI's axis order, in
@@ -115,19 +117,20 @@ class LungLabelMapd(MapTransform):
                 right=None if right is None else convert_to_numpy(right),
             )
             pose = Pose(*map(bool, meta.get("pose", ())))
-            result[key] = _as_stored([label_map], meta, pose)
-            if structures_of(self.classes):
-                result[f"{key}{STRUCTURES}"] = _as_stored(self._structures(logits, label_map), meta, pose)
+            result[key] = _as_stored(label_map, meta, pose)
+            for name, mask in self._structures(logits, label_map).items():
+                result[structure_key(key, name)] = _as_stored(mask, meta, pose)
         return result
 
-    def _structures(self, logits: torch.Tensor, label_map: NDArray[np.uint8]) -> list[NDArray[np.bool_]]:
-        """The upright masks (H, W) of the structures besides the lungs."""
+    def _structures(self, logits: torch.Tensor, label_map: NDArray[np.uint8]) -> dict[str, NDArray[np.bool_]]:
+        """The upright masks (H, W) of heart and clavicles, by the names of `lungfield.labels`."""
+        if not structures_of(self.classes):
+            return {}
         channels = {
             value: convert_to_numpy(channel.float())
             for value, channel in zip(self.classes, logits, strict=True)
         }
-        masks = native_structures(channels, label_map, label_map.shape, level=self.logit)
-        return [masks[label.name] for label in structures_of(self.classes)]
+        return native_structures(channels, label_map, label_map.shape, level=self.logit)
 
     def upright(
         self, data: Mapping[Hashable, Any], key: Hashable, orig_key: Hashable
@@ -148,11 +151,10 @@ class LungLabelMapd(MapTransform):
         return restored.transpose(-1, -2), (rows, columns), getattr(restored, "meta", {})
 
 
-def _as_stored(upright: Sequence[NDArray[Any]], meta: dict[str, Any], pose: Pose) -> MetaTensor:
-    """Upright arrays (H, W) as uint8 (S, W, H) in the file's pixels."""
-    stored = [np.ascontiguousarray(pose.stored(one)).view(np.uint8) for one in upright]
-    values = torch.from_numpy(stored[0])[None] if len(stored) == 1 else torch.from_numpy(np.stack(stored))
-    return MetaTensor(values.transpose(-1, -2), meta=_of_stored(meta, pose))
+def _as_stored(upright: NDArray[Any], meta: dict[str, Any], pose: Pose) -> MetaTensor:
+    """An upright array (H, W) as uint8 (1, W, H) in the file's pixels."""
+    stored = np.ascontiguousarray(pose.stored(upright)).view(np.uint8)
+    return MetaTensor(torch.from_numpy(stored)[None].transpose(-1, -2), meta=_of_stored(meta, pose))
 
 
 def _of_stored(meta: dict[str, Any], pose: Pose) -> dict[str, Any]:
