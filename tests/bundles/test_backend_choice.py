@@ -9,6 +9,9 @@ import torch
 
 from lungfield.bundles import backend_choice, find_bundle
 from lungfield.bundles.backend_choice import choose_backend, openvino_folder, openvino_model
+from lungfield.bundles.predictor import Predictor, Processing, load_network, plain, sample_radiographs
+from lungfield.bundles.quantization import measure_ranges, quantised, read_ranges, write_ranges
+from lungfield.errors import BundleError
 from lungfield.networks import UNet
 
 # `importorskip` would import it with its telemetry.
@@ -53,22 +56,43 @@ def test_openvino_agrees_and_the_answer_is_kept(bundle, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("torch_dice", "openvino_dice", "expected"),
+    ("dice", "expected"),
     [
-        (1.0, 0.9996, "openvino"),
-        (1.0, 0.9994, "torch"),
-        (0.9980, 0.9985, "openvino"),
-        (0.9990, 0.9985, "torch"),
+        ({"torch": 1.0, "openvino": 0.9996}, "openvino"),
+        ({"torch": 1.0, "openvino": 0.9994}, "torch"),
+        ({"torch": 0.9980, "openvino": 0.9985}, "openvino"),
+        ({"torch": 0.9990, "openvino": 0.9985}, "torch"),
+        ({"torch": 1.0, "openvino": 0.9996, "openvino-int8": 0.992}, "openvino-int8"),
+        ({"torch": 1.0, "openvino": 0.9996, "openvino-int8": 0.5}, "openvino"),
     ],
 )
 def test_it_is_chosen_where_its_masks_are_as_close_as_they_have_to_be(
-    cache, bundle, monkeypatch, torch_dice, openvino_dice, expected
+    cache, bundle, monkeypatch, dice, expected
 ):
     monkeypatch.setattr(backend_choice, "openvino_model", lambda _: None)
-    monkeypatch.setattr(
-        backend_choice, "_compare", lambda _: {"torch": torch_dice, "openvino": openvino_dice}
-    )
+    monkeypatch.setattr(backend_choice, "_compare", lambda _: dice)
     assert choose_backend(bundle, CPU).backend == expected
+
+
+def test_integers_where_the_bundle_has_ranges_and_the_processor_no_bfloat16(cache, small, monkeypatch):
+    with pytest.raises(BundleError, match=r"no ranges for 8-bit integers.*calibrate_int8"):
+        openvino_model(small, int8=True)
+    network = load_network(small)
+    images = [plain(Processing(small).prepare(one)["image"])[None] for one in sample_radiographs()]
+    write_ranges(small, measure_ranges(network, images, least_share=0.1))
+    monkeypatch.setattr(backend_choice, "best_precision", lambda _: "bfloat16")
+    assert choose_backend(small, CPU).backend != "openvino-int8"
+    monkeypatch.setattr(backend_choice, "best_precision", lambda _: "float32")
+    monkeypatch.setattr(backend_choice, "LEAST_DICE_INT8", 0.0)  # untrained: its logits are near 0
+    assert choose_backend(small, CPU).backend == "openvino-int8"
+    predictor = Predictor(small, device="cpu", backend="openvino-int8")
+    with torch.inference_mode():
+        expected = quantised(network, read_ranges(small))(images[0])
+    torch.testing.assert_close(
+        predictor.logits_in_float32(images[0]), expected, rtol=0.01, atol=0.05
+    )  # a value may round to the next step
+    types = {str(op.get_type_name()) for op in openvino_model(small, int8=True).get_ops()}
+    assert "FakeQuantize" in types
 
 
 def test_other_weights_are_compared_anew(cache, bundle, tmp_path):
@@ -106,7 +130,7 @@ def test_a_user_without_a_home_is_told_what_to_set(bundle, monkeypatch):
 
 def test_a_damaged_file_in_the_cache_is_made_again(cache, small):
     openvino_model(small)
-    file = openvino_folder(small) / "network.xml"
+    file = openvino_folder(small) / "float" / "network.xml"
     file.write_text("<net")
     assert openvino_model(small).inputs
     assert not file.exists()

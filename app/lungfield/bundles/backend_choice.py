@@ -1,4 +1,4 @@
-"""Choose OpenVINO or torch on a CPU: cache the converted network, and compare the masks of both."""
+"""Choose OpenVINO or torch on a CPU: cache the converted networks, and compare the masks of all."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ import platformdirs
 import torch
 
 from lungfield.atomic import write_whole
-from lungfield.bundles.backends import openvino, to_openvino
+from lungfield.bundles.backends import OPENVINO, OPENVINO_INT8, TORCH, openvino, to_openvino
 from lungfield.bundles.device import best_precision
+from lungfield.bundles.quantization import int8_file, quantised, read_ranges
 from lungfield.bundles.registry import Bundle
-from lungfield.errors import LungfieldError, OutputError
+from lungfield.errors import BundleError, LungfieldError, OutputError
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +33,14 @@ LEAST_DICE = 0.9995
 If torch itself does not reach it in the machine's fast precision (bfloat16), torch's lowest Dice counts.
 """
 
+LEAST_DICE_INT8 = 0.99
+"""The same for 8-bit integers. They move contours by fractions of a pixel, so that the Dice with a reference
+mask does not change; this only refuses ranges that do not belong to the network."""
+
 _ADVICE = "set LUNGFIELD_CACHE to a folder that can be written"
-_NETWORK, _AGREEMENT = "network.xml", "agreement.json"
+_NETWORK = "network.xml"
+_FOLDERS = {False: "float", True: "int8"}
+_AGREEMENT = "agreement.json"
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class BackendChoice:
     """What runs the network, and why.
 
     Attributes:
-        backend: 'torch' or 'openvino'.
+        backend: one of `lungfield.bundles.backends.BACKENDS`, not 'auto'.
         reason: why, for the user; empty if only one backend was available.
     """
 
@@ -55,30 +62,42 @@ class BackendChoice:
 
 
 def choose_backend(bundle: Bundle, device: torch.device) -> BackendChoice:
-    """Choose the faster backend for a bundle: OpenVINO if it is installed and its masks agree, else torch.
+    """Choose the fastest backend for a bundle whose masks agree with those of torch in float32.
 
-    The first call compares both backends with torch in float32 on the sample radiographs, which takes
-    seconds. The Dice and the converted network are cached in `openvino_folder`. A device other than the CPU
-    always gets torch. Nothing is raised: if the comparison fails, the choice is torch, with the reason.
+    That is OpenVINO in 8-bit integers if the bundle has ranges for its weights and the CPU has no bfloat16,
+    else OpenVINO, else torch. The first call compares them on the sample radiographs, which takes seconds.
+    The Dice and the converted networks are cached in `openvino_folder`. A device other than the CPU always
+    gets torch. Nothing is raised: if the comparison fails, the choice is torch, with the reason.
     """
     if device.type != "cpu" or importlib.util.find_spec("openvino") is None:
-        return BackendChoice("torch")
+        return BackendChoice(TORCH)
     try:
         record = openvino_folder(bundle) / _AGREEMENT
         if not record.is_file():
             _make_folder(record.parent.parent)
             logger.info("comparing OpenVINO with torch on the samples, once for %s", bundle.name)
             write_whole(record, json.dumps(_compare(bundle)).encode())
-        lowest = json.loads(record.read_bytes())
-        by_torch, by_openvino = float(lowest["torch"]), float(lowest["openvino"])
+        lowest = {name: float(dice) for name, dice in json.loads(record.read_bytes()).items()}
+        by_torch, by_openvino = lowest[TORCH], lowest[OPENVINO]
     except LungfieldError as error:
-        return BackendChoice("torch", f"OpenVINO is not used: {error}")
+        return BackendChoice(TORCH, f"OpenVINO is not used: {error}")
     except Exception as error:  # a network that cannot be converted fails in any way
-        return BackendChoice("torch", f"OpenVINO cannot run this network ({type(error).__name__})")
-    agreement = f"lowest Dice with float32 on the samples {by_openvino:.4f}, torch {by_torch:.4f}"
+        return BackendChoice(TORCH, f"OpenVINO cannot run this network ({type(error).__name__})")
+    if lowest.get(OPENVINO_INT8, 0.0) >= LEAST_DICE_INT8:
+        return BackendChoice(OPENVINO_INT8, _agreement(lowest[OPENVINO_INT8], by_torch))
+    agreement = _agreement(by_openvino, by_torch)
     if by_openvino < min(LEAST_DICE, by_torch):
-        return BackendChoice("torch", f"OpenVINO is not used: {agreement}")
-    return BackendChoice("openvino", agreement)
+        return BackendChoice(TORCH, f"OpenVINO is not used: {agreement}")
+    return BackendChoice(OPENVINO, agreement)
+
+
+def _agreement(dice: float, by_torch: float) -> str:
+    return f"lowest Dice with float32 on the samples {dice:.4f}, torch {by_torch:.4f}"
+
+
+def _uses_int8(bundle: Bundle) -> bool:
+    """Whether integers are faster for a bundle on this CPU: it has their ranges, and the CPU no bfloat16."""
+    return best_precision(torch.device("cpu")) == "float32" and bool(read_ranges(bundle))
 
 
 def openvino_folder(bundle: Bundle) -> Path:
@@ -97,6 +116,7 @@ def openvino_folder(bundle: Bundle) -> Path:
         *(version(package) for package in ("lungfield", "openvino", "torch")),
     ]
     configs = [bundle.inference_config, bundle.root / "configs" / "metadata.json"]
+    configs += [int8_file(bundle)] * int8_file(bundle).is_file()
     sources = sorted(Path(__file__).parents[1].joinpath("networks").glob("*.py"))
     digest = hashlib.sha256("\n".join(parts).encode())
     for file in (*configs, *sources):
@@ -118,33 +138,45 @@ def _cache_folder() -> Path:
         raise OutputError("this user has no home folder; set LUNGFIELD_CACHE to a folder") from error
 
 
-def openvino_model(bundle: Bundle) -> Any:
+def openvino_model(bundle: Bundle, *, int8: bool = False) -> Any:
     """A bundle's network as an `openvino.Model`, from the cache; if missing there, converted and stored.
 
+    With `int8`, its largest convolutions are computed in 8-bit integers.
+
     Raises:
-        BundleError: weights are missing or do not fit, or OpenVINO is not installed.
+        BundleError: weights are missing or do not fit, OpenVINO is not installed, or the bundle has no ranges
+            for integers.
     """
     library = openvino()
     try:
-        path = openvino_folder(bundle) / _NETWORK
+        path = openvino_folder(bundle) / _FOLDERS[int8] / _NETWORK
         if not path.is_file():
-            _keep(_converted(bundle), path)
+            _keep(_converted(bundle, int8), path)
     except OutputError as error:
         logger.info("the converted network is not cached: %s", error)
-        return _converted(bundle)
+        return _converted(bundle, int8)
     try:
         return library.Core().read_model(path)
     except RuntimeError:
         logger.warning("the converted network in %s is damaged; it is converted again", path.parent)
         shutil.rmtree(path.parent, ignore_errors=True)
-        return _converted(bundle)
+        return _converted(bundle, int8)
 
 
-def _converted(bundle: Bundle) -> Any:
+def _converted(bundle: Bundle, int8: bool) -> Any:
     # Imported on use: a cached network needs no import of timm.
     from lungfield.bundles.predictor import input_shape, load_network
 
-    return to_openvino(load_network(bundle), input_shape(bundle))
+    network = load_network(bundle)
+    if int8:
+        ranges = read_ranges(bundle)
+        if not ranges:
+            raise BundleError(
+                f"The bundle {bundle.name!r} has no ranges for 8-bit integers that belong to its weights: "
+                "measure them with scripts/calibrate_int8.py, or choose another backend."
+            )
+        network = quantised(network, ranges)
+    return to_openvino(network, input_shape(bundle))
 
 
 def _keep(model: Any, path: Path) -> None:
@@ -177,8 +209,9 @@ def _compare(bundle: Bundle) -> dict[str, float]:
     from lungfield.bundles.predictor import Predictor, sample_radiographs
     from lungfield.mask import agreement
 
-    predictors = {name: Predictor(bundle, device="cpu", backend=name) for name in ("torch", "openvino")}
-    exact, processing = predictors["torch"].logits_in_float32, predictors["torch"].processing
+    names = [TORCH, OPENVINO] + [OPENVINO_INT8] * _uses_int8(bundle)
+    predictors = {name: Predictor(bundle, device="cpu", backend=name) for name in names}
+    exact, processing = predictors[TORCH].logits_in_float32, predictors[TORCH].processing
     lowest = dict.fromkeys(predictors, 1.0)
     for radiograph in sample_radiographs():
         prepared = processing.prepare(radiograph)

@@ -23,8 +23,10 @@ from lungfield.bundles.weights import require_file
 from lungfield.errors import BundleError, first_line
 
 AUTO = "auto"
-BACKENDS = (AUTO, "torch", "openvino")
-"""The values of `Predictor(backend=)` and `lungfield segment --backend`."""
+TORCH, OPENVINO, OPENVINO_INT8 = "torch", "openvino", "openvino-int8"
+BACKENDS = (AUTO, TORCH, OPENVINO, OPENVINO_INT8)
+"""The values of `Predictor(backend=)` and `lungfield segment --backend`; the last computes the largest
+convolutions in 8-bit integers (`lungfield.bundles.quantization`)."""
 
 EMBEDDED = ("metadata.json", "inference.json")
 """The JSON texts that `lungfield export` and MONAI's `ckpt_export` embed in an exported file."""

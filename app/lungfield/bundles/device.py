@@ -6,7 +6,7 @@ import contextlib
 
 import torch
 
-from lungfield.bundles.backends import AUTO, BACKENDS, openvino
+from lungfield.bundles.backends import AUTO, BACKENDS, TORCH, openvino
 from lungfield.errors import BundleError
 
 
@@ -15,7 +15,7 @@ def find_device(name: str, backend: str = AUTO) -> torch.device:
 
     Args:
         name: 'auto', 'cpu', 'cuda', 'cuda:1', ...
-        backend: one of `BACKENDS`; 'openvino' runs on the CPU only.
+        backend: one of `BACKENDS`; OpenVINO runs on the CPU only.
 
     Raises:
         BundleError: the device does not exist or is not available, the backend is unknown or not installed,
@@ -23,7 +23,7 @@ def find_device(name: str, backend: str = AUTO) -> torch.device:
     """
     if backend not in BACKENDS:
         raise BundleError(f"There is no backend {backend!r}: choose {', '.join(BACKENDS)}.")
-    if backend == "openvino":
+    if backend not in (AUTO, TORCH):
         openvino()  # raises at once if it is not installed
         if name not in ("auto", "cpu"):
             raise BundleError(f"OpenVINO runs on the CPU here, not on {name!r}: give --device cpu or auto.")

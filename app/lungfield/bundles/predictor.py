@@ -13,7 +13,7 @@ from monai.data import MetaTensor
 from numpy.typing import NDArray
 
 from lungfield.bundles.backend_choice import choose_backend, openvino_model
-from lungfield.bundles.backends import AUTO, OpenVINONetwork
+from lungfield.bundles.backends import AUTO, OPENVINO_INT8, TORCH, OpenVINONetwork
 from lungfield.bundles.classes import output_classes
 from lungfield.bundles.device import find_device
 from lungfield.bundles.precision import PrecisionInferer
@@ -170,7 +170,7 @@ class Predictor:
     Args:
         bundle: the bundle to load. Its config can run code: load only bundles that you trust.
         device: 'auto' (CUDA where there is one), 'cpu', 'cuda', 'cuda:1', ...
-        backend: 'torch', 'openvino' (on a CPU), or 'auto' for the choice of `choose_backend`.
+        backend: one of `lungfield.bundles.backends.BACKENDS`; 'auto' for the choice of `choose_backend`.
         check_mirrored: also run the network on the mirrored input, for the quality flags; twice the work.
 
     Raises:
@@ -188,10 +188,10 @@ class Predictor:
         self.processing = Processing(bundle)
         self._check_mirrored = check_mirrored
         (self._inferer,) = _parse(bundle, self.device, "inferer")
-        if self.backend == "openvino":
-            self._network: torch.nn.Module = OpenVINONetwork(openvino_model(bundle))
-        else:
+        if self.backend == TORCH:
             self._network = load_network(bundle).to(self.device, memory_format=torch.channels_last)
+        else:
+            self._network = OpenVINONetwork(openvino_model(bundle, int8=self.backend == OPENVINO_INT8))
 
     def drive(self, steps: Steps[Result]) -> Result:
         """Give a generator the answer to each network input that it yields, and return what it returns."""
