@@ -83,7 +83,9 @@ def node(
         typer.Option(exists=True, help="Authorities (PEM) that peers' certificates must come from."),
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = None,
-    backend: Annotated[str | None, typer.Option(help="torch, openvino (on a CPU), or auto.")] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="torch, openvino or openvino-int8 (on a CPU), or auto.")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Number of worker processes; by default one per core.")
     ] = None,

@@ -102,7 +102,7 @@ def segment(
     overwrite: bool = typer.Option(False, "--overwrite", help="Discard that run and start again."),
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1, ..."),
     backend: str = typer.Option(
-        "auto", help="What runs the network: torch, openvino (on a CPU), or auto for the faster one."
+        "auto", help="What runs the network: torch, openvino or openvino-int8 (on a CPU), or auto."
     ),
     workers: int | None = typer.Option(
         None, min=1, help="Number of worker processes, one file at a time each; by default one per core."

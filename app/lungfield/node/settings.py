@@ -191,7 +191,7 @@ class Settings:
         limits: on peers and on the disk.
         retention: when files are deleted.
         device: 'auto', 'cpu', 'cuda', ...
-        backend: 'torch', 'openvino' or 'auto'.
+        backend: 'torch', 'openvino', 'openvino-int8' or 'auto'.
         workers: number of worker processes; None for one per core.
         time_limit_s: time limit for one radiograph, in seconds.
         memory_limit_bytes: limit of the memory that a worker may allocate for a radiograph, in bytes.
