@@ -27,8 +27,8 @@ class Segmenter:
             load only those that you trust. A list of several is an ensemble (`Ensemble`), with the mean of
             their probabilities.
         device: 'auto' (CUDA where there is one), 'cpu', 'cuda', 'cuda:1', ...
-        backend: 'torch', 'openvino' or 'openvino-int8' (on a CPU), or 'auto' for the fastest whose masks agree
-            with torch's.
+        backend: 'torch', 'openvino' or 'openvino-int8' (on a CPU), or 'auto' for the fastest whose masks
+            agree with torch's.
         check_mirrored: also run the network on the mirrored radiograph, for the quality flags.
 
     Raises:

@@ -35,8 +35,8 @@ class Options:
         overwrite: discard the run in the output folder, and start a new one.
         report: write report.html.
         device: 'auto', 'cpu', 'cuda', 'cuda:1', ...
-        backend: 'torch', 'openvino' or 'openvino-int8' (on a CPU), or 'auto' for the fastest whose masks agree
-            with torch's.
+        backend: 'torch', 'openvino' or 'openvino-int8' (on a CPU), or 'auto' for the fastest whose masks
+            agree with torch's.
         workers: number of processes, each with one file at a time; None for one per core.
         batch_size: largest number of radiographs in a batch of the network, on CUDA; None for 16.
         time_limit_s: limit of the time for a single file, in seconds.
