@@ -76,9 +76,7 @@ def main(
     Console().print(table)
     falls = {name: np.mean(values["float32"]) - np.mean(values["8 bits"]) for name, values in dice.items()}
     if not falls or max(falls.values()) > FALL:
-        raise SystemExit(
-            f"A Dice falls by more than {FALL}, or there is none: {int8_file(found)} is not written."
-        )
+        raise SystemExit(f"Not written: a Dice falls by more than {FALL}, or there is none.")
     write_ranges(found, ranges)
     print(f"{len(ranges)} convolutions: {int8_file(found)}")
 
