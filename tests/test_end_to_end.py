@@ -2,7 +2,10 @@
 
 import csv
 import json
+import re
+import shlex
 import sys
+from pathlib import Path
 
 import monai.bundle
 import numpy as np
@@ -14,6 +17,9 @@ from lungfield.bundles import DEFAULT_BUNDLE, find_bundle, shipped
 from lungfield.mask import read_mask
 from lungfield.radiograph import read_radiograph
 
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
 
 @pytest.fixture(scope="module")
 def samples():
@@ -21,12 +27,13 @@ def samples():
 
 
 @pytest.fixture(scope="module")
-def run(call_lungfield, samples, tmp_path_factory):
-    """The README's command on the samples: the process and the folder of its results."""
+def run(call_lungfield, tmp_path_factory):
+    """The README's command on the samples, taken from its text: the process and the folder of its results."""
     output = tmp_path_factory.mktemp("out")
-    references = samples / "labels"
-    done = call_lungfield("segment", samples / "images", "-o", output, "--reference", references, "--json")
-    return done, output
+    (command,) = re.findall(r"lungfield (segment .*--reference .*)", README)
+    words = shlex.split(command)
+    words[words.index("-o") + 1] = output
+    return call_lungfield(*words, "--json", cwd=ROOT), output
 
 
 def test_ends_well_and_the_last_line_is_json(run):
@@ -38,6 +45,14 @@ def test_ends_well_and_the_last_line_is_json(run):
     # In a pipe there is no progress bar, nor anything else that moves.
     assert "\r" not in done.stderr
     assert "\x1b" not in done.stderr
+
+
+def test_writes_what_the_readme_says(run):
+    _, output = run
+    results = ("report.html", "results.csv", "results.json", "results.parquet")
+    for pattern in ("masks/*.png", "seg/*.dcm", "overlays/*.jpg", "previews/*.svg", *results):
+        assert f"`{pattern}`" in README
+        assert list(output.glob(pattern))
 
 
 def test_each_phantom_is_found(run):

@@ -1,4 +1,4 @@
-"""The README's commands do what it says; each is taken from its text."""
+"""The README's commands do what it says, each taken from its text; `test_end_to_end.py` runs the first."""
 
 import json
 import os
@@ -23,18 +23,6 @@ def commands(start):
     lines = [line for block in blocks("bash") for line in block.replace("\\\n", " ").splitlines()]
     parts = [command for line in lines for command in line.split(" && ")]
     return [shlex.split(command, comments=True) for command in parts if command.startswith(start)]
-
-
-@pytest.mark.slow  # test_end_to_end.py looks at the results of the same command
-def test_first_command_segments_the_samples(call_lungfield, tmp_path):
-    (command,) = [words for words in commands("lungfield segment") if "--reference" in words]
-    command[command.index("-o") + 1] = str(tmp_path / "out")
-    done = call_lungfield(*command[1:], cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    results = ("report.html", "results.csv", "results.json", "results.parquet")
-    for pattern in ("masks/*.png", "seg/*.dcm", "overlays/*.jpg", "previews/*.svg", *results):
-        assert f"`{pattern}`" in README
-        assert list((tmp_path / "out").glob(pattern))
 
 
 def test_python_example_runs(tmp_path, monkeypatch, capsys):

@@ -63,10 +63,30 @@ def files(*names):
     return [str(ROOT / "configs" / name) for name in names]
 
 
-def two_processes(kind, names, cwd, **words):
-    done = torchrun(
-        cwd, "-m", "monai.bundle", "run", kind, "--config_file", str(files(*names)), *options(RECIPE | words)
-    )
+def call(kind, names, **words):
+    """The words of a run of `monai.bundle`."""
+    return ["run", kind, "--config_file", str(files(*names)), *options(RECIPE | words)]
+
+
+ONE_AFTER_THE_OTHER = """
+import json, runpy, sys
+from lungfield.training import distributed
+
+stop, distributed.stop = distributed.stop, lambda: None  # torchrun lets a process join once
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["monai.bundle", *words]
+    runpy.run_module("monai.bundle", run_name="__main__")
+stop()
+"""
+
+
+def two_processes(cwd, *calls):
+    """Run `monai.bundle` with each list of words, all in the same two processes: imports take longest."""
+    program = ("-m", "monai.bundle", *calls[0])
+    if len(calls) > 1:
+        (cwd / "calls.py").write_text(ONE_AFTER_THE_OTHER)
+        program = ("calls.py", json.dumps(calls))
+    done = torchrun(cwd, *program)
     assert done.returncode == 0, done.stderr
     return done
 
@@ -99,16 +119,20 @@ def data(tiny_dataset, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(data, tmp_path_factory):
-    """Two epochs by two processes, and a third one by a run that goes on from there."""
-    output = tmp_path_factory.mktemp("two")
+    """Two epochs by two processes; then a third one by a run that goes on from there, and its measures."""
+    output, measured = tmp_path_factory.mktemp("two"), tmp_path_factory.mktemp("measured")
     words = {"dataset_dir": data, "output_dir": output, "batch_size": 2}
     names = (*CONFIGS, "multi_gpu_train.yaml")
-    first = two_processes("training", names, output, max_epochs=2, **words)
+    first = two_processes(output, call("training", names, max_epochs=2, **words))
     before = {path.name: path.stat().st_mtime_ns for path in output.glob("*.pt")}
-    resumed = two_processes(
-        "training", names, output, max_epochs=3, resume_from=output / "checkpoint_epoch=2.pt", **words
+    checkpoint = output / "checkpoint_epoch=2.pt"
+    weights = {"checkpoint": output / "best_model.pt", "dataset_dir": data, "output_dir": measured}
+    then = two_processes(
+        output,
+        call("training", names, max_epochs=3, resume_from=checkpoint, **words),
+        call("evaluating", (*CONFIGS, "evaluate.yaml", "multi_gpu_evaluate.yaml"), **weights),
     )
-    return SimpleNamespace(output=output, first=first, before=before, resumed=resumed)
+    return SimpleNamespace(output=output, first=first, before=before, then=then, measured=measured)
 
 
 @pytest.mark.slow
@@ -123,8 +147,8 @@ def test_the_first_process_alone_logs_and_writes(trained):
 
 @pytest.mark.slow
 def test_a_run_goes_on_in_several_processes(trained):
-    assert "epoch 3 of 3" in trained.resumed.stderr
-    assert "epoch 2 of 3" not in trained.resumed.stderr
+    assert "epoch 3 of 3" in trained.then.stderr
+    assert "epoch 2 of 3" not in trained.then.stderr
     assert [row["epoch"] for row in table(trained.output / "history.csv")] == ["1", "2", "3"]
 
 
@@ -158,13 +182,10 @@ def test_two_processes_measure_as_one(trained, data, tmp_path, monkeypatch):
     words = {"dataset_dir": str(data), "checkpoint": str(trained.output / "best_model.pt")}
     names = (*CONFIGS, "evaluate.yaml")
     one_process("infer", names, monkeypatch, output_dir=str(tmp_path / "one"), **words)
-    done = two_processes(
-        "evaluating", (*names, "multi_gpu_evaluate.yaml"), tmp_path, output_dir=tmp_path / "two", **words
-    )
-    assert done.stderr.count("3 images compared") == 1
-    assert [row["id"] for row in table(tmp_path / "two" / "metrics.csv")] == ["3", "4", "5"]
+    assert trained.then.stderr.count("3 images compared") == 1
+    assert [row["id"] for row in table(trained.measured / "metrics.csv")] == ["3", "4", "5"]
     for name in ("metrics.csv", "summary.json"):
-        assert (tmp_path / "two" / name).read_text() == (tmp_path / "one" / name).read_text()
+        assert (trained.measured / name).read_text() == (tmp_path / "one" / name).read_text()
 
 
 PROCESS = """

@@ -20,12 +20,13 @@ for name, mask in zip(names, masks):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_example_segments_without_lungfield(call_lungfield, tmp_path):
+def test_example_segments_without_lungfield(call_here, tmp_path, monkeypatch):
     (code,) = (
         block.text for block in blocks() if (block.page, block.language) == ("docs/export.md", "python")
     )
     (path,) = re.findall(r'"(runs/exports/\w+\.onnx)"', code)
-    made = call_lungfield("export", "unet", "--format", "onnx", "-o", path, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    made = call_here("export", "unet", "--format", "onnx", "-o", path)
     assert made.returncode == 0, made.stderr
     (tmp_path / "sample_data").symlink_to(ROOT / "sample_data")
     done = subprocess.run(

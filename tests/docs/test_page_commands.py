@@ -27,7 +27,7 @@ COVERED = {
     r"pip install -c constraints.txt .*|pre-commit install": CI,
     r"python -m pytest.*|ruff .*|mypy|lint-imports": CI,
     r"lungfield segment sample_data/images -o out --reference sample_data/labels": (
-        "tests/test_readme.py::test_first_command_segments_the_samples"
+        "tests/test_end_to_end.py::test_writes_what_the_readme_says"
     ),
     r"lungfield segment sample_data/images -o out --reference sample_data/labels --bundle unet": (
         "tests/docs/test_page_commands.py::test_shipped_weights_segment"

@@ -52,8 +52,9 @@ def test_pydicom_seg_finds_what_pydicom_3_no_longer_has():
         ([], "Give a folder of radiographs"),
     ],
 )
-def test_wrong_calls_end_with_2(words, says, call_lungfield, tmp_path):
-    done = call_lungfield("label", *words, "--home", tmp_path / "home", cwd=tmp_path)
+def test_wrong_calls_end_with_2(words, says, call_here, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = call_here("label", *words, "--home", tmp_path / "home")
     assert done.returncode == 2
     assert says in " ".join(done.stderr.split())
 
