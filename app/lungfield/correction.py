@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
-from skimage.measure import block_reduce
 
 from lungfield.mask import Flag, Quality, logistic
 from lungfield.pose import MIRRORED, QUARTER_TURNS, UPRIGHT, Pose
@@ -133,6 +132,9 @@ def reduced(radiograph: Radiograph) -> Radiograph:
     if factor <= 1:
         return radiograph
     rows, columns = (side // factor * factor for side in radiograph.shape)
+    # Imported on use: few radiographs are corrected.
+    from skimage.measure import block_reduce
+
     pixels = block_reduce(radiograph.pixels[:rows, :columns], (factor, factor), np.mean)
     spacing = radiograph.spacing
     if spacing is not None:

@@ -1,7 +1,7 @@
 """Import MONAI without the large optional packages that segmentation does not use.
 
-MONAI imports ITK, Matplotlib, ignite, torchvision and others if they are installed, which takes several
-times as long as MONAI itself. The fork server imports this module first, but only for shipped bundles: other
+MONAI imports ITK, Matplotlib, ignite, pandas, torchvision and others if they are installed, which takes
+several times as long as MONAI itself. The fork server imports this module first, but only for shipped bundles: other
 bundles may need these packages. They can still be imported later, as timm does with torchvision. OpenVINO is
 imported last, if it is installed.
 """
@@ -11,7 +11,17 @@ from __future__ import annotations
 import importlib.util
 import sys
 
-_UNUSED = ("ignite", "itk", "matplotlib", "scipy.signal", "tensorboard", "torchvision")
+_UNUSED = (
+    "ignite",
+    "itk",
+    "matplotlib",
+    "nibabel",
+    "pandas",
+    "skimage",
+    "scipy.signal",
+    "tensorboard",
+    "torchvision",
+)
 
 _hidden = [name for name in _UNUSED if name not in sys.modules]
 for _name in _hidden:

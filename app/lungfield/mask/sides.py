@@ -7,8 +7,6 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.segmentation import watershed
-from skimage.transform import resize
 
 from lungfield.labels import LEFT_LUNG, RIGHT_LUNG
 from lungfield.mask.components import bounding_box, label_components
@@ -118,6 +116,10 @@ def _part_at_valley(mask: NDArray[np.bool_], pixel_size: tuple[float, float]) ->
     pixel_height, pixel_width = pixel_size
     if (right_column - left_column) * pixel_width <= abs(right_row - left_row) * pixel_height:
         return None
+    # Imported on use: merged lungs are rare, and the import takes a tenth of a second.
+    from skimage.segmentation import watershed
+    from skimage.transform import resize
+
     markers = np.zeros((height, width), dtype=np.int32)
     markers[left_row, left_column], markers[right_row, right_column] = 1, 2
     basins = watershed(-depth, markers)

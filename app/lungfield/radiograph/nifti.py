@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nibabel.analyze import AnalyzeImage
-from nibabel.nifti1 import Nifti1Image, Nifti1Pair
-from nibabel.nifti2 import Nifti2Image, Nifti2Pair
 
 from lungfield.errors import NotFrontalChestError, Reason, UnreadableError
 from lungfield.nifti_pose import is_frontal, pose_of
@@ -24,15 +21,15 @@ from lungfield.records import Radiograph, Spacing
 GZIP_MAGIC = b"\x1f\x8b"
 HEADER_BYTES = 352
 KINDS = {
-    (344, b"n+1\0"): Nifti1Image,
-    (4, b"n+2\0"): Nifti2Image,
-    (344, b"ni1\0"): Nifti1Pair,
-    (4, b"ni2\0"): Nifti2Pair,
-    (0, (348).to_bytes(4, "little")): AnalyzeImage,
-    (0, (348).to_bytes(4, "big")): AnalyzeImage,
+    (344, b"n+1\0"): "Nifti1Image",
+    (4, b"n+2\0"): "Nifti2Image",
+    (344, b"ni1\0"): "Nifti1Pair",
+    (4, b"ni2\0"): "Nifti2Pair",
+    (0, (348).to_bytes(4, "little")): "AnalyzeImage",
+    (0, (348).to_bytes(4, "big")): "AnalyzeImage",
 }
-"""Classes by magic bytes: NIfTI-1 and -2, single files and pairs; Analyze has only the size of its header."""
-PAIRS = (Nifti1Pair, Nifti2Pair, AnalyzeImage)
+"""nibabel's classes by magic bytes: NIfTI-1 and -2, files and pairs; Analyze has only its header's size."""
+PAIRS = ("Nifti1Pair", "Nifti2Pair", "AnalyzeImage")
 UNITS_MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 
 
@@ -90,8 +87,8 @@ def read_nifti(file: File, *, limits: Limits) -> Radiograph:
     )
 
 
-def _kind(head: bytes) -> Any:
-    """The nibabel class for the start of a file, or None."""
+def _kind(head: bytes) -> str | None:
+    """The name of nibabel's class for the start of a file, or None."""
     if len(head) < HEADER_BYTES - 4:
         return None
     found = (kind for (start, magic), kind in KINDS.items() if head[start : start + len(magic)] == magic)
@@ -101,8 +98,12 @@ def _kind(head: bytes) -> Any:
 def _opened(file: File, limits: Limits) -> tuple[Any, int]:
     """The image, not yet decoded, and its size in bytes."""
     content = _content(file, limits)
-    kind = _kind(content[:HEADER_BYTES])
-    if kind not in PAIRS:
+    # Imported on use: the import is slow, and few radiographs are NIfTI.
+    import nibabel
+
+    name = _kind(content[:HEADER_BYTES]) or ""
+    kind: Any = getattr(nibabel, name)
+    if name not in PAIRS:
         return kind.from_bytes(content), len(content)
     values = _content(_beside(file), limits)
     files = {"header": BytesIO(content), "image": BytesIO(values)}

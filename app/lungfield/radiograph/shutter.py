@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.draw import polygon2mask
 
 MIN_VALID_FRACTION = 0.1
 
@@ -101,6 +100,9 @@ def _circular(shape: tuple[int, ...], header: Any) -> NDArray[np.bool_]:
 
 def _polygonal(shape: tuple[int, ...], header: Any) -> NDArray[np.bool_]:
     vertices = np.array(header.VerticesOfThePolygonalShutter, dtype=float).reshape(-1, 2) - 1
+    # Imported on use: few radiographs have a polygonal shutter.
+    from skimage.draw import polygon2mask
+
     inside: NDArray[np.bool_] = polygon2mask(shape, vertices)
     return inside
 
