@@ -1,9 +1,9 @@
 """Import MONAI without the large optional packages that segmentation does not use.
 
 MONAI imports ITK, Matplotlib, ignite, pandas, torchvision and others if they are installed, which takes
-several times as long as MONAI itself. The fork server imports this module first, but only for shipped bundles: other
-bundles may need these packages. They can still be imported later, as timm does with torchvision. OpenVINO is
-imported last, if it is installed.
+several times as long as MONAI itself. The fork server imports this module first, but only for shipped
+bundles: other bundles may need these packages. They can still be imported later, as timm does with
+torchvision. OpenVINO is imported last, if it is installed.
 """
 
 from __future__ import annotations
