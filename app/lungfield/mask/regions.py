@@ -92,10 +92,6 @@ class Regions:
         self.shape: tuple[int, int] = label_map.shape
         self._found = _lungs(label_map) | {name: Region.of(mask) for name, mask in (structures or {}).items()}
 
-    def __contains__(self, name: str) -> bool:
-        """Whether the structure was looked for; it may be empty."""
-        return name in self._found
-
     def __getitem__(self, name: str) -> Region | None:
         """The region of a structure by its name; None if it is empty, or was not looked for."""
         return self._found.get(name)
