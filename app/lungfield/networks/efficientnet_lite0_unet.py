@@ -26,7 +26,9 @@ class EfficientNetLite0UNet(nn.Module):
 
     Structures besides the lungs have their own decoder on the same encoder, which can be trained without a
     change of the lungs' logits: with `further_channels`, the logits are those of `out_channels`, followed by
-    those of the second decoder.
+    those of the second decoder. As the encoder's features are those of the lungs, the second decoder starts
+    with convolutions of the two deepest ones: where the diaphragm hides the border of the heart, it follows
+    from the whole chest.
 
     Args:
         widths: channels of the decoder's four levels, from the deepest to the finest. The other arguments,
@@ -63,7 +65,9 @@ class EfficientNetLite0UNet(nn.Module):
         self.further: nn.ModuleDict | None = None
         if further_channels:
             head = nn.Conv2d(further_widths[-1], further_channels, kernel_size=1)
-            self.further = nn.ModuleDict({"decoder": _Decoder(channels, further_widths, norm), "head": head})
+            context = nn.ModuleList(_Context(each, norm) for each in channels[-2:])
+            decoder = _Decoder(channels, further_widths, norm)
+            self.further = nn.ModuleDict({"context": context, "decoder": decoder, "head": head})
             initialise(self.further)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -73,9 +77,33 @@ class EfficientNetLite0UNet(nn.Module):
         features: list[Tensor] = self.encoder(pad_to_multiple(image, self.divisor) * 2 - 1)
         logits = _doubled(self.head(self.decoder(features)))
         if self.further is not None:
-            further = self.further["head"](self.further["decoder"](features))
+            context = self.further["context"]
+            deepest = [context[0](features[-2]), context[1](features[-1])]
+            further = self.further["head"](self.further["decoder"](features[:-2] + deepest))
             logits = torch.cat([logits, _doubled(further)], dim=1)
         return logits[..., :height, :width]
+
+
+class _Context(nn.Sequential):
+    """Two separable convolutions whose result is added to their input: (N, C, H, W) -> (N, C, H, W).
+
+    The last one has no ReLU, and starts at zero (Goyal et al. 2017, arXiv:1706.02677, section 5.1), so that a
+    trained decoder can be given a context.
+    """
+
+    def __init__(self, channels: int, norm: str | None) -> None:
+        last = SeparableConvolution(channels, channels, norm=norm)
+        del last[-1][-1]
+        if norm is not None:
+            nn.init.zeros_(last[-1][-1].weight)
+        super().__init__(SeparableConvolution(channels, channels, norm=norm), last)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the sum."""
+        added = features
+        for convolution in self:
+            added = convolution(added)
+        return features + added
 
 
 class _Decoder(nn.ModuleList):
