@@ -155,12 +155,13 @@ def segment(
     """
     console = Console(stderr=True)
     progress = _Progress(console)
-    with progress:  # before the imports, which take more than a second
-        from lungfield.batch import FAILED, Interrupted, Options, read_inputs, segment_files
+    with progress:
+        # Only what is imported quickly: `segment_files` starts the fork server before it imports the rest.
+        from lungfield.batch import Interrupted, Options, segment_files
         from lungfield.cluster.options import ClusterOptions, parse_shard
         from lungfield.cluster.uris import need_stores
 
-        named = [*(inputs or ()), *(map(str, read_inputs(files_from)) if files_from else ())]
+        named = [*(inputs or ()), *(_listed(files_from) if files_from else ())]
         cluster = ClusterOptions(
             engine=engine,
             ray_address=ray_address,
@@ -215,7 +216,15 @@ def segment(
         from lungfield.export import json_ready
 
         print(json.dumps(json_ready(batch.to_json())))
+    from lungfield.batch import FAILED
+
     sys.exit(1 if batch.count(FAILED) else 0)
+
+
+def _listed(file: Path) -> list[str]:
+    from lungfield.batch import read_inputs
+
+    return [str(path) for path in read_inputs(file)]
 
 
 @contextmanager
