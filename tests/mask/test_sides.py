@@ -30,6 +30,17 @@ def test_a_lung_in_two_pieces_above_each_other_is_one_lung(image_right_lung):
     np.testing.assert_array_equal(split_lungs(broken), 2 * broken)
 
 
+@pytest.mark.parametrize(
+    ("largest", "piece"),
+    [(np.s_[60:180, 40:100], np.s_[5:55, 85:105]), (np.s_[60:180, 81:101], np.s_[10:30, 41:96])],
+)
+def test_a_piece_that_shares_most_columns_of_the_narrower_one_is_no_other_lung(largest, piece):
+    """A piece on the other side of the midline; narrower, then wider than the largest component."""
+    broken = np.zeros((200, 160), dtype=bool)
+    broken[largest] = broken[piece] = True
+    assert len(np.unique(split_lungs(broken)[broken])) == 1
+
+
 def test_a_lung_broken_lengthwise_is_one_lung(image_left_lung):
     broken = image_left_lung.copy()
     broken[:, 58:62] = False
