@@ -24,6 +24,14 @@ def test_one_lung(image_left_lung, image_right_lung):
     np.testing.assert_array_equal(split_lungs(image_right_lung), 2 * image_right_lung)
 
 
+@pytest.mark.parametrize(("column", "side"), [(4, 1), (5, 2)])
+def test_the_midline_lies_between_the_two_middle_columns(column, side):
+    lung = np.zeros((30, 10), dtype=bool)
+    lung[5:25, 4:6] = True
+    lung[25:28, column] = True  # the centroid is 0.03 columns from the midline
+    np.testing.assert_array_equal(split_lungs(lung), side * lung)
+
+
 def test_a_lung_in_two_pieces_above_each_other_is_one_lung(image_right_lung):
     broken = image_right_lung.copy()
     broken[90:105] = False

@@ -19,7 +19,7 @@ class Polarity:
         is_known: whether the header gives the polarity without a contradiction.
     """
 
-    inverted: bool = False
+    inverted: bool
     linear: bool = False
     is_known: bool = True
 
