@@ -201,7 +201,7 @@ def segment(
                     from lungfield.cluster import segment_stores
 
                     batch = segment_stores(
-                        named, output, bundle, options=options, cluster=cluster, tell=progress.tell
+                        named, output, bundle, options=options, cluster=cluster, progress=progress.show_shards
                     )
         except Interrupted as interrupt:
             if interrupt.batch is not None:
@@ -267,7 +267,7 @@ class _Progress(Bar):
     def __init__(self, console: Console) -> None:
         super().__init__("Looking for radiographs", console)
         self._failed = 0
-        self._console, self._told = console, time.monotonic()
+        self._console, self._printed = console, time.monotonic()
 
     def __call__(self, ended: int, files: int, row: Mapping[str, Any] | None) -> None:
         """Show the number of files that have ended; `row` is that of the last one."""
@@ -275,14 +275,14 @@ class _Progress(Bar):
         title = f"Segmenting, {self._failed} failed" if self._failed else "Segmenting"
         self.show(title if row else "Loading the bundle", ended, files)
 
-    def tell(self, progress: ShardProgress) -> None:
+    def show_shards(self, progress: ShardProgress) -> None:
         """Show the progress of a sharded run; without a terminal, print a line from time to time."""
         title = f"Segmenting, {progress.rate:.1f}/s"
         if progress.failed:
             title += f", {progress.failed} failed"
         self.show(title, progress.ended, progress.files)
-        if not self._console.is_terminal and time.monotonic() - self._told > _LINE_INTERVAL_S:
-            self._told = time.monotonic()
+        if not self._console.is_terminal and time.monotonic() - self._printed > _LINE_INTERVAL_S:
+            self._printed = time.monotonic()
             self._console.print(progress.line(), markup=False, highlight=False, soft_wrap=True)
 
 
