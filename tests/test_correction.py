@@ -82,14 +82,14 @@ def test_a_mirror_image_without_a_word_keeps_the_sides_of_an_upright_picture(seg
 
 
 def test_what_the_file_says_is_not_doubted(segmenter):
-    lungs = segmenter(stored(UPSIDE_DOWN, pose_told=True, polarity_told=True))
+    lungs = segmenter(stored(UPSIDE_DOWN, pose_is_known=True, polarity_is_known=True))
     assert lungs.radiograph.pose == UPRIGHT
     assert Flag.ORIENTATION_CORRECTED not in lungs.quality.flags
     assert lungs.quality.flags  # which is what there is for such masks
 
 
 def test_a_picture_that_contradicts_its_file_is_inverted_all_the_same(segmenter, upright):
-    lungs = segmenter(stored(UPRIGHT, inverted=True, pose_told=True, polarity_told=True))
+    lungs = segmenter(stored(UPRIGHT, inverted=True, pose_is_known=True, polarity_is_known=True))
     assert Flag.POLARITY_CORRECTED in lungs.quality.flags
     assert np.mean(lungs.label_map == upright) > 0.999
 
@@ -148,11 +148,11 @@ def test_nothing_is_tried_where_the_mask_is_plausible(flags):
     ("told", "flag", "count"),
     [
         ({}, Flag.ODD_SHAPE, 7),
-        ({"polarity_told": True}, Flag.ODD_SHAPE, 3),
-        ({"pose_told": True}, Flag.ODD_SHAPE, 1),
-        ({"pose_told": True, "polarity_told": True}, Flag.ODD_SHAPE, 0),
-        ({"pose_told": True, "polarity_told": True}, Flag.BRIGHT_LUNGS, 1),
-        ({"polarity_told": True}, Flag.BRIGHT_LUNGS, 7),
+        ({"polarity_is_known": True}, Flag.ODD_SHAPE, 3),
+        ({"pose_is_known": True}, Flag.ODD_SHAPE, 1),
+        ({"pose_is_known": True, "polarity_is_known": True}, Flag.ODD_SHAPE, 0),
+        ({"pose_is_known": True, "polarity_is_known": True}, Flag.BRIGHT_LUNGS, 1),
+        ({"polarity_is_known": True}, Flag.BRIGHT_LUNGS, 7),
     ],
 )
 def test_what_is_tried_is_what_the_file_leaves_open(told, flag, count):

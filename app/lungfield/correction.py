@@ -96,8 +96,8 @@ def possible_changes(radiograph: Radiograph, quality: Quality) -> list[Change]:
     flags = set(quality.flags)
     if plausibility(quality) >= _MIN_PLAUSIBILITY and not flags & _DOUBTS:
         return []
-    poses = (UPRIGHT,) if radiograph.pose_told else QUARTER_TURNS
-    doubtful = Flag.BRIGHT_LUNGS in flags or not radiograph.polarity_told
+    poses = (UPRIGHT,) if radiograph.pose_is_known else QUARTER_TURNS
+    doubtful = Flag.BRIGHT_LUNGS in flags or not radiograph.polarity_is_known
     changes = [Change(pose, inverted) for inverted in (False, True)[: 1 + doubtful] for pose in poses]
     return [change for change in changes if change != Change()]
 

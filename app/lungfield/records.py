@@ -54,10 +54,10 @@ class Radiograph:
         spacing: pixel spacing, or None if the file gives no plausible one.
         stored_aspect: height / width of a pixel as stored, used if `spacing` is None.
         pose: of the picture in the file.
-        pose_told: whether the file gives the pose; otherwise `pose` is the default.
+        pose_is_known: whether the file gives the pose; otherwise `pose` is the default.
         corrections: changes of pose or polarity that were derived from the mask, as values of
             `lungfield.mask.Flag`.
-        polarity_told: whether the file gives the polarity without a contradiction.
+        polarity_is_known: whether the file gives the polarity without a contradiction.
         file_format: 'DICOM', 'NIfTI' (or Analyze), 'PNG', 'JPEG', 'TIFF', 'JPEG 2000', 'WebP', 'BMP', 'GIF'.
         view: 'PA', 'AP' or 'frontal' if the file names it, else None.
         warnings: remarks for the user on unusual properties of the file; without identities.
@@ -72,8 +72,8 @@ class Radiograph:
     spacing: Spacing | None = None
     stored_aspect: float = 1.0
     pose: Pose = UPRIGHT
-    pose_told: bool = False
-    polarity_told: bool = False
+    pose_is_known: bool = False
+    polarity_is_known: bool = False
     corrections: tuple[str, ...] = ()
     file_format: str = "PNG"
     view: str | None = None

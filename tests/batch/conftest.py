@@ -59,7 +59,7 @@ def inputs(tmp_path, chest, make_dicom):
 
 @pytest.fixture
 def run(dark_is_lung):
-    """Segment a folder into another with that bundle, in one worker unless told otherwise."""
+    """Segment a folder into another with that bundle, in one worker by default."""
 
     def segment(inputs, output, **options):
         return segment_files(

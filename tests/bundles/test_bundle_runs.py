@@ -71,6 +71,22 @@ def test_training_resumes_where_it_stopped(root, tiny_dataset, run, trained, tmp
     assert (tmp_path / "checkpoint_epoch=3.pt").is_file()
 
 
+def test_a_refused_resumption_leaves_no_folder(root, tiny_dataset, run, trained, tmp_path):
+    with pytest.raises(RuntimeError) as caught:
+        run(
+            root,
+            "train",
+            "train.yaml",
+            dataset_dir=str(tiny_dataset),
+            output_dir=str(tmp_path / "resumed"),
+            resume_from=str(trained / "checkpoint_epoch=2.pt"),
+            max_epochs=2,
+            **HERE,
+        )
+    assert "2 epochs behind it already" in str(user_error(caught.value))
+    assert not (tmp_path / "resumed").exists()
+
+
 def test_training_never_replaces_another_run(root, tiny_dataset, run, trained):
     before = (trained / "best_model.pt").read_bytes()
     with pytest.raises(RuntimeError) as caught:

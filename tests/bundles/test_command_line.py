@@ -161,6 +161,36 @@ def test_the_command_line_refuses_what_is_misspelt(given, words, message, small,
     assert "root is" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("given", "words", "message"),
+    [
+        ({}, ["--batch_size=0"], "--batch_size is 0: give a whole number, 1 or more."),
+        ({}, ["--train::dataloader::batch_size=1.5"], "--train::dataloader::batch_size is 1.5: give a whole"),
+        ({"num_workers": -1}, [], "num_workers is -1 in a.json: give a whole number, 0 or more."),
+        ({"max_epochs": True}, [], "max_epochs is True in a.json: give a whole number, 1 or more."),
+    ],
+)
+def test_the_command_line_refuses_numbers_that_are_too_small(
+    given, words, message, small, tmp_path, run_monai, capsys
+):
+    with small.open("a") as file:
+        file.write("batch_size: 2\nnum_workers: 0\nmax_epochs: 3\ntrain: {dataloader: {batch_size: 2}}\n")
+    (tmp_path / "a.json").write_text(json.dumps({"config_file": str(small)} | given))
+    with pytest.raises(RuntimeError) as caught:
+        run_monai("--args_file", "a.json", *words)
+    assert str(user_error(caught.value)).startswith(message)
+    assert "root is" not in capsys.readouterr().out
+
+
+def test_the_command_line_accepts_the_least_numbers_and_expressions(small, tmp_path, run_monai, capsys):
+    with small.open("a") as file:
+        file.write("batch_size: 2\nnum_workers: 2\nmax_epochs: 3\n")
+    given = {"config_file": str(small), "batch_size": 1, "num_workers": 0, "max_epochs": "$1 + 1"}
+    (tmp_path / "a.json").write_text(json.dumps(given))
+    run_monai("--args_file", "a.json")
+    assert "root is" in capsys.readouterr().out
+
+
 CONFIG = {
     "imports": ["$import os"],
     "output_dir": "x",

@@ -122,7 +122,7 @@ def how(_workers_of_this_environment):
 def in_shards(bundle, how):
     """Segment in shards."""
 
-    def segment(inputs, output, cluster=None, tell=None, **options):
+    def segment(inputs, output, cluster=None, progress=None, **options):
         inputs = [str(one) for one in (inputs if isinstance(inputs, list) else [inputs])]
         return segment_stores(
             inputs,
@@ -130,7 +130,7 @@ def in_shards(bundle, how):
             bundle,
             options=how(**options),
             cluster=cluster or ClusterOptions(),
-            tell=tell,
+            progress=progress,
         )
 
     return segment

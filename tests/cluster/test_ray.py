@@ -110,7 +110,7 @@ def test_an_actor_and_a_node_that_die_cost_time_only(
             killed.append("node")
 
     result = in_shards(
-        f"s3://{bucket}/in", f"s3://{bucket}/out", ClusterOptions(engine="ray"), workers=1, tell=kill
+        f"s3://{bucket}/in", f"s3://{bucket}/out", ClusterOptions(engine="ray"), workers=1, progress=kill
     )
     cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
     assert killed == ["actor", "node"]

@@ -45,15 +45,15 @@ def test_from_bucket_to_bucket_the_bytes_are_those_of_folders(
         outcome.row.update(status="failed", reason_code="timed-out")
     write_manifest(store, 0, outcomes)
     s3.delete_object(Bucket=bucket, Key="in/ward/a.dcm")
-    told = []
+    lines = []
     in_shards(
         f"s3://{bucket}/in",
         f"s3://{bucket}/out",
         resume=True,
-        tell=lambda progress: told.append(progress.line()),
+        progress=lambda progress: lines.append(progress.line()),
     )
     assert contents(download(bucket, "out", tmp_path / "second")) == expected
-    assert told[-1].startswith("8 of 8 files")
+    assert lines[-1].startswith("8 of 8 files")
 
 
 @pytest.mark.slow

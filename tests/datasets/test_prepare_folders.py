@@ -286,7 +286,7 @@ def test_pixels_can_be_marked_as_unknown(folders: Path, save_picture: Any, make_
     np.testing.assert_array_equal(label(folders / "out", "two"), expected)
     np.testing.assert_array_equal(label(folders / "out", "one"), both * np.uint8(255))
     names = json.loads((folders / "out" / "dataset.json").read_text())["label_values"]
-    assert names == {"0": "background", "254": "unknown", "255": "lung, side not told"}
+    assert names == {"0": "background", "254": "unknown", "255": "lung, side unknown"}
 
 
 def test_an_outer_contour_tells_the_lateral_part_alone(folders: Path, make_lung: Any) -> None:

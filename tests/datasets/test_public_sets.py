@@ -39,7 +39,7 @@ def test_shenzhen(shenzhen_originals: Path, tmp_path: Path, make_picture: Any, m
     np.testing.assert_array_equal(read(out / "labels" / "CHNCXR_0003_1.png"), both * np.uint8(255))
     assert json.loads((out / "dataset.json").read_text())["label_values"] == {
         "0": "background",
-        "255": "lung, side not told",
+        "255": "lung, side unknown",
     }
     assert len(load_data_list(out, "training")) == 6
 

@@ -47,7 +47,9 @@ def save(tmp_path, radiograph, label_map, make_header):
         name="a.dcm", viewer_geometry=False, labels=label_map, algorithm=UNET, created=None, **attributes
     ):
         with_header = replace(radiograph, header=make_header(**attributes))
-        how = {"viewer_geometry": viewer_geometry, "created": created, "algorithm": algorithm}
+        how = {"created": created, "algorithm": algorithm}
+        if viewer_geometry:  # else the default
+            how["viewer_geometry"] = True
         save_dicom_seg(with_header, labels, tmp_path / name, **how)
         return tmp_path / name
 
@@ -279,6 +281,15 @@ def test_a_geometry_without_spacing(radiograph, label_map, tmp_path):
     )
     groups = pydicom.dcmread(tmp_path / "a.dcm").SharedFunctionalGroupsSequence[0]
     assert list(groups.PixelMeasuresSequence[0].PixelSpacing) == [1, 1]
+
+
+def test_a_spacing_of_many_digits_fits_a_decimal_string(radiograph, label_map, tmp_path):
+    many = replace(radiograph, spacing=replace(radiograph.spacing, row_mm=1 / 7, column_mm=0.4 / 3))
+    save_dicom_seg(many, label_map, tmp_path / "a.dcm", viewer_geometry=True, algorithm=UNET)
+    groups = pydicom.dcmread(tmp_path / "a.dcm").SharedFunctionalGroupsSequence[0]
+    spacing = groups.PixelMeasuresSequence[0].PixelSpacing
+    assert all(len(str(one)) <= 16 for one in spacing)  # PS3.5, 6.2: DS
+    assert list(spacing) == pytest.approx([1 / 7, 0.4 / 3], rel=1e-12)
 
 
 @pytest.mark.parametrize(

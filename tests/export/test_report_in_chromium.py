@@ -460,12 +460,12 @@ def test_a_review_is_kept_saved_and_loaded(opened, tmp_path):
     other = opened(color_scheme="dark")  # another browser
     assert other.is_disabled("#save-review")
     other.set_input_files("#review-file", tmp_path / "review.csv")
-    other.wait_for_function("() => document.querySelector('#review-told').innerText.includes('2 files')")
+    other.wait_for_function("() => document.querySelector('#review-status').innerText.includes('2 files')")
     assert other.locator(".verdict").all_inner_texts() == ["✓ accepted", "✗ rejected"]
     (tmp_path / "other.csv").write_text("a,b\n1,2\n", encoding="utf-8")
     other.set_input_files("#review-file", tmp_path / "other.csv")
     other.wait_for_function(
-        "() => document.querySelector('#review-told').innerText.includes('no saved review')"
+        "() => document.querySelector('#review-status').innerText.includes('no saved review')"
     )
 
 

@@ -58,7 +58,7 @@ def test_png_of_one_lung_and_of_both_together(label_map, tmp_path):
     assert np.array_equal(read_label(tmp_path / "right.png", (7, 5)), right)
     both = np.where(label_map > 0, 255, 0).astype(np.uint8)
     Image.fromarray(both).save(tmp_path / "both.png")
-    assert np.array_equal(read_label(tmp_path / "both.png", (7, 5)), both)  # 255: side not told
+    assert np.array_equal(read_label(tmp_path / "both.png", (7, 5)), both)  # 255: side unknown
 
 
 def test_names_say_what_values_mean(label_map, tmp_path):

@@ -41,6 +41,17 @@ def test_air_at_the_edge_does_not_take_the_place_of_a_lung(image_left_lung, imag
         np.testing.assert_array_equal(clean_mask(lung | air, components=1 if lung is larger else 2), lung)
 
 
+@pytest.mark.parametrize("upright", [True, False])
+def test_the_centre_of_a_large_image_that_is_not_square(upright):
+    """Ranked on every third row and every column, or the other way round."""
+    both = np.zeros((1536, 600), dtype=bool)
+    both[500:1000, 230:370] = True
+    lung = both.copy()
+    both[100:1400, :60] = True  # larger, but at the edge
+    both, lung = (both, lung) if upright else (both.T, lung.T)
+    np.testing.assert_array_equal(clean_mask(both, components=1), lung)
+
+
 def test_touching_the_border_is_no_hole():
     ring = np.ones((6, 7), dtype=bool)
     ring[0:3, 2] = False  # open at the top edge of the image

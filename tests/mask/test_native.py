@@ -100,6 +100,14 @@ def test_lung_up_to_the_border_of_the_image(right):
     )
 
 
+def test_a_contour_between_the_outermost_two_pixels_of_the_network():
+    logits = np.full(GRID, 3, np.float32)
+    logits[[0, -1]] = logits[:, [0, -1]] = -1
+    native = interpolated(logits, (480, 576))
+    certain = np.abs(native) > 1e-5
+    np.testing.assert_array_equal((native_label_map(logits, (480, 576)) > 0)[certain], (native > 0)[certain])
+
+
 def test_half_precision_and_an_input_left_alone(left, right):
     logits = np.maximum(right, left).astype(np.float16)
     before = logits.copy()

@@ -24,10 +24,29 @@ def test_one_lung(image_left_lung, image_right_lung):
     np.testing.assert_array_equal(split_lungs(image_right_lung), 2 * image_right_lung)
 
 
+@pytest.mark.parametrize(("column", "side"), [(4, 1), (5, 2)])
+def test_the_midline_lies_between_the_two_middle_columns(column, side):
+    lung = np.zeros((30, 10), dtype=bool)
+    lung[5:25, 4:6] = True
+    lung[25:28, column] = True  # the centroid is 0.03 columns from the midline
+    np.testing.assert_array_equal(split_lungs(lung), side * lung)
+
+
 def test_a_lung_in_two_pieces_above_each_other_is_one_lung(image_right_lung):
     broken = image_right_lung.copy()
     broken[90:105] = False
     np.testing.assert_array_equal(split_lungs(broken), 2 * broken)
+
+
+@pytest.mark.parametrize(
+    ("largest", "piece"),
+    [(np.s_[60:180, 40:100], np.s_[5:55, 85:105]), (np.s_[60:180, 81:101], np.s_[10:30, 41:96])],
+)
+def test_a_piece_that_shares_most_columns_of_the_narrower_one_is_no_other_lung(largest, piece):
+    """A piece on the other side of the midline; narrower, then wider than the largest component."""
+    broken = np.zeros((200, 160), dtype=bool)
+    broken[largest] = broken[piece] = True
+    assert len(np.unique(split_lungs(broken)[broken])) == 1
 
 
 def test_a_lung_broken_lengthwise_is_one_lung(image_left_lung):

@@ -21,7 +21,7 @@ from pydicom.encaps import encapsulate, get_frame
 
 from lungfield.errors import LungfieldError, NotFrontalChestError, UnreadableError
 from lungfield.radiograph import Limits, read_radiograph
-from lungfield.radiograph.decoding import call_and_listen, pass_on
+from lungfield.radiograph.decoding import call_capturing_stderr, print_to_stderr
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR")
 
@@ -328,10 +328,10 @@ def test_standard_error_is_that_of_before(capfd: pytest.CaptureFixture[str]) -> 
         os.write(2, b"Corrupt JPEG data\nanother thread\n")
         return 7
 
-    result, lines = call_and_listen(print_two_lines)
+    result, lines = call_capturing_stderr(print_two_lines)
     assert (result, lines) == (7, [b"Corrupt JPEG data\n", b"another thread\n"])
     assert capfd.readouterr().err == ""
-    pass_on(lines[1:])
+    print_to_stderr(lines[1:])
     os.write(2, b"after\n")
     assert capfd.readouterr().err == "another thread\nafter\n"
 

@@ -83,7 +83,7 @@ def test_orientation_brings_a_picture_upright(
     np.testing.assert_allclose(radiograph.pixels, shown / 255, atol=0.1)
     np.testing.assert_allclose(radiograph.pose.stored(radiograph.pixels), grey / 255, atol=0.1)
     assert radiograph.stored_shape == grey.shape
-    assert radiograph.pose_told is (orientation != 1)
+    assert radiograph.pose_is_known is (orientation != 1)
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
@@ -91,7 +91,7 @@ def test_an_orientation_that_means_nothing(orientation: int, grey: NDArray[np.ui
     exif = Image.Exif()
     exif[0x0112] = orientation
     radiograph = read_radiograph(save(tmp_path / "a.png", Image.fromarray(grey), exif=exif))
-    assert not radiograph.pose_told
+    assert not radiograph.pose_is_known
     np.testing.assert_allclose(radiograph.pixels, grey / 255)
 
 

@@ -45,8 +45,8 @@ def same(one, other):
 def test_arrays_and_tensors_of_8_bits_count_as_a_picture_does(eight_bits, png, make):
     radiograph = read_radiograph(make(eight_bits))
     same(radiograph, read_radiograph(png))
-    assert not radiograph.pose_told
-    assert not radiograph.polarity_told
+    assert not radiograph.pose_is_known
+    assert not radiograph.polarity_is_known
 
 
 @pytest.mark.parametrize("kind", [np.uint16, ">u2", np.int32, np.float16, np.float32, np.float64])
@@ -83,7 +83,7 @@ def test_images_of_pillow(tmp_path, eight_bits, file_format):
         radiograph = read_radiograph(image)
     same(radiograph, read_radiograph(path))
     assert radiograph.path == path
-    assert radiograph.pose_told
+    assert radiograph.pose_is_known
 
 
 def test_files_that_are_open_and_bytes(png, tmp_path, picture, make_dicom):
@@ -129,8 +129,8 @@ def test_what_the_caller_knows(picture):
     assert np.allclose(radiograph.pixels, 1 - read_radiograph(picture).pixels.T)
     assert radiograph.spacing == Spacing(0.1, 0.2, "given", "unknown")
     assert radiograph.stored_spacing == Spacing(0.2, 0.1, "given", "unknown")
-    assert radiograph.pose_told
-    assert radiograph.polarity_told
+    assert radiograph.pose_is_known
+    assert radiograph.polarity_is_known
     assert read_radiograph(picture, spacing_mm=0.15).spacing == Spacing(0.15, 0.15, "given", "unknown")
 
 

@@ -61,7 +61,7 @@ def test_the_affine_brings_a_picture_upright(
     radiograph = read_radiograph(write(tmp_path / "a.nii.gz", stored, affine, axes=axes))
     np.testing.assert_allclose(radiograph.pixels, shown(picture), atol=1e-3)
     assert radiograph.pose == pose
-    assert radiograph.pose_told is (plane == "coronal" or directions != ("L", "F"))
+    assert radiograph.pose_is_known is (plane == "coronal" or directions != ("L", "F"))
     assert radiograph.warnings == ()
     # Spacing turns with the picture: 0.3 mm along the file's first axis.
     along_rows = radiograph.stored_spacing.column_mm
@@ -78,7 +78,7 @@ def test_an_affine_that_says_nothing_turns_nothing(
 ) -> None:
     radiograph = read_radiograph(write(tmp_path / "a.nii", picture, affine, code=code))
     np.testing.assert_allclose(radiograph.pixels, shown(picture), atol=1e-3)
-    assert not radiograph.pose_told
+    assert not radiograph.pose_is_known
 
 
 def test_a_sagittal_plane_is_remarked_on(picture: NDArray[np.uint16], tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_an_affine_between_two_axes_counts_for_one_of_them(
     assert radiograph.pose.directions in (("L", "F"), ("H", "L"))
     turned = read_radiograph(with_affine(tmp_path / "a.nii", picture, -affine))
     assert turned.pose.directions in (("R", "H"), ("F", "R"))
-    assert turned.pose_told
+    assert turned.pose_is_known
 
 
 @pytest.mark.parametrize("value", [0, np.nan])
@@ -146,7 +146,7 @@ def test_an_affine_that_leads_nowhere_is_remarked_on(
     value: float, picture: NDArray[np.uint16], tmp_path: Path
 ) -> None:
     radiograph = read_radiograph(with_affine(tmp_path / "a.nii", picture, np.full((3, 4), value)))
-    assert not radiograph.pose_told
+    assert not radiograph.pose_is_known
     np.testing.assert_allclose(radiograph.pixels, shown(picture), atol=1e-3)
     assert any("no frontal plane" in warning for warning in radiograph.warnings)
 

@@ -28,7 +28,7 @@ def test_pixels_are_upright(
     np.testing.assert_allclose(radiograph.pixels, picture / 4095, atol=1e-6)
     assert radiograph.pixels.flags.c_contiguous
     assert radiograph.pose == pose
-    assert radiograph.pose_told
+    assert radiograph.pose_is_known
     assert radiograph.shape == picture.shape
     assert radiograph.stored_shape == stored.shape
 
@@ -59,7 +59,7 @@ def test_what_is_not_told_is_taken_as_upright(
     path = make_dicom(tmp_path / "a.dcm", picture, PatientOrientation=orientation, **WINDOW)
     radiograph = read_radiograph(path)
     assert radiograph.pose == Pose()
-    assert not radiograph.pose_told
+    assert not radiograph.pose_is_known
     np.testing.assert_allclose(radiograph.pixels, picture / 4095, atol=1e-6)
 
 

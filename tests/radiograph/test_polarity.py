@@ -32,7 +32,7 @@ def header(**keywords: Any) -> Dataset:
 
 
 @pytest.mark.parametrize(
-    ("photometric", "shape", "inverted", "told"),
+    ("photometric", "shape", "inverted", "known"),
     [
         ("MONOCHROME2", None, False, True),
         ("MONOCHROME1", None, True, True),
@@ -44,25 +44,25 @@ def header(**keywords: Any) -> Dataset:
     ],
 )
 def test_photometric_interpretation_and_presentation_lut_shape(
-    photometric: str, shape: str | None, inverted: bool, told: bool
+    photometric: str, shape: str | None, inverted: bool, known: bool
 ) -> None:
     dataset = header(PhotometricInterpretation=photometric, PresentationLUTShape=shape)
-    assert read_polarity(dataset) == Polarity(inverted=inverted, told=told)
+    assert read_polarity(dataset) == Polarity(inverted=inverted, is_known=known)
 
 
-@pytest.mark.parametrize(("sign", "told"), [(-1, True), (1, False), (None, True), (0, True), ("x", True)])
-def test_a_sign_that_makes_the_lungs_bright_contradicts_the_rest(sign: Any, told: bool) -> None:
+@pytest.mark.parametrize(("sign", "known"), [(-1, True), (1, False), (None, True), (0, True), ("x", True)])
+def test_a_sign_that_makes_the_lungs_bright_contradicts_the_rest(sign: Any, known: bool) -> None:
     dataset = header(PresentationIntentType="FOR PRESENTATION", PixelIntensityRelationship="LOG")
     dataset.add_new("PixelIntensityRelationshipSign", "LO" if sign == "x" else "SS", sign)
-    assert read_polarity(dataset) == Polarity(inverted=False, told=told)
+    assert read_polarity(dataset) == Polarity(inverted=False, is_known=known)
 
 
 @pytest.mark.parametrize(
-    ("sop_class", "told"),
+    ("sop_class", "known"),
     [(ComputedRadiographyImageStorage, True), (SecondaryCaptureImageStorage, False)],
 )
-def test_a_capture_does_not_tell_its_polarity(sop_class: str, told: bool) -> None:
-    assert read_polarity(header(SOPClassUID=sop_class)).told is told
+def test_a_capture_does_not_tell_its_polarity(sop_class: str, known: bool) -> None:
+    assert read_polarity(header(SOPClassUID=sop_class)).is_known is known
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
@@ -88,7 +88,7 @@ def test_an_image_for_processing_shows_the_attenuation(
     radiograph = read_radiograph(path)
     np.testing.assert_allclose(radiograph.pixels, (ATTENUATION - 0.5) / 3.5, atol=0.02)
     assert (np.diff(radiograph.pixels[50]) >= 0).all()  # dark where the most X-rays came through
-    assert radiograph.polarity_told
+    assert radiograph.polarity_is_known
 
 
 def test_an_image_for_processing_that_does_not_tell_is_shown_by_its_photometric_interpretation(

@@ -145,7 +145,7 @@ def test_a_grey_image_without_a_valid_photometric_interpretation(
     np.testing.assert_allclose(radiograph.pixels, CHEST / 4095, atol=1e-6)
     known = photometric == "monochrome2 "
     assert any("PhotometricInterpretation" in warning for warning in radiograph.warnings) is not known
-    assert radiograph.polarity_told is known
+    assert radiograph.polarity_is_known is known
 
 
 @pytest.mark.parametrize("syntax", [uid.ExplicitVRLittleEndian, uid.RLELossless, uid.JPEGBaseline8Bit])

@@ -7,7 +7,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 
-from lungfield.training.history import HistoryHandler
+from lungfield.training.history import HistoryHandler, TensorBoardHandler
 
 
 def run(folder, *, epochs, first_epoch=0, interval=1):
@@ -70,3 +70,21 @@ def test_a_resumed_run_keeps_the_epochs_before_it(tmp_path):
 def test_a_new_run_starts_its_table_anew(tmp_path):
     run(tmp_path, epochs=3)
     assert len(run(tmp_path, epochs=1)) == 1
+
+
+def test_tensorboard_creates_its_folder_once_when_the_run_starts(tmp_path):
+    def validate(engine, _batch):
+        engine.state.metrics["dice"] = 0.5
+
+    validator = Engine(validate)
+    TensorBoardHandler(tmp_path / "tensorboard", iteration_log=False).attach(validator)
+    assert not (tmp_path / "tensorboard").exists()
+    for _ in range(2):
+        validator.run([1])
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    assert b"dice" in events.read_bytes()
+
+
+def test_tensorboard_refuses_unknown_options(tmp_path):
+    with pytest.raises(TypeError, match="iteration_logs"):
+        TensorBoardHandler(tmp_path, iteration_logs=False)

@@ -13,7 +13,7 @@ import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from pydoc import locate
 from types import FrameType
@@ -24,6 +24,9 @@ from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
 from monai.utils import ensure_tuple
 
 from lungfield.errors import BundleError
+
+_LEAST = {"batch_size": 1, "max_epochs": 1, "num_workers": 0}
+"""The least values of numbers for which torch's error message names no override."""
 
 
 def bundle_root(name: str) -> str:
@@ -69,8 +72,8 @@ def check_overrides() -> None:
     workflow that Python code builds without these two functions, only the section is checked.
 
     Raises:
-        BundleError: an override or the section does not exist (the message names the nearest that does), or
-            the package for the tracking is not installed.
+        BundleError: an override or the section does not exist (the message names the nearest that does), a
+            number is too small, or the package for the tracking is not installed.
     """
     workflow = next((frame.f_locals["self"] for frame in _callers() if _is(frame, ConfigWorkflow)), None)
     call = next((frame for frame in _callers() if frame.f_code is create_workflow.__code__), None)
@@ -82,6 +85,8 @@ def check_overrides() -> None:
         parameters |= _tracking_settings(tracking)
         check_keys(given["kwargs"], given["config_file"], parameters)
         check_keys(from_file, given["config_file"], parameters, given["args_file"])
+        _check_numbers(given["kwargs"])
+        _check_numbers(from_file, given["args_file"])
     if workflow is not None:
         _check_run(workflow)
         _name_tracked_config(workflow.parser)
@@ -120,6 +125,17 @@ def check_keys(
         right = "::".join([*parts[:place], *near, *parts[place + 1 :]])
         hint = f" Did you mean {dashes}{right}?" if near else ""
         raise BundleError(f"{dashes}{key}{where} is not defined in {files}.{hint}")
+
+
+def _check_numbers(overrides: Mapping[str, Any], args_file: Any = None) -> None:
+    """Refuse overrides of `_LEAST` that are too small or no whole numbers; expressions are not evaluated."""
+    for key, value in overrides.items():
+        least = _LEAST.get(key.removeprefix("+").replace("#", "::").split("::")[-1])
+        if least is None or (isinstance(value, str) and value.startswith(("$", "@"))):
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            where = f"{key} is {value} in {args_file}" if args_file else f"--{key} is {value}"
+            raise BundleError(f"{where}: give a whole number, {least} or more.")
 
 
 def _unknown_part(config: Any, parts: Sequence[str]) -> tuple[int, set[str]] | None:

@@ -155,12 +155,13 @@ def segment(
     """
     console = Console(stderr=True)
     progress = _Progress(console)
-    with progress:  # before the imports, which take more than a second
-        from lungfield.batch import FAILED, Interrupted, Options, read_inputs, segment_files
+    with progress:
+        # Only what is imported quickly: `segment_files` starts the fork server before it imports the rest.
+        from lungfield.batch import Interrupted, Options, segment_files
         from lungfield.cluster.options import ClusterOptions, parse_shard
         from lungfield.cluster.uris import need_stores
 
-        named = [*(inputs or ()), *(map(str, read_inputs(files_from)) if files_from else ())]
+        named = [*(inputs or ()), *(_listed(files_from) if files_from else ())]
         cluster = ClusterOptions(
             engine=engine,
             ray_address=ray_address,
@@ -200,7 +201,7 @@ def segment(
                     from lungfield.cluster import segment_stores
 
                     batch = segment_stores(
-                        named, output, bundle, options=options, cluster=cluster, tell=progress.tell
+                        named, output, bundle, options=options, cluster=cluster, progress=progress.show_shards
                     )
         except Interrupted as interrupt:
             if interrupt.batch is not None:
@@ -215,7 +216,15 @@ def segment(
         from lungfield.export import json_ready
 
         print(json.dumps(json_ready(batch.to_json())))
+    from lungfield.batch import FAILED
+
     sys.exit(1 if batch.count(FAILED) else 0)
+
+
+def _listed(file: Path) -> list[str]:
+    from lungfield.batch import read_inputs
+
+    return [str(path) for path in read_inputs(file)]
 
 
 @contextmanager
@@ -258,7 +267,7 @@ class _Progress(Bar):
     def __init__(self, console: Console) -> None:
         super().__init__("Looking for radiographs", console)
         self._failed = 0
-        self._console, self._told = console, time.monotonic()
+        self._console, self._printed = console, time.monotonic()
 
     def __call__(self, ended: int, files: int, row: Mapping[str, Any] | None) -> None:
         """Show the number of files that have ended; `row` is that of the last one."""
@@ -266,14 +275,14 @@ class _Progress(Bar):
         title = f"Segmenting, {self._failed} failed" if self._failed else "Segmenting"
         self.show(title if row else "Loading the bundle", ended, files)
 
-    def tell(self, progress: ShardProgress) -> None:
+    def show_shards(self, progress: ShardProgress) -> None:
         """Show the progress of a sharded run; without a terminal, print a line from time to time."""
         title = f"Segmenting, {progress.rate:.1f}/s"
         if progress.failed:
             title += f", {progress.failed} failed"
         self.show(title, progress.ended, progress.files)
-        if not self._console.is_terminal and time.monotonic() - self._told > _LINE_INTERVAL_S:
-            self._told = time.monotonic()
+        if not self._console.is_terminal and time.monotonic() - self._printed > _LINE_INTERVAL_S:
+            self._printed = time.monotonic()
             self._console.print(progress.line(), markup=False, highlight=False, soft_wrap=True)
 
 

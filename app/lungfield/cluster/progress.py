@@ -26,16 +26,16 @@ class Progress:
     Args:
         files: as above.
         ended: number of files that had ended before.
-        tell: called with this object after each shard.
+        show: called with this object after each shard.
     """
 
-    def __init__(self, files: int, ended: int, tell: Callable[[Progress], None]) -> None:
+    def __init__(self, files: int, ended: int, show: Callable[[Progress], None]) -> None:
         self.files, self.ended = files, ended
         self.reasons: Counter[str] = Counter()
-        self._tell = tell
+        self._show = show
         self._fresh = 0
-        self._start = self._told = time.monotonic()
-        tell(self)
+        self._start = self._logged = time.monotonic()
+        show(self)
 
     def add(self, end: ShardEnd) -> None:
         """Count a shard."""
@@ -54,9 +54,9 @@ class Progress:
                 "seconds": round(end.seconds, 2),
             },
         )
-        self._tell(self)
-        if time.monotonic() - self._told > _LEAST_INTERVAL_S or self.ended >= self.files:
-            self._told = time.monotonic()
+        self._show(self)
+        if time.monotonic() - self._logged > _LEAST_INTERVAL_S or self.ended >= self.files:
+            self._logged = time.monotonic()
             logger.info("%s", self.line())
 
     @property

@@ -35,7 +35,7 @@ from lungfield.cluster.shards import ShardEnd, Todo, Work
 from lungfield.cluster.stores import Store
 from lungfield.cluster.tally import Tally
 
-Tell = Callable[[Progress], None]
+ShowProgress = Callable[[Progress], None]
 
 
 class Engine(Protocol):
@@ -55,7 +55,7 @@ def segment_stores(
     *,
     options: Options | None = None,
     cluster: ClusterOptions | None = None,
-    tell: Tell | None = None,
+    progress: ShowProgress | None = None,
 ) -> ShardedResult:
     """Segment files from stores and tables into `output`, in shards, on this machine or on a Ray cluster.
 
@@ -70,7 +70,7 @@ def segment_stores(
         bundle: name of a shipped bundle, or the folder of any other that you trust, on all machines.
         options: of the batch; None for the defaults.
         cluster: the distribution over machines; None for the defaults.
-        tell: called with the progress after each shard.
+        progress: called with the progress after each shard.
 
     Raises:
         BundleError: the bundle does not exist or has no weights, or the device is not available.
@@ -85,7 +85,7 @@ def segment_stores(
     require_weights(found)
     with interruptible(), _connected(cluster, options) as cluster:
         store = Store(output)
-        return _SegmentStores(inputs, store, found, options, cluster, tell or _tell_nobody).run()
+        return _SegmentStores(inputs, store, found, options, cluster, progress or _show_nothing).run()
 
 
 @contextmanager
@@ -101,7 +101,7 @@ def _connected(cluster: ClusterOptions, options: Options) -> Iterator[ClusterOpt
         yield replace(cluster, num_gpus=gpu_share(cluster, options.device))
 
 
-def _tell_nobody(_progress: Progress) -> None:
+def _show_nothing(_progress: Progress) -> None:
     pass
 
 
@@ -113,10 +113,10 @@ class _SegmentStores:
         bundle: Bundle,
         options: Options,
         cluster: ClusterOptions,
-        tell: Tell,
+        progress: ShowProgress,
     ) -> None:
         self._inputs, self._store, self._bundle = inputs, store, bundle
-        self._options, self._cluster, self._tell = options, cluster, tell
+        self._options, self._cluster, self._progress = options, cluster, progress
         self._start = time.perf_counter()
 
     def run(self) -> ShardedResult:
@@ -127,7 +127,7 @@ class _SegmentStores:
         finished = finished_shards(self._store)
         todo, part = self._todo(run, finished), self._numbers(run)
         ended = finished.intersection(part) - {one.shard for one in todo}
-        progress = Progress(run.files_in(part), run.files_in(ended), self._tell)
+        progress = Progress(run.files_in(part), run.files_in(ended), self._progress)
         engine.segment(todo, progress.add)
         return self._result(run, engine)
 

@@ -105,11 +105,12 @@ class Todo:
 
     Attributes:
         shard: its number.
-        again: whether it has a manifest; then only files that failed for a reason in `TRANSIENT` are retried.
+        has_manifest: whether it has ended before; then only files that failed for a reason in `TRANSIENT`
+            are retried.
     """
 
     shard: int
-    again: bool = False
+    has_manifest: bool = False
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ class Shards:
     def _jobs(self, todo: Iterable[Todo]) -> Iterator[Job]:
         for one in todo:
             items = read_plan(self._store, one.shard)
-            before = read_manifest(self._store, one.shard) if one.again else [None] * len(items)
+            before = read_manifest(self._store, one.shard) if one.has_manifest else [None] * len(items)
             shard = _Shard(one.shard, [None if _may_change(outcome) else outcome for outcome in before])
             self._shards[one.shard] = shard
             if not shard.missing:

@@ -161,7 +161,7 @@ def finish_set(
 def label_values(values: Iterable[int]) -> dict[int, str]:
     """The names of the values that occur in a set's label maps."""
     names = {lung.value: lung.name for lung in LUNGS} | {
-        LUNG_SIDE_UNKNOWN: "lung, side not told",
+        LUNG_SIDE_UNKNOWN: "lung, side unknown",
         UNKNOWN: "unknown",
     }
     return {BACKGROUND: "background"} | {value: names[value] for value in sorted(values)}

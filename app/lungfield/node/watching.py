@@ -54,7 +54,7 @@ class Watcher(threading.Thread):
         self._stopping = threading.Event()
         self._done: set[str] = set()  # saves a query of the queue for each file in each scan
         self._changing: dict[str, str] = {}
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
     def close(self) -> None:
         """Stop soon, after the current file."""
@@ -67,9 +67,9 @@ class Watcher(threading.Thread):
             try:
                 self.look()
             except LungfieldError as error:  # of the queue or the disk; the files are retried
-                self._tell("queue", "%s", error)
+                self._log_once("queue", "%s", error)
             except Exception as error:  # the thread must go on: without it, no file would be read
-                self._tell(type(error).__name__, "unexpected %s; please report it", type(error).__name__)
+                self._log_once(type(error).__name__, "unexpected %s; please report it", type(error).__name__)
             # Pause longer after a long scan, such as of a folder with very many files.
             spent = time.monotonic() - begin
             self._stopping.wait(max(self._every_s, min(spent, _LONGEST_PAUSE_S)))
@@ -102,7 +102,7 @@ class Watcher(threading.Thread):
             else:
                 changing[path_key] = key
         self._done &= there
-        self._told &= there | {"space", "folder"}
+        self._logged &= there | {"space", "folder"}
         self._changing = changing
 
     def _files(self) -> Iterator[os.DirEntry[str]]:
@@ -113,7 +113,7 @@ class Watcher(threading.Thread):
                 with os.scandir(folders.pop()) as entries:
                     found = [one for one in entries if not one.name.startswith(".")]
             except OSError as error:
-                self._tell("folder", "a folder cannot be listed (%s)", error.strerror)
+                self._log_once("folder", "a folder cannot be listed (%s)", error.strerror)
                 continue
             for one in found:
                 if one.is_dir(follow_symlinks=False):
@@ -124,7 +124,7 @@ class Watcher(threading.Thread):
     def _take(self, path: Path, key: str, about: os.stat_result) -> bool:
         """Read one file; return whether it is finished."""
         if not self._incoming.has_space():
-            self._tell("space", "the disk of the state folder is nearly full: nothing is taken")
+            self._log_once("space", "the disk of the state folder is nearly full: nothing is taken")
             return False
         if about.st_size > self._limits.max_file_bytes:
             _LOG.warning("a file %s is ignored: %s", _marks(about), Reason.OVER_LIMIT)
@@ -135,7 +135,7 @@ class Watcher(threading.Thread):
         except OutputError:
             raise
         except OSError as error:
-            self._tell(key, "a file %s cannot be read (%s)", _marks(about), error.strerror)
+            self._log_once(key, "a file %s cannot be read (%s)", _marks(about), error.strerror)
             return False
         if part is None:
             return False
@@ -184,10 +184,10 @@ class Watcher(threading.Thread):
             return None
         return part
 
-    def _tell(self, once: str, text: str, *values: object) -> None:
+    def _log_once(self, once: str, text: str, *values: object) -> None:
         """Log a lasting problem only once."""
-        if once not in self._told:
-            self._told.add(once)
+        if once not in self._logged:
+            self._logged.add(once)
             _LOG.error(text, *values)
 
 

@@ -135,11 +135,11 @@ def _decode(dataset: Dataset) -> NDArray[Any]:
     return np.asarray(values)
 
 
-def call_and_listen(call: Callable[[], _Result]) -> tuple[_Result, list[bytes]]:
+def call_capturing_stderr(call: Callable[[], _Result]) -> tuple[_Result, list[bytes]]:
     """Return the result of a call, and the lines printed to standard error during the call.
 
     Standard error belongs to the whole process, so the lines may include those of other threads: print
-    unrelated lines with `pass_on`. Only one thread at a time can be in this function.
+    unrelated lines with `print_to_stderr`. Only one thread at a time can be in this function.
     """
     with _LOCK, tempfile.TemporaryFile() as printed:
         try:
@@ -156,7 +156,7 @@ def call_and_listen(call: Callable[[], _Result]) -> tuple[_Result, list[bytes]]:
         return result, printed.readlines()
 
 
-def pass_on(lines: list[bytes]) -> None:
+def print_to_stderr(lines: list[bytes]) -> None:
     """Print captured lines to standard error."""
     if lines:
         os.write(STDERR, b"".join(lines))
@@ -164,8 +164,8 @@ def pass_on(lines: list[bytes]) -> None:
 
 def _decode_lossless(dataset: Dataset) -> NDArray[Any]:
     """Decode JPEG Lossless with gdcm, which reports most errors on standard error only, and continues."""
-    values, printed = call_and_listen(lambda: _decode(dataset))
-    pass_on([line for line in printed if b"JPEG" not in line])
+    values, printed = call_capturing_stderr(lambda: _decode(dataset))
+    print_to_stderr([line for line in printed if b"JPEG" not in line])
     if any(b"JPEG" in line for line in printed):
         raise UnreadableError("the compressed image is damaged", reason=Reason.DAMAGED)
     return values

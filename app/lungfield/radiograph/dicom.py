@@ -52,13 +52,13 @@ def read_dicom(file: File, *, require_frontal: bool, limits: Limits) -> Radiogra
             dataset = _read_header(stream)
             check = _check(dataset, require_frontal=require_frontal)
             _read_pixels(stream, dataset, limits)
-        photometric_told, remarks = complete_photometric(dataset)
+        photometric_is_given, remarks = complete_photometric(dataset)
         stored, more = decode(dataset, limits=limits)
         dataset.buffer = None  # it would keep an inflated file in memory
         for tag in [tag for tag in dataset.keys() if tag.group in BULKY_GROUPS]:  # noqa: SIM118
             del dataset[tag]
         radiograph = _radiograph(path_of(file), stored, dataset, check, remarks + more)
-        return radiograph if photometric_told else replace(radiograph, polarity_told=False)
+        return radiograph if photometric_is_given else replace(radiograph, polarity_is_known=False)
 
 
 def read_stored_values(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> tuple[Dataset, NDArray[Any]]:
@@ -169,8 +169,8 @@ def _radiograph(
         spacing=spacing.transposed() if spacing and upright.transposed else spacing,
         stored_aspect=read_pixel_aspect(header),
         pose=upright,
-        pose_told=pose is not None,
-        polarity_told=photometric in GREY and read_polarity(header).told,
+        pose_is_known=pose is not None,
+        polarity_is_known=photometric in GREY and read_polarity(header).is_known,
         file_format="DICOM",
         view=check.view,
         warnings=remarks,

@@ -70,7 +70,7 @@ def radiograph_of(path: Path, values: NDArray[Any], pose: Pose | None, file_form
         pixels=pixels,
         valid=valid,
         pose=upright,
-        pose_told=pose is not None,
+        pose_is_known=pose is not None,
         file_format=file_format,
     )
 

@@ -20,7 +20,7 @@ from lungfield.radiograph.content import InMemory
 from lungfield.radiograph.contrast import refuse_mask_in_jpeg
 from lungfield.radiograph.images import ONE_PICTURE, grey_values, of_samples, radiograph_of
 from lungfield.radiograph.limits import Limits
-from lungfield.radiograph.spacing import MAX_MM, MIN_MM, believable
+from lungfield.radiograph.spacing import MAX_MM, MIN_MM, is_plausible_spacing
 from lungfield.records import Radiograph, Spacing
 
 GIVEN = "given"
@@ -89,7 +89,7 @@ def read_in_memory(source: Any, limits: Limits) -> Radiograph:
     return radiograph_of(Path(name), values, pose, file_format)
 
 
-def as_told(
+def with_properties(
     radiograph: Radiograph,
     *,
     spacing_mm: float | tuple[float, float] | None = None,
@@ -105,7 +105,7 @@ def as_told(
         radiograph = _lying(radiograph, orientation)
     if spacing_mm is not None:
         pair = spacing_mm if isinstance(spacing_mm, Sequence) else (spacing_mm, spacing_mm)
-        if len(pair) != 2 or not believable(*map(float, pair)):
+        if len(pair) != 2 or not is_plausible_spacing(*map(float, pair)):
             raise DataError(
                 f"spacing_mm is {spacing_mm}: give the pixel spacing in mm, {MIN_MM} to {MAX_MM}, or a pair "
                 "of the spacing between rows and between columns."
@@ -119,7 +119,7 @@ def as_told(
             pixels = 1 - pixels
             if radiograph.valid is not None:
                 pixels[~radiograph.valid] = 0
-        radiograph = replace(radiograph, pixels=pixels, polarity_told=True)
+        radiograph = replace(radiograph, pixels=pixels, polarity_is_known=True)
     return radiograph
 
 
@@ -138,7 +138,7 @@ def _lying(radiograph: Radiograph, orientation: Sequence[str]) -> Radiograph:
         valid=None if valid is None else np.ascontiguousarray(pose.upright(stored(valid))),
         spacing=spacing.transposed() if spacing and pose.transposed else spacing,
         pose=pose,
-        pose_told=True,
+        pose_is_known=True,
     )
 
 

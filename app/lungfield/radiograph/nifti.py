@@ -15,7 +15,7 @@ from lungfield.pose import UPRIGHT
 from lungfield.radiograph.content import File, InMemory, path_of
 from lungfield.radiograph.contrast import luminance, to_unit
 from lungfield.radiograph.limits import Limits
-from lungfield.radiograph.spacing import believable
+from lungfield.radiograph.spacing import is_plausible_spacing
 from lungfield.records import Radiograph, Spacing
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -80,7 +80,7 @@ def read_nifti(file: File, *, limits: Limits) -> Radiograph:
         valid=valid,
         spacing=spacing.transposed() if spacing and upright.transposed else spacing,
         pose=upright,
-        pose_told=pose is not None,
+        pose_is_known=pose is not None,
         file_format="NIfTI",
         warnings=remarks,
         nifti_header=image.header,
@@ -146,6 +146,6 @@ def _spacing(header: Any, planar: list[int]) -> tuple[Spacing | None, tuple[str,
     column_mm, row_mm = (float(header.get_zooms()[axis]) * scale for axis in planar)
     if row_mm == column_mm == 1.0:
         return None, ()  # the default of writers that do not know the spacing
-    if not believable(row_mm, column_mm):
+    if not is_plausible_spacing(row_mm, column_mm):
         return None, ("The pixel spacing in the NIfTI header is implausible; lengths are in pixels.",)
     return Spacing(row_mm, column_mm, source="NIfTI header"), ()

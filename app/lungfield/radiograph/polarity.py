@@ -16,12 +16,12 @@ class Polarity:
         inverted: high values are displayed dark.
         linear: values are proportional to the X-ray intensity at the detector, and are displayed by their
             logarithm.
-        told: whether the header gives the polarity without a contradiction.
+        is_known: whether the header gives the polarity without a contradiction.
     """
 
-    inverted: bool = False
+    inverted: bool
     linear: bool = False
-    told: bool = True
+    is_known: bool = True
 
 
 def read_polarity(header: Any) -> Polarity:
@@ -43,7 +43,7 @@ def read_polarity(header: Any) -> Polarity:
     inverted = by_photometric or by_shape
     lungs_dark = not sign or inverted == (sign > 0)
     captured = str(header.get("SOPClassUID") or "") in CAPTURES
-    return Polarity(inverted, told=by_shape == by_photometric and lungs_dark and not captured)
+    return Polarity(inverted, is_known=by_shape == by_photometric and lungs_dark and not captured)
 
 
 def _sign(header: Any) -> int:

@@ -18,7 +18,7 @@ from lungfield.radiograph.content import File, path_of
 from lungfield.radiograph.dicom import read_dicom
 from lungfield.radiograph.images import read_image
 from lungfield.radiograph.limits import DEFAULT_LIMITS, Limits
-from lungfield.radiograph.memory import as_told, content_of, read_in_memory
+from lungfield.radiograph.memory import content_of, read_in_memory, with_properties
 from lungfield.radiograph.nifti import HEADER_BYTES, is_nifti, read_nifti
 from lungfield.radiograph.streams import GZIP_MAGIC, is_gzipped_dicom
 from lungfield.records import Radiograph
@@ -108,7 +108,7 @@ def read_radiograph(
             raise _explained(path, error) from error
     else:
         radiograph = _read_memory(source, require_frontal=require_frontal, limits=limits)
-    return as_told(radiograph, spacing_mm=spacing_mm, orientation=orientation, inverted=inverted)
+    return with_properties(radiograph, spacing_mm=spacing_mm, orientation=orientation, inverted=inverted)
 
 
 def _read_memory(source: Any, *, require_frontal: bool, limits: Limits) -> Radiograph:

@@ -15,7 +15,7 @@ MAX_MAGNIFICATION = 3.0
 ATTRIBUTES = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 
 
-def believable(row_mm: float, column_mm: float) -> bool:
+def is_plausible_spacing(row_mm: float, column_mm: float) -> bool:
     """Whether a pixel spacing in mm is plausible for a radiograph."""
     sides = (row_mm, column_mm)
     return all(MIN_MM <= side <= MAX_MM for side in sides) and max(sides) <= MAX_RATIO * min(sides)
@@ -51,7 +51,7 @@ def read_pixel_aspect(header: Any) -> float:
         height, width = (int(value) for value in header.PixelAspectRatio)
     except (AttributeError, TypeError, ValueError):
         return 1.0
-    return height / width if height > 0 and width > 0 and believable(height / width, 1.0) else 1.0
+    return height / width if height > 0 and width > 0 and is_plausible_spacing(height / width, 1.0) else 1.0
 
 
 def _repeats(pixel: tuple[float, float], imager: tuple[float, float]) -> bool:
@@ -70,7 +70,7 @@ def _pair(header: Any, name: str, remarks: list[str]) -> tuple[float, float] | N
         row_mm, column_mm = (float(value) for value in header[name].value)
     except (TypeError, ValueError):
         row_mm = column_mm = math.nan
-    if believable(row_mm, column_mm):
+    if is_plausible_spacing(row_mm, column_mm):
         return row_mm, column_mm
     remarks.append(f"{name} is implausible and is ignored.")
     return None

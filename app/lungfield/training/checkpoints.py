@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,8 +63,13 @@ class BestWeights(Checkpoint):
     """
 
     def __init__(self, save_dir: str | Path, network: nn.Module, key_metric_name: str) -> None:
-        # Only the call, without `remove`: ignite, too, would remove the old file first.
-        save = DiskSaver(save_dir, require_empty=False).__call__
+        def save(
+            checkpoint: Mapping[str, Any], filename: str, metadata: Mapping[str, Any] | None = None
+        ) -> None:
+            # Built here, as it creates the folder: a refused run leaves none. A function without `remove`,
+            # as ignite, too, would remove the old file first.
+            DiskSaver(save_dir, require_empty=False)(checkpoint, filename, metadata)
+
         super().__init__({"network": network}, save, filename_pattern=BEST, score_name=key_metric_name)
 
     def attach(self, engine: Engine) -> None:
@@ -154,5 +160,6 @@ def _copy_best(source: Path, target: Path) -> bool:
     Only the first of several processes copies them; all get the result, as they must agree on the best score.
     """
     if is_first() and not target.is_file() and source.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
     return from_all(target.is_file())[0]

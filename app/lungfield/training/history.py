@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import logging
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
+from monai.handlers import TensorBoardStatsHandler
 
 from lungfield.export import write_results_csv
 from lungfield.training.distributed import from_all, is_first
@@ -27,6 +29,29 @@ def log_epoch(engine: Any) -> None:
     what = f"{state.epoch} of {state.max_epochs}, training" if training else f"{state.epoch}, validation"
     text = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
     logging.getLogger("lungfield").info("epoch %s: %s", what, text)
+
+
+class TensorBoardHandler:
+    """MONAI's `TensorBoardStatsHandler`, built when the run starts: a refused run leaves no empty folder.
+
+    Args:
+        log_dir: folder of the event files; created when the run starts.
+        options: of `TensorBoardStatsHandler`.
+    """
+
+    def __init__(self, log_dir: str | Path, **options: Any) -> None:
+        inspect.signature(TensorBoardStatsHandler).bind(**options)  # raises TypeError for unknown options
+        self._log_dir, self._options = log_dir, options
+        self._handler: TensorBoardStatsHandler | None = None
+
+    def attach(self, engine: Engine) -> None:
+        """Write the metrics of `engine`, a trainer or an evaluator."""
+        engine.add_event_handler(Events.STARTED, self._start)
+
+    def _start(self, engine: Engine) -> None:
+        if self._handler is None:  # an evaluator starts in every epoch
+            self._handler = TensorBoardStatsHandler(log_dir=str(self._log_dir), **self._options)
+            self._handler.attach(engine)
 
 
 class HistoryHandler:

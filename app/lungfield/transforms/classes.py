@@ -163,8 +163,8 @@ def _parted(label: torch.Tensor) -> torch.Tensor:
     maps = label.cpu().numpy().reshape(-1, *label.shape[-2:])
     lungs = np.stack([split_lungs((one != BACKGROUND) & (one != UNKNOWN)) for one in maps])
     sides = torch.from_numpy(lungs).reshape(label.shape).to(label)
-    untold = label == LUNG_SIDE_UNKNOWN
-    parted[untold] = sides[untold]
+    unknown = label == LUNG_SIDE_UNKNOWN
+    parted[unknown] = sides[unknown]
     return parted
 
 

@@ -181,7 +181,7 @@ $("load-review").addEventListener("click", () => $("review-file").click());
 $("review-file").addEventListener("change", async (event) => {
   const [file] = event.target.files;
   if (!file) return;
-  $("review-told").textContent = loadReview(await file.text());
+  $("review-status").textContent = loadReview(await file.text());
   event.target.value = ""; // so that the same file can be chosen again
   change({}, { keepPage: true });
 });
