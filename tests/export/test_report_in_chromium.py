@@ -81,7 +81,11 @@ def new_page(chromium, complaints):
             "request",
             lambda request: request.url.startswith(("file:", "data:")) or complaints.append(request.url),
         )
-        page.on("requestfailed", lambda request: complaints.append(request.url))
+        # Going to another address aborts pictures that still load.
+        page.on(
+            "requestfailed",
+            lambda request: request.failure == "net::ERR_ABORTED" or complaints.append(request.url),
+        )
         return page
 
     return new
