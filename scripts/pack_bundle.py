@@ -28,13 +28,14 @@ from lungfield.bundles.weights import load_weights
 from lungfield.errors import BundleError, LungfieldError
 
 WEIGHTS = "models/model.pt"
+RANGES = "models/int8.json"
 LARGE_FILES = "large_files.yml"
 SUMS = "SHA256SUMS"
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
 # The files of a bundle's folder that belong to its package.
-_TAKEN = re.compile(rf"LICENSE|{LARGE_FILES}|{WEIGHTS}|(configs|docs)/.*")
+_TAKEN = re.compile(rf"LICENSE|{LARGE_FILES}|{WEIGHTS}|{RANGES}|(configs|docs)/.*")
 _HIDDEN = re.compile(r"(.*/)?(\.|__pycache__/).*")
 
 

@@ -53,6 +53,10 @@ def read(package, name):
         return archive.read(f"{package.name.split('_v')[0]}/{name}")
 
 
+def test_ranges_of_integers_go_with_the_weights():
+    assert "efficientnet_lite0_unet/models/int8.json" in names(pack(find_bundle("efficientnet_lite0_unet")))
+
+
 def test_package_is_named_as_monai_asks_for_it_and_holds_the_bundle_in_one_folder():
     bundle = find_bundle("unet")
     package = pack(bundle)
