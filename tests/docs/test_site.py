@@ -66,7 +66,10 @@ def opened(chromium):
         page = contexts[-1].new_page()
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("requestfailed", lambda request: complaints.append(request.url))
+        page.on(  # the next address aborts what still loads
+            "requestfailed",
+            lambda request: request.failure == "net::ERR_ABORTED" or complaints.append(request.url),
+        )
         page.on("request", lambda one: one.url.startswith(("file:", "data:")) or complaints.append(one.url))
         return page
 
