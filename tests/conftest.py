@@ -236,6 +236,19 @@ def _add_pixel_data(dataset: Dataset, pixels: NDArray[Any]) -> None:
         raise ValueError(f"no encoder for {syntax.name}; choose another transfer syntax")
 
 
+@pytest.fixture
+def bundle_without_ranges(tmp_path: Path) -> Any:
+    """A copy of the default bundle that has no ranges for 8-bit integers."""
+    # Imported on use: other tests check what is imported.
+    from lungfield.bundles import find_bundle
+    from lungfield.bundles.quantization import int8_file
+
+    root = tmp_path / "copy"
+    shutil.copytree(find_bundle("efficientnet_lite0_unet").root, root)
+    int8_file(find_bundle(root)).unlink()
+    return find_bundle(root)
+
+
 @pytest.fixture(scope="session")
 def call_lungfield() -> CallLungfield:
     """Call the command line in a process of its own, as a user does."""

@@ -1,7 +1,6 @@
 """Convolutions in 8-bit integers: what is rounded, what it costs, and which weights the ranges belong to."""
 
 import json
-import shutil
 
 import pytest
 import torch
@@ -22,14 +21,6 @@ from lungfield.errors import BundleError
 def network():
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 32, 3, padding=1)).eval()
-
-
-@pytest.fixture
-def bundle(tmp_path):
-    root = tmp_path / "bundle"
-    shutil.copytree(find_bundle("efficientnet_lite0_unet").root, root)
-    int8_file(find_bundle(root)).unlink(missing_ok=True)
-    return find_bundle(root)
 
 
 def test_ranges_are_those_of_the_inputs_of_large_convolutions(network):
@@ -65,20 +56,20 @@ def test_zero_is_exact_for_inputs_of_either_sign(network):
             torch.testing.assert_close(rounded[0](nothing), network[0](nothing))
 
 
-def test_ranges_belong_to_their_weights(bundle):
-    assert read_ranges(bundle) == {}
-    write_ranges(bundle, {"decoder.3.0.0": (-1.0, 2.5)})
-    assert read_ranges(bundle) == {"decoder.3.0.0": (-1.0, 2.5)}
-    with bundle.weights.open("ab") as file:
+def test_ranges_belong_to_their_weights(bundle_without_ranges):
+    assert read_ranges(bundle_without_ranges) == {}
+    write_ranges(bundle_without_ranges, {"decoder.3.0.0": (-1.0, 2.5)})
+    assert read_ranges(bundle_without_ranges) == {"decoder.3.0.0": (-1.0, 2.5)}
+    with bundle_without_ranges.weights.open("ab") as file:
         file.write(b"\0")
-    assert read_ranges(find_bundle(bundle.root)) == {}
+    assert read_ranges(find_bundle(bundle_without_ranges.root)) == {}
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"weights_sha256": "SHA", "inputs": {"a": 1}}'])
-def test_a_damaged_file_is_named(bundle, content):
-    int8_file(bundle).write_text(content.replace("SHA", bundle.weights_sha256))
+def test_a_damaged_file_is_named(bundle_without_ranges, content):
+    int8_file(bundle_without_ranges).write_text(content.replace("SHA", bundle_without_ranges.weights_sha256))
     with pytest.raises(BundleError, match=r"int8\.json cannot be used .*calibrate_int8"):
-        read_ranges(bundle)
+        read_ranges(bundle_without_ranges)
 
 
 def test_a_convolution_that_is_not_there(network):

@@ -17,6 +17,7 @@ from scipy.special import ndtri
 
 from lungfield.atomic import write_whole
 from lungfield.errors import OutputError
+from lungfield.export.derived import require_its_shape
 from lungfield.labels import CLAVICLES, HEART, LUNGS, Label
 from lungfield.mask.heart import HeartMeasurements
 from lungfield.mask.regions import UNKNOWN_LUNG, Region, Regions
@@ -67,11 +68,7 @@ def save_overlay(
     encode = _ENCODERS.get(path.suffix.lower())
     if encode is None:
         raise OutputError(f"{path}: an overlay is saved as {', '.join(_ENCODERS)}.")
-    if regions.shape != radiograph.stored_shape:
-        raise OutputError(
-            f"{path}: the label map has (rows, columns) {regions.shape} and the radiograph "
-            f"{radiograph.stored_shape}; give the label map of this radiograph."
-        )
+    require_its_shape(radiograph, regions.shape, path)
     picture = render_overlay(
         radiograph,
         regions,
