@@ -8,17 +8,27 @@ torchvision. OpenVINO is imported last, if it is installed.
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import sys
 
+gc.disable()  # until `lungfield.batch.preloaded` has imported the rest
+
 _UNUSED = (
+    "bs4",
+    "huggingface_hub",
     "ignite",
     "itk",
+    "jsonschema",
     "matplotlib",
     "nibabel",
     "pandas",
-    "skimage",
+    "requests",
+    "scipy.optimize",
     "scipy.signal",
+    "scipy.sparse",
+    "scipy.spatial",
+    "skimage",
     "tensorboard",
     "torchvision",
 )
