@@ -13,12 +13,17 @@ from typing import BinaryIO
 from lungfield.errors import OutputError
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, *, together: bool = True) -> None:
     """Write a file atomically; its folder is created if missing.
 
     The content is written to a hidden file in the same folder, synced to disk and renamed; an existing file
-    is replaced. On failure the hidden file is removed. Within `written_together`, sync and rename wait for
-    the end of the block.
+    is replaced. On failure the hidden file is removed.
+
+    Args:
+        path: the file.
+        content: all of it.
+        together: within `written_together`, sync and rename wait for the end of the block; False to do both
+            now, for a file that is no result.
 
     Raises:
         OutputError: the file could not be written (no permission, a file in a folder's place, disk full).
@@ -27,7 +32,7 @@ def write_whole(path: Path, content: bytes) -> None:
     with _errors_of(path):
         part = _Part(path, content)
         group = _group.get()
-        if group is None:
+        if group is None or not together:
             part.finish()
         else:
             group.append(part)

@@ -12,7 +12,6 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from lungfield import export
 from lungfield.bundles import Bundle
@@ -148,6 +147,9 @@ class Segmentation:
 
         That of the interpolated logits (`native_logits`).
         """
+        # Imported on use: a run does not need it, and the import takes a tenth of a second.
+        from scipy.special import expit
+
         probability: NDArray[np.float32] = expit(self.native_logits(structure))
         return probability
 

@@ -6,7 +6,6 @@ import hashlib
 import importlib.util
 import json
 import logging
-import os
 import platform
 import shutil
 import tempfile
@@ -15,7 +14,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 import torch
 
 from lungfield.atomic import write_whole
@@ -23,6 +21,7 @@ from lungfield.bundles.backends import OPENVINO, OPENVINO_INT8, TORCH, openvino,
 from lungfield.bundles.device import best_precision
 from lungfield.bundles.quantization import int8_file, quantised, read_ranges
 from lungfield.bundles.registry import Bundle
+from lungfield.cache import cache_folder
 from lungfield.errors import BundleError, LungfieldError, OutputError
 
 logger = logging.getLogger(__name__)
@@ -121,21 +120,7 @@ def openvino_folder(bundle: Bundle) -> Path:
     digest = hashlib.sha256("\n".join(parts).encode())
     for file in (*configs, *sources):
         digest.update(file.read_bytes())
-    return _cache_folder() / "openvino" / f"{bundle.name}-{digest.hexdigest()[:16]}"
-
-
-def _cache_folder() -> Path:
-    """The folder `$LUNGFIELD_CACHE`, or else lungfield's folder in the user's cache. It need not exist.
-
-    Raises:
-        OutputError: the user has no home folder, and the variable is not set.
-    """
-    if folder := os.environ.get("LUNGFIELD_CACHE"):
-        return Path(folder)
-    try:
-        return platformdirs.user_cache_path("lungfield")
-    except RuntimeError as error:
-        raise OutputError("this user has no home folder; set LUNGFIELD_CACHE to a folder") from error
+    return cache_folder() / "openvino" / f"{bundle.name}-{digest.hexdigest()[:16]}"
 
 
 def openvino_model(bundle: Bundle, *, int8: bool = False) -> Any:

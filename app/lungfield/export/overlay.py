@@ -13,7 +13,6 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from scipy.special import ndtri
 
 from lungfield.atomic import write_whole
 from lungfield.errors import OutputError
@@ -240,6 +239,9 @@ def _opacities() -> NDArray[np.uint8]:
     Across its edge, a blurred mask follows the normal distribution function. Its inverse gives the distance
     of a pixel from the edge, and so a smooth contour of the same width at any angle.
     """
+    # Imported on use: the main process of a run draws nothing, and the import takes a tenth of a second.
+    from scipy.special import ndtri
+
     highest = 255 * 4**_BLUR_STEPS
     share = np.arange(highest + 1) / highest
     distance_px = math.sqrt(_BLUR_STEPS) / 2 * np.abs(ndtri(np.clip(share, 1e-4, 1 - 1e-4)))

@@ -5,9 +5,9 @@ docs/quality-flags.md explains every feature.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import ConvexHull
 
 from lungfield.labels import LEFT_LUNG, RIGHT_LUNG
 from lungfield.mask.components import bounding_box, centre, dilated, eroded
@@ -138,7 +138,8 @@ def _solidity(mask: Mask) -> float:
     stop = mask.shape[1] - mask[rows, ::-1].argmax(axis=1)
     # The corners of the outermost pixels of every row.
     corners = [np.stack([rows + below, columns], axis=1) for below in (0, 1) for columns in (first, stop)]
-    return float(np.count_nonzero(mask) / ConvexHull(np.concatenate(corners)).volume)
+    hull = cv2.convexHull(np.concatenate(corners).astype(np.int32))
+    return np.count_nonzero(mask) / cv2.contourArea(hull)
 
 
 def _grey_features(pixels: NDArray[np.float32], valid: Mask) -> Features:

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-from scipy.spatial import KDTree
 
 from lungfield.errors import DataError
-from lungfield.mask.components import bounding_box
+from lungfield.mask.components import bounding_box, eroded
 from lungfield.records import Spacing
 
 RATIOS = ("dice", "iou", "mean_iou", "accuracy", "precision", "recall")
@@ -152,8 +150,11 @@ def _surface_distances(
     """`hd95` and `assd` of two cropped masks; NaN if one of them is empty."""
     if not a.any() or not b.any():
         return math.nan, math.nan
+    # Imported on use: most runs compare nothing, and the import takes a tenth of a second.
+    from scipy.spatial import KDTree
+
     scale = (1.0, 1.0) if spacing is None else (spacing.row_mm, spacing.column_mm)
-    points_a, points_b = (np.argwhere(mask & ~ndimage.binary_erosion(mask)) * scale for mask in (a, b))
+    points_a, points_b = (np.argwhere(mask & ~eroded(mask)) * scale for mask in (a, b))
     # Surfaces have few points: a nearest-neighbour search takes less time than two distance transforms.
     a_to_b, _ = KDTree(points_b).query(points_a)
     b_to_a, _ = KDTree(points_a).query(points_b)

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from lungfield.labels import LEFT_LUNG, RIGHT_LUNG
 from lungfield.mask.components import bounding_box, label_components
@@ -66,14 +65,14 @@ def _on_image_left(
 ) -> NDArray[np.bool_]:
     """The pixels of a cropped mask that belong to the lung on the left side of the image: (h, w) bool."""
     height, width = (length * size for length, size in zip(mask.shape, pixel_size, strict=True))
-    components, areas = label_components(mask)
-    columns = [box[1] for box in ndimage.find_objects(components)]
-    centres = np.array([np.nan] + [(side.start + side.stop - 1) / 2 for side in columns])
+    components, areas, firsts, widths = label_components(mask)
+    columns = [slice(int(first), int(first + width)) for first, width in zip(firsts, widths, strict=True)]
+    centres = np.array([(side.start + side.stop - 1) / 2 for side in columns])
     largest = int(areas.argmax())
     beside = [
         number
         for number in np.flatnonzero(areas >= _MIN_SECOND_LUNG * areas[largest])
-        if _beside(columns[number - 1], columns[largest - 1])
+        if _beside(columns[number], columns[largest])
     ]
     parted: NDArray[np.bool_] | None
     if beside:
@@ -106,6 +105,9 @@ def _part_at_valley(mask: NDArray[np.bool_], pixel_size: tuple[float, float]) ->
     height, width = small.shape
     if width < 2 or not small.any():
         return None
+    # Imported on use: merged lungs are rare, and these imports take 0.3 s.
+    from scipy import ndimage
+
     # Padded, as outside of the crop there is background.
     depth = ndimage.distance_transform_edt(np.pad(small, 1), sampling=pixel_size)[1:-1, 1:-1]
     half = width // 2
@@ -116,7 +118,6 @@ def _part_at_valley(mask: NDArray[np.bool_], pixel_size: tuple[float, float]) ->
     pixel_height, pixel_width = pixel_size
     if (right_column - left_column) * pixel_width <= abs(right_row - left_row) * pixel_height:
         return None
-    # Imported on use: merged lungs are rare, and the import takes a tenth of a second.
     from skimage.segmentation import watershed
     from skimage.transform import resize
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 MIN_VALID_FRACTION = 0.1
 
@@ -54,8 +54,8 @@ def _not_padding(stored: NDArray[Any], header: Any) -> NDArray[np.bool_] | None:
 
     if not is_padding(_edges(stored)).any():
         return None
-    parts, count = ndimage.label(is_padding(stored))
-    inner = np.ones(count + 1, dtype=bool)
+    count, parts = cv2.connectedComponents(is_padding(stored).view(np.uint8), connectivity=4)
+    inner = np.ones(count, dtype=bool)
     inner[_edges(parts)] = False
     inner[0] = True  # component 0: pixels without the padding value
     return np.asarray(inner[parts])
