@@ -60,6 +60,7 @@ class Radiograph:
         polarity_is_known: whether the file gives the polarity without a contradiction.
         file_format: 'DICOM', 'NIfTI' (or Analyze), 'PNG', 'JPEG', 'TIFF', 'JPEG 2000', 'WebP', 'BMP', 'GIF'.
         view: 'PA', 'AP' or 'frontal' if the file names it, else None.
+        frontal: False if the file names another view or body part than a frontal chest.
         warnings: remarks for the user on unusual properties of the file; without identities.
         header: the DICOM data set without its pixels (`pydicom.Dataset`), else None; derived DICOM objects
             need it.
@@ -77,6 +78,7 @@ class Radiograph:
     corrections: tuple[str, ...] = ()
     file_format: str = "PNG"
     view: str | None = None
+    frontal: bool = True
     warnings: tuple[str, ...] = ()
     header: Any = field(default=None, repr=False, compare=False)
     nifti_header: Any = field(default=None, repr=False, compare=False)

@@ -34,7 +34,6 @@ from lungfield.mask import (
     read_reference,
     with_structures,
 )
-from lungfield.radiograph.header import check_header
 from lungfield.records import Radiograph
 
 
@@ -176,7 +175,7 @@ class Segmentation:
             self._upright_regions,
             radiograph.spacing,
             valid=radiograph.valid,
-            frontal=radiograph.header is None or check_header(radiograph.header).frontal_chest,
+            frontal=radiograph.frontal,
         )
 
     @cached_property

@@ -123,6 +123,8 @@ class Processing:
 
     def over_picture(self, prepared: Prepared, logits: torch.Tensor) -> torch.Tensor:
         """The logits (C, h, w) on a grid that covers the whole upright picture, at any resolution."""
+        if self._restoring.covers(prepared["image"]):
+            return logits
         data: dict[Any, Any] = {**prepared, "pred": MetaTensor(logits, meta=prepared["image"].meta)}
         covering, *_ = self._restoring.upright(data, "pred", "image")
         return plain(covering)

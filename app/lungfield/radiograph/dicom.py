@@ -173,6 +173,7 @@ def _radiograph(
         polarity_is_known=photometric in GREY and read_polarity(header).is_known,
         file_format="DICOM",
         view=check.view,
+        frontal=check.frontal_chest,
         warnings=remarks,
         header=header,
     )

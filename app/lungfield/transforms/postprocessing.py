@@ -135,7 +135,7 @@ class LungLabelMapd(MapTransform):
     def upright(
         self, data: Mapping[Hashable, Any], key: Hashable, orig_key: Hashable
     ) -> tuple[torch.Tensor, tuple[int, int], dict[str, Any]]:
-        """The logits of a key on a grid over the whole upright image.
+        """The logits of a key on a grid over the whole upright image (see `covers`).
 
         Returns:
             Logits (C, h, w), rows and columns, at any resolution; the image's (rows, columns); and its
@@ -143,12 +143,16 @@ class LungLabelMapd(MapTransform):
         """
         if self.transform is None:
             restored = data[key]
-        elif (file := _before_resizing(data[orig_key])) is not None:
-            return data[key], *file
+        elif shape := _shape_before_resizing(image := data[orig_key]):
+            return data[key], shape, _meta_before_resizing(image, shape)
         else:
             restored = RestoreGridd(keys=key, orig_keys=orig_key, transform=self.transform)(data)[key]
         rows, columns = restored[0].T.shape
         return restored.transpose(-1, -2), (rows, columns), getattr(restored, "meta", {})
+
+    def covers(self, image: torch.Tensor) -> bool:
+        """Whether logits on the grid of a preprocessed image cover the whole upright picture as they are."""
+        return self.transform is not None and _shape_before_resizing(image) is not None
 
 
 def _as_stored(upright: NDArray[Any], meta: dict[str, Any], pose: Pose) -> MetaTensor:
@@ -165,8 +169,8 @@ def _of_stored(meta: dict[str, Any], pose: Pose) -> dict[str, Any]:
     return {**meta, "affine": swapped, "spatial_shape": np.flip(meta["spatial_shape"])}
 
 
-def _before_resizing(image: torch.Tensor) -> tuple[tuple[int, int], dict[str, Any]] | None:
-    """(rows, columns) and metadata of an image that was only transposed and resized; else None."""
+def _shape_before_resizing(image: torch.Tensor) -> tuple[int, int] | None:
+    """(rows, columns) of the picture of an image that was only transposed and resized; else None."""
     if not isinstance(image, MetaTensor):
         return None
     steps = image.applied_operations
@@ -176,7 +180,12 @@ def _before_resizing(image: torch.Tensor) -> tuple[tuple[int, int], dict[str, An
     if tuple(transposed["indices"]) != (0, 2, 1) or resized["new_dim"]:
         return None
     rows, columns = (int(side) for side in steps[1][TraceKeys.ORIG_SIZE])
+    return rows, columns
+
+
+def _meta_before_resizing(image: MetaTensor, shape: tuple[int, int]) -> dict[str, Any]:
+    """The metadata of an image before it was resized from `shape` (rows, columns)."""
     meta = deepcopy(image.meta)
-    back = to_affine_nd(len(image.affine) - 1, scale_affine(image.shape[1:], (rows, columns)))
+    back = to_affine_nd(len(image.affine) - 1, scale_affine(image.shape[1:], shape))
     meta["affine"] = image.affine @ torch.as_tensor(back, dtype=image.affine.dtype)
-    return (rows, columns), meta
+    return meta
