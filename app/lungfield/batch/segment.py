@@ -71,7 +71,7 @@ def segment_files(
 
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
-    """Turn the garbage collector off for imports: it takes a fifth of their time, and finds hardly anything."""
+    """Turn the garbage collector off for imports: it takes a fifth of their time, and finds little."""
     if not gc.isenabled():
         yield
         return
