@@ -66,34 +66,29 @@ def enlarged(
     Returns:
         (H, W) uint8 with the same values.
     """
-    kept = labels != BACKGROUND
-    distance = np.abs(logits.astype(np.float32) - np.float32(level))
-    # The pixels of a filled hole must be inside, also if their logit equals the level.
-    heights = np.where(kept, np.maximum(distance, np.finfo(np.float32).tiny), -distance)
-    return _enlarge(labels, heights, shape)
-
-
-def _enlarge(
-    labels: NDArray[np.uint8], heights: NDArray[np.float32], shape: tuple[int, int]
-) -> NDArray[np.uint8]:
-    """Enlarge labels (h, w) to `shape`; the structures end where the interpolated heights (h, w) cross 0."""
     label_map = np.zeros(shape, dtype=np.uint8)
     box = bounding_box(labels != BACKGROUND)
     if box is None:
         return label_map
     rows, columns = (_Extent.around(*axis) for axis in zip(box, labels.shape, shape, strict=True))
+    column_px = shape[1] / labels.shape[1]
+    labels, logits = labels[rows.coarse, columns.coarse], logits[rows.coarse, columns.coarse]
 
     def interpolated(values: NDArray[np.float32]) -> NDArray[np.float32]:
         size = columns.fine.stop - columns.fine.start, rows.fine.stop - rows.fine.start
-        return cv2.resize(values[rows.coarse, columns.coarse], size, interpolation=cv2.INTER_LINEAR)
+        return cv2.resize(values, size, interpolation=cv2.INTER_LINEAR)
 
+    # The structure ends where these heights cross 0. The pixels of a filled hole must be inside, also if
+    # their logit equals the level.
+    heights = np.abs(logits.astype(np.float32) - np.float32(level))
+    heights = np.where(labels != BACKGROUND, np.maximum(heights, np.finfo(np.float32).tiny), -heights)
     inside = (interpolated(heights) > 0).view(np.uint8)
     label_map[rows.fine, columns.fine] = inside
     if labels.max() == LEFT_LUNG.value:
         right, left = (np.flatnonzero((labels == lung.value).any(axis=0)) for lung in LUNGS)
         if right.size and left.size and right[-1] + 1 < left[0]:
             # On either side of the centre of a column of background, there is one of them at most.
-            cut = round((right[-1] + 1.5) * shape[1] / labels.shape[1])
+            cut = round((columns.coarse.start + right[-1] + 1.5) * column_px)
             label_map[rows.fine, cut : columns.fine.stop] *= np.uint8(LEFT_LUNG.value)
         else:
             # Touching lungs are separated along a smooth line instead of along the coarse pixels.
