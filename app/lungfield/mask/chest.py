@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungfield.labels import LUNGS
-from lungfield.mask.components import centre, counted
 from lungfield.mask.features import likeness
 from lungfield.mask.regions import Region, Regions
 
@@ -74,10 +73,14 @@ class Chest:
         lungs = regions.lungs
         if lungs is None or rows.size == 0:
             return None
-        both = lungs.mask[rows - lungs.box[0].start]
+        places = rows - lungs.box[0].start
+        both = lungs.mask[places]
         first = both.argmax(axis=1)
         last = both.shape[1] - 1 - cv2.flip(both.view(np.uint8), 1).view(bool).argmax(axis=1)
-        slopes = [_slope_degrees(of(right), of(left), aspect) for of in (_top, _centre)]
+        slopes = [
+            _slope_degrees(_top(right), _top(left), aspect),
+            _slope_degrees(right.projection.centre, left.projection.centre, aspect),
+        ]
         left_end = lungs.box[1].start
         return cls(
             rows,
@@ -86,7 +89,7 @@ class Chest:
             lungs.box,
             likeness(lungs.mask),
             min(right.width_px, left.width_px) / max(right.width_px, left.width_px),
-            float(np.median(1 - counted(both, axis=1) / (last - first + 1))),
+            float(np.median(1 - lungs.projection.row_counts[places] / (last - first + 1))),
             float(np.mean(slopes)),
         )
 
@@ -105,11 +108,6 @@ class Chest:
 def _top(lung: Region) -> Point:
     """The first pixel of the topmost row."""
     return lung.box[0].start, lung.box[1].start + int(lung.mask[0].argmax())
-
-
-def _centre(lung: Region) -> tuple[float, float]:
-    row, column = centre(lung.mask)
-    return lung.box[0].start + row, lung.box[1].start + column
 
 
 def _slope_degrees(right: tuple[float, ...], left: tuple[float, ...], aspect: float) -> float:

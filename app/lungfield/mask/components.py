@@ -11,24 +11,60 @@ from numpy.typing import NDArray
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
+class Projection(NamedTuple):
+    """Where the pixels of a (H, W) bool mask lie.
+
+    Attributes:
+        box: slices of rows and columns, the bounding box.
+        row_counts: (h,) int32, how many pixels lie in each row of the box.
+        column_counts: (w,) int32, the same of its columns.
+    """
+
+    box: tuple[slice, slice]
+    row_counts: NDArray[np.int32]
+    column_counts: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, mask: NDArray[np.bool_]) -> Projection | None:
+        """Of a mask; None if it is empty."""
+        if mask.size == 0:
+            return None
+        # OpenCV counts in a tenth of the time of NumPy's `any`.
+        by_row = counted(mask, axis=1)
+        rows = _range(by_row)
+        if rows is None:
+            return None
+        by_column = counted(mask[rows], axis=0)
+        columns = _range(by_column) or slice(0)
+        return cls((rows, columns), by_row[rows], by_column[columns])
+
+    def moved(self, rows: int, columns: int) -> Projection:
+        """The same for a mask that begins at this row and column of a larger picture."""
+        down, right = (
+            slice(side.start + by, side.stop + by) for side, by in zip(self.box, (rows, columns), strict=True)
+        )
+        return self._replace(box=(down, right))
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """The mean (row, column) of the pixels."""
+        row, column = (
+            side.start + float(np.average(np.arange(counts.size), weights=counts.astype(np.float64)))
+            for side, counts in zip(self.box, self[1:], strict=True)
+        )
+        return row, column
+
+
+def _range(counts: NDArray[np.int32]) -> slice | None:
+    """From the first to the last count above 0."""
+    found = np.flatnonzero(counts)
+    return slice(int(found[0]), int(found[-1]) + 1) if found.size else None
+
+
 def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice] | None:
     """The bounding box of a (H, W) bool mask as slices of rows and columns; None if it is empty."""
-    if mask.size == 0:
-        return None
-    # OpenCV counts in a tenth of the time of NumPy's `any`.
-    rows = np.flatnonzero(counted(mask, axis=1))
-    if rows.size == 0:
-        return None
-    occupied = slice(int(rows[0]), int(rows[-1]) + 1)
-    columns = np.flatnonzero(counted(mask[occupied], axis=0))
-    return occupied, slice(int(columns[0]), int(columns[-1]) + 1)
-
-
-def centre(mask: NDArray[np.bool_]) -> tuple[float, float]:
-    """The mean (row, column) of the pixels of a (H, W) bool mask, which is not empty."""
-    counts = [counted(mask, axis).astype(np.float64) for axis in (1, 0)]
-    row, column = (float(np.average(np.arange(count.size), weights=count)) for count in counts)
-    return row, column
+    found = Projection.of(mask)
+    return None if found is None else found.box
 
 
 def counted(mask: NDArray[np.bool_], axis: int) -> NDArray[np.int32]:

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lungfield.labels import LEFT_LUNG, RIGHT_LUNG
-from lungfield.mask.components import bounding_box, centre, dilated, eroded
+from lungfield.labels import BACKGROUND, LEFT_LUNG, RIGHT_LUNG
+from lungfield.mask.components import Projection, dilated, eroded
 from lungfield.mask.sampling import occupancy, sampled
 from lungfield.records import Radiograph
 
@@ -57,10 +57,12 @@ def extract_features(
     if radiograph.valid is not None:
         valid = sampled(radiograph.valid, labels.shape)
     rows, columns = radiograph.shape
-    features = _grey_features(pixels, valid) | {"area_fraction": float(np.mean(labels != 0))}
-    if labels.any():
-        features |= _shape_features(labels, aspect=rows / columns * radiograph.pixel_aspect)
-        features |= _contrast_features(pixels, labels != 0, valid)
+    mask = labels != BACKGROUND
+    features = _grey_features(pixels, valid) | {"area_fraction": float(np.mean(mask))}
+    lungs = Projection.of(mask)
+    if lungs is not None:
+        features |= _shape_features(labels, lungs, aspect=rows / columns * radiograph.pixel_aspect)
+        features |= _contrast_features(pixels[lungs.box], mask[lungs.box], valid[lungs.box])
         features |= _network_features(sampled(probabilities), label_map)
         if radiograph.spacing is not None:
             features["height_mm"] = features["height"] * rows * radiograph.spacing.row_mm
@@ -92,27 +94,27 @@ def _network_features(probabilities: NDArray[np.float32], label_map: NDArray[np.
     }
 
 
-def _shape_features(labels: NDArray[np.uint8], *, aspect: float) -> Features:
+def _shape_features(labels: NDArray[np.uint8], lungs: Projection, *, aspect: float) -> Features:
     """Sizes and positions, as fractions of the image's height and width.
 
     Args:
-        labels: (n, m) uint8 label map on a grid over the whole image, not empty.
+        labels: (n, m) uint8 label map on a grid over the whole image.
+        lungs: of both lungs.
         aspect: height / width of the image.
     """
-    mask = labels != 0
-    box = _box(mask)
-    row, column = centre(mask)
+    mask, box = labels != BACKGROUND, lungs.box
+    row, column = lungs.centre
     sides = {name: labels == label.value for name, label in SIDES.items()}
     areas = [int(np.count_nonzero(side)) for side in sides.values()]
     features = {
         "border_contact": float(np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).mean()),
-        "row": float(row + 0.5) / mask.shape[0],
-        "column": float(column + 0.5) / mask.shape[1],
+        "row": (row + 0.5) / mask.shape[0],
+        "column": (column + 0.5) / mask.shape[1],
         "height": (box[0].stop - box[0].start) / mask.shape[0],
         "shape_likeness": likeness(mask[box]),
         "left_right_ratio": min(areas) / max(1, *areas),
     }
-    boxes = {name: _box(side) for name, side in sides.items() if side.any()}
+    boxes = {name: found.box for name, side in sides.items() if (found := Projection.of(side))}
     for name, (rows, columns) in boxes.items():
         height = (rows.stop - rows.start) / mask.shape[0]
         width = (columns.stop - columns.start) / mask.shape[1]
@@ -156,9 +158,7 @@ def _grey_features(pixels: NDArray[np.float32], valid: Mask) -> Features:
 
 
 def _contrast_features(pixels: NDArray[np.float32], mask: Mask, valid: Mask) -> Features:
-    """Features of the grey values in the lungs' bounding box, inside and between the lungs; all (n, m)."""
-    box = _box(mask)
-    pixels, mask, valid = pixels[box], mask[box], valid[box]
+    """Features of the grey values inside and between the lungs; all cropped to their bounding box."""
     inside = eroded(mask, 2) & valid
     between = ~dilated(mask, 2) & valid
     low, high = np.percentile(pixels, [5, 95])
@@ -176,9 +176,3 @@ def _contrast_features(pixels: NDArray[np.float32], mask: Mask, valid: Mask) -> 
 def _dice(one: Mask, other: Mask) -> float:
     total = np.count_nonzero(one) + np.count_nonzero(other)
     return 2 * np.count_nonzero(one & other) / total if total else 1.0
-
-
-def _box(mask: Mask) -> tuple[slice, slice]:
-    """The bounding box of a non-empty mask."""
-    box = bounding_box(mask)
-    return (slice(0, 0), slice(0, 0)) if box is None else box

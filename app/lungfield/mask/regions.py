@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungfield.labels import BACKGROUND, LUNG_SIDE_UNKNOWN, LUNGS
-from lungfield.mask.components import bounding_box, dilated
+from lungfield.mask.components import Projection, bounding_box, dilated
 
 Mask = NDArray[np.bool_]
 UNKNOWN_LUNG = "lung"
@@ -22,12 +22,12 @@ class Region:
     """A structure with at least one pixel.
 
     Attributes:
-        box: the rows and columns of its bounding box.
         mask: (h, w) bool, the pixels within the box, contiguous.
+        projection: of its pixels, in the picture.
     """
 
-    box: tuple[slice, slice]
     mask: Mask
+    projection: Projection
 
     @classmethod
     def of(cls, mask: Mask, within: tuple[slice, slice] | None = None) -> Region | None:
@@ -35,27 +35,26 @@ class Region:
 
         `within` gives the rows and columns of `mask` in a larger picture.
         """
-        box = bounding_box(mask)
-        if box is None:
+        found = Projection.of(mask)
+        if found is None:
             return None
-        cropped = np.ascontiguousarray(mask[box])
-        if within is not None:
-            rows, columns = (
-                slice(outer.start + inner.start, outer.start + inner.stop)
-                for outer, inner in zip(within, box, strict=True)
-            )
-            box = rows, columns
-        return cls(box, cropped)
+        cropped = np.ascontiguousarray(mask[found.box])
+        return cls(cropped, found.moved(within[0].start, within[1].start) if within else found)
+
+    @property
+    def box(self) -> tuple[slice, slice]:
+        """The rows and columns of its bounding box."""
+        return self.projection.box
 
     @cached_property
     def area_px(self) -> int:
         """The number of its pixels."""
-        return int(np.count_nonzero(self.mask))
+        return int(self.projection.row_counts.sum())
 
     @property
     def rows(self) -> NDArray[np.intp]:
         """(n,) rows of the picture in which it has pixels, ascending."""
-        return np.flatnonzero(self.mask.any(axis=1)) + self.box[0].start
+        return np.flatnonzero(self.projection.row_counts) + self.box[0].start
 
     @property
     def height_px(self) -> int:
@@ -131,4 +130,4 @@ def joined(*regions: Region | None) -> Region | None:
         top, left = region.box[0].start - rows.start, region.box[1].start - columns.start
         part = mask[top : top + region.height_px, left : left + region.width_px]
         part |= region.mask
-    return Region((rows, columns), mask)
+    return Region.of(mask, (rows, columns))
