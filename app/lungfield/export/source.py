@@ -191,19 +191,21 @@ def patient_and_study(header: Dataset) -> Iterator[RawDataElement]:
     """
     terms = character_set(header)
     if terms:
-        yield _raw("SpecificCharacterSet", "\\".join(terms).encode())
+        yield raw_element("SpecificCharacterSet", "\\".join(terms).encode())
     for keyword in (*_TYPE_2, *_OPTIONAL):
         if dictionary_VR(keyword) in CUSTOMIZABLE_CHARSET_VR:
             content = _text_in(header, keyword, terms)
         else:
             content = "\\".join(values_of(header, keyword)).encode()
         if content or keyword in _TYPE_2:
-            yield _raw(keyword, content)
+            yield raw_element(keyword, content)
 
 
-def _raw(keyword: str, content: bytes) -> RawDataElement:
-    content += b" " * (len(content) % 2)
-    return RawDataElement(Tag(keyword), dictionary_VR(keyword), len(content), content, 0, False, True)
+def raw_element(keyword: str, content: bytes) -> RawDataElement:
+    """An element with its value in bytes, which are padded to an even length (PS3.5, section 6.2)."""
+    vr = dictionary_VR(keyword)
+    content += (b"\0" if vr == "UI" else b" ") * (len(content) % 2)
+    return RawDataElement(Tag(keyword), vr, len(content), content, 0, False, True)
 
 
 def _text_in(header: Dataset, keyword: str, terms: Sequence[str]) -> bytes:
