@@ -298,6 +298,7 @@ class Segmentation:
             Path(path),
             algorithm=self.algorithm,
             structures=self.masks_of(structures),
+            regions=self._regions,
             viewer_geometry=viewer_geometry,
             created=created,
         )

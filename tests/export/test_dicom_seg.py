@@ -16,6 +16,7 @@ from pydicom.uid import (
 
 from lungfield.errors import HeaderError, OutputError
 from lungfield.export import Algorithm, creation_time, save_dicom_seg
+from lungfield.export.derived import to_bytes
 from lungfield.mask import read_mask
 
 UNET = Algorithm("lungfield unet", "1.0.0", "ab" * 32)
@@ -345,6 +346,32 @@ def test_a_leading_zero_in_an_identifier_is_referred_to_as_it_is(save):
 
 
 @pytest.mark.parametrize("viewer_geometry", [False, True])
+def test_identifiers_of_any_length(save, dciodvfy, viewer_geometry):
+    for instance, series in (("1.2", "1.3"), ("1.2.4", "1.3"), ("1." + "2" * 62, "1." + "3" * 61)):
+        path = save(SOPInstanceUID=instance, SeriesInstanceUID=series, viewer_geometry=viewer_geometry)
+        found = pydicom.dcmread(path)
+        elements = list(found.iterall())
+        images = {one.value for one in elements if one.keyword == "ReferencedSOPInstanceUID"}
+        assert images == {instance}
+        assert found.ReferencedSeriesSequence[0].SeriesInstanceUID == series
+        assert found.file_meta.MediaStorageSOPInstanceUID == found.SOPInstanceUID
+        assert len({one.value for one in elements if one.keyword == "DimensionOrganizationUID"}) == 1
+        assert not [
+            one for one in elements if one.VR in ("UI", "DT") and not one.value.replace(".", "").isdigit()
+        ]
+        assert dciodvfy(path) == []
+
+
+def test_pydicom_writes_the_same_bytes(save):
+    path = save(created=datetime(2026, 1, 2, 3, 4, 5))
+    found = pydicom.dcmread(path)
+    for _ in found.iterall():
+        pass  # reading the values makes pydicom encode them anew
+    assert to_bytes(found) == path.read_bytes()
+    assert found.ContributingEquipmentSequence[0].ContributionDateTime == "20260102030405"
+
+
+@pytest.mark.parametrize("viewer_geometry", [False, True])
 @pytest.mark.parametrize("sop_class", [MultiFrameGrayscaleWordSecondaryCaptureImageStorage, "1.2.3.4.5.6"])
 def test_other_classes_of_images(save, dciodvfy, sop_class, viewer_geometry):
     path = save(SOPClassUID=sop_class, viewer_geometry=viewer_geometry)
@@ -357,7 +384,7 @@ def test_what_a_library_says_of_a_broken_header_stays_inside(save, tmp_path, mon
     def fail(_):
         raise ValueError("the name is Doe^Jane, born 1950")
 
-    monkeypatch.setattr("lungfield.export.derived.to_bytes", fail)
+    monkeypatch.setattr("lungfield.export.derived.encoded", fail)
     with pytest.raises(HeaderError, match="no DICOM SEG could be made") as raised:
         save()
     assert not [text for text in ("Doe", "PID-4711", "1950", "ACC-0815") if text in str(raised.value)]

@@ -7,7 +7,7 @@ from PIL import Image
 
 from lungfield.errors import OutputError
 from lungfield.export import save_overlay
-from lungfield.export.overlay import render_overlay
+from lungfield.export.overlay import reduced_picture, render_overlay
 from lungfield.labels import LEFT_LUNG, RIGHT_LUNG
 from lungfield.mask.regions import Regions
 from lungfield.records import Radiograph
@@ -123,6 +123,15 @@ def test_a_reduced_pixel_is_the_mean_of_a_square(tmp_path):
     picture = render_overlay(radiograph, Regions(np.zeros((36, 48), np.uint8)), longest_side=16)
     means = pixels.reshape(12, 3, 16, 3).mean(axis=(1, 3))
     assert np.abs(np.asarray(picture).astype(int) - means[..., None]).max() <= 1
+
+
+@pytest.mark.parametrize("shape", [(36, 48), (37, 47), (38, 49)])
+def test_squares_at_the_edge_are_means_of_what_is_there(shape):
+    pixels = np.random.default_rng(3).random(shape, dtype=np.float32)
+    picture = np.asarray(reduced_picture(Radiograph(Path("a.png"), pixels), longest_side=16).picture)
+    padded = np.pad(pixels, [(0, -length % 3) for length in shape], constant_values=np.nan)
+    squares = padded.reshape(padded.shape[0] // 3, 3, -1, 3)
+    np.testing.assert_allclose(picture, 255 * np.nanmean(squares, axis=(1, 3)), atol=0.51)
 
 
 def test_a_lung_that_ends_within_a_square_covers_its_part_of_it(tmp_path):

@@ -6,7 +6,8 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Iterator, Mapping
+import struct
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
@@ -18,11 +19,18 @@ from typing import Any
 from pydicom import DataElement, Dataset
 from pydicom.charset import convert_encodings, default_encoding
 from pydicom.config import IGNORE
+from pydicom.dataelem import RawDataElement
 from pydicom.uid import ComputedRadiographyImageStorage, generate_uid
-from pydicom.valuerep import DA, DT, TM
+from pydicom.valuerep import DT, EXPLICIT_VR_LENGTH_32
 
 from lungfield.errors import HeaderError, OutputError
-from lungfield.export.source import Source, character_set, instance_number, patient_and_study
+from lungfield.export.source import (
+    Source,
+    character_set,
+    instance_number,
+    patient_and_study,
+    raw_element,
+)
 from lungfield.labels import Code
 from lungfield.records import Radiograph
 
@@ -114,15 +122,21 @@ def give_identity(derived: Dataset, header: Dataset, source: Source, series: str
         instance: SOPInstanceUID of the object.
     """
     derived.pop("SpecificCharacterSet", None)
-    for element in patient_and_study(header):
+    for element in identity(header, source, series, instance):
         derived[element.tag] = element
     # Without this, pydicom decodes the copied elements and encodes them again.
     terms = character_set(header)
     derived.set_original_encoding(False, True, convert_encodings(terms) if terms else default_encoding)
-    set_uid(derived, "StudyInstanceUID", source.study)
-    derived.SeriesInstanceUID = series
-    derived.SOPInstanceUID = derived.file_meta.MediaStorageSOPInstanceUID = instance
-    derived.InstanceNumber = instance_number(header)
+    derived.file_meta.MediaStorageSOPInstanceUID = instance
+
+
+def identity(header: Dataset, source: Source, series: str, instance: str) -> Iterator[RawDataElement]:
+    """The elements that `give_identity` sets, but for the file meta information."""
+    yield from patient_and_study(header)
+    yield raw_element("StudyInstanceUID", source.study.encode())
+    yield raw_element("SeriesInstanceUID", series.encode())
+    yield raw_element("SOPInstanceUID", instance.encode())
+    yield raw_element("InstanceNumber", str(instance_number(header)).encode())
 
 
 def derived_uids(source: Source, algorithm: Algorithm, kind: str, content: bytes) -> tuple[str, str]:
@@ -190,13 +204,18 @@ def creation_time(created: datetime | None = None) -> datetime:
 
 def stamp(derived: Dataset, created: datetime) -> None:
     """Replace the current time that libraries have written into an object by `created`."""
-    date, time = DA(created.date()), TM(created.time())
-    for name in ("InstanceCreation", "Content"):
-        setattr(derived, f"{name}Date", date)
-        setattr(derived, f"{name}Time", time)
+    for element in creation(created):
+        derived[element.tag] = element
     for item in derived.get("ContributingEquipmentSequence", ()):
         if "ContributionDateTime" in item:
             item.ContributionDateTime = DT(created)
+
+
+def creation(created: datetime) -> Iterator[RawDataElement]:
+    """The elements with the date and time at which an object and its content were made."""
+    for name in ("InstanceCreation", "Content"):
+        yield raw_element(f"{name}Date", f"{created:%Y%m%d}".encode())
+        yield raw_element(f"{name}Time", f"{created:%H%M%S}".encode())
 
 
 @contextmanager
@@ -226,6 +245,18 @@ def to_bytes(derived: Dataset) -> bytes:
     buffer = io.BytesIO()
     derived.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
+
+
+def encoded(elements: Iterable[RawDataElement]) -> Iterator[bytes]:
+    """Elements in explicit VR little endian (PS3.5, section 7.1.2), with their bytes as they are.
+
+    pydicom's writer does the same in ten times the time.
+    """
+    for element in elements:
+        value, vr = element.value or b"", str(element.VR)
+        length = struct.pack("<2xL" if vr in EXPLICIT_VR_LENGTH_32 else "<H", len(value))
+        yield struct.pack("<HH", element.tag.group, element.tag.element) + vr.encode() + length
+        yield value
 
 
 def _long_string(text: str) -> str:

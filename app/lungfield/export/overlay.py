@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
+from statistics import NormalDist
 from typing import NamedTuple
 
 import cv2
@@ -30,10 +31,11 @@ _COLOURS |= {label.name: label.colour_rgb for label in (HEART, *CLAVICLES)}
 _THORAX_RGB = (240, 240, 240)
 _FILL_OPACITY = 0.1
 _CONTOUR_WIDTH_PX = 2.0
-# Pairs of neighbours are added this often along each axis: a binomial filter, near to a Gaussian one with a
-# variance of a quarter of it, in px².
-_BLUR_STEPS = 4
-_MARGIN_PX = math.ceil(_CONTOUR_WIDTH_PX) + _BLUR_STEPS
+# A binomial filter, near to a Gaussian one with this standard deviation.
+_BLUR = np.array([1, 4, 6, 4, 1], dtype=np.float32) / 16
+_BLUR_SIGMA_PX = 1.0
+_MARGIN_PX = math.ceil(_CONTOUR_WIDTH_PX) + _BLUR.size - 1
+_OPACITY_STEPS = 4096
 _JPEG_QUALITY = 90
 _PNG_LEVEL = 3
 _TEXT_SIZE = (768, 224)
@@ -161,21 +163,27 @@ class Reduced(NamedTuple):
 def reduced_picture(radiograph: Radiograph, longest_side: int = LONGEST_SIDE_PX) -> Reduced:
     """A radiograph reduced by the whole number that brings its longest side nearest to `longest_side`."""
     factor = max(1, round(max(radiograph.shape) / longest_side))
-    return Reduced(factor, _reduced(_to_grey(radiograph.pose.stored(radiograph.pixels)), factor))
+    means = _reduced(radiograph.pose.stored(radiograph.pixels), factor)
+    return Reduced(factor, Image.fromarray(cv2.convertScaleAbs(means, alpha=255)))
 
 
-def _to_grey(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Grey values in [0, 1] as the 256 steps of 8 bits."""
-    grey: NDArray[np.uint8] = cv2.convertScaleAbs(pixels, alpha=255)
-    return grey
-
-
-def _reduced(values: NDArray[np.uint8], factor: int) -> Image.Image:
+def _reduced(values: NDArray[np.float32] | NDArray[np.uint8], factor: int) -> NDArray[np.float32]:
     """Average (H, W) values over squares of `factor` x `factor` pixels, smaller at the right and bottom edge.
 
-    A scale that is not an integer needs a filter, which blurs and takes three times as long.
+    A scale that is not an integer needs a filter, which blurs and takes three times as long. Sums of rows
+    first, then of columns, take half the time of OpenCV's and Pillow's reduction.
     """
-    return Image.fromarray(values).reduce(factor)
+    height, width = values.shape
+    rows = np.zeros((-(-height // factor), width + -width % factor), dtype=np.float32)
+    for first in range(factor):
+        added = values[first::factor]
+        cv2.accumulate(added, rows[: len(added), :width])
+    means: NDArray[np.float32] = rows.reshape(len(rows), -1, factor) @ np.full(
+        factor, 1 / factor**2, dtype=np.float32
+    )
+    means[-1] *= factor / ((height - 1) % factor + 1)
+    means[:, -1] *= factor / ((width - 1) % factor + 1)
+    return means
 
 
 def render_text(title: str, line: str, *, caption: str) -> Image.Image:
@@ -193,65 +201,56 @@ class _Drawn(NamedTuple):
 
     Attributes:
         corner: (x, y) of the coverage's first pixel in the picture.
-        coverage: (h, w) uint8, the covered share of each pixel, 255 for all of it; cropped to the structure
-            and a margin.
+        coverage: (h, w) float32 in [0, 1], the covered share of each pixel; cropped to the structure and a
+            margin.
     """
 
     corner: tuple[int, int]
-    coverage: NDArray[np.uint8]
+    coverage: NDArray[np.float32]
 
 
 def _draw(region: Region, shape: tuple[int, int], factor: int) -> _Drawn:
     """Reduce a region of a picture of `shape` by an integer factor."""
-    (top, bottom), (left, right) = (
-        (
-            max(0, side.start // factor - _MARGIN_PX),
-            min(-(-length // factor), -(-side.stop // factor) + _MARGIN_PX),
-        )
-        for side, length in zip(region.box, shape, strict=True)
+    (top, above, below), (left, before, after) = (
+        _margins(side, length, factor) for side, length in zip(region.box, shape, strict=True)
     )
-    rows, columns = (min(factor * stop, length) for stop, length in zip((bottom, right), shape, strict=True))
-    values = np.zeros((rows - factor * top, columns - factor * left), dtype=np.uint8)
-    row, column = region.box[0].start - factor * top, region.box[1].start - factor * left
-    np.multiply(
-        region.mask.view(np.uint8),
-        np.uint8(255),
-        out=values[row : row + region.height_px, column : column + region.width_px],
-    )
-    return _Drawn((left, top), np.asarray(_reduced(values, factor)))
+    mask = cv2.copyMakeBorder(region.mask.view(np.uint8), above, below, before, after, cv2.BORDER_CONSTANT)
+    return _Drawn((left, top), _reduced(mask, factor))
 
 
-def _opacity(coverage: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The opacity of a lung's colour, (h, w) uint8, from its coverage, (h, w) uint8."""
+def _margins(side: slice, length: int, factor: int) -> tuple[int, int, int]:
+    """The first pixel of the picture to draw, and the margins of `side` in pixels of the file."""
+    first = max(0, side.start // factor - _MARGIN_PX)
+    stop = min(length, factor * (-(-side.stop // factor) + _MARGIN_PX))
+    return first, side.start - factor * first, stop - side.stop
+
+
+def _opacity(coverage: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The opacity of a lung's colour, (h, w) uint8, from its coverage, (h, w) float32 in [0, 1]."""
     # No contour along the edge of the picture, as the structure may continue beyond it.
-    blurred = np.pad(coverage, _BLUR_STEPS // 2, mode="edge").astype(np.uint16)
-    for _ in range(_BLUR_STEPS):
-        blurred = blurred[1:] + blurred[:-1]
-    for _ in range(_BLUR_STEPS):
-        blurred = blurred[:, 1:] + blurred[:, :-1]
-    return _opacities().take(blurred)
+    blurred = cv2.sepFilter2D(
+        coverage, cv2.CV_32F, _BLUR, _BLUR * _OPACITY_STEPS, delta=0.5, borderType=cv2.BORDER_REPLICATE
+    )
+    return _opacities().take(blurred.astype(np.uint16))
 
 
 @cache
 def _opacities() -> NDArray[np.uint8]:
-    """The opacity for each value of a blurred coverage: the larger of the contour's and the fill's.
+    """The opacity for each step of a blurred coverage: the larger of the contour's and the fill's.
 
     Across its edge, a blurred mask follows the normal distribution function. Its inverse gives the distance
     of a pixel from the edge, and so a smooth contour of the same width at any angle.
     """
-    # Imported on use: the main process of a run draws nothing, and the import takes a tenth of a second.
-    from scipy.special import ndtri
-
-    highest = 255 * 4**_BLUR_STEPS
-    share = np.arange(highest + 1) / highest
-    distance_px = math.sqrt(_BLUR_STEPS) / 2 * np.abs(ndtri(np.clip(share, 1e-4, 1 - 1e-4)))
+    share = np.linspace(0, 1, _OPACITY_STEPS + 1)
+    inverse = NormalDist().inv_cdf
+    distance_px = _BLUR_SIGMA_PX * np.abs([inverse(one) for one in np.clip(share, 1e-4, 1 - 1e-4)])
     contour = np.clip(_CONTOUR_WIDTH_PX / 2 + 0.5 - distance_px, 0, 1)
     return np.rint(255 * np.maximum(contour, _FILL_OPACITY * share)).astype(np.uint8)
 
 
 def _draw_letter(picture: Image.Image, lung: _Drawn, label: Label) -> None:
     """Write the lung's letter beside its upper outer edge."""
-    inside = lung.coverage > 127
+    inside = lung.coverage >= 0.5
     rows = np.flatnonzero(inside.any(axis=1))
     if rows.size == 0:
         return
@@ -262,18 +261,11 @@ def _draw_letter(picture: Image.Image, lung: _Drawn, label: Label) -> None:
     outward = -1 if columns.mean() < picture.width / 2 else 1
     font_px = _letter_px(picture)
     x = columns[0 if outward < 0 else -1] + outward * font_px
-    ImageDraw.Draw(picture).text(
-        (
-            float(np.clip(x, font_px, picture.width - font_px)),
-            float(np.clip(y, font_px, picture.height - font_px)),
-        ),
-        label.title[0],
-        fill=label.colour_rgb,
-        font=_font(font_px),
-        anchor="mm",
-        stroke_width=max(1, font_px // 16),
-        stroke_fill=(0, 0, 0),
+    place = (
+        int(np.clip(x, font_px, picture.width - font_px)),
+        int(np.clip(y, font_px, picture.height - font_px)),
     )
+    _write(picture, place, label.title[0], label.colour_rgb, anchor="mm")
 
 
 def _draw_ratio(picture: Image.Image, heart: HeartMeasurements, radiograph: Radiograph, factor: int) -> None:
@@ -300,15 +292,34 @@ def _draw_ratio(picture: Image.Image, heart: HeartMeasurements, radiograph: Radi
         place(line.row, column) for line, column in ((right, right.last_column), (left, left.first_column))
     ]
     draw.line(joint, fill=HEART.colour_rgb, width=width)
-    draw.text(
-        (font_px, picture.height - font_px),
-        f"CTR {heart.cardiothoracic_ratio:.2f}",
-        fill=_THORAX_RGB,
-        font=_font(font_px),
-        anchor="lm",
-        stroke_width=max(1, font_px // 16),
-        stroke_fill=(0, 0, 0),
-    )
+    text = f"CTR {heart.cardiothoracic_ratio:.2f}"
+    _write(picture, (font_px, picture.height - font_px), text, _THORAX_RGB, anchor="lm")
+
+
+def _write(
+    picture: Image.Image, place: tuple[int, int], text: str, colour_rgb: tuple[int, int, int], *, anchor: str
+) -> None:
+    """Write a text in a colour with a black stroke around it; `anchor` is Pillow's, and at (x, y) `place`."""
+    (left, top), around, letters = _lettering(text, _letter_px(picture), anchor)
+    corner = (place[0] + left, place[1] + top)
+    picture.paste((0, 0, 0), corner, around)
+    picture.paste(colour_rgb, corner, letters)
+
+
+@lru_cache(maxsize=256)
+def _lettering(text: str, font_px: int, anchor: str) -> tuple[tuple[int, int], Image.Image, Image.Image]:
+    """A text's upper left corner, seen from its anchor, and its masks with and without the stroke.
+
+    Most pictures have the same texts, and rendering them takes longer than drawing a structure.
+    """
+    font, stroke_px = _font(font_px), max(1, font_px // 16)
+    left, top, right, bottom = map(round, font.getbbox(text, anchor=anchor, stroke_width=stroke_px))
+    masks = []
+    for width in (stroke_px, 0):
+        mask = Image.new("L", (right - left, bottom - top))
+        ImageDraw.Draw(mask).text((-left, -top), text, fill=255, font=font, anchor=anchor, stroke_width=width)
+        masks.append(mask)
+    return (left, top), masks[0], masks[1]
 
 
 def _letter_px(picture: Image.Image) -> int:

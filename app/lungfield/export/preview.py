@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -79,12 +80,20 @@ def _path(region: Region | None, factor: int, colour_rgb: tuple[int, int, int], 
 
 
 def _lines(region: Region, factor: int) -> Iterator[str]:
-    contours, _ = cv2.findContours(region.mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    contours, _ = cv2.findContours(region.mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     corner = np.array([region.box[1].start, region.box[0].start])
     for contour in contours:
         # In tenths of a pixel, each point relative to the one before.
         simple = cv2.approxPolyDP(contour, _TOLERANCE_PX * factor, closed=True)[:, 0]
         points = np.rint(10 * (simple + corner + 0.5) / factor).astype(int)
-        x, y = points[0] / 10
-        ways = " ".join(f"{dx:g} {dy:g}" for dx, dy in np.diff(points, axis=0) / 10)
-        yield f"M{x:g} {y:g}l{ways}z"
+        start, ways = (
+            " ".join(map(_tenths, numbers.ravel().tolist()))
+            for numbers in (points[0], np.diff(points, axis=0))
+        )
+        yield f"M{start}l{ways}z"
+
+
+@cache
+def _tenths(number: int) -> str:
+    """A number of tenths; most occur many times."""
+    return f"{number / 10:g}"

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from pathlib import Path
 
 from pydicom import DataElement, Dataset
@@ -66,6 +67,8 @@ _FORMS = {
     "IS": re.compile(r"[+-]?\d{1,11}"),
     "TM": re.compile(r"([01]\d|2[0-3])([0-5]\d(([0-5]\d|60)(\.\d{1,6})?)?)?"),
 }
+# pydicom's look-ups take longer than copying the values.
+_tag, _vr, _vm = cache(Tag), cache(dictionary_VR), cache(dictionary_VM)
 _VRS_OF_TEXT = {*STR_VR, "DS", "IS", "UN", None}
 _LARGEST_INTEGER = 2**31 - 1
 _LONGEST_VALUE = 0xFFFE
@@ -134,9 +137,9 @@ def decoded_text(header: Dataset, keyword: str) -> str:
     """
     content = _content(header, keyword)
     encodings = convert_encodings(character_set(header)) if character_set(header) else [default_encoding]
-    if dictionary_VR(keyword) == "PN":
+    if _vr(keyword) == "PN":
         return str(PersonName(content, encodings).decode(encodings))
-    if dictionary_VR(keyword) not in CUSTOMIZABLE_CHARSET_VR:
+    if _vr(keyword) not in CUSTOMIZABLE_CHARSET_VR:
         return content.decode("ascii", errors="replace")
     return decode_bytes(content, encodings, TEXT_VR_DELIMS)
 
@@ -149,7 +152,7 @@ def values_of(header: Dataset, keyword: str) -> list[str]:
     """
     text = text_of(header, keyword)
     values = [one.strip(" ") for one in text.split("\\")] if text else []
-    multiplicity = dictionary_VM(keyword)
+    multiplicity = _vm(keyword)
     if multiplicity.isdigit() and len(values) != int(multiplicity):
         return []
     return values if all(_is_valid(one, keyword) for one in values) else []
@@ -191,25 +194,27 @@ def patient_and_study(header: Dataset) -> Iterator[RawDataElement]:
     """
     terms = character_set(header)
     if terms:
-        yield _raw("SpecificCharacterSet", "\\".join(terms).encode())
+        yield raw_element("SpecificCharacterSet", "\\".join(terms).encode())
     for keyword in (*_TYPE_2, *_OPTIONAL):
-        if dictionary_VR(keyword) in CUSTOMIZABLE_CHARSET_VR:
+        if _vr(keyword) in CUSTOMIZABLE_CHARSET_VR:
             content = _text_in(header, keyword, terms)
         else:
             content = "\\".join(values_of(header, keyword)).encode()
         if content or keyword in _TYPE_2:
-            yield _raw(keyword, content)
+            yield raw_element(keyword, content)
 
 
-def _raw(keyword: str, content: bytes) -> RawDataElement:
-    content += b" " * (len(content) % 2)
-    return RawDataElement(Tag(keyword), dictionary_VR(keyword), len(content), content, 0, False, True)
+def raw_element(keyword: str, content: bytes) -> RawDataElement:
+    """An element with its value in bytes, which are padded to an even length (PS3.5, section 6.2)."""
+    vr = _vr(keyword)
+    content += (b"\0" if vr == "UI" else b" ") * (len(content) % 2)
+    return RawDataElement(_tag(keyword), vr, len(content), content, 0, False, True)
 
 
 def _text_in(header: Dataset, keyword: str, terms: Sequence[str]) -> bytes:
     """The bytes of a text; empty for multiple values where only one is allowed."""
     content = _content(header, keyword)
-    if len(content) > _LONGEST_VALUE or (dictionary_VM(keyword) == "1" and _is_divided(content, terms)):
+    if len(content) > _LONGEST_VALUE or (_vm(keyword) == "1" and _is_divided(content, terms)):
         return b""
     return content
 
@@ -225,7 +230,7 @@ def _is_valid(value: str, keyword: str) -> bool:
     allowed = _ENUMERATED_VALUES.get(keyword)
     if allowed is not None:
         return value in allowed
-    vr = dictionary_VR(keyword)
+    vr = _vr(keyword)
     if not _FORMS[vr].fullmatch(value):
         return False
     if vr == "DA":
@@ -250,7 +255,7 @@ def _mended(term: str) -> str:
 
 def _content(header: Dataset, keyword: str) -> bytes:
     """The bytes of an attribute without padding; empty if it is missing or no text."""
-    element = header.get_item(keyword)
+    element = header.get_item(_tag(keyword))
     if element is None or element.VR not in _VRS_OF_TEXT:
         return b""
     # An element stays raw until its value is read from pydicom.

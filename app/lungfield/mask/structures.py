@@ -75,8 +75,9 @@ def with_structures(label_map: NDArray[np.uint8], structures: Mapping[str, Mask]
     """
     combined = label_map.copy()
     for label in (HEART, *CLAVICLES):
-        if label.name in structures:
-            combined[structures[label.name] & (combined == BACKGROUND)] = label.value
+        if label.name in structures and (box := bounding_box(structures[label.name])):
+            part = combined[box]
+            part[structures[label.name][box] & (part == BACKGROUND)] = label.value
     return combined
 
 
