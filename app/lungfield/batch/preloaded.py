@@ -12,8 +12,6 @@ import gc
 
 gc.disable()
 
-import highdicom  # noqa: E402, F401  (elsewhere it is imported on use, as the import is slow)
-
 import lungfield.batch.worker  # noqa: E402, F401
 
 gc.freeze()

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from lungfield.batch.run import Progress
 
 
+_MADE_BY_HIGHDICOM = {"sc", "sr"}
+"""Formats of which each object is made by highdicom; DICOM SEG has a template, which is kept."""
+
+
 def segment_files(
     inputs: str | Path | Sequence[str | Path],
     output: str | Path,
@@ -93,12 +97,14 @@ def _path(place: str | Path) -> Path:
     return Path(place).expanduser()
 
 
-def preloads(bundle: Bundle, backend: str) -> list[str]:
-    """The names of further modules that the fork server imports for a bundle."""
+def preloads(bundle: Bundle, backend: str, formats: Sequence[str]) -> list[str]:
+    """The names of further modules that the fork server imports for a bundle and these formats."""
     preload = ["lungfield.batch.lean"] if bundle.is_shipped else []
     runs_torch = backend == "torch" or not importlib.util.find_spec("openvino")
     if runs_torch and "timm" in bundle.metadata.get("required_packages_version", {}):
         preload.append("timm")
+    if not _MADE_BY_HIGHDICOM.isdisjoint(formats):
+        preload.append("highdicom")
     return preload
 
 
@@ -109,7 +115,7 @@ def forkserver(bundle: Bundle, options: Options) -> Iterator[Callable[[], Any]]:
     A new run starts it at once, so that it imports while the run searches for files. A resumed run may have
     nothing to do, and starts it on demand. If the block raises, the fork server is killed.
     """
-    start = functools.partial(start_forkserver, *preloads(bundle, options.backend))
+    start = functools.partial(start_forkserver, *preloads(bundle, options.backend, options.formats))
     try:
         if not options.resume:
             start()

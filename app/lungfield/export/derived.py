@@ -7,13 +7,13 @@ import io
 import os
 import re
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from pydicom import DataElement, Dataset
@@ -23,6 +23,8 @@ from pydicom.dataelem import RawDataElement
 from pydicom.uid import ComputedRadiographyImageStorage, generate_uid
 from pydicom.valuerep import DT, EXPLICIT_VR_LENGTH_32
 
+from lungfield import labels
+from lungfield.cache import cached
 from lungfield.errors import HeaderError, OutputError
 from lungfield.export.source import (
     Source,
@@ -257,6 +259,22 @@ def encoded(elements: Iterable[RawDataElement]) -> Iterator[bytes]:
         length = struct.pack("<2xL" if vr in EXPLICIT_VR_LENGTH_32 else "<H", len(value))
         yield struct.pack("<HH", element.tag.group, element.tag.element) + vr.encode() + length
         yield value
+
+
+def kept(kind: str, depends_on: object, make: Callable[[], bytes]) -> bytes:
+    """A template of objects, from the user's cache folder, or made and stored there.
+
+    Args:
+        kind: of the objects, a name for the file.
+        depends_on: its `repr` names all that the template depends on besides versions and this package.
+        make: returns the template, without anything of a radiograph.
+    """
+    digest = hashlib.sha256(repr(depends_on).encode())
+    for package in ("highdicom", "lungfield", "pydicom"):
+        digest.update(version(package).encode())
+    for source in (Path(labels.__file__), *sorted(Path(__file__).parent.glob("*.py"))):
+        digest.update(source.read_bytes())
+    return cached(PurePath("templates", f"{kind}-{digest.hexdigest()[:16]}"), make)
 
 
 def _long_string(text: str) -> str:

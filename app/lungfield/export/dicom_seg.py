@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
@@ -174,10 +174,16 @@ def _template(
 def _blank_segmentation(
     algorithm: derived.Algorithm, pixel_spacing_mm: tuple[float, float] | None, further: tuple[Label, ...]
 ) -> bytes:
-    """A SEG that highdicom makes from a small blank radiograph, as the bytes of a DICOM file.
+    """A SEG of a small blank radiograph, as the bytes of a DICOM file; without a spacing from the cache."""
+    make = partial(_make_blank_segmentation, algorithm, pixel_spacing_mm, further)
+    # With a geometry there are nearly as many as radiographs, which would fill the user's folder.
+    return make() if pixel_spacing_mm else derived.kept("dicom-seg", (algorithm, further), make)
 
-    Building and validating a SEG takes most of the time, so it is done once.
-    """
+
+def _make_blank_segmentation(
+    algorithm: derived.Algorithm, pixel_spacing_mm: tuple[float, float] | None, further: tuple[Label, ...]
+) -> bytes:
+    """Let highdicom build and validate it: at the first time half a second and 150 MB for its tables."""
     # Imported on use: the import is slow, and not every run writes DICOM SEG.
     import highdicom
 

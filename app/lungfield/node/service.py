@@ -60,7 +60,7 @@ class Node:
         with self._closing_on_error():
             self._closing.enter_context(_locked(settings))
             # Start it first: its imports take seconds, and workers are forked from it.
-            self._context = start_forkserver(*preloads(bundle, settings.backend))
+            self._context = start_forkserver(*preloads(bundle, settings.backend, settings.formats))
             self._closing.callback(stop_forkserver)
             self._open()
 
