@@ -1,9 +1,6 @@
 """`lungfield segment` as a program among programs: its log, its last line, its exit status."""
 
 import json
-import os
-import subprocess
-import sys
 
 import misbehaving
 import numpy as np
@@ -15,26 +12,14 @@ from lungfield.cli.main import app
 
 
 @pytest.fixture
-def segment(dark_is_lung):
+def segment(dark_is_lung, call_here):
     def call(folder, output, *more):
-        here = os.path.dirname(__file__)  # noqa: PTH120  (where the bundle's transform is imported from)
-        return subprocess.run(
-            [
-                sys.executable,
-                *("-m", "lungfield.cli", "segment", str(folder), "-o", str(output)),
-                *("--bundle", str(dark_is_lung), "--workers", "1", *map(str, more)),
-            ],
-            env={**os.environ, "PYTHONPATH": here},
-            capture_output=True,
-            text=True,
-            timeout=280,
-            check=False,
-        )
+        common = ["--bundle", dark_is_lung, "--workers", 1, "--backend", "torch"]
+        return call_here("segment", folder, "-o", output, *common, *more)
 
     return call
 
 
-@pytest.mark.slow
 def test_log_summary_and_status_are_for_programs(inputs, tmp_path, segment):
     log = tmp_path / "logs" / "run.jsonl"
     done = segment(inputs, tmp_path / "out", "--log-file", log, "--json")
@@ -57,7 +42,6 @@ def test_log_summary_and_status_are_for_programs(inputs, tmp_path, segment):
     assert (tmp_path / "out" / "report.html").is_file()
 
 
-@pytest.mark.slow
 def test_a_full_disk_has_a_status_of_its_own(tmp_path, segment):
     (tmp_path / "in").mkdir()
     pixels = np.tile(180 + np.arange(90) % 6, (80, 1)).astype(np.uint8)

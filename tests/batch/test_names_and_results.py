@@ -73,9 +73,8 @@ def test_every_name_is_segmented_told_and_resumed(odd, tmp_path, run):
 def test_the_terminal_and_the_log_show_names_escaped(odd, tmp_path, call_lungfield):
     (odd / os.fsdecode(b"broken_\xe9\x1b[2J.dcm")).write_bytes(bytes(128) + b"DICM\1\2")
     log = tmp_path / "log.jsonl"
-    ended = call_lungfield(
-        "segment", odd, "-o", tmp_path / "out", "--workers", 1, "--log-file", log, "--json"
-    )
+    options = ["--workers", 1, "--backend", "torch", "--log-file", log, "--json"]
+    ended = call_lungfield("segment", odd, "-o", tmp_path / "out", *options)
     assert ended.returncode == 1, ended.stderr
     assert r"broken_\xe9\x1b[2J.dcm" in ended.stderr
     assert "\x1b" not in ended.stderr

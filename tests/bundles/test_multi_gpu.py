@@ -70,23 +70,29 @@ def call(kind, names, **words):
 
 ONE_AFTER_THE_OTHER = """
 import json, runpy, sys
+from pathlib import Path
 from lungfield.training import distributed
 
 stop, distributed.stop = distributed.stop, lambda: None  # torchrun lets a process join once
-for words in json.loads(sys.argv[1]):
+for number, words in enumerate(json.loads(sys.argv[1]), 1):
     sys.argv = ["monai.bundle", *words]
     runpy.run_module("monai.bundle", run_name="__main__")
+    if distributed.is_first():
+        Path(f"after-{number}.json").write_text(json.dumps([path.name for path in Path().glob("*.pt")]))
+    print(f"AFTER {number}", file=sys.stderr, flush=True)
+    distributed.from_all("the other one too has ended")
 stop()
 """
 
 
 def two_processes(cwd, *calls):
-    """Run `monai.bundle` with each list of words, all in the same two processes: imports take longest."""
-    program = ("-m", "monai.bundle", *calls[0])
-    if len(calls) > 1:
-        (cwd / "calls.py").write_text(ONE_AFTER_THE_OTHER)
-        program = ("calls.py", json.dumps(calls))
-    done = torchrun(cwd, *program)
+    """Run `monai.bundle` with each list of words, all in the same two processes: imports take longest.
+
+    What follows a line 'AFTER 1' on standard error is of the second call; the networks' files that lie in
+    `cwd` after the first one are listed in 'after-1.json'.
+    """
+    (cwd / "calls.py").write_text(ONE_AFTER_THE_OTHER)
+    done = torchrun(cwd, "calls.py", json.dumps(calls))
     assert done.returncode == 0, done.stderr
     return done
 
@@ -123,32 +129,34 @@ def trained(data, tmp_path_factory):
     output, measured = tmp_path_factory.mktemp("two"), tmp_path_factory.mktemp("measured")
     words = {"dataset_dir": data, "output_dir": output, "batch_size": 2}
     names = (*CONFIGS, "multi_gpu_train.yaml")
-    first = two_processes(output, call("training", names, max_epochs=2, **words))
-    before = {path.name: path.stat().st_mtime_ns for path in output.glob("*.pt")}
     checkpoint = output / "checkpoint_epoch=2.pt"
     weights = {"checkpoint": output / "best_model.pt", "dataset_dir": data, "output_dir": measured}
-    then = two_processes(
+    done = two_processes(
         output,
+        call("training", names, max_epochs=2, **words),
         call("training", names, max_epochs=3, resume_from=checkpoint, **words),
         call("evaluating", (*CONFIGS, "evaluate.yaml", "multi_gpu_evaluate.yaml"), **weights),
     )
+    assert done.stderr.count("AFTER 1") == 2
+    first, _, then = done.stderr.partition("AFTER 1")
+    before = set(json.loads((output / "after-1.json").read_text()))
     return SimpleNamespace(output=output, first=first, before=before, then=then, measured=measured)
 
 
 @pytest.mark.slow
 def test_the_first_process_alone_logs_and_writes(trained):
     for epoch in (1, 2):
-        assert trained.first.stderr.count(f"epoch {epoch} of 2, training") == 1
-        assert trained.first.stderr.count(f"epoch {epoch}, validation") == 1
-    assert set(trained.before) == {"best_model.pt", "checkpoint_epoch=1.pt", "checkpoint_epoch=2.pt"}
+        assert trained.first.count(f"epoch {epoch} of 2, training") == 1
+        assert trained.first.count(f"epoch {epoch}, validation") == 1
+    assert trained.before == {"best_model.pt", "checkpoint_epoch=1.pt", "checkpoint_epoch=2.pt"}
     # A file each for the trainer and the evaluator, in either run.
     assert len(list((trained.output / "tensorboard").iterdir())) == 4
 
 
 @pytest.mark.slow
 def test_a_run_goes_on_in_several_processes(trained):
-    assert "epoch 3 of 3" in trained.then.stderr
-    assert "epoch 2 of 3" not in trained.then.stderr
+    assert "epoch 3 of 3" in trained.then
+    assert "epoch 2 of 3" not in trained.then
     assert [row["epoch"] for row in table(trained.output / "history.csv")] == ["1", "2", "3"]
 
 
@@ -182,7 +190,7 @@ def test_two_processes_measure_as_one(trained, data, tmp_path, monkeypatch):
     words = {"dataset_dir": str(data), "checkpoint": str(trained.output / "best_model.pt")}
     names = (*CONFIGS, "evaluate.yaml")
     one_process("infer", names, monkeypatch, output_dir=str(tmp_path / "one"), **words)
-    assert trained.then.stderr.count("3 images compared") == 1
+    assert trained.then.count("3 images compared") == 1
     assert [row["id"] for row in table(trained.measured / "metrics.csv")] == ["3", "4", "5"]
     for name in ("metrics.csv", "summary.json"):
         assert (trained.measured / name).read_text() == (tmp_path / "one" / name).read_text()

@@ -9,6 +9,7 @@ by `test_commands_exist.py`.
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -131,14 +132,14 @@ for argv in json.loads(sys.argv[1]):
     sys.argv = argv
     runpy.run_module("monai.bundle", run_name="__main__")
 """
-_ONE_AFTER_THE_OTHER = (
-    "import runpy, sys\nfor path in sys.argv[1:]: runpy.run_path(path, run_name='__main__')"
-)
 
 
 def kind(block):
+    """How a block is run: 'here' is Python that starts no processes, which would import its file."""
+    if block.language == "python":
+        return "python" if "__main__" in block.text else "here"
     monai = all(words[:4] == ["python", "-m", "monai.bundle", "run"] for words in block.commands)
-    return "monai" if block.language == "bash" and monai else block.language
+    return "monai" if monai else "bash"
 
 
 def program(kind, group, folder):
@@ -148,12 +149,16 @@ def program(kind, group, folder):
     if kind == "monai":
         calls = [words[2:] for block in group for words in block.commands]
         return [sys.executable, "-W", "ignore", "-c", _IN_ONE_PROCESS, json.dumps(calls)]
+    (file,) = files_of(group, folder)
+    return [sys.executable, str(file)]
+
+
+def files_of(group, folder):
+    """Blocks of Python as files."""
     files = [folder / f"line_{block.line}.py" for block in group]
     for file, block in zip(files, group, strict=True):
         file.write_text(block.text, encoding="utf-8")
-    if len(files) == 1:
-        return [sys.executable, str(files[0])]
-    return [sys.executable, "-c", _ONE_AFTER_THE_OTHER, *map(str, files)]
+    return files
 
 
 @pytest.fixture
@@ -169,16 +174,20 @@ def root(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", sorted(runnable()))
-def test_page_runs(page, root):
+def test_page_runs(page, root, monkeypatch):
+    monkeypatch.chdir(root)
     environment = os.environ | {
         "CUDA_VISIBLE_DEVICES": "",
         "PATH": os.pathsep.join((os.path.dirname(sys.executable), os.environ["PATH"])),  # noqa: PTH120
     }
     for what, group in groupby(runnable()[page], kind):
         group = list(group)
+        if what == "here":
+            for file in files_of(group, root):
+                runpy.run_path(str(file), run_name="__main__")
+            continue
         done = subprocess.run(
             program(what, group, root),
-            cwd=root,
             env=environment,
             capture_output=True,
             text=True,
