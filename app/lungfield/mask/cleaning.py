@@ -30,7 +30,7 @@ def clean_mask(
     box = bounding_box(mask)
     if box is None:
         return cleaned
-    numbered, areas, *_ = label_components(mask[box])
+    numbered, areas = label_components(mask[box])
     prominence = _central_area(numbered, areas.size, mask.shape, box) if prefer_centre else areas
     first = np.argsort(-prominence, kind="stable")[:components]
     kept = np.zeros(areas.size, dtype=bool)

@@ -73,28 +73,18 @@ def counted(mask: NDArray[np.bool_], axis: int) -> NDArray[np.int32]:
     return counts
 
 
-class Components(NamedTuple):
-    """The 4-connected components of a (H, W) mask, numbered from 1.
+def label_components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
+    """Number the 4-connected components of a (H, W) bool mask.
 
-    Attributes:
-        numbers: (H, W) int32, the component of each pixel, 0 for background.
-        areas: (components + 1,) int32, in pixels; 0 for the background.
-        first_columns: (components + 1,) int32, of the bounding boxes; the first is of no use.
-        widths: (components + 1,) int32, likewise.
+    Returns:
+        (H, W) int32 component numbers from 1, 0 for background; and (components + 1,) intp areas in pixels,
+        with 0 for the background.
     """
-
-    numbers: NDArray[np.int32]
-    areas: NDArray[np.int32]
-    first_columns: NDArray[np.int32]
-    widths: NDArray[np.int32]
-
-
-def label_components(mask: NDArray[np.bool_]) -> Components:
-    """Find the components of a (H, W) bool mask."""
-    _, numbers, statistics, _ = cv2.connectedComponentsWithStats(_as_bytes(mask), connectivity=4)
-    statistics[0, cv2.CC_STAT_AREA] = 0
-    columns = (cv2.CC_STAT_AREA, cv2.CC_STAT_LEFT, cv2.CC_STAT_WIDTH)
-    return Components(numbers, *(statistics[:, column] for column in columns))
+    # Counting takes half of the time of OpenCV's statistics.
+    _, components = cv2.connectedComponents(_as_bytes(mask), connectivity=4)
+    areas = np.bincount(components.ravel())
+    areas[0] = 0
+    return components, areas
 
 
 def fill_holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

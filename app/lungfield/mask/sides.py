@@ -65,8 +65,8 @@ def _on_image_left(
 ) -> NDArray[np.bool_]:
     """The pixels of a cropped mask that belong to the lung on the left side of the image: (h, w) bool."""
     height, width = (length * size for length, size in zip(mask.shape, pixel_size, strict=True))
-    components, areas, firsts, widths = label_components(mask)
-    columns = [slice(int(first), int(first + width)) for first, width in zip(firsts, widths, strict=True)]
+    components, areas = label_components(mask)
+    columns = [_columns(components == number) for number in range(len(areas))]
     centres = np.array([(side.start + side.stop - 1) / 2 for side in columns])
     largest = int(areas.argmax())
     beside = [
@@ -90,6 +90,12 @@ def _on_image_left(
         return parted
     centroid = np.average(np.arange(mask.shape[1]), weights=mask.sum(axis=0))
     return np.full(mask.shape, centroid < midline)
+
+
+def _columns(component: NDArray[np.bool_]) -> slice:
+    """The columns of a component; none, where it is an absent background."""
+    box = bounding_box(component)
+    return slice(0, 0) if box is None else box[1]
 
 
 def _beside(one: slice, other: slice) -> bool:

@@ -107,7 +107,7 @@ def _largest(mask: Mask, least_px: float) -> Mask:
     box = bounding_box(mask)
     if box is None:
         return kept
-    components, areas, *_ = label_components(mask[box])
+    components, areas = label_components(mask[box])
     largest = int(areas.argmax())
     if least_px and areas[largest] >= least_px:
         kept[box] = fill_holes(components == largest)
