@@ -283,8 +283,8 @@ def test_nothing_survives_an_interrupt_during_start_up(many, tmp_path, dark_is_l
     while len(alive_in_session_of(process)) < wanted and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)  # to the main process alone
-    process.communicate(timeout=60)
-    assert process.returncode == 130
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
     assert_nothing_lives_on(process)
 
 

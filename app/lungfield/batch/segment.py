@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lungfield.batch.interrupts import interruptible
+from lungfield.batch.interrupts import deferred, interruptible
 from lungfield.batch.options import Options
 from lungfield.batch.processes import start_forkserver, stop_forkserver
 from lungfield.bundles.classes import require_structures
@@ -66,7 +66,7 @@ def segment_files(
     require_structures(found, options.structures)
     require_weights(found)
     with interruptible(), forkserver(found, options) as start:
-        with _uncollected():
+        with _importing():
             import lungfield.bundles.backend_choice  # noqa: F401  (imports torch)
             from lungfield.batch.run import run
 
@@ -74,16 +74,20 @@ def segment_files(
 
 
 @contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Turn the garbage collector off for imports: it takes a fifth of their time, and finds little."""
-    if not gc.isenabled():
-        yield
-        return
+def _importing() -> Iterator[None]:
+    """For large imports: with the garbage collector off, and interrupts at the end.
+
+    The collector takes a fifth of the time, and finds little. Packages swallow interrupts while they are
+    imported, or turn them into other errors.
+    """
+    collects = gc.isenabled()
     gc.disable()
     try:
-        yield
+        with deferred():
+            yield
     finally:
-        gc.enable()
+        if collects:
+            gc.enable()
 
 
 def _path(place: str | Path) -> Path:
