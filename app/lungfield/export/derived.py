@@ -252,7 +252,7 @@ def to_bytes(derived: Dataset) -> bytes:
 def encoded(elements: Iterable[RawDataElement]) -> Iterator[bytes]:
     """Elements in explicit VR little endian (PS3.5, section 7.1.2), with their bytes as they are.
 
-    pydicom's writer does the same in ten times the time.
+    pydicom's writer does the same, but takes more than ten times as long.
     """
     for element in elements:
         value, vr = element.value or b"", str(element.VR)

@@ -155,7 +155,7 @@ def _template(
 ) -> _Template:
     """The template for all radiographs whose identifiers are as long as those of `stand_in`.
 
-    Thus the identifiers within its sequences can be replaced in their bytes, which is ten times as fast as
+    Thus the identifiers within its sequences can be replaced in their bytes, which is much faster than
     reading and writing the sequences.
     """
     segmentation = dcmread(BytesIO(_blank_segmentation(algorithm, pixel_spacing_mm, further)))

@@ -170,8 +170,8 @@ def reduced_picture(radiograph: Radiograph, longest_side: int = LONGEST_SIDE_PX)
 def _reduced(values: NDArray[np.float32] | NDArray[np.uint8], factor: int) -> NDArray[np.float32]:
     """Average (H, W) values over squares of `factor` x `factor` pixels, smaller at the right and bottom edge.
 
-    A scale that is not an integer needs a filter, which blurs and takes three times as long. Sums of rows
-    first, then of columns, take half the time of OpenCV's and Pillow's reduction.
+    A scale that is not an integer needs a filter, which blurs and takes longer. Sums of rows first, then
+    of columns, are faster than OpenCV's and Pillow's reduction.
     """
     height, width = values.shape
     rows = np.zeros((-(-height // factor), width + -width % factor), dtype=np.float32)
@@ -310,7 +310,7 @@ def _write(
 def _lettering(text: str, font_px: int, anchor: str) -> tuple[tuple[int, int], Image.Image, Image.Image]:
     """A text's upper left corner, seen from its anchor, and its masks with and without the stroke.
 
-    Most pictures have the same texts, and rendering them takes longer than drawing a structure.
+    They are kept, as most pictures have the same texts.
     """
     font, stroke_px = _font(font_px), max(1, font_px // 16)
     left, top, right, bottom = map(round, font.getbbox(text, anchor=anchor, stroke_width=stroke_px))
