@@ -37,6 +37,9 @@ def test_it_saves_all_structures(segment_heart, heart_dicom, tmp_path, hearts_ch
     assert (read_mask(tmp_path / "seg.dcm") == lungs.label_map).all()
     seg = dcmread(tmp_path / "seg.dcm")
     assert [item.SegmentNumber for item in seg.SegmentSequence] == [1, 2, 3, 4, 5]
+    assert seg.SegmentsOverlap == "UNDEFINED"  # NO would be wrong
+    lungs.save_seg(tmp_path / "lungs.dcm")
+    assert dcmread(tmp_path / "lungs.dcm").SegmentsOverlap == "NO"
     for item, name in zip(seg.SegmentSequence[2:], masks, strict=True):
         assert item.SegmentLabel == name.replace("_", " ").capitalize()
         assert (seg.pixel_array[item.SegmentNumber - 1] > 0).tolist() == lungs.structures[name].tolist()

@@ -212,6 +212,8 @@ def _make_blank_segmentation(
         omit_empty_frames=False,
         **derived.equipment(algorithm),
     )
+    if further:  # heart and clavicles lie over the lungs; highdicom judges by the blank frames
+        segmentation.SegmentsOverlap = "UNDEFINED"
     return derived.to_bytes(segmentation)
 
 
