@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import threading
@@ -17,6 +18,7 @@ import torch
 from lungfield.batch import processes
 from lungfield.batch.gpu import BatchedNetwork, NetworkError, remote_network
 from lungfield.batch.interrupts import Interrupted, deferred, interruptible
+from lungfield.batch.segment import importing
 from lungfield.bundles.precision import PrecisionInferer
 from lungfield.errors import DataError, Reason, causes
 
@@ -52,6 +54,21 @@ def test_a_deferred_interrupt_comes_at_the_end():
             interrupted(signal.SIGINT)
     assert steps == [signal.SIGTERM]
     assert caught.value.signal_number == signal.SIGTERM
+
+
+def test_imports_are_neither_interrupted_nor_collected():
+    collects = []
+
+    def import_a_package():
+        with importing():
+            collects.append(gc.isenabled())
+            with contextlib.suppress(BaseException):  # as packages do that look for others
+                signal.raise_signal(signal.SIGINT)
+                time.sleep(0.01)
+
+    with interruptible(), pytest.raises(Interrupted):
+        import_a_package()
+    assert [*collects, gc.isenabled()] == [False, True]
 
 
 def test_an_interrupt_does_not_lose_the_fork_server(monkeypatch):

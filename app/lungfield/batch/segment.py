@@ -66,7 +66,7 @@ def segment_files(
     require_structures(found, options.structures)
     require_weights(found)
     with interruptible(), forkserver(found, options) as start:
-        with _importing():
+        with importing():
             import lungfield.bundles.backend_choice  # noqa: F401  (imports torch)
             from lungfield.batch.run import run
 
@@ -74,7 +74,7 @@ def segment_files(
 
 
 @contextlib.contextmanager
-def _importing() -> Iterator[None]:
+def importing() -> Iterator[None]:
     """For large imports: with the garbage collector off, and interrupts at the end.
 
     The collector takes a fifth of the time, and finds little. Packages swallow interrupts while they are
