@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
 
 import platformdirs
@@ -28,6 +28,14 @@ def cache_folder() -> Path:
         return platformdirs.user_cache_path("lungfield")
     except RuntimeError as error:
         raise OutputError("this user has no home folder; set LUNGFIELD_CACHE to a folder") from error
+
+
+def fingerprint(parts: Iterable[str], files: Iterable[Path]) -> str:
+    """Sixteen characters for the name of what depends on these texts and on the content of these files."""
+    digest = hashlib.sha256("\n".join(parts).encode())
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def cached(place: PurePath, make: Callable[[], bytes]) -> bytes:

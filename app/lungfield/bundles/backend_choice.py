@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import logging
@@ -21,7 +20,7 @@ from lungfield.bundles.backends import OPENVINO, OPENVINO_INT8, TORCH, openvino,
 from lungfield.bundles.device import best_precision
 from lungfield.bundles.quantization import int8_file, quantised, read_ranges
 from lungfield.bundles.registry import Bundle
-from lungfield.cache import cache_folder
+from lungfield.cache import cache_folder, fingerprint
 from lungfield.errors import BundleError, LungfieldError, OutputError
 
 logger = logging.getLogger(__name__)
@@ -117,10 +116,7 @@ def openvino_folder(bundle: Bundle) -> Path:
     configs = [bundle.inference_config, bundle.root / "configs" / "metadata.json"]
     configs += [int8_file(bundle)] * int8_file(bundle).is_file()
     sources = sorted(Path(__file__).parents[1].joinpath("networks").glob("*.py"))
-    digest = hashlib.sha256("\n".join(parts).encode())
-    for file in (*configs, *sources):
-        digest.update(file.read_bytes())
-    return cache_folder() / "openvino" / f"{bundle.name}-{digest.hexdigest()[:16]}"
+    return cache_folder() / "openvino" / f"{bundle.name}-{fingerprint(parts, (*configs, *sources))}"
 
 
 def openvino_model(bundle: Bundle, *, int8: bool = False) -> Any:

@@ -24,7 +24,7 @@ from pydicom.uid import ComputedRadiographyImageStorage, generate_uid
 from pydicom.valuerep import DT, EXPLICIT_VR_LENGTH_32
 
 from lungfield import labels
-from lungfield.cache import cached
+from lungfield.cache import cached, fingerprint
 from lungfield.errors import HeaderError, OutputError
 from lungfield.export.source import (
     Source,
@@ -269,12 +269,9 @@ def kept(kind: str, depends_on: object, make: Callable[[], bytes]) -> bytes:
         depends_on: its `repr` names all that the template depends on besides versions and this package.
         make: returns the template, without anything of a radiograph.
     """
-    digest = hashlib.sha256(repr(depends_on).encode())
-    for package in ("highdicom", "lungfield", "pydicom"):
-        digest.update(version(package).encode())
-    for source in (Path(labels.__file__), *sorted(Path(__file__).parent.glob("*.py"))):
-        digest.update(source.read_bytes())
-    return cached(PurePath("templates", f"{kind}-{digest.hexdigest()[:16]}"), make)
+    parts = [repr(depends_on), *(version(package) for package in ("highdicom", "lungfield", "pydicom"))]
+    sources = (Path(labels.__file__), *sorted(Path(__file__).parent.glob("*.py")))
+    return cached(PurePath("templates", f"{kind}-{fingerprint(parts, sources)}"), make)
 
 
 def _long_string(text: str) -> str:

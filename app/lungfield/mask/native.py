@@ -71,7 +71,7 @@ def enlarged(
     if box is None:
         return label_map
     rows, columns = (_Extent.around(*axis) for axis in zip(box, labels.shape, shape, strict=True))
-    column_px = shape[1] / labels.shape[1]
+    coarse_width = labels.shape[1]
     labels, logits = labels[rows.coarse, columns.coarse], logits[rows.coarse, columns.coarse]
 
     def interpolated(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -88,7 +88,7 @@ def enlarged(
         right, left = (np.flatnonzero((labels == lung.value).any(axis=0)) for lung in LUNGS)
         if right.size and left.size and right[-1] + 1 < left[0]:
             # On either side of the centre of a column of background, there is one of them at most.
-            cut = round((columns.coarse.start + right[-1] + 1.5) * column_px)
+            cut = round((columns.coarse.start + right[-1] + 1.5) * shape[1] / coarse_width)
             label_map[rows.fine, cut : columns.fine.stop] *= np.uint8(LEFT_LUNG.value)
         else:
             # Touching lungs are separated along a smooth line instead of along the coarse pixels.
